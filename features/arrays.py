@@ -1,0 +1,65 @@
+"""NumPy helpers for events grouped by a key and ordered in time: composite keys and flattened ranges (CSR)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import MalTfError
+
+
+def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Folds (group, time) pairs of several arrays into int64 keys that order and compare like the pairs.
+
+    Args:
+        groups: non-negative int64 arrays.
+        times: int64 arrays of the same lengths.
+
+    Returns:
+        One int64 array per pair of arrays. A key minus or plus d stands for the same group d time units away, as long
+        as the result stays within one unit of the times seen.
+
+    Raises:
+        MalTfError: when group count × time span does not fit 63 bits.
+    """
+    filled = [t for t in times if t.size]
+    if not filled:
+        return [np.zeros(0, np.int64) for _ in times]
+    start = min(int(t.min()) for t in filled) - 1
+    span = max(int(t.max()) for t in filled) - start + 2
+    top = max(int(g.max()) for g in groups if g.size)
+    if (top + 1) * span >= 2**63:
+        raise MalTfError(
+            f"one shard holds {top + 1:,} users and match keys over {span:,} time units, too many to order in 63 bits; "
+            "raise `labels.shards`"
+        )
+    return [g * span + (t - start) for g, t in zip(groups, times, strict=True)]
+
+
+def flatten_ranges(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Concatenates the integer ranges `starts[i] … starts[i] + lengths[i] - 1`.
+
+    Returns:
+        offsets: int64 [n + 1], where each range begins in `index`.
+        index: int64 [sum of lengths].
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    index = np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], lengths)
+    return offsets, index
+
+
+def codes(*columns: pa.Array) -> list[np.ndarray]:
+    """Codes of values that several columns share, in the order of the values (text by its bytes).
+
+    Args:
+        columns: string or int64 arrays of one type, without nulls.
+
+    Returns:
+        int64 arrays; equal values have equal codes, a smaller value has a smaller code.
+    """
+    encoded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
+    rank = np.empty(len(encoded.dictionary), np.int64)
+    rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(rank.size)
+    coded = rank[encoded.indices.to_numpy()]
+    return np.split(coded, np.cumsum([len(column) for column in columns])[:-1])

@@ -1,0 +1,22 @@
+"""Frozen pydantic base whose unknown keys are errors that name the nearest known key."""
+
+import difflib
+
+import pydantic
+
+
+class Frozen(pydantic.BaseModel):
+    """Immutable configuration block. Unknown keys are errors; the message names the nearest key."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _name_nearest_key(cls, data):
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    nearest = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+                    hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(cls.model_fields)}"
+                    raise ValueError(f"unknown key '{key}'; {hint}")
+        return data

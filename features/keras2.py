@@ -1,0 +1,32 @@
+"""TensorFlow with Keras 2, imported in this one place.
+
+tensorflow-recommenders is written against Keras 2 (`tf_keras`). TensorFlow 2.16+ hands out Keras 3 as `tf.keras`
+unless `TF_USE_LEGACY_KERAS=1` is set before `tf.keras` is first touched; `features/__init__.py` sets it, and this
+module refuses to go on when something else was quicker.
+"""
+
+import contextlib
+import os
+
+import tensorflow as tf
+import tf_keras as keras
+
+from features.errors import MalTfError
+
+if tf.keras.layers.Layer is not keras.layers.Layer:
+    raise MalTfError(
+        "mal-tf needs Keras 2 (tf_keras) behind tf.keras, found Keras 3: tf.keras was used before mal_tf was imported, "
+        f"or TF_USE_LEGACY_KERAS is {os.environ.get('TF_USE_LEGACY_KERAS')!r}, not '1'. Import mal_tf before tensorflow, "
+        "or set TF_USE_LEGACY_KERAS=1 in the environment."
+    )
+
+# The first `fit` of a process otherwise spends 30-75 s converting tf_keras' own source with autograph.
+with contextlib.suppress(ImportError, AttributeError):
+    from tensorflow.python.autograph.core import config as _autograph_config
+
+    _autograph_config.CONVERSION_RULES = (
+        _autograph_config.DoNotConvert("tf_keras"),
+        *_autograph_config.CONVERSION_RULES,
+    )
+
+__all__ = ["keras", "tf"]

@@ -1,0 +1,173 @@
+"""What the model sees of a click: the feature specification."""
+
+from typing import Annotated, Literal
+
+import pyarrow as pa
+import pydantic
+
+from features.frozen import Frozen
+
+#: Stands for a missing value of an int64 feature; string features use the empty string, float32 features NaN.
+INT64_MISSING = -(2**63)
+
+_NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class CategoricalFeature(Frozen):
+    """One token per click, looked up in a vocabulary and embedded.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        column: column of the click table; `name` by default.
+        dtype: type of the token in the tf.Example.
+        embedding_dim: width of the embedding; the model's default when absent.
+        min_count: overrides `vocabulary.min_count` for this feature.
+        max_size: overrides `vocabulary.max_size` for this feature.
+    """
+
+    type: Literal["categorical"]
+    name: str = pydantic.Field(pattern=_NAME)
+    column: str | None = None
+    dtype: Literal["string", "int64"] = "string"
+    embedding_dim: int | None = pydantic.Field(None, gt=0)
+    min_count: int | None = pydantic.Field(None, ge=1)
+    max_size: int | None = pydantic.Field(None, ge=1)
+
+    @property
+    def source_column(self) -> str:
+        """Column of the click table that holds the values."""
+        return self.column or self.name
+
+
+class NumericFeature(Frozen):
+    """One number per click, cut into buckets of about equal mass and embedded.
+
+    Bucket boundaries are quantiles of the training clicks, found from exact integer counts over fixed log-spaced bins
+    (`features.vocabulary.bin_numbers`), so that they depend neither on order nor on sharding.
+    """
+
+    type: Literal["numeric"]
+    name: str = pydantic.Field(pattern=_NAME)
+    column: str | None = None
+    buckets: int = pydantic.Field(20, ge=2, le=1000)
+    embedding_dim: int | None = pydantic.Field(None, gt=0)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the value in the tf.Example."""
+        return "float32"
+
+    @property
+    def source_column(self) -> str:
+        """Column of the click table that holds the values."""
+        return self.column or self.name
+
+
+class HistoryFeature(Frozen):
+    """Tokens of the user's last `length` events strictly before the click, most recent first.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        of: the categorical feature whose values are remembered; shares its vocabulary and embedding table, and is the
+            query that attends over the history.
+        events: which events are remembered. For `conversions`, the conversion table needs the column of `of`.
+        length: how many events at most.
+    """
+
+    type: Literal["history"]
+    name: str = pydantic.Field(pattern=_NAME)
+    of: str
+    events: Literal["clicks", "conversions"] = "clicks"
+    length: int = pydantic.Field(20, ge=1, le=10_000)
+
+
+Feature = Annotated[CategoricalFeature | NumericFeature | HistoryFeature, pydantic.Field(discriminator="type")]
+
+
+class VocabularyConfig(Frozen):
+    """How vocabularies are cut.
+
+    Attributes:
+        min_count: tokens seen in fewer training clicks are out of vocabulary.
+        max_size: keep the most frequent tokens only; no limit when absent.
+        oov_buckets: how many rows out-of-vocabulary tokens are hashed into.
+    """
+
+    min_count: int = pydantic.Field(1, ge=1)
+    max_size: int | None = pydantic.Field(None, ge=1)
+    oov_buckets: int = pydantic.Field(1, ge=1)
+
+
+class FeatureSpec(Frozen):
+    """All features of a click, in order, and how their vocabularies are made."""
+
+    features: tuple[Feature, ...] = pydantic.Field(min_length=1)
+    vocabulary: VocabularyConfig = VocabularyConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _check_names(self):
+        names = [f.name for f in self.features]
+        doubled = sorted({n for n in names if names.count(n) > 1})
+        if doubled:
+            raise ValueError(f"feature names must differ; given twice: {', '.join(doubled)}")
+        reserved = sorted(n for n in names if n in RESERVED or n.startswith("label_"))
+        if reserved:
+            raise ValueError(f"reserved feature name: {', '.join(reserved)} (label_* and {', '.join(RESERVED)} are ours)")
+        categorical = [f.name for f in self.categorical]
+        for feature in self.histories:
+            if feature.of not in categorical:
+                raise ValueError(
+                    f"history '{feature.name}' is of unknown feature '{feature.of}'; "
+                    f"categorical features: {', '.join(categorical) or 'none'}"
+                )
+        self.columns()
+        return self
+
+    def columns(self, events: str = "clicks") -> dict[str, str]:
+        """Raw columns that features need of the `clicks` or the `conversions` table, and their dtypes.
+
+        Raises:
+            ValueError: two features want one column as different dtypes.
+        """
+        remembered = {f.of for f in self.histories if f.events == "conversions"}
+        columns: dict[str, str] = {}
+        for feature in self.scalars:
+            if events == "clicks" or feature.name in remembered:
+                if columns.setdefault(feature.source_column, feature.dtype) != feature.dtype:
+                    raise ValueError(f"column '{feature.source_column}' is used as two dtypes; give its features one")
+        return columns
+
+    @property
+    def categorical(self) -> tuple[CategoricalFeature, ...]:
+        """Categorical features in order."""
+        return tuple(f for f in self.features if isinstance(f, CategoricalFeature))
+
+    @property
+    def numeric(self) -> tuple[NumericFeature, ...]:
+        """Numeric features in order."""
+        return tuple(f for f in self.features if isinstance(f, NumericFeature))
+
+    @property
+    def histories(self) -> tuple[HistoryFeature, ...]:
+        """History features in order."""
+        return tuple(f for f in self.features if isinstance(f, HistoryFeature))
+
+    @property
+    def scalars(self) -> tuple[CategoricalFeature | NumericFeature, ...]:
+        """Features with one value per click: the ones that have a column, a vocabulary and an embedding table."""
+        return tuple(f for f in self.features if not isinstance(f, HistoryFeature))
+
+    def scalar(self, name: str) -> CategoricalFeature | NumericFeature:
+        """The scalar feature called `name`."""
+        return next(f for f in self.scalars if f.name == name)
+
+    def dtype(self, feature: Feature) -> str:
+        """Type of a feature's values in the tf.Example: `string`, `int64` or `float32`."""
+        return self.scalar(feature.of).dtype if isinstance(feature, HistoryFeature) else feature.dtype
+
+
+#: Columns of a labelled click that are not features. `label_<mechanism>` and `label_cat` come beside them.
+RESERVED = ("click_id", "user_id", "timestamp", "path_length", "mature")
+
+#: Arrow type of each feature dtype in click and conversion tables.
+ARROW_TYPE = {"string": pa.string(), "int64": pa.int64(), "float32": pa.float32()}

@@ -1,0 +1,306 @@
+"""The click and conversion tables: column roles, their checks, and which rows are bad and why."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pydantic
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from features.spec import ARROW_TYPE
+
+#: Joins the parts of a role made of several columns, such as a match key of advertiser and product.
+SEPARATOR = ":"
+
+#: Put before the raw name of a feature column, so that it can't meet a role of that name.
+FEATURE = "feature/"
+
+_UNIT_NAMES = {1: "s", 1_000: "ms", 1_000_000: "us"}
+
+
+def _as_tuple(value):
+    return (value,) if isinstance(value, str) else value
+
+
+class ClickColumns(Frozen):
+    """Which columns of the click log play which role. A role may be made of several columns.
+
+    Attributes:
+        click_id: identifies a click within its user; a repeated id is the same click delivered twice.
+        user_id: who clicked.
+        timestamp: when, a whole number since 1970 in `sources.time_unit`, or an Arrow timestamp.
+        match_key: what a click and a conversion must share besides the user; nothing when empty.
+        touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty.
+    """
+
+    TABLE: ClassVar[str] = "clicks"
+    ID: ClassVar[str] = "click_id"
+
+    click_id: tuple[str, ...] = pydantic.Field(min_length=1)
+    user_id: tuple[str, ...] = pydantic.Field(min_length=1)
+    timestamp: str
+    match_key: tuple[str, ...] = ()
+    touchpoint: tuple[str, ...] = ()
+
+    _single = pydantic.field_validator("click_id", "user_id", "match_key", "touchpoint", mode="before")(_as_tuple)
+
+    @property
+    def text_roles(self) -> dict[str, tuple[str, ...]]:
+        """Roles held as text, besides the id."""
+        return {"user_id": self.user_id, "match_key": self.match_key, "touchpoint": self.touchpoint}
+
+
+class ConversionColumns(Frozen):
+    """Which columns of the conversion log play which role. A role may be made of several columns.
+
+    Attributes:
+        conversion_id: identifies a conversion within its user; a repeated id is the same one delivered twice.
+        user_id: who converted; same meaning as in the click log.
+        timestamp: when, as in the click log.
+        match_key: as in the click log, part for part.
+        value: what it was worth, in any one currency; 1 when absent.
+    """
+
+    TABLE: ClassVar[str] = "conversions"
+    ID: ClassVar[str] = "conversion_id"
+
+    conversion_id: tuple[str, ...] = pydantic.Field(min_length=1)
+    user_id: tuple[str, ...] = pydantic.Field(min_length=1)
+    timestamp: str
+    match_key: tuple[str, ...] = ()
+    value: str | None = None
+
+    _single = pydantic.field_validator("conversion_id", "user_id", "match_key", mode="before")(_as_tuple)
+
+    @property
+    def text_roles(self) -> dict[str, tuple[str, ...]]:
+        """Roles held as text, besides the id."""
+        return {"user_id": self.user_id, "match_key": self.match_key}
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeBounds:
+    """Which timestamps are believed, in time units since 1970, both ends included."""
+
+    earliest: int
+    latest: int
+    latest_name: str = "observed_until"
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalised:
+    """A batch in canonical columns, and what was wrong with the rows left out.
+
+    Attributes:
+        rows: the good rows: the id, `user_id`, `timestamp`, … and the feature columns.
+        bad_index: int64, positions of the bad rows in the raw batch.
+        reasons: why, per bad row.
+    """
+
+    rows: pa.RecordBatch
+    bad_index: np.ndarray
+    reasons: list[str]
+
+
+class _Checks:
+    """Collects, per row, the first reason for which it is bad."""
+
+    def __init__(self, rows: int):
+        self._reason = np.full(rows, -1)
+        self._reasons: list[str] = []
+
+    def bad(self, mask: pa.Array | np.ndarray, reason: str) -> None:
+        mask = np.asarray(mask.fill_null(False) if isinstance(mask, pa.Array) else mask, bool)
+        self._reason[mask & (self._reason < 0)] = len(self._reasons)
+        self._reasons.append(reason)
+
+    def bad_rows(self) -> tuple[np.ndarray, list[str]]:
+        index = np.flatnonzero(self._reason >= 0)
+        return index, np.array([*self._reasons, ""], object)[self._reason[index]].tolist()
+
+
+def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> list[str]:
+    """Names of all raw columns that `roles` and `features` (column → dtype) need, without repeats."""
+    id_columns = getattr(roles, roles.ID)
+    value = [roles.value] if getattr(roles, "value", None) else []
+    text = [column for columns in roles.text_roles.values() for column in columns]
+    return list(dict.fromkeys([*id_columns, *text, roles.timestamp, *value, *features]))
+
+
+def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> pa.Schema:
+    """Canonical columns and their types; the id may also be int64."""
+    names = [roles.ID, *roles.text_roles]
+    value = [("value", pa.float64())] if isinstance(roles, ConversionColumns) else []
+    return pa.schema(
+        [(name, pa.string()) for name in names]
+        + [("timestamp", pa.int64()), *value]
+        + [(FEATURE + column, ARROW_TYPE[dtype]) for column, dtype in features.items()]
+    )
+
+
+def normalise(
+    batch: pa.RecordBatch,
+    roles: ClickColumns | ConversionColumns,
+    features: Mapping[str, str],
+    bounds: TimeBounds,
+    units_per_second: int,
+    source: str,
+) -> Normalised:
+    """Brings a raw batch into canonical columns and sorts out bad rows.
+
+    Args:
+        batch: raw columns.
+        roles: which column is what.
+        features: dtype (`string`, `int64`, `float32`) by raw column to keep; nulls are allowed there.
+        bounds: timestamps outside are bad.
+        units_per_second: 1, 1,000 or 1,000,000.
+        source: file the batch is from, for messages.
+
+    Returns:
+        Canonical columns: the id (int64 if the raw column is an integer, else string), string roles, `timestamp`
+        int64, for conversions `value` float64, then the feature columns as `feature/<raw name>`.
+
+    Raises:
+        MalTfError: a column is missing, or of a type that can't play its role.
+    """
+    missing = [c for c in required_columns(roles, features) if c not in batch.schema.names]
+    if missing:
+        raise MalTfError(
+            f"{source}: column '{missing[0]}' of the {roles.TABLE} table is missing; "
+            f"found columns: {', '.join(batch.schema.names)}. Mend the file or the column's name in the config."
+        )
+    checks, raw = _Checks(batch.num_rows), {name: batch.column(name) for name in batch.schema.names}
+
+    def where(column: str) -> str:
+        return f"{source}: column '{column}' of the {roles.TABLE} table"
+
+    columns = {roles.ID: _identifier(raw, getattr(roles, roles.ID), where)}
+    columns |= {role: _joined_text(raw, names, where) for role, names in roles.text_roles.items()}
+    if not batch.num_rows:
+        columns = {name: column.slice(0, 0) for name, column in columns.items()}
+    for name, column in columns.items():
+        checks.bad(column.is_null(), f"{name} is null")
+
+    columns["timestamp"], not_whole = _whole_numbers(raw[roles.timestamp], where(roles.timestamp), units_per_second)
+    checks.bad(raw[roles.timestamp].is_null(), "timestamp is null")
+    checks.bad(not_whole, "timestamp is not a whole number")
+    checks.bad(pc.less(columns["timestamp"], 0), "timestamp is negative")
+    checks.bad(pc.less(columns["timestamp"], bounds.earliest), "timestamp is before observed_from")
+    checks.bad(
+        pc.greater(columns["timestamp"], bounds.latest), f"timestamp is in the future: after {bounds.latest_name}"
+    )
+    if isinstance(roles, ConversionColumns):
+        columns["value"] = _values(raw, roles.value, batch.num_rows, checks, where)
+    for column, dtype in features.items():
+        columns[FEATURE + column] = _feature(raw[column], column, dtype, checks, where(column))
+
+    bad_index, reasons = checks.bad_rows()
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    if bad_index.size:
+        rows = rows.take(pa.array(np.delete(np.arange(batch.num_rows), bad_index)))
+    return Normalised(rows, bad_index, reasons)
+
+
+def _values(raw, column, rows, checks, where):
+    if column is None:
+        return pa.array(np.ones(rows))
+    values, unreadable = _numbers(raw[column], where(column))
+    checks.bad(unreadable, "value is not a number")
+    checks.bad(values.is_null(), "value is null")
+    checks.bad(pc.less(values, 0.0), "value is negative")
+    return values
+
+
+def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: str) -> pa.Array:
+    if dtype == "string":
+        return _text(column, where)
+    if dtype == "int64":
+        numbers, unreadable = _whole_numbers(column, where)
+        checks.bad(unreadable, f"feature column '{name}' is not a whole number")
+        return numbers
+    numbers, unreadable = _numbers(column, where)
+    checks.bad(unreadable, f"feature column '{name}' is not a number")
+    return numbers.cast(ARROW_TYPE[dtype], safe=False)
+
+
+def _identifier(raw, names, where) -> pa.Array:
+    column = raw[names[0]]
+    if len(names) == 1 and pa.types.is_integer(column.type):
+        return column.cast(pa.int64())
+    return _joined_text(raw, names, where)
+
+
+def _joined_text(raw, names, where) -> pa.Array:
+    if not names:
+        rows = len(next(iter(raw.values())))
+        return pa.array(np.full(rows, ""), pa.string())
+    parts = [_text(raw[name], where(name)) for name in names]
+    return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, SEPARATOR)
+
+
+def _wrong_type(where: str, expected: str, found: pa.DataType) -> MalTfError:
+    return MalTfError(f"{where}: expected {expected}, found {found}. Mend the file, or name another column.")
+
+
+def _text(column: pa.Array, where: str) -> pa.Array:
+    """Text of strings, integers and booleans; the empty string is null."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _text(column.dictionary_decode(), where)
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+        raise _wrong_type(where, "strings or integers", kind)
+    column = column.cast(pa.string())
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+
+
+def _whole_numbers(column: pa.Array, where: str, units_per_second: int | None = None) -> tuple[pa.Array, np.ndarray]:
+    """int64 numbers, null where unreadable, and a mask of the unreadable ones (nulls are readable)."""
+    kind = column.type
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64()), np.zeros(len(column), bool)
+    if pa.types.is_timestamp(kind) and units_per_second:
+        return (
+            column.cast(pa.timestamp(_UNIT_NAMES[units_per_second], kind.tz), safe=False).cast(pa.int64()),
+            np.zeros(len(column), bool),
+        )
+    if pa.types.is_dictionary(kind):
+        return _whole_numbers(column.dictionary_decode(), where, units_per_second)
+    if pa.types.is_floating(kind):
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
+        readable = pc.if_else(whole, column, pa.scalar(None, kind)).cast(pa.int64())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        text = column.cast(pa.string())
+        readable = pc.if_else(
+            pc.match_substring_regex(text, r"^-?\d{1,18}$"), text, pa.scalar(None, pa.string())
+        ).cast(pa.int64())
+        column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    else:
+        raise _wrong_type(where, "whole numbers", kind)
+    return readable, _lost(column, readable)
+
+
+def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
+    """float64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _numbers(column.dictionary_decode(), where)
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
+        numbers = column.cast(pa.float64(), safe=False)
+        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers), np.zeros(len(column), bool)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise _wrong_type(where, "numbers", kind)
+    text = column.cast(pa.string())
+    readable = pc.if_else(
+        pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"), text, pa.scalar(None, pa.string())
+    ).cast(pa.float64())
+    empty = pc.match_substring_regex(text, r"^(|nan|NaN|NA|null)$")
+    return readable, _lost(pc.if_else(empty, pa.scalar(None, pa.string()), text), readable)
+
+
+def _lost(before: pa.Array, after: pa.Array) -> np.ndarray:
+    return np.asarray(pc.and_(pc.is_valid(before), pc.is_null(after)))

@@ -1,0 +1,88 @@
+"""Vocabularies: exact counts that merge in any order, cut into token files or bucket boundaries.
+
+A vocabulary is a text file `vocabulary/<feature>.txt`, one entry a line: for a categorical feature its tokens, most
+frequent first, ties by token; for a numeric feature its ascending bucket boundaries.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.spec import CategoricalFeature, NumericFeature, VocabularyConfig
+
+_BINS_PER_OCTAVE = 8
+_EXPONENT_OFFSET = 1100  # below the smallest exponent of a float64
+
+
+def bin_numbers(values: np.ndarray) -> np.ndarray:
+    """Bins numbers on a fixed log scale, eight bins an octave, mirrored for negative ones; 0 is its own bin.
+
+    Args:
+        values: float array without NaN.
+
+    Returns:
+        int64 array; ordered as the values are.
+    """
+    mantissa, exponent = np.frexp(np.abs(values, dtype=np.float64))
+    size = (exponent + _EXPONENT_OFFSET) * _BINS_PER_OCTAVE + ((mantissa - 0.5) * 2 * _BINS_PER_OCTAVE).astype(np.int64)
+    return np.where(values == 0, 0, np.sign(values).astype(np.int64) * size)
+
+
+def _lower_edge(bins: np.ndarray) -> np.ndarray:
+    size = np.abs(bins) + (bins < 0)  # a negative bin's lower edge is the far end of its mirror image
+    exponent, part = np.divmod(size, _BINS_PER_OCTAVE)
+    edge = np.ldexp(0.5 + part / (2 * _BINS_PER_OCTAVE), exponent - _EXPONENT_OFFSET)
+    return np.where(bins == 0, 0.0, np.sign(bins) * edge)
+
+
+def count(feature: CategoricalFeature | NumericFeature, values: pa.Array) -> pa.Table:
+    """Counts a column's values: columns `token` (string, or int64 bins for numeric features) and `count` (int64)."""
+    values = values.drop_null()
+    if isinstance(feature, NumericFeature):
+        numbers = values.to_numpy(zero_copy_only=False)
+        values = pa.array(bin_numbers(numbers[np.isfinite(numbers)]))
+    counts = pc.value_counts(values)
+    return pa.table({"token": counts.field("values"), "count": counts.field("counts")})
+
+
+def merge(counts: Iterable[pa.Table]) -> pa.Table:
+    """Adds up counts; exact, so the order does not matter."""
+    merged = pa.concat_tables(list(counts)).group_by("token").aggregate([("count", "sum")])
+    return merged.rename_columns(["count" if name == "count_sum" else name for name in merged.column_names])
+
+
+def cut(feature: CategoricalFeature | NumericFeature, counts: pa.Table, config: VocabularyConfig) -> list[str]:
+    """Turns counts into the lines of the vocabulary file.
+
+    Tokens with a line break can't be lines: they stay out of the vocabulary.
+    """
+    if isinstance(feature, NumericFeature):
+        return [repr(float(b)) for b in _boundaries(counts, feature.buckets)]
+    counts = counts.filter(pc.greater_equal(counts["count"], feature.min_count or config.min_count))
+    if feature.dtype == "string":
+        counts = counts.filter(pc.invert(pc.match_substring_regex(counts["token"], "[\r\n]")))
+    counts = counts.sort_by([("count", "descending"), ("token", "ascending")])
+    limit = feature.max_size or config.max_size
+    return [str(token) for token in counts["token"][:limit].to_pylist()]
+
+
+def _boundaries(counts: pa.Table, buckets: int) -> np.ndarray:
+    counts = counts.sort_by("token")
+    bins, mass = counts["token"].to_numpy(), np.cumsum(counts["count"].to_numpy())
+    if not len(bins):
+        return np.zeros(0, np.float32)
+    quantiles = np.searchsorted(mass, mass[-1] * np.arange(1, buckets) / buckets, side="left")
+    # The lowest bin's edge would leave an empty bucket below it.
+    return np.unique(_lower_edge(bins[quantiles[quantiles > 0]]).astype(np.float32))
+
+
+def read(text: str) -> list[str]:
+    """Lines of a vocabulary file."""
+    return text.split("\n")[:-1]
+
+
+def write(lines: list[str]) -> str:
+    """Text of a vocabulary file."""
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,1 @@
+"""Attribution: journeys, mechanisms and labels, in NumPy. Imports neither TensorFlow nor Beam."""

@@ -1,0 +1,1 @@
+"""Models: Keras functional networks with one named output of logits per target."""

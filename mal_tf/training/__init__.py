@@ -1,0 +1,1 @@
+"""Training: input, losses, optimisers, the training loop."""

@@ -1,0 +1,280 @@
+"""The run's configuration: one YAML file, frozen, unknown keys are errors."""
+
+import datetime
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from features.spec import Feature, FeatureSpec, VocabularyConfig
+from mal_tf.attribution.catalog import create
+from mal_tf.attribution.journeys import JourneyRules
+from mal_tf.attribution.labels import MAX_MECHANISMS
+from mal_tf.attribution.mechanism import Mechanism
+from mal_tf.models.config import ModelConfig
+from mal_tf.training.config import TrainingConfig
+from pipelines.sources import SourceConfig
+
+
+class MechanismConfig(Frozen):
+    """One attribution mechanism, hence one label, one tower and one bit of the CAT label.
+
+    Attributes:
+        name: what its label is called: `label_<name>`.
+        type: registered kind: `first`, `last`, `linear`, `shao_li`.
+        parameters: arguments of that kind.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
+    type: str
+    parameters: dict[str, Any] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _makeable(self):
+        if self.name == "cat":
+            raise ValueError("the name 'cat' is taken by the CAT label")
+        try:
+            self.make()
+        except MalTfError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def make(self) -> Mechanism:
+        """A fresh mechanism."""
+        return create(self.type, dict(self.parameters))
+
+
+class AttributionConfig(Frozen):
+    """Which clicks are eligible for a conversion, and who gets credit.
+
+    Attributes:
+        window_hours: a click is eligible up to this long before the conversion; also how long until it is mature.
+        simultaneous: whether a click at the very time of the conversion is eligible.
+        reset_after_conversion: cut journeys at the previous conversion of the same user and match key.
+        mechanisms: in the order of the CAT label's bits.
+    """
+
+    window_hours: float = pydantic.Field(gt=0)
+    simultaneous: Literal["eligible", "ineligible"] = "eligible"
+    reset_after_conversion: bool = False
+    mechanisms: tuple[MechanismConfig, ...] = pydantic.Field(min_length=1, max_length=MAX_MECHANISMS)
+
+    @pydantic.field_validator("mechanisms")
+    @classmethod
+    def _names_differ(cls, mechanisms):
+        names = [m.name for m in mechanisms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"mechanism names must differ, found: {', '.join(names)}")
+        return mechanisms
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the mechanisms, in order."""
+        return tuple(m.name for m in self.mechanisms)
+
+    def rules(self, units_per_second: int) -> JourneyRules:
+        """Eligibility in time units."""
+        return JourneyRules(
+            window=round(self.window_hours * 3600 * units_per_second),
+            simultaneous=self.simultaneous == "eligible",
+            reset_after_conversion=self.reset_after_conversion,
+        )
+
+
+class LabelsConfig(Frozen):
+    """The label job.
+
+    Attributes:
+        eval_from: clicks from here on are the evaluation split, earlier ones the training split. With a time zone.
+        observed_from: earlier events are bad rows; 1970 by default.
+        observed_until: the log is complete up to here; later events are bad rows, and clicks whose window ends later
+            are immature. By default the latest event found, and events after the start of the job are bad.
+        immature: `drop` them, or `mark` them with `mature = 0`; training and evaluation use mature clicks alone.
+        shards: how many parts the users are split into, hence files per segment; a part is held in memory.
+        segment_hours: each file holds clicks of one stretch of time this long, so that training can go in time order.
+        max_bad_share: the job fails when a larger share of a table's rows is bad.
+    """
+
+    eval_from: datetime.datetime
+    observed_from: datetime.datetime | None = None
+    observed_until: datetime.datetime | None = None
+    immature: Literal["drop", "mark"] = "drop"
+    shards: int = pydantic.Field(8, ge=1, le=99_999)
+    segment_hours: float = pydantic.Field(24, gt=0)
+    max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
+
+    @pydantic.field_validator("eval_from", "observed_from", "observed_until")
+    @classmethod
+    def _zoned(cls, moment):
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError(f"needs a time zone, such as {moment.isoformat()}+00:00")
+        return moment
+
+
+class ValidationConfig(Frozen):
+    """Data validation by TFDV.
+
+    Attributes:
+        schema_file: reviewed schema (`schema.pbtxt`), relative to the config. Without one, the schema inferred from the
+            run's training split is used, which only checks that the splits agree.
+    """
+
+    schema_file: str | None = None
+
+
+class EvaluationConfig(Frozen):
+    """Evaluation.
+
+    Attributes:
+        bootstrap_samples: resamplings of users for the intervals of differences; 0 for none.
+        batch_size: clicks scored at a time.
+    """
+
+    bootstrap_samples: int = pydantic.Field(200, ge=0)
+    batch_size: int = pydantic.Field(4096, ge=1)
+
+
+class ExportConfig(Frozen):
+    """Export.
+
+    Attributes:
+        warmup_requests: how many real examples go into the TF Serving warm-up file.
+    """
+
+    warmup_requests: int = pydantic.Field(10, ge=0, le=1000)
+
+
+class RunConfig(Frozen):
+    """Everything about a run.
+
+    Attributes:
+        name: of the run; its directory is `runs/<name>` unless said otherwise on the command line.
+        seed: of everything random.
+        sources: where the logs are and what their columns mean.
+        features: what the model sees of a click.
+        vocabulary: how vocabularies are cut.
+        attribution: mechanisms and eligibility.
+        labels: the label job.
+        validation: data validation.
+        model: primary target, auxiliary targets, architecture.
+        training: optimisers, batch size, loss.
+        evaluation: metrics.
+        export: the SavedModel.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = pydantic.Field(17, ge=0)
+    sources: SourceConfig
+    features: tuple[Feature, ...]
+    vocabulary: VocabularyConfig = VocabularyConfig()
+    attribution: AttributionConfig
+    labels: LabelsConfig
+    validation: ValidationConfig = ValidationConfig()
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self):
+        _ = self.feature_spec
+        targets = self.attribution.names
+        for name in (self.model.primary, *(self.model.auxiliaries or ())):
+            if name not in targets:
+                raise ValueError(f"model: unknown target '{name}'; attribution.mechanisms has: {', '.join(targets)}")
+        touchpoint = self.sources.tables().clicks.columns.touchpoint
+        needy = [m.name for m in self.attribution.mechanisms if m.make().data_driven]
+        if needy and not touchpoint:
+            raise ValueError(f"mechanism '{needy[0]}' is data-driven and needs the click table's touchpoint columns")
+        return self
+
+    @property
+    def feature_spec(self) -> FeatureSpec:
+        """The features and their vocabularies' rules."""
+        return FeatureSpec(features=self.features, vocabulary=self.vocabulary)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Mechanisms the model learns, in configured order: the primary and its auxiliaries."""
+        return self.model.targets(self.attribution.names)
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads a config file, applies `a.b=c` overrides, resolves paths against the file's folder.
+
+    Raises:
+        MalTfError: what is wrong, with the place of each key.
+    """
+    file = pathlib.Path(path)
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MalTfError(f"{path}: no such config file") from error
+    except yaml.YAMLError as error:
+        raise MalTfError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise MalTfError(f"{path}: expected a mapping of keys such as name, sources, features, …; found {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    _resolve_paths(data, file.parent)
+    try:
+        return RunConfig.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise MalTfError(f"{path}:\n" + "\n".join(_describe(e, data) for e in error.errors())) from error
+
+
+def dump(config: RunConfig) -> str:
+    """The resolved config as YAML that `load` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _override(data: dict, override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise MalTfError(f"--set {override}: expected key=value, such as training.batch_size=512")
+    *parents, last = path.split(".")
+    place: Any = data
+    try:
+        for key in parents:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
+
+
+#: Keys whose values are paths or globs relative to the config file.
+_PATH_KEYS = ("files", "log", "users", "videos", "schema_file")
+
+
+def _resolve_paths(data: Any, folder: pathlib.Path) -> None:
+    if isinstance(data, list):
+        for item in data:
+            _resolve_paths(item, folder)
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            if key in _PATH_KEYS and isinstance(value, str):
+                data[key] = _resolve(value, folder)
+            elif key in _PATH_KEYS and isinstance(value, list):
+                data[key] = [_resolve(v, folder) if isinstance(v, str) else v for v in value]
+            elif key in ("sources", "clicks", "conversions", "join", "validation"):
+                _resolve_paths(value, folder)
+
+
+def _resolve(path: str, folder: pathlib.Path) -> str:
+    return path if "://" in path else str((folder / path).absolute())
+
+
+def _describe(error: dict, data: Any) -> str:
+    # pydantic puts the union's tag into the place; a reader of the file knows no such key.
+    place, where = [], data
+    for key in error["loc"]:
+        if isinstance(where, dict) and key not in where and key in where.values():
+            continue
+        place.append(str(key))
+        where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
+    message = error["msg"].removeprefix("Value error, ")
+    return f"  {'.'.join(place) or 'top level'}: {message}"

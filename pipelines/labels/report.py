@@ -1,0 +1,98 @@
+"""The label report: what went in, what came out, and the paper's Table 1."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from features.errors import MalTfError
+
+#: Credits are summed as integers of this fraction, so that the sum is exact in any order.
+CREDIT_UNIT = 2.0**-24
+
+
+def build(counts: Mapping[tuple, int], mechanisms: Sequence[str], primary: str) -> dict[str, Any]:
+    """Makes the report of exact counts.
+
+    Args:
+        counts: by (topic, …), as the job counted.
+        mechanisms: in configured order.
+        primary: positives are also given relative to `last`, or to this one where there is no `last`.
+    """
+    reference = "last" if "last" in mechanisms else primary
+    splits = {
+        split: {
+            "clicks": counts.get(("clicks", "written", split), 0),
+            "mechanisms": _table_1(counts, split, mechanisms, reference),
+            "cat_classes": _by_number(counts, ("cat", split)),
+        }
+        for split in ("train", "eval")
+    }
+    return {
+        "clicks": _rows(counts, "clicks"),
+        "conversions": _rows(counts, "conversions")
+        | {name: counts.get(("conversions", name), 0) for name in ("attributed", "without_click")},
+        "ratio_to": reference,
+        "splits": splits,
+        "path_lengths": _by_number(counts, ("path_length",)),
+        "cat_bits": list(mechanisms),
+        "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
+    }
+
+
+def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
+    rows = {name: counts.get((table, name), 0) for name in ("read", "filtered", "exact_repeats")}
+    rows["dead_letters"] = sum(_reasons(counts, table).values())
+    if table == "clicks":
+        rows["immature_dropped"] = counts.get((table, "immature_dropped"), 0)
+        rows["immature_marked"] = counts.get((table, "immature_marked"), 0)
+    rows["written" if table == "clicks" else "kept"] = sum(n for k, n in counts.items() if k[:2] == (table, "written"))
+    return rows
+
+
+def _table_1(counts, split: str, mechanisms: Sequence[str], reference: str) -> dict[str, dict]:
+    base = counts.get(("positives", split, reference), 0)
+    return {
+        name: {
+            "positives": (positives := counts.get(("positives", split, name), 0)),
+            "ratio": round(positives / base, 6) if base else None,
+            "credit": round(counts.get(("credit", split, name), 0) * CREDIT_UNIT, 6),
+        }
+        for name in mechanisms
+    }
+
+
+def _by_number(counts: Mapping[tuple, int], prefix: tuple) -> dict[str, int]:
+    found = {key[-1]: n for key, n in counts.items() if key[:-1] == prefix and n}
+    return {str(number): found[number] for number in sorted(found)}
+
+
+def _reasons(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
+    return {key[2]: n for key, n in sorted(counts.items()) if key[:2] == (table, "dead") and n}
+
+
+def check(report: Mapping[str, Any], max_bad_share: float, output: str) -> None:
+    """Checks that every row is accounted for, and that there is something to learn from.
+
+    Raises:
+        MalTfError: rows lost, too many bad rows, no clicks, no conversions, no clicks in a split.
+    """
+    for table in ("clicks", "conversions"):
+        rows = report[table]
+        out = sum(n for k, n in rows.items() if k not in ("read", "immature_marked", "attributed", "without_click"))
+        if out != rows["read"]:
+            raise MalTfError(f"{table}: {rows['read']:,} rows in but {out:,} accounted for ({rows}); a defect, please report")
+        bad, considered = rows["dead_letters"], rows["read"] - rows["filtered"]
+        if considered == 0:
+            raise MalTfError(f"no {table} found in {rows['read']:,} rows read; check `files` and `where` in `sources`")
+        if bad > max_bad_share * considered:
+            reasons = report["dead_letters"][table]
+            worst = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
+            raise MalTfError(
+                f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
+                f"{max_bad_share:g}: {worst}. See {output}/dead_letter/, mend the log or raise the share."
+            )
+    for split, found in report["splits"].items():
+        if not found["clicks"]:
+            raise MalTfError(
+                f"the {split} split has no clicks: check labels.eval_from, observed_until and attribution.window_hours "
+                f"(dropped as immature: {report['clicks']['immature_dropped']:,})"
+            )

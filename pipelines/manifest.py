@@ -1,0 +1,93 @@
+"""The directory of a finished stage: locked while written, complete if and only if it holds manifest.json."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from features.errors import MalTfError
+from pipelines import files
+
+MANIFEST = "manifest.json"
+_MARK = "_INCOMPLETE"
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash of JSON-able values: what a stage was made from."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def read(directory: str, what: str = "a finished stage") -> dict:
+    """Reads a stage's manifest.
+
+    Raises:
+        MalTfError: there is none: the stage did not finish, or the path is wrong.
+    """
+    path = FileSystems.join(directory, MANIFEST)
+    if not files.exists(path):
+        raise MalTfError(f"{directory}: expected {what}, found no {MANIFEST}: it did not finish, or the path is wrong")
+    return json.loads(files.read_text(path))
+
+
+def is_finished(directory: str, made_from: str) -> bool:
+    """Whether the stage in `directory` is complete and was made from just this."""
+    path = FileSystems.join(directory, MANIFEST)
+    return files.exists(path) and json.loads(files.read_text(path)).get("made_from") == made_from
+
+
+def begin(directory: str, overwrite: bool) -> None:
+    """Makes `directory` fresh: empty but for the mark that it is ours and not complete.
+
+    Raises:
+        MalTfError: it holds a finished stage and `overwrite` is not set, or files that are not ours.
+    """
+    mark, manifest = (FileSystems.join(directory, name) for name in (_MARK, MANIFEST))
+    if files.exists(manifest):
+        if not overwrite:
+            raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
+    elif not files.exists(mark) and files.is_local(directory) and os.path.isdir(directory) and os.listdir(directory):
+        raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
+    if files.exists(manifest):  # From here on it is no finished stage, even if the removal is cut short.
+        files.write_text(mark, "")
+        FileSystems.delete([manifest])
+    if files.exists(directory):
+        FileSystems.delete([directory])
+    files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
+
+
+def finish(directory: str, manifest: dict) -> None:
+    """Writes the manifest, last of all files."""
+    FileSystems.delete([FileSystems.join(directory, _MARK)])
+    files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+@contextlib.contextmanager
+def lock(directory: str) -> Iterator[None]:
+    """Holds a run directory for this process alone; a dead process holds nothing.
+
+    Local directories only: on object stores the caller's scheduler has to see to it.
+
+    Raises:
+        MalTfError: another process has it.
+    """
+    if not files.is_local(directory):
+        yield
+        return
+    path = pathlib.Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    with open(path / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise MalTfError(f"{directory} is in use by process {file.read().strip() or '?'}; wait for it or choose another output") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

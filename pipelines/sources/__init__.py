@@ -1,0 +1,13 @@
+"""Sources: from the files a platform has to batches of the click and conversion tables."""
+
+from typing import Annotated
+
+import pydantic
+
+from pipelines.sources.kuairand import KuaiRandSource
+from pipelines.sources.tables import Join, SourceTables, TableSource, TablesSource
+
+#: The `sources` block of a config; a new adapter is one module and one name here.
+SourceConfig = Annotated[TablesSource | KuaiRandSource, pydantic.Field(discriminator="adapter")]
+
+__all__ = ["Join", "KuaiRandSource", "SourceConfig", "SourceTables", "TableSource", "TablesSource"]

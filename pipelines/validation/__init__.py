@@ -1,0 +1,1 @@
+"""Data validation by TensorFlow Data Validation: statistics, schema, anomalies."""

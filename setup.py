@@ -1,0 +1,54 @@
+"""Packaging of mal-tf; also what Dataflow workers install (`--setup_file=./setup.py`).
+
+The ranges admit both supported lines: A (TensorFlow 2.16, TFDV 1.16, pinned in requirements.lock)
+and B (TensorFlow 2.21, TFDV 1.21, glibc >= 2.39).
+"""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+setuptools.setup(
+    name="mal-tf",
+    version="0.1.0",
+    description="Conversion-rate models by multi-attribution learning: logs in, SavedModel out.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=setuptools.find_packages(include=["features*", "mal_tf*", "pipelines*"]),
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "apache-beam[gcp]>=2.53,<3",
+        "dill>=0.3.1",  # tfx-bsl imports it and does not declare it
+        "google-crc32c>=1.1,<2",
+        "numpy>=1.22,<3",
+        "pandas>=1.5,<3",
+        "pyarrow>=10,<24",
+        "pyarrow-hotfix>=0.6",
+        "pydantic>=2.7,<3",
+        "pyyaml>=6,<7",
+        "rich>=13,<16",
+        "setuptools<81",  # tensorflow-recommenders and others still import pkg_resources
+        "tensorboard>=2.16,<2.22",
+        "tensorflow>=2.16.2,<2.22",
+        "tensorflow-data-validation>=1.16.1,<1.22",
+        "tensorflow-metadata>=1.16.1,<1.22",
+        "tensorflow-recommenders>=0.7.7,<0.8",
+        "tensorflow-serving-api>=2.16.1,<3",
+        "tf-keras>=2.16,<2.22",
+        "tfx-bsl>=1.16.1,<1.22",
+        "typer>=0.12,<1",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.6",
+            "scikit-learn>=1.4",
+        ]
+    },
+    entry_points={"console_scripts": ["mal-tf=pipelines.cli:main"]},
+)
