@@ -34,7 +34,8 @@ class ClickColumns(Frozen):
         user_id: who clicked.
         timestamp: when, a whole number since 1970 in `sources.time_unit`, or an Arrow timestamp.
         match_key: what a click and a conversion must share besides the user; nothing when empty.
-        touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty.
+        touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty. Null values
+            make a type of their own, the empty one.
     """
 
     TABLE: ClassVar[str] = "clicks"
@@ -180,6 +181,8 @@ def normalise(
 
     columns = {roles.ID: _identifier(raw, getattr(roles, roles.ID), where)}
     columns |= {role: _joined_text(raw, names, where) for role, names in roles.text_roles.items()}
+    if "touchpoint" in columns:  # A click without a known type is still a click: unknown is a type of its own.
+        columns["touchpoint"] = columns["touchpoint"].fill_null("")
     if not batch.num_rows:
         columns = {name: column.slice(0, 0) for name, column in columns.items()}
     for name, column in columns.items():

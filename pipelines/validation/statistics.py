@@ -1,11 +1,12 @@
 """TFDV statistics of the written splits, in the label job's own pipeline."""
 
 import apache_beam as beam
-import tensorflow_data_validation as tfdv
+
 from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from pipelines import files
+from pipelines.validation.tfdv import tfdv
 
 STATISTICS = "FeatureStats.pb"
 

@@ -1,0 +1,1 @@
+"""Layers: the parts the models are made of."""

@@ -1,0 +1,67 @@
+"""Towers: what each target has of its own above the shared bottom."""
+
+from collections.abc import Sequence
+
+from features.keras2 import keras, tf
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class MLP(keras.layers.Layer):
+    """Dense layers with ReLU: x → relu(W_n … relu(W_1 x + b_1) … + b_n).
+
+    Args:
+        units: width of each layer; none: the identity.
+    """
+
+    def __init__(self, units: Sequence[int], **kwargs):
+        super().__init__(**kwargs)
+        self.units = tuple(units)
+        self._layers = [keras.layers.Dense(n, activation="relu") for n in self.units]
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """float [batch, any] to float [batch, units[-1]]."""
+        for layer in self._layers:
+            inputs = layer(inputs)
+        return inputs
+
+    def get_config(self):
+        """See base class."""
+        return super().get_config() | {"units": self.units}
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class KnowledgeFusion(keras.layers.Layer):
+    """Adds the towers' knowledge to the primary target's vector, KEEP style: v = v_p + MLP(K).
+
+    Source: MAL (arXiv 2508.15217) section 4.3; KEEP (Zhang et al., CIKM '22, arXiv 2208.10174). The MLP ends in a linear
+    layer of v_p's width.
+
+    Args:
+        units: hidden layers of the MLP.
+    """
+
+    def __init__(self, units: Sequence[int] = (64,), **kwargs):
+        super().__init__(**kwargs)
+        self.units = tuple(units)
+        self._hidden = MLP(self.units)
+
+    def build(self, shapes):
+        """See base class."""
+        self._output = keras.layers.Dense(shapes[0][-1])
+        super().build(shapes)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Fuses.
+
+        Args:
+            inputs: v_p float [batch, dim], K float [batch, any].
+
+        Returns:
+            v, float [batch, dim].
+        """
+        primary, knowledge = inputs
+        return primary + self._output(self._hidden(knowledge))
+
+    def get_config(self):
+        """See base class."""
+        return super().get_config() | {"units": self.units}

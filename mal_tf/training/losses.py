@@ -1,0 +1,37 @@
+"""Losses of the targets: which label and weight a click has, and the weighted mean they are used in."""
+
+from features.keras2 import keras, tf
+
+
+def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turns attribution labels into targets and weights of the binary cross-entropy.
+
+    Args:
+        label: l, float [batch], in [0, 1].
+        loss: `weighted`: y = 1[l > 0], w = l for positives and 1 for negatives (MAL, equation 4);
+            `soft`: y = l, w = 1; `binary`: y = 1[l > 0], w = 1.
+
+    Returns:
+        y and w, float [batch].
+    """
+    if loss == "soft":
+        return label, tf.ones_like(label)
+    positive = label > 0
+    target = tf.cast(positive, label.dtype)
+    return target, tf.where(positive, label, 1.0) if loss == "weighted" else tf.ones_like(label)
+
+
+def cat_class(labels: list[tf.Tensor]) -> tf.Tensor:
+    """CAT class Σ_i 1[l_i > 0]·2^i of labels in configured order: float [batch] each to int32 [batch]."""
+    return tf.add_n([tf.cast(label > 0, tf.int32) * 2**bit for bit, label in enumerate(labels)])
+
+
+def share(weight: tf.Tensor) -> tf.Tensor:
+    """Weights divided by their sum, so that Σ share·loss = Σ w·loss / Σ w; all 0 if the weights are."""
+    return tf.math.divide_no_nan(weight, tf.reduce_sum(weight))
+
+
+def cross_entropy(cat: bool) -> keras.losses.Loss:
+    """Summed cross-entropy from logits: binary, or categorical over CAT classes."""
+    kind = keras.losses.SparseCategoricalCrossentropy if cat else keras.losses.BinaryCrossentropy
+    return kind(from_logits=True, reduction=keras.losses.Reduction.SUM)

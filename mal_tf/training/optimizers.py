@@ -1,0 +1,46 @@
+"""Optimisers: one for the embedding tables, one for the dense parts, both with linear warm-up."""
+
+import tensorflow_recommenders as tfrs
+
+from features.keras2 import keras, tf
+from mal_tf.models.network import Network
+from mal_tf.training.config import TrainingConfig
+
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adagrad": keras.optimizers.Adagrad,
+    "sgd": keras.optimizers.SGD,
+    "clippy_adagrad": tfrs.experimental.optimizers.ClippyAdagrad,
+}
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
+    """rate(step) = peak · min(1, (step + 1) / steps).
+
+    Args:
+        peak: learning rate after the warm-up.
+        steps: length of the warm-up; 0 for none.
+    """
+
+    def __init__(self, peak: float, steps: int):
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Learning rate at `step`."""
+        return self.peak * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / max(self.steps, 1))
+
+    def get_config(self) -> dict:
+        """See base class."""
+        return {"peak": self.peak, "steps": self.steps}
+
+
+def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experimental.optimizers.CompositeOptimizer:
+    """Makes the optimiser of a whole run of `steps` steps."""
+    warmup = round(config.warmup_share * steps)
+    tables = network.embedding_variables
+    is_table = {variable.ref() for variable in tables}
+    dense = [variable for variable in network.model.trainable_variables if variable.ref() not in is_table]
+    of_tables = _OPTIMIZERS[config.embedding_optimizer](LinearWarmup(config.embedding_learning_rate, warmup))
+    of_dense = _OPTIMIZERS[config.optimizer](LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm)
+    return tfrs.experimental.optimizers.CompositeOptimizer([(of_tables, lambda: tables), (of_dense, lambda: dense)])

@@ -1,0 +1,10 @@
+"""TensorFlow Data Validation, imported in this one place."""
+
+import contextlib
+import io
+
+with contextlib.redirect_stderr(io.StringIO()):  # It says on import that notebook display needs IPython.
+    import tensorflow_data_validation as tfdv
+    from tensorflow_data_validation.utils.display_util import get_statistics_html
+
+__all__ = ["get_statistics_html", "tfdv"]
