@@ -77,3 +77,8 @@ def write_text(path: str, text: str) -> None:
 def modified(path: str) -> float:
     """When a file was last changed, in seconds since 1970."""
     return FileSystems.match([path])[0].metadata_list[0].last_updated_in_seconds
+
+
+def size(path: str) -> int:
+    """Bytes of a file."""
+    return FileSystems.match([path])[0].metadata_list[0].size_in_bytes

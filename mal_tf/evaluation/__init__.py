@@ -1,0 +1,1 @@
+"""Evaluation: exact metrics, vectorised over clicks and users."""

@@ -1,0 +1,1 @@
+"""Serving: the SavedModel that outputs the primary target's CVR."""

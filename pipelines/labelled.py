@@ -1,0 +1,68 @@
+"""A finished label job's output, as the later stages read it: by its manifest, never by a glob."""
+
+import dataclasses
+
+from apache_beam.io.filesystems import FileSystems
+
+from features import vocabulary
+from features.errors import MalTfError
+from features.spec import FeatureSpec
+from pipelines import files, manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split's files.
+
+    Attributes:
+        segments: files of each segment, in time order.
+        rows: clicks in all of them.
+    """
+
+    segments: list[list[str]]
+    rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Splits and vocabularies.
+
+    Attributes:
+        directory: of the label job's output.
+        splits: `train` and `eval`.
+        vocabularies: lines of each scalar feature's vocabulary file.
+        made_from: the label job's fingerprint.
+    """
+
+    directory: str
+    splits: dict[str, Split]
+    vocabularies: dict[str, list[str]]
+    made_from: str
+
+
+def load(directory: str, spec: FeatureSpec) -> Labelled:
+    """Reads the manifest and the vocabularies.
+
+    Raises:
+        MalTfError: the label job did not finish, was run for other features, or a file is not as it was written.
+    """
+    found = manifest.read(directory, "a finished label job")
+    splits = {}
+    for split in ("train", "eval"):
+        entries = [entry for entry in found["files"] if entry["split"] == split]
+        for entry in entries:
+            path = FileSystems.join(directory, entry["path"])
+            if not files.exists(path) or files.size(path) != entry["bytes"]:
+                raise MalTfError(f"{path}: expected {entry['bytes']:,} bytes, the file was lost or changed; run `labels` again")
+        segments = sorted({entry["segment"] for entry in entries})
+        by_segment = [
+            [FileSystems.join(directory, e["path"]) for e in entries if e["segment"] == segment] for segment in segments
+        ]
+        splits[split] = Split(by_segment, sum(entry["rows"] for entry in entries))
+    vocabularies = {}
+    for feature in spec.scalars:
+        path = FileSystems.join(directory, "vocabulary", f"{feature.name}.txt")
+        if not files.exists(path):
+            raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
+        vocabularies[feature.name] = vocabulary.read(files.read_text(path))
+    return Labelled(directory, splits, vocabularies, found["made_from"])
