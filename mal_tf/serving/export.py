@@ -13,7 +13,6 @@ from mal_tf.models.network import Network
 
 OUTPUT = "cvr"
 
-
 class ServedModel(tf.Module):
     """Signatures over lookup and network, cut down to what the primary target needs.
 
@@ -30,15 +29,12 @@ class ServedModel(tf.Module):
     def __init__(self, spec: FeatureSpec, lookup: keras.Model, network: Network):
         super().__init__()
         self._spec, self._lookup = spec, lookup
-        self._network = keras.Model(network.model.inputs, network.model.output[network.primary.output])
-        self._order = list(network.model.input)
+        self._network = keras.Model(network.model.input, network.model.output[network.primary.output])
         self.serving_default = tf.function(self._serving_default, [tf.TensorSpec([None], tf.string, "examples")])
         self.predict_raw = tf.function(self._predict_raw, [raw_signature(spec)])
 
-
     def _cvr(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        rows = self._lookup(raw)
-        logits = self._network([rows[name] for name in self._order], training=False)
+        logits = self._network(self._lookup(raw), training=False)
         return {OUTPUT: tf.sigmoid(logits)}
 
     def _serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -46,7 +42,6 @@ class ServedModel(tf.Module):
 
     def _predict_raw(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self._cvr(features)
-
 
 def export(served: ServedModel, base: str, warmup: Sequence[bytes] = ()) -> str:
     """Writes the next version `base/<integer>/`, complete or not at all.
@@ -79,7 +74,6 @@ def export(served: ServedModel, base: str, warmup: Sequence[bytes] = ()) -> str:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return str(final)
-
 
 def _write_warmup(path: pathlib.Path, model_name: str, examples: Sequence[bytes]) -> None:
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2

@@ -1,0 +1,33 @@
+# Needs Python 3.11 and nothing else: every target makes the virtual environment from the lock if it is missing.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint lock clean
+
+demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
+	$(BIN)/mal-tf run examples/kuairand/config.yaml
+
+test: $(READY) lint  ## Lint and all tests but the slow ones.
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(READY)  ## The slow tests.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+$(READY): requirements.lock requirements-dev.lock setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock -r requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+lock: $(READY)  ## Resolve both locks anew from setup.py, within the versions already locked where they still fit.
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate setup.py -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --extra test setup.py -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,164 @@
+"""The command line `mal-tf`."""
+
+import logging
+import pathlib
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from features.errors import MalTfError
+
+app = typer.Typer(
+    help="Train and serve conversion-rate models by multi-attribution learning.\n\n"
+    "Start with `mal-tf run CONFIG`: it labels the logs, checks the data, trains, exports and evaluates.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+#: Commands that start the Beam job take Beam's flags after their own.
+_BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+Config = Annotated[str, typer.Argument(help="The run's YAML file.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: training.batch_size=256.")]
+Output = Annotated[str, typer.Option(help="Directory of the run's outputs; runs/<name> if not given.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make finished stages anew although nothing changed.")]
+
+
+def _run(context: typer.Context, config: str, overrides: list[str], output: str, overwrite: bool = False):
+    from pipelines import beam
+    from pipelines.config import load
+    from pipelines.run import Run
+
+    beam.pipeline_options(context.args)  # A mistyped flag is refused before anything is done.
+    loaded = load(config, overrides)
+    return Run(loaded, output or str(pathlib.Path("runs") / loaded.name), tuple(context.args), overwrite)
+
+
+@app.command(context_settings=_BEAM)
+def run(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Do everything: labels, validate, train, export, evaluate. Finished stages are not repeated."""
+    from pipelines.summary import show_metrics
+
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        result = opened.evaluate()
+        _show_labels(opened)
+        show_metrics(console, result)
+        served = opened.export(opened.config.model.name)
+        examples = opened.path("labels", "Split-eval")
+        console.print(f"SavedModel: {served}", soft_wrap=True)
+        first = next(path.name for path in sorted(pathlib.Path(examples).iterdir()))
+        console.print(f"Try next: mal-tf predict {served} {examples}/{first} --output predictions.csv", soft_wrap=True)
+
+
+@app.command(context_settings=_BEAM)
+def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Turn click and conversion logs into labelled TFRecords. Beam's flags (--runner=…) go after the config."""
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        opened.labels()
+        _show_labels(opened)
+
+
+@app.command(context_settings=_BEAM)
+def validate(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    infer_schema: Annotated[
+        bool, typer.Option("--infer-schema", help="Write a first schema to validation.schema_file, to be reviewed.")
+    ] = False,
+):
+    """Check the labelled data against the schema; anomalies end with an error."""
+    from pipelines import files
+
+    with _run(context, config, set_, output).opened() as opened:
+        if infer_schema:
+            from google.protobuf import text_format
+
+            from pipelines.validation.schema import infer_schema as infer
+            from pipelines.validation.schema import load_statistics
+
+            target = opened.config.validation.schema_file
+            if not target or files.exists(target):
+                raise MalTfError(f"validation.schema_file is {target or 'not set'}: name a file that is not there yet")
+            schema = infer(load_statistics(opened.labels())["train"], opened.config.feature_spec)
+            files.write_text(target, text_format.MessageToString(schema))
+            console.print(f"Wrote {target}. Review it by hand, then commit it.", soft_wrap=True)
+        directory = opened.validate()
+        console.print(f"No anomalies. Statistics: {directory}/statistics.html", soft_wrap=True)
+
+
+@app.command(context_settings=_BEAM)
+def train(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Train the configured models, in one pass over the train split in time order."""
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        for name in opened.config.model.names:
+            console.print(f"{name}: {opened.train(name)}", soft_wrap=True)
+
+
+@app.command(context_settings=_BEAM)
+def export(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Export the trained models as SavedModels and check each in a fresh process."""
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        for name in opened.config.model.names:
+            console.print(f"{name}: {opened.export(name)}", soft_wrap=True)
+
+
+@app.command(context_settings=_BEAM)
+def evaluate(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Evaluate the exported models on the evaluation split, side by side."""
+    from pipelines.summary import show_metrics
+
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        show_metrics(console, opened.evaluate())
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A SavedModel's directory, or the directory of its versions.")],
+    file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, or tf.Examples in TFRecords.")],
+    output: Annotated[str, typer.Option(help="Where to write: .csv or .parquet.")] = "predictions.csv",
+):
+    """Predict the CVR of clicks."""
+    from pipelines.predict import predict as score
+
+    console.print(f"{score(model, file, output):,} predictions in {output}", soft_wrap=True)
+
+
+def _show_labels(opened) -> None:
+    import json
+
+    from pipelines import files
+    from pipelines.labels.run import REPORT
+    from pipelines.summary import show_labels
+
+    show_labels(console, json.loads(files.read_text(opened.path("labels", REPORT))))
+
+
+def main() -> None:
+    """Entry point: errors for people are printed alone and exit with 1."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    logging.getLogger("mal_tf").setLevel(logging.INFO)
+    try:
+        app()
+    except MalTfError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

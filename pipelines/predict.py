@@ -1,0 +1,140 @@
+"""`mal-tf predict`: clicks in CSV, Parquet or TFRecord files to predictions, batch by batch."""
+
+import gzip
+import logging
+import os
+import pathlib
+import time
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from features.errors import MalTfError
+from features.keras2 import tf
+from features.parsing import MISSING
+from mal_tf.serving.export import OUTPUT
+from pipelines.sources.reader import Piece, pieces, read
+from pipelines.sources.tables import TableSource
+
+#: Between the tokens of a history in a CSV cell.
+TOKEN_SEPARATOR = "|"
+
+_BATCH = 4096
+_TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
+
+log = logging.getLogger("mal_tf.predict")
+
+
+def predict(model_directory: str, path: str, output: str) -> int:
+    """Scores every click of a file and writes its predictions, in the file's order.
+
+    Args:
+        model_directory: a version directory, or the directory of all versions (the newest is taken).
+        path: `.csv[.gz]`, `.parquet`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
+        output: `.csv` or `.parquet`; has `click_id` where the input has it, and `cvr`.
+
+    Returns:
+        How many clicks were scored.
+
+    Raises:
+        MalTfError: no model, no such file, missing or mistyped columns.
+    """
+    if not output.endswith((".csv", ".parquet")):
+        raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
+    if not os.path.exists(path):
+        raise MalTfError(f"{path}: no such file")
+    model = tf.saved_model.load(_version(model_directory))
+    is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
+    scored = _from_table(model, path) if is_table else _from_tfrecord(model, path)
+    partial = f"{output}.{uuid.uuid4().hex}.partial"
+    rows, began, writer = 0, time.monotonic(), None
+    try:
+        for frame in scored:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            if writer is None:
+                kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
+                writer = kind(partial, table.schema)
+            writer.write_table(table)
+            rows += table.num_rows
+        if writer is None:
+            raise MalTfError(f"{path}: holds no clicks")
+        writer.close()
+        os.replace(partial, output)
+    finally:
+        pathlib.Path(partial).unlink(missing_ok=True)
+    log.info("%s clicks scored, %s clicks/s, in %s", f"{rows:,}", f"{rows / (time.monotonic() - began):,.0f}", output)
+    return rows
+
+
+def _version(directory: str) -> str:
+    path = pathlib.Path(directory)
+    if (path / "saved_model.pb").exists():
+        return directory
+    versions = [int(p.name) for p in path.iterdir() if p.name.isdigit()] if path.is_dir() else []
+    if not versions:
+        raise MalTfError(f"{directory}: expected a SavedModel or a directory of versions, found neither")
+    return str(path / str(max(versions)))
+
+
+def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
+    if not path.endswith(_TFRECORD):
+        raise MalTfError(f"{path}: expected .csv, .parquet, .tfrecord or .gz")
+    with open(path, "rb") as file:
+        compression = "GZIP" if file.read(2) == b"\x1f\x8b" else ""
+    ids = {"click_id": tf.io.FixedLenFeature([], tf.string, "")}
+    try:
+        for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
+            columns = {}
+            try:
+                columns["click_id"] = np.char.decode(tf.io.parse_example(examples, ids)["click_id"].numpy().astype(bytes))
+            except tf.errors.InvalidArgumentError:
+                of_int = {"click_id": tf.io.FixedLenFeature([], tf.int64, 0)}
+                columns["click_id"] = tf.io.parse_example(examples, of_int)["click_id"].numpy()
+            cvr = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+            yield pd.DataFrame(columns | {OUTPUT: cvr})
+    except (tf.errors.DataLossError, gzip.BadGzipFile) as error:
+        raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
+
+
+def _from_table(model, path: str) -> Iterator[pd.DataFrame]:
+    signature = model.signatures["predict_raw"].structured_input_signature[1]
+    source = TableSource.model_construct(files=(path,), explode=None)
+    for piece in pieces(path):
+        for raw in read(Piece(path, piece.row_group), [*signature, "click_id"], source):
+            if raw.malformed:
+                raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
+            missing = sorted(set(signature) - set(raw.rows.schema.names))
+            if missing:
+                raise MalTfError(f"{path}: column '{missing[0]}' is missing; the model takes: {', '.join(sorted(signature))}")
+            inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
+            known = {"click_id": raw.rows["click_id"].to_pandas()} if "click_id" in raw.rows.schema.names else {}
+            cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()
+            yield pd.DataFrame(known | {OUTPUT: cvr})
+
+
+def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:
+    """A raw column as the signature takes it; nulls become what stands for missing."""
+    dtype = spec.dtype.name
+    try:
+        if len(spec.shape) == 1:
+            return tf.constant(_values(column, dtype), spec.dtype)
+        if not pa.types.is_list(column.type):
+            column = pa.compute.split_pattern(pa.compute.fill_null(column.cast(pa.string()), ""), TOKEN_SEPARATOR)
+        flat = column.flatten()
+        lengths = pa.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        ragged = tf.RaggedTensor.from_row_lengths(tf.constant(_values(flat, dtype), spec.dtype), lengths)
+        return ragged.to_tensor(default_value=MISSING[dtype])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise MalTfError(f"{path}: column '{spec.name}': expected {dtype}, found {column.type}: {error}") from error
+
+
+def _values(column: pa.Array, dtype: str) -> np.ndarray:
+    if pa.types.is_string(column.type):
+        column = pa.compute.if_else(pa.compute.equal(column, ""), pa.scalar(None, pa.string()), column)
+    kind = {"string": pa.string(), "int64": pa.int64(), "float32": pa.float32()}[dtype]
+    return column.cast(kind).fill_null(MISSING[dtype]).to_numpy(zero_copy_only=False)

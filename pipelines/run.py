@@ -1,0 +1,155 @@
+"""A whole run, resumable: a finished stage is not run again unless its inputs or its part of the config changed."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import pathlib
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from pipelines import files, labelled, manifest, stages
+from pipelines.config import RunConfig, dump
+from pipelines.labels import run as labels
+from pipelines.validation import gate
+
+log = logging.getLogger("mal_tf.run")
+
+#: Counts up when a stage's code changes what it makes of the same input.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run's directory and config; each method brings one stage, and what it needs, up to date.
+
+    Attributes:
+        config: the run.
+        directory: of its outputs; local (the label job alone may write elsewhere).
+        flags: Beam's own flags.
+        overwrite: replace finished stages although nothing changed.
+        _fresh: stages brought up to date by this process.
+    """
+
+    config: RunConfig
+    directory: str
+    flags: Sequence[str] = ()
+    overwrite: bool = False
+    _fresh: set[str] = dataclasses.field(default_factory=set)
+
+    def path(self, *parts: str) -> str:
+        """A place in the run's directory."""
+        return str(pathlib.Path(self.directory, *parts))
+
+    def labels(self) -> str:
+        """The label job: its directory."""
+        output = self.path("labels")
+        if self._needed("labels", output, labels.made_from(self.config)):
+            with _timed("labels"):
+                labels.run(self.config, output, self.flags, overwrite=True)
+        return output
+
+    def validate(self) -> str:
+        """The data gate: its directory."""
+        source = self.labels()
+        schema = self.config.validation.schema_file
+        text = files.read_text(schema) if schema and files.exists(schema) else schema
+        return self._stage(
+            "validate",
+            [_made_from(source), text],
+            lambda output: gate.validate(source, output, self.config.feature_spec, schema),
+        )
+
+    def train(self, name: str) -> str:
+        """One model's training: its directory."""
+        source = self.labels()
+        self.validate()
+        parts = self.config.model_dump(mode="json", include={"seed", "features", "vocabulary", "training"})
+        architecture = self.config.model.model_dump(mode="json", exclude={"name", "compare_with"})
+
+        def make(output: str) -> dict:
+            stages.clear_session()
+            return stages.train(self.config, labelled.load(source, self.config.feature_spec), name, output)
+
+        return self._stage(f"train/{name}", [_made_from(source), parts, architecture, name, self.config.targets], make)
+
+    def export(self, name: str) -> str:
+        """One model's export: its SavedModel's directory."""
+        weights, source = self.train(name), self.labels()
+
+        def make(output: str) -> dict:
+            data = labelled.load(source, self.config.feature_spec)
+            return stages.export_model(self.config, data, name, weights, self.path("serving", name))
+
+        self._stage(f"export/{name}", [_made_from(weights), self.config.export.model_dump(mode="json")], make)
+        return manifest.read(self.path("export", name))["result"]["version"]
+
+    def evaluate(self) -> dict:
+        """Evaluation of all models: the metrics."""
+        versions = {name: self.export(name) for name in self.config.model.names}
+        source = self.labels()
+        parts = self.config.evaluation.model_dump(mode="json")
+        made_from = [_made_from(self.path("export", name)) for name in versions]
+
+        def make(output: str) -> dict:
+            return stages.evaluate(self.config, labelled.load(source, self.config.feature_spec), versions, output)
+
+        self._stage("evaluate", [made_from, versions, parts, self.config.seed], make)
+        return json.loads(files.read_text(self.path("evaluate", stages.METRICS)))
+
+    @contextlib.contextmanager
+    def opened(self):
+        """Holds the run's directory for this process and stores config, revision and versions in it."""
+        with manifest.lock(self.directory):
+            files.write_text(self.path("config.yaml"), dump(self.config))
+            files.write_text(self.path("run.json"), json.dumps(_provenance(), indent=1) + "\n")
+            yield self
+
+    def _stage(self, name: str, made_from: Sequence, make: Callable[[str], dict]) -> str:
+        output, key = self.path(name), manifest.fingerprint(name, _VERSION, *made_from)
+        if self._needed(name, output, key):
+            with _timed(name):
+                manifest.begin(output, overwrite=True)
+                result = make(output)
+                manifest.finish(output, {"stage": name, "made_from": key, "result": result})
+        return output
+
+    def _needed(self, name: str, output: str, made_from: str) -> bool:
+        """Whether a stage has to run; said and checked once per process."""
+        if name in self._fresh:
+            return False
+        finished = not self.overwrite and manifest.is_finished(output, made_from)
+        if finished:
+            log.info("%s: finished already, nothing changed", name)
+        self._fresh.add(name)
+        return not finished
+
+
+def _made_from(directory: str) -> str:
+    return manifest.read(directory)["made_from"]
+
+
+@contextlib.contextmanager
+def _timed(name: str):
+    log.info("%s: started", name)
+    began = time.monotonic()
+    yield
+    log.info("%s: done in %.1f s", name, time.monotonic() - began)
+
+
+def _provenance() -> dict:
+    def git(*words: str) -> str | None:
+        root = pathlib.Path(__file__).parent
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    packages = ("tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-data-validation", "apache-beam", "pyarrow")
+    return {
+        "git_revision": git("rev-parse", "HEAD"),
+        "git_changed": bool(git("status", "--porcelain")),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+    }

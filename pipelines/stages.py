@@ -1,0 +1,139 @@
+"""The stages after the label job: train, export, evaluate. Each takes finished directories and fills one."""
+
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import MalTfError
+from features.keras2 import keras, tf
+from features.lookup import lookup_model, table_sizes
+from features.parsing import parse_features
+from mal_tf.evaluation.bootstrap import paired_differences
+from mal_tf.evaluation.metrics import all_metrics
+from mal_tf.models import catalog
+from mal_tf.models.network import Network
+from mal_tf.serving import check
+from mal_tf.serving.export import OUTPUT, ServedModel, export
+from mal_tf.training.dataset import serialized
+from mal_tf.training.fit import fit
+from pipelines import files
+from pipelines.config import RunConfig
+from pipelines.labelled import Labelled
+
+WEIGHTS, METRICS, PREDICTIONS = "model.weights.h5", "metrics.json", "predictions.parquet"
+
+
+def train(config: RunConfig, labelled: Labelled, name: str, output: str) -> dict:
+    """Trains the model called `name`; writes its weights, `training.json` and TensorBoard's event files.
+
+    Returns:
+        Examples, seconds, examples/s, parameters and mean losses.
+    """
+    split, spec = labelled.splits["train"], config.feature_spec
+    lookup = lookup_model(spec, labelled.vocabularies)
+    network, result = fit(
+        name,
+        spec,
+        lookup,
+        labelled.vocabularies,
+        split.segments,
+        split.rows,
+        config.targets,
+        config.model,
+        config.training,
+        config.seed,
+        str(pathlib.Path(output) / "tensorboard"),
+    )
+    network.model.save_weights(str(pathlib.Path(output) / WEIGHTS))
+    files.write_text(f"{output}/training.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def export_model(config: RunConfig, labelled: Labelled, name: str, weights_directory: str, output: str) -> dict:
+    """Exports a trained model as the next version under `output`, and checks it in a fresh process.
+
+    Returns:
+        `{"version": directory, "largest_difference": of the check}`.
+    """
+    spec = config.feature_spec
+    lookup = lookup_model(spec, labelled.vocabularies)
+    network = _restore(config, labelled, name, weights_directory)
+    served = ServedModel(spec, lookup, network)
+    count = max(config.export.warmup_requests, 32)
+    examples = next(iter(serialized(labelled.splits["eval"].segments, count))).numpy().tolist()
+    version = export(served, output, examples[: config.export.warmup_requests])
+    raw = {key: value.numpy() for key, value in parse_features(tf.constant(examples), spec).items()}
+    expected = served.serving_default(tf.constant(examples))[OUTPUT].numpy()
+    difference = check.in_fresh_process(version, examples, raw, expected)
+    return {"version": version, "largest_difference": difference}
+
+
+def _restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:
+    sizes = table_sizes(config.feature_spec, labelled.vocabularies)
+    network = catalog.build(name, config.feature_spec, sizes, config.model, config.targets)
+    network.model.load_weights(str(pathlib.Path(directory) / WEIGHTS))
+    return network
+
+
+def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str) -> dict:
+    """Scores the evaluation split with each exported model; writes `metrics.json` and `predictions.parquet`.
+
+    Args:
+        config: the run.
+        labelled: splits.
+        versions: directory of the SavedModel by model name.
+        output: directory to write to.
+
+    Returns:
+        `{"target", "models": {name: metrics}, "differences": {name: {metric: interval}}}`; differences are
+        `config.model.name` minus each other model.
+
+    Raises:
+        MalTfError: the split has one class only.
+    """
+    frame = _score(config, labelled, versions)
+    frame = frame[frame["mature"] == 1]
+    user = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
+    label = frame[f"label_{config.model.primary}"].to_numpy(np.float64)
+    try:
+        metrics = {name: all_metrics(user, label, frame[f"{OUTPUT}_{name}"].to_numpy()) for name in versions}
+    except MalTfError as error:
+        raise MalTfError(f"evaluation split, label_{config.model.primary}: {error}") from error
+    served, differences = config.model.name, {}
+    for name in versions:
+        if name != served and served in versions and config.evaluation.bootstrap_samples:
+            pair = (frame[f"{OUTPUT}_{name}"].to_numpy(), frame[f"{OUTPUT}_{served}"].to_numpy())
+            samples = config.evaluation.bootstrap_samples
+            differences[name] = paired_differences(user, label, *pair, samples, config.seed)
+    result = {"target": config.model.primary, "models": metrics, "differences": differences}
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    files.write_bytes(f"{output}/{PREDICTIONS}", buffer.getvalue().to_pybytes())
+    files.write_text(f"{output}/{METRICS}", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _score(config: RunConfig, labelled: Labelled, versions: dict[str, str]) -> pd.DataFrame:
+    models = {name: tf.saved_model.load(version) for name, version in versions.items()}
+    labels = [f"label_{name}" for name in config.attribution.names]
+    wanted = {"user_id": tf.string, "timestamp": tf.int64, "path_length": tf.int64, "mature": tf.int64}
+    wanted |= dict.fromkeys(labels, tf.float32)
+    parsing = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in wanted.items()}
+    parts = []
+    for examples in serialized(labelled.splits["eval"].segments, config.evaluation.batch_size):
+        columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()}
+        for name, model in models.items():
+            columns[f"{OUTPUT}_{name}"] = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+        parts.append(pd.DataFrame(columns))
+    frame = pd.concat(parts, ignore_index=True)
+    frame["user_id"] = frame["user_id"].str.decode("utf-8")
+    return frame
+
+
+def clear_session() -> None:
+    """Forgets Keras' global state between models of one process."""
+    keras.backend.clear_session()

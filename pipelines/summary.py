@@ -1,0 +1,50 @@
+"""What a run shows at its end: tables a person understands."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show_labels(console: Console, report: dict) -> None:
+    """Rows in and out, and the paper's Table 1."""
+    rows = Table("log", "rows read", "other events", "exact repeats", "dead letters", "immature", "kept", title="Rows")
+    for name in ("clicks", "conversions"):
+        found = report[name]
+        kept = found.get("written", found.get("kept"))
+        cells = [found["read"], found["filtered"], found["exact_repeats"], found["dead_letters"]]
+        rows.add_row(name, *(f"{n:,}" for n in (*cells, found.get("immature_dropped", 0), kept)))
+    console.print(rows)
+    unattributed = report["conversions"]["without_click"]
+    console.print(f"{report['conversions']['attributed']:,} conversions attributed, {unattributed:,} without an eligible click")
+    table = Table("mechanism", title=f"Positives per mechanism (ratio to {report['ratio_to']})")
+    for split in report["splits"]:
+        for column in (f"{split}: positives", "ratio", "Σ credit"):
+            table.add_column(column, justify="right")
+    for name in report["cat_bits"]:
+        cells = []
+        for split in report["splits"].values():
+            found = split["mechanisms"][name]
+            ratio = "–" if found["ratio"] is None else f"{found['ratio']:.3f}"
+            cells += [f"{found['positives']:,}", ratio, f"{found['credit']:,.1f}"]
+        table.add_row(name, *cells)
+    console.print(table)
+    lengths = ", ".join(f"{length}: {n:,}" for length, n in report["path_lengths"].items())
+    console.print(f"conversions by path length: {lengths or 'none'}")
+    classes = ", ".join(f"{c}: {n:,}" for c, n in report["splits"]["train"]["cat_classes"].items())
+    console.print(f"CAT classes in the train split (bits: {', '.join(report['cat_bits'])}): {classes}")
+
+
+def show_metrics(console: Console, result: dict) -> None:
+    """Metrics per model, and differences with their intervals."""
+    table = Table("model", "clicks", "positives", "AUC", "GAUC", "log-loss", "PCOC", "ECE")
+    table.title = f"Evaluation of label_{result['target']}; GAUC weighted by clicks, ties one half"
+    for name, found in result["models"].items():
+        counts = (f"{found['clicks']:,}", f"{found['positives']:,}")
+        numbers = (f"{found['auc']:.4f}", f"{found['gauc']:.4f}", f"{found['log_loss']:.4f}", f"{found['pcoc']:.3f}")
+        table.add_row(name, *counts, *numbers, f"{found['ece']:.4f}")
+    console.print(table)
+    for other, metrics in result["differences"].items():
+        for metric, found in metrics.items():
+            console.print(
+                f"served model minus {other}, {metric.upper()}: {found['difference']:+.4f} "
+                f"(95% interval over users: {found['low']:+.4f} … {found['high']:+.4f})"
+            )
