@@ -1,8 +1,9 @@
-"""Labelled clicks as Arrow batches of list columns and as serialized tf.Examples, without TensorFlow."""
+"""Labelled clicks as Arrow batches of list columns and as serialized tf.Examples."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tensorflow.core.example import example_pb2
 from tfx_bsl.coders import example_coder
 
 
@@ -29,5 +30,10 @@ def _as_list(column: pa.Array) -> pa.Array:
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:
-    """Serializes each row of a batch of list columns (see `to_lists`) as a tf.Example, in C++."""
-    return example_coder.RecordBatchToExamplesEncoder().encode(batch)
+    """Serializes each row of a batch of list columns (see `to_lists`) as a tf.Example; the same row, the same bytes.
+
+    tfx-bsl's C++ encoder writes a row's features in the order of a hash map that differs from row to row and run to run;
+    protobuf's deterministic serialization puts them in the order of their names.
+    """
+    encoded = example_coder.RecordBatchToExamplesEncoder().encode(batch)
+    return [m.SerializeToString(deterministic=True) for m in map(example_pb2.Example.FromString, encoded)]

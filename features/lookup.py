@@ -90,8 +90,7 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
 def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Rows of each scalar feature's embedding table."""
     return {
-        f.name: len(vocabularies[f.name])
-        + (2 if isinstance(f, NumericFeature) else 1 + spec.vocabulary.oov_buckets)
+        f.name: len(vocabularies[f.name]) + (2 if isinstance(f, NumericFeature) else 1 + spec.vocabulary.oov_buckets)
         for f in spec.scalars
     }
 
@@ -104,7 +103,11 @@ def _layer(feature, lines: Sequence[str], spec: FeatureSpec) -> keras.layers.Lay
     if feature.dtype == "int64":
         tokens = np.array([int(line) for line in lines], np.int64)
         return keras.layers.IntegerLookup(
-            vocabulary=tokens, mask_token=MISSING["int64"], oov_token=MISSING["int64"] + 1, num_oov_indices=oov, name=name
+            vocabulary=tokens,
+            mask_token=MISSING["int64"],
+            oov_token=MISSING["int64"] + 1,
+            num_oov_indices=oov,
+            name=name,
         )
     return keras.layers.StringLookup(
         vocabulary=list(lines), mask_token="", oov_token="[UNK]", num_oov_indices=oov, name=name

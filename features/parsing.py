@@ -19,7 +19,9 @@ def raw_signature(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
     }
 
 
-def parse_features(serialized: tf.Tensor, spec: FeatureSpec, extra: Sequence[tuple[str, str]] = ()) -> dict[str, tf.Tensor]:
+def parse_features(
+    serialized: tf.Tensor, spec: FeatureSpec, extra: Sequence[tuple[str, str]] = ()
+) -> dict[str, tf.Tensor]:
     """Parses a batch of serialized tf.Examples.
 
     Args:

@@ -112,7 +112,9 @@ class FeatureSpec(Frozen):
             raise ValueError(f"feature names must differ; given twice: {', '.join(doubled)}")
         reserved = sorted(n for n in names if n in RESERVED or n.startswith("label_"))
         if reserved:
-            raise ValueError(f"reserved feature name: {', '.join(reserved)} (label_* and {', '.join(RESERVED)} are ours)")
+            raise ValueError(
+                f"reserved feature name: {', '.join(reserved)} (label_* and {', '.join(RESERVED)} are ours)"
+            )
         categorical = [f.name for f in self.categorical]
         for feature in self.histories:
             if feature.of not in categorical:
@@ -132,9 +134,9 @@ class FeatureSpec(Frozen):
         remembered = {f.of for f in self.histories if f.events == "conversions"}
         columns: dict[str, str] = {}
         for feature in self.scalars:
-            if events == "clicks" or feature.name in remembered:
-                if columns.setdefault(feature.source_column, feature.dtype) != feature.dtype:
-                    raise ValueError(f"column '{feature.source_column}' is used as two dtypes; give its features one")
+            needed = events == "clicks" or feature.name in remembered
+            if needed and columns.setdefault(feature.source_column, feature.dtype) != feature.dtype:
+                raise ValueError(f"column '{feature.source_column}' is used as two dtypes; give its features one")
         return columns
 
     @property

@@ -278,9 +278,9 @@ def _whole_numbers(column: pa.Array, where: str, units_per_second: int | None = 
         readable = pc.if_else(whole, column, pa.scalar(None, kind)).cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         text = column.cast(pa.string())
-        readable = pc.if_else(
-            pc.match_substring_regex(text, r"^-?\d{1,18}$"), text, pa.scalar(None, pa.string())
-        ).cast(pa.int64())
+        readable = pc.if_else(pc.match_substring_regex(text, r"^-?\d{1,18}$"), text, pa.scalar(None, pa.string())).cast(
+            pa.int64()
+        )
         column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     else:
         raise _wrong_type(where, "whole numbers", kind)

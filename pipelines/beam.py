@@ -21,7 +21,9 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
     Raises:
         MalTfError: a flag that no Beam option knows, or a stray argument.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False, add_help=False, conflict_handler="resolve")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, exit_on_error=False, add_help=False, conflict_handler="resolve"
+    )
     for options in dict.fromkeys(PipelineOptions.__subclasses__()):
         options._add_argparse_args(parser)
     try:

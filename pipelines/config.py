@@ -217,7 +217,9 @@ def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
     except yaml.YAMLError as error:
         raise MalTfError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
-        raise MalTfError(f"{path}: expected a mapping of keys such as name, sources, features, …; found {type(data).__name__}")
+        raise MalTfError(
+            f"{path}: expected a mapping of keys such as name, sources, features, …; found {type(data).__name__}"
+        )
     for override in overrides:
         _override(data, override)
     _resolve_paths(data, file.parent)

@@ -25,7 +25,9 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
     for pattern in patterns:
         matched = FileSystems.match([pattern])[0].metadata_list
         if not matched:
-            raise MalTfError(f"no file matches '{pattern}'. Mend `sources` in the config; paths are relative to its file.")
+            raise MalTfError(
+                f"no file matches '{pattern}'. Mend `sources` in the config; paths are relative to its file."
+            )
         found.update({metadata.path: metadata.size_in_bytes for metadata in matched})
     return sorted(found.items())
 
@@ -66,7 +68,9 @@ def write_bytes(path: str, data: bytes) -> None:
         os.replace(partial, final)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise MalTfError(f"{path}: can't be written: {error.strerror or error}. Free the disk or choose another output.") from error
+        raise MalTfError(
+            f"{path}: can't be written: {error.strerror or error}. Free the disk or choose another output."
+        ) from error
 
 
 def write_text(path: str, text: str) -> None:

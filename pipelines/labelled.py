@@ -53,7 +53,9 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
         for entry in entries:
             path = FileSystems.join(directory, entry["path"])
             if not files.exists(path) or files.size(path) != entry["bytes"]:
-                raise MalTfError(f"{path}: expected {entry['bytes']:,} bytes, the file was lost or changed; run `labels` again")
+                raise MalTfError(
+                    f"{path}: expected {entry['bytes']:,} bytes, the file was lost or changed; run `labels` again"
+                )
         segments = sorted({entry["segment"] for entry in entries})
         by_segment = [
             [FileSystems.join(directory, e["path"]) for e in entries if e["segment"] == segment] for segment in segments

@@ -86,7 +86,10 @@ def lock(directory: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            raise MalTfError(f"{directory} is in use by process {file.read().strip() or '?'}; wait for it or choose another output") from error
+            holder = file.read().strip() or "?"
+            raise MalTfError(
+                f"{directory} is in use by process {holder}; wait for it or choose another output"
+            ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

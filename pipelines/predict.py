@@ -91,7 +91,9 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
         for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
             columns = {}
             try:
-                columns["click_id"] = np.char.decode(tf.io.parse_example(examples, ids)["click_id"].numpy().astype(bytes))
+                columns["click_id"] = np.char.decode(
+                    tf.io.parse_example(examples, ids)["click_id"].numpy().astype(bytes)
+                )
             except tf.errors.InvalidArgumentError:
                 of_int = {"click_id": tf.io.FixedLenFeature([], tf.int64, 0)}
                 columns["click_id"] = tf.io.parse_example(examples, of_int)["click_id"].numpy()
@@ -110,7 +112,9 @@ def _from_table(model, path: str) -> Iterator[pd.DataFrame]:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
             missing = sorted(set(signature) - set(raw.rows.schema.names))
             if missing:
-                raise MalTfError(f"{path}: column '{missing[0]}' is missing; the model takes: {', '.join(sorted(signature))}")
+                raise MalTfError(
+                    f"{path}: column '{missing[0]}' is missing; the model takes: {', '.join(sorted(signature))}"
+                )
             inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
             known = {"click_id": raw.rows["click_id"].to_pandas()} if "click_id" in raw.rows.schema.names else {}
             cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()

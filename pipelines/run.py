@@ -42,7 +42,7 @@ class Run:
 
     def path(self, *parts: str) -> str:
         """A place in the run's directory."""
-        return str(pathlib.Path(self.directory, *parts))
+        return "/".join((self.directory.rstrip("/"), *parts))
 
     def labels(self) -> str:
         """The label job: its directory."""
@@ -146,7 +146,14 @@ def _provenance() -> dict:
         done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
-    packages = ("tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-data-validation", "apache-beam", "pyarrow")
+    packages = (
+        "tensorflow",
+        "tf-keras",
+        "tensorflow-recommenders",
+        "tensorflow-data-validation",
+        "apache-beam",
+        "pyarrow",
+    )
     return {
         "git_revision": git("rev-parse", "HEAD"),
         "git_changed": bool(git("status", "--porcelain")),

@@ -14,7 +14,9 @@ def show_labels(console: Console, report: dict) -> None:
         rows.add_row(name, *(f"{n:,}" for n in (*cells, found.get("immature_dropped", 0), kept)))
     console.print(rows)
     unattributed = report["conversions"]["without_click"]
-    console.print(f"{report['conversions']['attributed']:,} conversions attributed, {unattributed:,} without an eligible click")
+    console.print(
+        f"{report['conversions']['attributed']:,} conversions attributed, {unattributed:,} without an eligible click"
+    )
     table = Table("mechanism", title=f"Positives per mechanism (ratio to {report['ratio_to']})")
     for split in report["splits"]:
         for column in (f"{split}: positives", "ratio", "Σ credit"):

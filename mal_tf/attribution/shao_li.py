@@ -59,12 +59,12 @@ class ShaoLi(DataDrivenMechanism):
     def load(self, parameters: dict) -> None:
         """See base class."""
         rows = parameters["counts"]
-        singles = [row for row in rows if len(row["types"]) == 1]
+        singles, pairs = ([row for row in rows if len(row["types"]) == n] for n in (1, 2))
         self._types = {row["types"][0]: code for code, row in enumerate(singles)}
         self._contribution = np.array([_probability(row) for row in singles])
-        pairs = [(*sorted(self._types[name] for name in row["types"]), _probability(row)) for row in rows if len(row["types"]) == 2]
-        pairs.sort()
-        first, second, probability = (np.array(column) for column in zip(*pairs, strict=True)) if pairs else [np.zeros(0, int)] * 3
+        codes = np.array([[self._types[name] for name in row["types"]] for row in pairs], np.int64).reshape(-1, 2)
+        first, second = np.sort(codes, axis=1).T
+        probability = np.array([_probability(row) for row in pairs])
         self._pairs = first * len(self._types) + second
         self._synergy = probability - self._contribution[first] - self._contribution[second]
 

@@ -79,7 +79,9 @@ def gauc(found: PerUser) -> float:
     """
     both = ~np.isnan(found.auc)
     if not both.any():
-        raise MalTfError(f"GAUC needs a user with clicks of both classes, found none among {both.size:,}; evaluate on more data")
+        raise MalTfError(
+            f"GAUC needs a user with clicks of both classes, found none among {both.size:,}; evaluate on more data"
+        )
     return float(np.average(found.auc[both], weights=found.clicks[both]))
 
 

@@ -19,7 +19,7 @@ class MLP(keras.layers.Layer):
         self._layers = [keras.layers.Dense(n, activation="relu") for n in self.units]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """float [batch, any] to float [batch, units[-1]]."""
+        """Float [batch, any] to float [batch, units[-1]]."""
         for layer in self._layers:
             inputs = layer(inputs)
         return inputs

@@ -55,9 +55,7 @@ class Network:
         return [variable for table in tables for variable in table.trainable_variables]
 
 
-def bottom(
-    spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig
-) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Embeds a click and brings it to the shared bottom's vector v.
 
     Each scalar feature has a table; a history uses the table of its feature, and that feature's embedding attends over
@@ -94,5 +92,3 @@ def logit(vector: tf.Tensor, name: str) -> tf.Tensor:
     """A head on a tower's last activation: float [batch, any] to logits float32 [batch]."""
     column = keras.layers.Dense(1, name=f"{name}_head")(vector)
     return keras.layers.Reshape((), name=name, dtype=tf.float32)(column)
-
-

@@ -55,7 +55,9 @@ def main(version: str, case: str) -> None:
     }
     for rows in (0, 1):  # Empty and single-click requests are defined too.
         part = {name: values[:rows] for name, values in raw.items()}
-        both[f"predict_raw, batch {rows}"] = tf.concat([model.signatures["predict_raw"](**part)[OUTPUT], expected[rows:]], 0)
+        both[f"predict_raw, batch {rows}"] = tf.concat(
+            [model.signatures["predict_raw"](**part)[OUTPUT], expected[rows:]], 0
+        )
     worst = {name: float(np.max(np.abs(found.numpy() - expected), initial=0.0)) for name, found in both.items()}
     name, difference = max(worst.items(), key=lambda item: item[1])
     if not difference <= TOLERANCE:

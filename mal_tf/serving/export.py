@@ -13,6 +13,7 @@ from mal_tf.models.network import Network
 
 OUTPUT = "cvr"
 
+
 class ServedModel(tf.Module):
     """Signatures over lookup and network, cut down to what the primary target needs.
 
@@ -42,6 +43,7 @@ class ServedModel(tf.Module):
 
     def _predict_raw(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self._cvr(features)
+
 
 def export(served: ServedModel, base: str, warmup: Sequence[bytes] = ()) -> str:
     """Writes the next version `base/<integer>/`, complete or not at all.
@@ -74,6 +76,7 @@ def export(served: ServedModel, base: str, warmup: Sequence[bytes] = ()) -> str:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return str(final)
+
 
 def _write_warmup(path: pathlib.Path, model_name: str, examples: Sequence[bytes]) -> None:
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2

@@ -65,7 +65,9 @@ def fit(
     seconds = time.monotonic() - began
     losses = {key.removeprefix("loss_"): float(v[-1]) for key, v in history.history.items() if key.startswith("loss_")}
     if not all(math.isfinite(value) for value in (*losses.values(), history.history["loss"][-1])):
-        raise MalTfError(f"{name}: the loss is not finite ({losses}); lower training.learning_rate or set training.clip_norm")
+        raise MalTfError(
+            f"{name}: the loss is not finite ({losses}); lower training.learning_rate or set training.clip_norm"
+        )
     return network, {
         "examples": examples,
         "seconds": round(seconds, 3),

@@ -42,5 +42,7 @@ def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experime
     is_table = {variable.ref() for variable in tables}
     dense = [variable for variable in network.model.trainable_variables if variable.ref() not in is_table]
     of_tables = _OPTIMIZERS[config.embedding_optimizer](LinearWarmup(config.embedding_learning_rate, warmup))
-    of_dense = _OPTIMIZERS[config.optimizer](LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm)
+    of_dense = _OPTIMIZERS[config.optimizer](
+        LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm
+    )
     return tfrs.experimental.optimizers.CompositeOptimizer([(of_tables, lambda: tables), (of_dense, lambda: dense)])

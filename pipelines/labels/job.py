@@ -89,7 +89,7 @@ class LabelJob(beam.PTransform):
             for source in (self.sources.clicks, self.sources.conversions)
         }
         prepared = grouped | "Prepare" >> beam.ParDo(
-            _Prepare(schemas, rules, mechanisms), AsSingleton(clock)
+            _Prepare(schemas, rules, mechanisms, self.paths), AsSingleton(clock)
         ).with_outputs("statistics", "dead", "counts", main="shards")
         fits = (
             prepared.statistics
@@ -116,7 +116,8 @@ class LabelJob(beam.PTransform):
         _ = (
             pipeline
             | "Once" >> beam.Create([None])
-            | "WriteSummary" >> beam.Map(_write_summary, self.output, AsSingleton(total), beam.pvalue.AsList(labelled.files))
+            | "WriteSummary"
+            >> beam.Map(_write_summary, self.output, AsSingleton(total), beam.pvalue.AsList(labelled.files))
         )
         return {"train": labelled.train, "eval": labelled.eval}
 
@@ -223,7 +224,9 @@ class _TimeRange(beam.CombineFn):
         start, end = pair
         observed_until = end if self._moments["observed_until"] is None else self._moments["observed_until"]
         eval_from = self._moments["eval_from"]
-        clock = shards.Clock(eval_from if start is None else start, eval_from, observed_until or eval_from, self._moments["segment"])
+        clock = shards.Clock(
+            eval_from if start is None else start, eval_from, observed_until or eval_from, self._moments["segment"]
+        )
         found = clock.segments()
         if sum(found.values()) > _MAX_SEGMENTS:
             raise MalTfError(
@@ -236,8 +239,8 @@ class _TimeRange(beam.CombineFn):
 class _Prepare(beam.DoFn):
     """One shard's pieces to a sorted `Shard` without duplicates, and to statistics for the fits."""
 
-    def __init__(self, schemas: Mapping[str, pa.Schema], rules: JourneyRules, mechanisms: Mapping[str, Mechanism]):
-        self._schemas, self._rules, self._mechanisms = schemas, rules, mechanisms
+    def __init__(self, schemas: Mapping[str, pa.Schema], rules: JourneyRules, mechanisms, paths: Sequence[str]):
+        self._schemas, self._rules, self._mechanisms, self._paths = schemas, rules, mechanisms, paths
 
     def process(self, element, clock: shards.Clock) -> Iterator[Any]:
         number, found = element
@@ -257,13 +260,12 @@ class _Prepare(beam.DoFn):
             yield TaggedOutput("statistics", (name, statistics))
         yield number, shard
 
-    @staticmethod
-    def _dead(name: str, id_column: str, rows: pa.Table) -> Iterator[Any]:
+    def _dead(self, name: str, id_column: str, rows: pa.Table) -> Iterator[Any]:
         for file in pc.unique(rows["source_file"]).to_pylist():
             part = rows.filter(pc.equal(rows["source_file"], file))
             reasons = [f"{id_column} is a duplicate with other content"] * part.num_rows
             numbers = part["source_row"].to_pylist()
-            yield _dead(name, file, None, numbers, reasons, part.drop(list(shards.PLACE)).to_pandas())
+            yield _dead(name, file, self._paths[file], numbers, reasons, part.drop(list(shards.PLACE)).to_pandas())
 
 
 class _Fit:
@@ -314,7 +316,9 @@ class _Label(beam.DoFn):
         yield TaggedOutput("counts", counts)
         log.info("labelled shard %d of %d: %s clicks", number + 1, self._config.shards, f"{clicks.num_rows:,}")
 
-    def _write(self, rows: pa.Table, split: str, segment: int, segments: int, shard: int) -> tuple[pa.RecordBatch, dict]:
+    def _write(
+        self, rows: pa.Table, split: str, segment: int, segments: int, shard: int
+    ) -> tuple[pa.RecordBatch, dict]:
         rows = rows.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
         batch = example.to_lists(_one_batch(rows))
         data = tfrecord.gzipped(example.encode(batch))
@@ -359,13 +363,18 @@ class _WriteDead:
         files.write_text(path, "".join((whole["line"] + "\n").tolist()))
 
 
-def _dead(name: str, file: int, path: str | None, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:
+def _dead(
+    name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame
+) -> TaggedOutput:
     """One dead-letter element: ((table, file), frame of row, reason and finished JSON line)."""
     head = pd.DataFrame({"table": name, "file": path, "file_number": file, "row": numbers, "reason": reasons})
     outer = head.to_json(orient="records", lines=True, force_ascii=False).splitlines()
-    inner = raw.astype(object).where(raw.notna(), None).to_json(
-        orient="records", lines=True, force_ascii=False, date_format="iso", default_handler=str
-    ).splitlines()
+    inner = (
+        raw.astype(object)
+        .where(raw.notna(), None)
+        .to_json(orient="records", lines=True, force_ascii=False, date_format="iso", default_handler=str)
+        .splitlines()
+    )
     line = pd.Series(outer, dtype=object).str.slice(stop=-1) + ',"record":' + pd.Series(inner, dtype=object) + "}"
     return TaggedOutput("dead", ((name, file), pd.DataFrame({"row": numbers, "reason": reasons, "line": line})))
 

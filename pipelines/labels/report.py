@@ -79,7 +79,9 @@ def check(report: Mapping[str, Any], max_bad_share: float, output: str) -> None:
         rows = report[table]
         out = sum(n for k, n in rows.items() if k not in ("read", "immature_marked", "attributed", "without_click"))
         if out != rows["read"]:
-            raise MalTfError(f"{table}: {rows['read']:,} rows in but {out:,} accounted for ({rows}); a defect, please report")
+            raise MalTfError(
+                f"{table}: {rows['read']:,} rows in but {out:,} accounted for ({rows}); a defect, please report"
+            )
         bad, considered = rows["dead_letters"], rows["read"] - rows["filtered"]
         if considered == 0:
             raise MalTfError(f"no {table} found in {rows['read']:,} rows read; check `files` and `where` in `sources`")

@@ -85,7 +85,13 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
     in_group[:-1] |= same[1:]
     repeated = np.sort(order[in_group])
     content = [name for name in table.column_names if name not in PLACE]
-    by = ["user_id", id_column, "timestamp", *(c for c in content if c not in ("user_id", id_column, "timestamp")), *PLACE]
+    by = [
+        "user_id",
+        id_column,
+        "timestamp",
+        *(c for c in content if c not in ("user_id", id_column, "timestamp")),
+        *PLACE,
+    ]
     group = table.take(repeated).sort_by([(name, "ascending") for name in by])
     first = _begins(group, ["user_id", id_column])
     other = ~first & _begins(group, content)

@@ -21,7 +21,15 @@ from pipelines.sources.tables import Join, TableSource, file_format
 
 _BATCH_ROWS = 65_536
 _BLOCK_BYTES = 16 << 20
-_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
+_UNREADABLE = (
+    pa.ArrowInvalid,
+    pa.ArrowNotImplementedError,
+    OSError,
+    EOFError,
+    zlib.error,
+    UnicodeDecodeError,
+    csv.Error,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +83,7 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
                 yield from _jsonl(file, source.explode)
 
 
-class _readable:  # noqa: N801 - a context manager, read as a word
+class _readable:
     """Turns whatever a damaged file raises into a message that names it."""
 
     def __init__(self, path: str):
@@ -114,7 +122,7 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
 
     def keep(row) -> str:
         reason = f"wrong columns: expected {row.expected_columns}, found {row.actual_columns}"
-        malformed.append((row.number - 1 if row.number else 0, reason, row.text))
+        malformed.append((row.number or 0, reason, row.text))
         return "skip"
 
     body = io.BufferedReader(file) if isinstance(file, gzip.GzipFile) else file
@@ -152,7 +160,9 @@ def _jsonl(file, explode: str | None) -> Iterator[RawBatch]:
     table = table.combine_chunks()
     if explode is not None:
         if explode not in table.column_names or not pa.types.is_list(table[explode].type):
-            raise MalTfError(f"expected a column '{explode}' of lists of objects, found: {', '.join(table.column_names)}")
+            raise MalTfError(
+                f"expected a column '{explode}' of lists of objects, found: {', '.join(table.column_names)}"
+            )
         parents = pc.list_parent_indices(table[explode])
         objects = pc.list_flatten(table[explode]).combine_chunks()
         fields = {objects.type[i].name: objects.field(i) for i in range(objects.type.num_fields)}
@@ -216,4 +226,6 @@ class Refiner:
 
 def _require(rows: pa.RecordBatch | pa.Table, column: str, path: str, use: str) -> None:
     if column not in rows.schema.names:
-        raise MalTfError(f"{path}: column '{column}' that {use} names is missing; found: {', '.join(rows.schema.names)}")
+        raise MalTfError(
+            f"{path}: column '{column}' that {use} names is missing; found: {', '.join(rows.schema.names)}"
+        )

@@ -58,7 +58,9 @@ class TableSource(Frozen, Generic[Columns]):
         if not isinstance(value, dict):
             return value
         as_lists = {key: list(v) if isinstance(v, list | tuple) else [v] for key, v in value.items()}
-        return {key: tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in vs) for key, vs in as_lists.items()}
+        return {
+            key: tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in vs) for key, vs in as_lists.items()
+        }
 
 
 class SourceTables(Frozen):
@@ -117,5 +119,7 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
     for path, size in found:
         file_format(path)
         if size == 0:
-            raise MalTfError(f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`.")
+            raise MalTfError(
+                f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`."
+            )
     return found

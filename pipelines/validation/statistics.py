@@ -1,7 +1,6 @@
 """TFDV statistics of the written splits, in the label job's own pipeline."""
 
 import apache_beam as beam
-
 from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import statistics_pb2
 

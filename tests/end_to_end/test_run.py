@@ -1,0 +1,110 @@
+"""A user's path: config and logs, `mal-tf run`, `validate`, `predict`."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.predict import predict
+from tests.conftest import Project
+
+
+def mal_tf(*words, fails=False):
+    done = subprocess.run([sys.executable, "-m", "pipelines.cli", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    config = project.write()
+    return project, config, mal_tf("run", config, "--output", str(project.folder / "run"))
+
+
+def test_shows_what_it_did(finished):
+    _, _, shown = finished
+    for words in (
+        "Positives per mechanism",
+        "AUC",
+        "GAUC",
+        "PCOC",
+        "SavedModel:",
+        "Try next: mal-tf predict",
+        "examples/s",
+    ):
+        assert words in shown
+
+
+def test_stores_config_revision_metrics_and_both_models(finished):
+    project, _, _ = finished
+    run = project.folder / "run"
+    assert "git_revision" in json.loads((run / "run.json").read_text())
+    metrics = json.loads((run / "evaluate/metrics.json").read_text())
+    assert set(metrics["models"]) == {"base", "mal"}
+    assert set(metrics["differences"]) == {"base"}
+    assert list((run / "train/mal/tensorboard").iterdir())
+    assert (run / "validate/statistics.html").stat().st_size > 1000
+    assert (run / "serving/mal/1/assets.extra/tf_serving_warmup_requests").exists()
+
+
+def test_second_run_repeats_nothing_and_a_changed_part_only_what_depends_on_it(finished):
+    project, config, _ = finished
+    again = mal_tf("run", config, "--output", str(project.folder / "run"))
+    assert "started" not in again
+    changed = mal_tf("run", config, "--output", str(project.folder / "run"), "--set", "evaluation.bootstrap_samples=5")
+    assert "evaluate: started" in changed.replace("\n", " ")
+    assert "train/mal: started" not in changed and "labels: started" not in changed
+
+
+def test_export_predicts_what_evaluation_saw_from_every_kind_of_file(finished):
+    project, _, _ = finished
+    run, out = project.folder / "run", project.folder / "cvr.parquet"
+    model, records = str(run / "serving/mal"), sorted((run / "labels/Split-eval").iterdir())
+    scored = []
+    for path in records:
+        if json.loads((run / "labels/manifest.json").read_text())["files"] and pq and path.stat().st_size > 100:
+            predict(model, str(path), str(out))
+            scored.append(pq.read_table(out).to_pandas())
+    evaluated = pq.read_table(run / "evaluate/predictions.parquet").to_pandas()
+    np.testing.assert_allclose(np.sort(pd.concat(scored)["cvr"]), np.sort(evaluated["cvr_mal"]), atol=1e-6)
+
+    clicks = pd.DataFrame({"click_id": [1, 2], "place": ["top", "nowhere"], "item": [3, None], "price": [9.5, None]})
+    clicks["item"] = clicks["item"].astype("Int64")
+    clicks.assign(clicked_items=["3|4", ""]).to_csv(project.folder / "new.csv", index=False)
+    clicks.assign(clicked_items=[[3, 4], []]).to_parquet(project.folder / "new.parquet")
+    for name in ("new.csv", "new.parquet"):
+        assert predict(model, str(project.folder / name), str(out)) == 2
+        scored.append(pq.read_table(out)["cvr"].to_numpy())
+    np.testing.assert_array_equal(scored[-1], scored[-2])
+    assert (scored[-1] > 0).all() and (scored[-1] < 1).all()
+
+
+def test_errors_are_short_and_name_the_place(finished):
+    project, config, _ = finished
+    assert "did you mean '--runner'" in mal_tf("labels", config, "--runnr=DirectRunner", fails=True)
+    missing = mal_tf(
+        "predict", str(project.folder / "run/serving/mal"), str(project.folder / "clicks.parquet"), fails=True
+    )
+    assert "column 'clicked_items' is missing" in missing
+    assert "Traceback" not in missing
+    one_class = ["--set", "attribution.window_hours=0.000001", "--output", str(project.folder / "one")]
+    assert "AUC needs clicks of both classes" in mal_tf("run", config, *one_class, fails=True)
+
+
+def test_schema_is_inferred_reviewed_and_then_stops_bad_data(finished):
+    project, config, _ = finished
+    schema, run = project.folder / "schema.pbtxt", str(project.folder / "run")
+    setting = ["--set", "validation.schema_file=schema.pbtxt", "--output", run]
+    assert "--infer-schema" in mal_tf("validate", config, *setting, fails=True)
+    mal_tf("validate", config, *setting, "--infer-schema")
+    text = schema.read_text()
+    assert text.count('not_in_environment: "SERVING"') == 10  # ids, time, path_length, mature, five labels
+    assert "No anomalies" in mal_tf("validate", config, *setting)
+    schema.write_text(text.replace('value: "side"', 'value: "aside"'))
+    stopped = mal_tf("run", config, *setting, fails=True)
+    assert "feature 'place'" in stopped and "'side'" in stopped

@@ -1,0 +1,111 @@
+import datetime
+
+import pyarrow as pa
+import pytest
+
+from features.errors import MalTfError
+from features.table import ClickColumns, ConversionColumns, TimeBounds, normalise
+
+CLICKS = ClickColumns(click_id="id", user_id="user", timestamp="ts", match_key=("shop", "item"), touchpoint="channel")
+CONVERSIONS = ConversionColumns(conversion_id="id", user_id="user", timestamp="ts", value="worth")
+BOUNDS = TimeBounds(100, 200)
+
+
+def _clicks(**columns):
+    good = {"id": pa.array([7]), "user": pa.array(["u"]), "ts": pa.array([150]), "shop": pa.array(["s"])}
+    good |= {"item": pa.array([3]), "channel": pa.array(["c"]), "price": pa.array([1.5])}
+    return pa.RecordBatch.from_pydict(good | columns)
+
+
+def _run(batch, roles=CLICKS, features=None, units=1):
+    return normalise(batch, roles, features or {}, BOUNDS, units, "day1.parquet")
+
+
+def test_canonical_columns():
+    rows = _run(_clicks(), features={"price": "float32", "item": "string"}).rows
+    assert rows.to_pylist() == [
+        {
+            "click_id": 7,
+            "user_id": "u",
+            "match_key": "s:3",
+            "touchpoint": "c",
+            "timestamp": 150,
+            "feature/price": 1.5,
+            "feature/item": "3",
+        }
+    ]
+
+
+def test_missing_column_names_column_file_and_what_there_is():
+    batch = _clicks()
+    kept = [name for name in batch.schema.names if name != "shop"]
+    batch = pa.RecordBatch.from_arrays([batch.column(batch.schema.names.index(name)) for name in kept], kept)
+    with pytest.raises(MalTfError, match=r"day1\.parquet.*'shop'.*clicks table is missing.*channel"):
+        _run(batch)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [("user", [1.5], "strings or integers"), ("ts", [True], "whole numbers"), ("price", [b"x"], "numbers")],
+)
+def test_wrong_type(column, values, expected):
+    with pytest.raises(MalTfError, match=rf"day1\.parquet.*'{column}'.*expected {expected}, found"):
+        _run(_clicks(**{column: values}), features={"price": "float32"})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("id", None, "click_id is null"),
+        ("user", "", "user_id is null"),
+        ("item", None, "match_key is null"),
+        ("ts", None, "timestamp is null"),
+        ("ts", 150.5, "timestamp is not a whole number"),
+        ("ts", "soon", "timestamp is not a whole number"),
+        ("ts", -1, "timestamp is negative"),
+        ("ts", 99, "timestamp is before observed_from"),
+        ("ts", 201, "timestamp is in the future: after observed_until"),
+        ("price", "dear", "feature column 'price' is not a number"),
+    ],
+)
+def test_bad_rows(column, value, reason):
+    raw = pa.array([None], pa.int64()) if value is None else pa.array([value])
+    found = _run(_clicks(**{column: raw}), features={"price": "float32"})
+    assert (found.rows.num_rows, found.bad_index.tolist(), found.reasons) == (0, [0], [reason])
+
+
+def test_bounds_are_included_and_bad_rows_keep_their_place():
+    batch = pa.RecordBatch.from_pydict(
+        {"id": ["a", "b", "c", "d"], "user": ["u"] * 4, "ts": [100, 99, 200, 201], "worth": [0.0, 1.0, 2.0, 3.0]}
+    )
+    found = _run(batch, CONVERSIONS)
+    assert found.bad_index.tolist() == [1, 3]
+    assert found.rows.column(found.rows.schema.names.index("conversion_id")).to_pylist() == ["a", "c"]
+
+
+def test_null_touchpoint_is_its_own_type():
+    found = _run(_clicks(channel=pa.array([None], pa.string())))
+    assert found.reasons == []
+    assert found.rows.to_pylist()[0]["touchpoint"] == ""
+
+
+@pytest.mark.parametrize(
+    ("worth", "reason"),
+    [(-0.5, "value is negative"), ("gold", "value is not a number"), (None, "value is null")],
+)
+def test_bad_values(worth, reason):
+    batch = pa.RecordBatch.from_pydict({"id": [1], "user": ["u"], "ts": [150], "worth": [worth]})
+    assert _run(batch, CONVERSIONS).reasons == [reason]
+
+
+def test_value_is_one_when_absent():
+    batch = pa.RecordBatch.from_pydict({"id": [1], "user": ["u"], "ts": [150]})
+    roles = ConversionColumns(conversion_id="id", user_id="user", timestamp="ts")
+    assert _run(batch, roles).rows.to_pylist()[0]["value"] == 1.0
+
+
+def test_arrow_timestamps_take_the_configured_unit():
+    moment = datetime.datetime(1970, 1, 1, 0, 2, 30)
+    batch = _clicks(ts=pa.array([moment], pa.timestamp("us")))
+    assert _run(batch).rows.to_pylist()[0]["timestamp"] == 150
+    assert normalise(batch, CLICKS, {}, TimeBounds(0, 10**9), 1000, "f").rows.to_pylist()[0]["timestamp"] == 150_000

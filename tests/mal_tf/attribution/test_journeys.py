@@ -1,0 +1,53 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mal_tf.attribution.journeys import JourneyRules, other_journeys
+from tests.mal_tf.attribution.logs import LOG, RULES, build, eligible, events, split
+
+
+@given(LOG, LOG, RULES)
+def test_converting_journeys_match_the_oracle(clicks, conversions, rules):
+    clicks, conversions = sorted(clicks), sorted(conversions)
+    journeys = build(clicks, conversions, rules)
+    expected = eligible(clicks, conversions, rules)
+    assert len(journeys) == len(conversions)
+    assert split(journeys, journeys.click) == expected
+    ages = [[conversions[i][1] - clicks[c][1] for c in mine] for i, mine in enumerate(expected)]
+    assert split(journeys, journeys.age) == ages
+    assert journeys.touchpoint.tolist() == [c % 3 for mine in expected for c in mine]
+
+
+def test_window_is_included():
+    found = build([(0, 0), (0, 1)], [(0, 10), (0, 11)], JourneyRules(window=10))
+    assert split(found, found.click) == [[0, 1], [1]]
+
+
+def test_huge_window_reaches_no_other_group():
+    found = build([(0, 5), (1, 5)], [(1, 5)], JourneyRules(window=10**15))
+    assert found.click.tolist() == [1]
+
+
+def test_simultaneous_click_goes_to_the_next_conversion_when_not_eligible():
+    clicks, conversions = [(0, 5)], [(0, 5), (0, 7)]
+    spent = build(clicks, conversions, JourneyRules(10, True, True))
+    assert split(spent, spent.click) == [[0], []]
+    kept = build(clicks, conversions, JourneyRules(10, False, True))
+    assert split(kept, kept.click) == [[], [0]]
+
+
+@given(LOG, st.integers(0, 6), st.data())
+def test_other_journeys_are_maximal_runs(clicks, window, data):
+    clicks = sorted(clicks)
+    claimed = data.draw(st.lists(st.booleans(), min_size=len(clicks), max_size=len(clicks)))
+    runs = []
+    for i, (group, time) in enumerate(clicks):
+        if claimed[i]:
+            continue
+        follows = runs and runs[-1][-1] == i - 1 and clicks[i - 1][0] == group and time - clicks[i - 1][1] <= window
+        runs[-1].append(i) if follows else runs.append([i])
+    types = np.arange(len(clicks)) % 2
+    found = other_journeys(events(clicks), np.array(claimed, bool), window, types, np.array(["x", "y"], object))
+    assert split(found, found.click) == runs
+    assert split(found, found.age) == [[clicks[run[-1]][1] - clicks[i][1] for i in run] for run in runs]
+    assert not found.value.any()

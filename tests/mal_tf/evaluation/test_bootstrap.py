@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from mal_tf.evaluation.bootstrap import _WeightedAuc, paired_differences
+from mal_tf.evaluation.metrics import auc, gauc, per_user
+
+GENERATOR = np.random.default_rng(0)
+USER = np.concatenate([np.arange(50), GENERATOR.integers(0, 50, 950)])
+LABEL = GENERATOR.choice([0, 0, 0, 0.5, 1], 1000)
+WORSE = GENERATOR.integers(0, 20, 1000) / 20
+BETTER = 0.5 * WORSE + 0.5 * (LABEL > 0)
+
+
+def test_a_model_does_not_differ_from_itself():
+    nothing = {"difference": 0, "low": 0, "high": 0}
+    assert paired_differences(USER, LABEL, WORSE, WORSE, 20, 1) == {"auc": nothing, "gauc": nothing}
+
+
+def test_better_model_is_found_and_the_sign_follows_the_order():
+    there, back = (paired_differences(USER, LABEL, *pair, 100, 1) for pair in ((WORSE, BETTER), (BETTER, WORSE)))
+    for name in ("auc", "gauc"):
+        assert 0 < there[name]["low"] < there[name]["difference"] < there[name]["high"]
+        assert back[name]["low"] == pytest.approx(-there[name]["high"])
+    assert there["auc"]["difference"] == pytest.approx(auc(LABEL, BETTER) - auc(LABEL, WORSE))
+    expected = gauc(per_user(USER, LABEL, BETTER)) - gauc(per_user(USER, LABEL, WORSE))
+    assert there["gauc"]["difference"] == pytest.approx(expected)
+
+
+def test_seed_decides():
+    first, same, other = (paired_differences(USER, LABEL, WORSE, BETTER, 50, seed) for seed in (1, 1, 2))
+    assert first == same
+    assert first != other
+
+
+def test_weighted_auc_is_the_auc_of_the_drawn_users_clicks():
+    times = np.random.default_rng(3).integers(0, 4, 50)
+    drawn = np.repeat(np.arange(USER.size), times[USER])
+    assert _WeightedAuc(USER, LABEL, WORSE)(times) == pytest.approx(auc(LABEL[drawn], WORSE[drawn]))
+
+
+def test_interval_is_about_as_wide_as_the_spread_over_users():
+    noise = WORSE + np.random.default_rng(4).normal(0, 0.3, 1000)
+    found = paired_differences(USER, LABEL, WORSE, noise, 400, 1)
+    by_user = [per_user(USER, LABEL, prediction) for prediction in (WORSE, noise)]
+    gain = by_user[1].auc - by_user[0].auc
+    both = ~np.isnan(gain)
+    weight = by_user[0].clicks[both] / by_user[0].clicks[both].sum()
+    error = np.sqrt((weight**2 * (gain[both] - found["gauc"]["difference"]) ** 2).sum())
+    assert found["gauc"]["high"] - found["gauc"]["low"] == pytest.approx(2 * 1.96 * error, rel=0.2)

@@ -1,0 +1,36 @@
+import pytest
+import yaml
+
+from features.errors import MalTfError
+from pipelines.config import RunConfig, dump, load
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.bach_size=3", "training: unknown key 'bach_size'; did you mean 'batch_size'?"),
+        ("attribution.mechanisms.0.typ=x", "attribution.mechanisms.0: unknown key 'typ'; did you mean 'type'?"),
+        ("attribution.mechanisms.0.type=x", "unknown attribution mechanism 'x'; known: first, last, linear, shao_li"),
+        ("features.3.of=colour", "history 'clicked_items' is of unknown feature 'colour'"),
+        ("model.primary=x", "unknown target 'x'"),
+        ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
+        ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
+        ("sources.conversions.columns.match_key=[]", "match_key"),
+        ("nonsense", "expected key=value"),
+    ],
+)
+def test_says_what_is_wrong_and_where(project, override, message):
+    with pytest.raises(MalTfError) as error:
+        load(project.write(), [override])
+    assert message in str(error.value)
+
+
+def test_overrides_and_reads_back_what_it_dumps(project):
+    config = load(project.write(), ["training.batch_size=32", "model.auxiliaries=[mta]"])
+    assert config.training.batch_size == 32
+    assert config.targets == ("last", "mta")
+    assert RunConfig.model_validate(yaml.safe_load(dump(config))) == config
+
+
+def test_paths_are_relative_to_the_file(project):
+    assert load(project.write()).sources.clicks.files == (str(project.folder / "clicks*.parquet"),)
