@@ -1,10 +1,14 @@
-"""Labelled clicks as Arrow batches of list columns and as serialized tf.Examples."""
+"""Labelled clicks as Arrow batches of list columns and as serialized tf.Examples, without TensorFlow.
+
+tfx-bsl's C++ encoder is not used: it writes a row's features in the order of a hash map, another one each time, and the
+same clicks have to give the same bytes.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tensorflow.core.example import example_pb2
-from tfx_bsl.coders import example_coder
 
 
 def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -30,10 +34,78 @@ def _as_list(column: pa.Array) -> pa.Array:
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:
-    """Serializes each row of a batch of list columns (see `to_lists`) as a tf.Example; the same row, the same bytes.
+    """Serializes each row of a batch of list columns (see `to_lists`) as a tf.Example, column by column.
 
-    tfx-bsl's C++ encoder writes a row's features in the order of a hash map that differs from row to row and run to run;
-    protobuf's deterministic serialization puts them in the order of their names.
+    Features come in the order of their names; a null list is left out. Wire format: tensorflow/core/example/*.proto and
+    https://protobuf.dev/programming-guides/encoding.
+
+    Args:
+        batch: columns list<binary>, list<int64> or list<float>.
     """
-    encoded = example_coder.RecordBatchToExamplesEncoder().encode(batch)
-    return [m.SerializeToString(deterministic=True) for m in map(example_pb2.Example.FromString, encoded)]
+    if not batch.num_rows:
+        return []
+    parts = [part for name in sorted(batch.schema.names) for part in _entry(name, batch[name])]
+    features = pc.binary_join_element_wise(*parts, b"")
+    lengths = np.diff(_offsets(features))
+    examples = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), features, b"")
+    return examples.to_numpy(zero_copy_only=False).tolist()
+
+
+def _entry(name: str, column: pa.ListArray) -> tuple[pa.Array, pa.Array]:
+    """One entry of the feature map, per row: all that stands before the values, and the values."""
+    kind, offsets, data = _elements(column.values)
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    bounds = offsets[column.offsets.to_numpy()]
+    lengths = np.where(present, np.diff(bounds), -1)
+
+    def header(length: int) -> bytes:
+        if length < 0:
+            return b""
+        # bytes_list is field 1 of Feature; float_list (2) and int64_list (3) pack their values into field 1 of the list.
+        packed = b"\x0a" + _varint(length) if kind != b"\x0a" and length else b""
+        feature = kind + _varint(len(packed) + length) + packed
+        entry = b"\x0a" + _varint(len(name.encode())) + name.encode() + b"\x12" + _varint(len(feature) + length) + feature
+        return b"\x0a" + _varint(len(entry) + length) + entry
+
+    values = pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(bounds.astype(np.int32)), data])
+    return _by_length(lengths, header), values
+
+
+def _elements(values: pa.Array) -> tuple[bytes, np.ndarray, pa.Buffer]:
+    """Encoded list elements: the list's tag in Feature, int64 offsets of each element, and the bytes."""
+    if pa.types.is_floating(values.type):
+        data = values.to_numpy(zero_copy_only=False).astype("<f4")
+        return b"\x12", np.arange(len(values) + 1) * 4, pa.py_buffer(data)
+    if pa.types.is_integer(values.type):
+        return b"\x1a", *_varints(values.to_numpy(zero_copy_only=False))
+    lengths = np.diff(_offsets(values))
+    tagged = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), values, b"")
+    return b"\x0a", _offsets(tagged), tagged.buffers()[2] or pa.py_buffer(b"")
+
+
+def _offsets(values: pa.Array) -> np.ndarray:
+    """int64 [n + 1]: where each element of a binary array begins in its data buffer."""
+    if not len(values):
+        return np.zeros(1, np.int64)
+    return np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+
+
+def _by_length(lengths: np.ndarray, make: Callable[[int], bytes]) -> pa.Array:
+    """Binary array of `make(length)`, made once per distinct length."""
+    distinct, place = np.unique(lengths, return_inverse=True)
+    return pa.array([make(int(length)) for length in distinct], pa.binary()).take(pa.array(place))
+
+
+def _varint(number: int) -> bytes:
+    offsets, data = _varints(np.array([number], np.int64))
+    return data.to_pybytes()[: offsets[1]]
+
+
+def _varints(numbers: np.ndarray) -> tuple[np.ndarray, pa.Buffer]:
+    """Base-128 varints of int64 numbers, negative ones as unsigned 64-bit: int64 offsets and bytes."""
+    shifted = numbers.astype(np.int64).view(np.uint64)[:, None] >> (np.arange(10, dtype=np.uint64) * np.uint64(7))
+    used = np.maximum((shifted != 0).sum(axis=1), 1)
+    groups = (shifted & np.uint64(127)).astype(np.uint8)
+    position = np.arange(10)
+    groups |= np.where(position < used[:, None] - 1, np.uint8(128), np.uint8(0))
+    return np.concatenate([[0], np.cumsum(used)]), pa.py_buffer(groups[position < used[:, None]].tobytes())
