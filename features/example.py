@@ -64,7 +64,9 @@ def _entry(name: str, column: pa.ListArray) -> tuple[pa.Array, pa.Array]:
         # bytes_list is field 1 of Feature; float_list (2) and int64_list (3) pack their values into field 1 of the list.
         packed = b"\x0a" + _varint(length) if kind != b"\x0a" and length else b""
         feature = kind + _varint(len(packed) + length) + packed
-        entry = b"\x0a" + _varint(len(name.encode())) + name.encode() + b"\x12" + _varint(len(feature) + length) + feature
+        entry = (
+            b"\x0a" + _varint(len(name.encode())) + name.encode() + b"\x12" + _varint(len(feature) + length) + feature
+        )
         return b"\x0a" + _varint(len(entry) + length) + entry
 
     values = pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(bounds.astype(np.int32)), data])
@@ -87,7 +89,9 @@ def _offsets(values: pa.Array) -> np.ndarray:
     """int64 [n + 1]: where each element of a binary array begins in its data buffer."""
     if not len(values):
         return np.zeros(1, np.int64)
-    return np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    return np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1].astype(
+        np.int64
+    )
 
 
 def _by_length(lengths: np.ndarray, make: Callable[[int], bytes]) -> pa.Array:

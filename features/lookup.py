@@ -6,8 +6,6 @@ Row 0 of every table is the missing value (and the padding of histories). Catego
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from features.keras2 import keras, tf
 from features.parsing import MISSING, raw_signature
 from features.spec import FeatureSpec, HistoryFeature, NumericFeature
@@ -95,13 +93,14 @@ def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) ->
     }
 
 
+# Keras takes no empty vocabulary, which min_count can leave: then a token that no vocabulary can hold stands in.
 def _layer(feature, lines: Sequence[str], spec: FeatureSpec) -> keras.layers.Layer:
     name = f"lookup_{feature.name}"
     if isinstance(feature, NumericFeature):
         return BucketLookup([float(line) for line in lines], name=name)
     oov = spec.vocabulary.oov_buckets
     if feature.dtype == "int64":
-        tokens = np.array([int(line) for line in lines], np.int64)
+        tokens = [int(line) for line in lines] or [MISSING["int64"] + 2]
         return keras.layers.IntegerLookup(
             vocabulary=tokens,
             mask_token=MISSING["int64"],
@@ -110,5 +109,5 @@ def _layer(feature, lines: Sequence[str], spec: FeatureSpec) -> keras.layers.Lay
             name=name,
         )
     return keras.layers.StringLookup(
-        vocabulary=list(lines), mask_token="", oov_token="[UNK]", num_oov_indices=oov, name=name
+        vocabulary=list(lines) or ["\n"], mask_token="", oov_token="[UNK]", num_oov_indices=oov, name=name
     )

@@ -70,7 +70,8 @@ class ShaoLi(DataDrivenMechanism):
 
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class. A type that the fit never saw contributes 0."""
-        codes = np.array([self._types.get(name, -1) for name in journeys.touchpoints], np.int64)
+        unseen = len(self._types)  # Each type that the fit never saw gets a code of its own from here on.
+        codes = np.array([self._types.get(n, unseen + i) for i, n in enumerate(journeys.touchpoints)], np.int64)
         owner = journeys.owner
         journey, touchpoint, distinct, repeats = _distinct(owner, codes[journeys.touchpoint])
         contribution = self._contributions(journey, touchpoint, len(journeys))
@@ -81,11 +82,11 @@ class ShaoLi(DataDrivenMechanism):
 
     def _contributions(self, journey: np.ndarray, touchpoint: np.ndarray, journeys: int) -> np.ndarray:
         """max(C(i), 0) of each distinct (journey, type), sorted by both."""
-        known = touchpoint >= 0
-        alone = np.where(known, self._contribution[touchpoint] if self._contribution.size else 0.0, 0.0)
+        types = len(self._types)
+        alone = np.append(self._contribution, 0.0)[np.minimum(touchpoint, types)]
         left, right = _pairs(journey, journeys)
-        low = np.minimum(touchpoint[left], touchpoint[right])
-        key = np.where(low >= 0, low * len(self._types) + np.maximum(touchpoint[left], touchpoint[right]), -1)
+        low, high = np.minimum(touchpoint[left], touchpoint[right]), np.maximum(touchpoint[left], touchpoint[right])
+        key = np.where(high < types, low * types + high, -1)
         place = np.minimum(np.searchsorted(self._pairs, key), max(self._pairs.size - 1, 0))
         # A pair the fit never saw together has p(y|i,j) unknown: no synergy is assumed.
         seen = self._pairs[place] == key if self._pairs.size else np.zeros(key.size, bool)

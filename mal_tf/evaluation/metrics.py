@@ -98,11 +98,16 @@ def pcoc(label: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def calibration_error(label: np.ndarray, prediction: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: mean |mean prediction − mean label| over equal-mass bins of the prediction."""
+    """Expected calibration error: mean |mean prediction − mean label| over equal-mass bins of the prediction.
+
+    Clicks of equal prediction share their mean label, so that it does not matter which of them falls into which bin.
+    """
     order = np.argsort(prediction, kind="stable")
-    parts = np.minimum(np.arange(order.size) * bins // max(order.size, 1), bins - 1)
-    gap = np.bincount(parts, np.asarray(prediction, np.float64)[order] - np.asarray(label, np.float64)[order])
-    return float(np.abs(gap).sum() / max(order.size, 1))
+    prediction, label = np.asarray(prediction, np.float64)[order], np.asarray(label, np.float64)[order]
+    tie = np.unique(prediction, return_inverse=True)[1]
+    label = (np.bincount(tie, label) / np.bincount(tie))[tie]
+    parts = np.arange(order.size) * bins // max(order.size, 1)
+    return float(np.abs(np.bincount(parts, prediction - label)).sum() / max(order.size, 1))
 
 
 def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:

@@ -363,9 +363,7 @@ class _WriteDead:
         files.write_text(path, "".join((whole["line"] + "\n").tolist()))
 
 
-def _dead(
-    name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame
-) -> TaggedOutput:
+def _dead(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:
     """One dead-letter element: ((table, file), frame of row, reason and finished JSON line)."""
     head = pd.DataFrame({"table": name, "file": path, "file_number": file, "row": numbers, "reason": reasons})
     outer = head.to_json(orient="records", lines=True, force_ascii=False).splitlines()

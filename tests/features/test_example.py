@@ -1,11 +1,11 @@
 import numpy as np
 import pyarrow as pa
-from features.keras2 import tf
 from hypothesis import given
 from hypothesis import strategies as st
 from tfx_bsl.coders import example_coder
 
 from features.example import encode, to_lists
+from features.keras2 import tf
 
 INT = st.integers(-(2**63), 2**63 - 1)
 FLOAT = st.floats(width=32, allow_nan=False)
@@ -20,8 +20,13 @@ ROW = st.fixed_dictionaries(
     }
 )
 SCHEMA = pa.schema(
-    [("s", pa.string()), ("i", pa.int64()), ("f", pa.float32())]
-    + [("ints", pa.list_(pa.int64())), ("texts", pa.list_(pa.string()))]
+    [
+        ("s", pa.string()),
+        ("i", pa.int64()),
+        ("f", pa.float32()),
+        ("ints", pa.list_(pa.int64())),
+        ("texts", pa.list_(pa.string())),
+    ]
 )
 
 

@@ -15,7 +15,10 @@ def test_orders_are_attributed_to_clicks_on_the_same_article(project):
         "adapter": "tables",
         "time_unit": "ms",
         "clicks": table
-        | {"where": {"type": "clicks"}, "columns": roles | {"click_id": ["session", "aid", "ts"], "touchpoint": "type"}},
+        | {
+            "where": {"type": "clicks"},
+            "columns": roles | {"click_id": ["session", "aid", "ts"], "touchpoint": "type"},
+        },
         "conversions": table
         | {"where": {"type": "orders"}, "columns": roles | {"conversion_id": ["session", "aid", "ts"]}},
     }

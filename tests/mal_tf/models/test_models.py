@@ -70,7 +70,9 @@ def test_served_model_has_only_what_the_primary_needs():
     assert not any(name.startswith("aka_cat/") for name in names)
     assert any(name.startswith("aka_first_tower") for name in names)
     raw = {"item": tf.constant(["a", "never seen"]), "seen": tf.constant([["b"], [""]])}
-    expected = tf.sigmoid(network.model({"item": tf.constant([2, 1]), "seen": tf.constant([[3, 0, 0], [0, 0, 0]])})["last"])
+    expected = tf.sigmoid(
+        network.model({"item": tf.constant([2, 1]), "seen": tf.constant([[3, 0, 0], [0, 0, 0]])})["last"]
+    )
     np.testing.assert_allclose(served.predict_raw(raw)["cvr"], expected, rtol=1e-6)
     empty = {"item": tf.constant([], tf.string), "seen": tf.zeros([0, 0], tf.string)}
     assert served.predict_raw(empty)["cvr"].shape == [0]
