@@ -189,8 +189,8 @@ def normalise(
         checks.bad(column.is_null(), f"{name} is null")
 
     columns["timestamp"], not_whole = _whole_numbers(raw[roles.timestamp], where(roles.timestamp), units_per_second)
-    checks.bad(raw[roles.timestamp].is_null(), "timestamp is null")
     checks.bad(not_whole, "timestamp is not a whole number")
+    checks.bad(columns["timestamp"].is_null(), "timestamp is null")
     checks.bad(pc.less(columns["timestamp"], 0), "timestamp is negative")
     checks.bad(pc.less(columns["timestamp"], bounds.earliest), "timestamp is before observed_from")
     checks.bad(
@@ -232,7 +232,7 @@ def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: st
 
 def _identifier(raw, names, where) -> pa.Array:
     column = raw[names[0]]
-    if len(names) == 1 and pa.types.is_integer(column.type):
+    if len(names) == 1 and pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
         return column.cast(pa.int64())
     return _joined_text(raw, names, where)
 
@@ -242,7 +242,11 @@ def _joined_text(raw, names, where) -> pa.Array:
         rows = len(next(iter(raw.values())))
         return pa.array(np.full(rows, ""), pa.string())
     parts = [_text(raw[name], where(name)) for name in names]
-    return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, SEPARATOR)
+    if len(parts) == 1:
+        return parts[0]
+    # Escaped, so that ("a:b", "c") and ("a", "b:c") stay apart.
+    parts = [pc.replace_substring(pc.replace_substring(p, "\\", "\\\\"), SEPARATOR, "\\" + SEPARATOR) for p in parts]
+    return pc.binary_join_element_wise(*parts, SEPARATOR)
 
 
 def _wrong_type(where: str, expected: str, found: pa.DataType) -> MalTfError:
@@ -262,18 +266,22 @@ def _text(column: pa.Array, where: str) -> pa.Array:
 
 
 def _whole_numbers(column: pa.Array, where: str, units_per_second: int | None = None) -> tuple[pa.Array, np.ndarray]:
-    """int64 numbers, null where unreadable, and a mask of the unreadable ones (nulls are readable)."""
+    """int64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
     kind = column.type
-    if pa.types.is_integer(kind):
+    if pa.types.is_uint64(kind):
+        fits = pc.less_equal(column, pa.scalar(2**63 - 1, kind))
+        readable = pc.if_else(fits, column, pa.scalar(None, kind)).cast(pa.int64())
+    elif pa.types.is_integer(kind):
         return column.cast(pa.int64()), np.zeros(len(column), bool)
-    if pa.types.is_timestamp(kind) and units_per_second:
+    elif pa.types.is_timestamp(kind) and units_per_second:
         return (
             column.cast(pa.timestamp(_UNIT_NAMES[units_per_second], kind.tz), safe=False).cast(pa.int64()),
             np.zeros(len(column), bool),
         )
-    if pa.types.is_dictionary(kind):
+    elif pa.types.is_dictionary(kind):
         return _whole_numbers(column.dictionary_decode(), where, units_per_second)
-    if pa.types.is_floating(kind):
+    elif pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
         readable = pc.if_else(whole, column, pa.scalar(None, kind)).cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
@@ -288,21 +296,25 @@ def _whole_numbers(column: pa.Array, where: str, units_per_second: int | None = 
 
 
 def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
-    """float64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
+    """Finite float64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _numbers(column.dictionary_decode(), where)
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
         numbers = column.cast(pa.float64(), safe=False)
-        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers), np.zeros(len(column), bool)
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        given = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        text = column.cast(pa.string())
+        empty = pc.match_substring_regex(text, r"^(|nan|NaN|NA|null)$")
+        given = pc.if_else(empty, pa.scalar(None, pa.string()), text)
+        number = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+        numbers = pc.if_else(number, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    else:
         raise _wrong_type(where, "numbers", kind)
-    text = column.cast(pa.string())
-    readable = pc.if_else(
-        pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"), text, pa.scalar(None, pa.string())
-    ).cast(pa.float64())
-    empty = pc.match_substring_regex(text, r"^(|nan|NaN|NA|null)$")
-    return readable, _lost(pc.if_else(empty, pa.scalar(None, pa.string()), text), readable)
+    # Beyond float32 a feature would become infinite.
+    finite = pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max))
+    readable = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
+    return readable, _lost(given, readable)
 
 
 def _lost(before: pa.Array, after: pa.Array) -> np.ndarray:

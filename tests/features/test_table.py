@@ -109,3 +109,33 @@ def test_arrow_timestamps_take_the_configured_unit():
     batch = _clicks(ts=pa.array([moment], pa.timestamp("us")))
     assert _run(batch).rows.to_pylist()[0]["timestamp"] == 150
     assert normalise(batch, CLICKS, {}, TimeBounds(0, 10**9), 1000, "f").rows.to_pylist()[0]["timestamp"] == 150_000
+
+
+def _one_column(name, values, **features):
+    rows = len(values)
+    columns = {"id": list(range(rows)), "user": ["u"] * rows, "ts": [5] * rows, name: values}
+    batch = pa.RecordBatch.from_arrays(
+        [v if isinstance(v, pa.Array) else pa.array(v) for v in columns.values()], list(columns)
+    )
+    roles = ClickColumns(click_id="id", user_id="user", timestamp="ts")
+    return normalise(batch, roles, features, TimeBounds(0, 100), 1, "f.parquet")
+
+
+def test_numbers_that_do_not_fit_are_bad_and_nan_is_missing():
+    big = _one_column("n", pa.array([1, 2**63], pa.uint64()), n="int64")
+    assert big.reasons == ["feature column 'n' is not a whole number"]
+    gaps = _one_column("n", pa.array([1.0, float("nan"), 1.5]), n="int64")
+    assert gaps.rows["feature/n"].to_pylist() == [1, None]
+    infinite = _one_column("n", ["1e400", "1", "", "-inf"], n="float32")
+    assert infinite.rows["feature/n"].to_pylist() == [1.0, None]
+    assert infinite.reasons == ["feature column 'n' is not a number"] * 2
+
+
+def test_parts_of_a_role_do_not_run_together():
+    batch = pa.record_batch(
+        [pa.array(["x:y", "x"]), pa.array(["z", "y:z"]), pa.array([1, 2]), pa.array(["u", "u"]), pa.array([5, 5])],
+        ["a", "b", "id", "user", "ts"],
+    )
+    roles = ClickColumns(click_id="id", user_id="user", timestamp="ts", match_key=["a", "b"])
+    keys = normalise(batch, roles, {}, TimeBounds(0, 100), 1, "f").rows["match_key"].to_pylist()
+    assert keys[0] != keys[1]
