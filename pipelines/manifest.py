@@ -62,9 +62,9 @@ def begin(directory: str, overwrite: bool) -> None:
 
 
 def finish(directory: str, manifest: dict) -> None:
-    """Writes the manifest, last of all files."""
-    FileSystems.delete([FileSystems.join(directory, _MARK)])
+    """Writes the manifest, last of all files, which makes the stage finished; then takes the mark away."""
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    FileSystems.delete([FileSystems.join(directory, _MARK)])
 
 
 @contextlib.contextmanager

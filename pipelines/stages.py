@@ -65,10 +65,13 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
     served = ServedModel(spec, lookup, network)
     count = max(config.export.warmup_requests, 32)
     examples = next(iter(serialized(labelled.splits["eval"].segments, count))).numpy().tolist()
-    version = export(served, output, examples[: config.export.warmup_requests])
     raw = {key: value.numpy() for key, value in parse_features(tf.constant(examples), spec).items()}
     expected = served.serving_default(tf.constant(examples))[OUTPUT].numpy()
-    difference = check.in_fresh_process(version, examples, raw, expected)
+
+    def verify(directory: str) -> float:
+        return check.in_fresh_process(directory, examples, raw, expected)
+
+    version, difference = export(served, output, examples[: config.export.warmup_requests], verify)
     return {"version": version, "largest_difference": difference}
 
 

@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
@@ -45,16 +45,22 @@ class ServedModel(tf.Module):
         return self._cvr(features)
 
 
-def export(served: ServedModel, base: str, warmup: Sequence[bytes] = ()) -> str:
-    """Writes the next version `base/<integer>/`, complete or not at all.
+def export(
+    served: ServedModel, base: str, warmup: Sequence[bytes], verify: Callable[[str], float]
+) -> tuple[str, float]:
+    """Writes the next version `base/<integer>/`, complete and verified or not at all.
 
     Args:
         served: the module.
         base: directory of all versions; local.
         warmup: serialized tf.Examples for TF Serving's warm-up file; none, no file.
+        verify: called with the SavedModel's directory before the version appears; what it raises, this raises.
 
     Returns:
-        The version's directory.
+        The version's directory, and what `verify` returned.
+
+    Raises:
+        MalTfError: the files can't be written.
     """
     directory = pathlib.Path(base)
     directory.mkdir(parents=True, exist_ok=True)
@@ -69,13 +75,14 @@ def export(served: ServedModel, base: str, warmup: Sequence[bytes] = ()) -> str:
         )
         if warmup:
             _write_warmup(partial / "assets.extra" / "tf_serving_warmup_requests", directory.name, warmup)
+        verified = verify(str(partial))
         final = directory / str(version)
         partial.rename(final)
     except (OSError, tf.errors.OpError) as error:
         raise MalTfError(f"{base}: the model can't be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return str(final)
+    return str(final), verified
 
 
 def _write_warmup(path: pathlib.Path, model_name: str, examples: Sequence[bytes]) -> None:
