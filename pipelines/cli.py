@@ -1,6 +1,7 @@
 """The command line `mal-tf`."""
 
 import logging
+import os
 import pathlib
 import sys
 import warnings
@@ -42,7 +43,11 @@ def _run(context: typer.Context, config: str, overrides: list[str], output: str,
 
 @app.command(context_settings=_BEAM)
 def run(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
-    """Do everything: labels, validate, train, export, evaluate. Finished stages are not repeated."""
+    """Do everything: labels, validate, train, export, evaluate. Finished stages are not repeated.
+
+    Beam's own flags (--runner=…) may follow.
+    """
+    from pipelines import manifest
     from pipelines.summary import show_metrics
 
     with _run(context, config, set_, output, overwrite).opened() as opened:
@@ -50,10 +55,11 @@ def run(context: typer.Context, config: Config, set_: Set = [], output: Output =
         _show_labels(opened)
         show_metrics(console, result)
         served = opened.export(opened.config.model.name)
-        examples = opened.path("labels", "Split-eval")
         console.print(f"SavedModel: {served}", soft_wrap=True)
-        first = next(path.name for path in sorted(pathlib.Path(examples).iterdir()))
-        console.print(f"Try next: mal-tf predict {served} {examples}/{first} --output predictions.csv", soft_wrap=True)
+        entries = manifest.read(opened.path("labels"))["files"]
+        clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
+        program = os.path.relpath(sys.argv[0])
+        console.print(f"Try next: {program} predict {served} {clicks} --output predictions.csv", soft_wrap=True)
 
 
 @app.command(context_settings=_BEAM)
@@ -124,11 +130,14 @@ def predict(
     model: Annotated[str, typer.Argument(help="A SavedModel's directory, or the directory of its versions.")],
     file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, or tf.Examples in TFRecords.")],
     output: Annotated[str, typer.Option(help="Where to write: .csv or .parquet.")] = "predictions.csv",
+    id_column: Annotated[
+        str, typer.Option("--id", help="Column to copy to the output, if the file has it.")
+    ] = "click_id",
 ):
     """Predict the CVR of clicks."""
     from pipelines.predict import predict as score
 
-    console.print(f"{score(model, file, output):,} predictions in {output}", soft_wrap=True)
+    console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
 
 
 def _show_labels(opened) -> None:

@@ -91,8 +91,9 @@ class LabelsConfig(Frozen):
     Attributes:
         eval_from: clicks from here on are the evaluation split, earlier ones the training split. With a time zone.
         observed_from: earlier events are bad rows; 1970 by default.
-        observed_until: the log is complete up to here; later events are bad rows, and clicks whose window ends later
-            are immature. By default the latest event found, and events after the start of the job are bad.
+        observed_until: the logs are complete up to here; later events are left out as not known yet, and clicks whose
+            window ends later are immature. By default the latest event found. Events after the start of the job are bad
+            rows in any case.
         immature: `drop` them, or `mark` them with `mature = 0`; training and evaluation use mature clicks alone.
         shards: how many parts the users are split into, hence files per segment; a part is held in memory.
         segment_hours: each file holds clicks of one stretch of time this long, so that training can go in time order.

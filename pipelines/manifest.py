@@ -15,7 +15,7 @@ from features.errors import MalTfError
 from pipelines import files
 
 MANIFEST = "manifest.json"
-_MARK = "_INCOMPLETE"
+MARK = "_INCOMPLETE"
 
 
 def fingerprint(*parts: Any) -> str:
@@ -36,9 +36,15 @@ def read(directory: str, what: str = "a finished stage") -> dict:
 
 
 def is_finished(directory: str, made_from: str) -> bool:
-    """Whether the stage in `directory` is complete and was made from just this."""
+    """Whether the stage in `directory` is complete, made from just this, and all its files are still there."""
     path = FileSystems.join(directory, MANIFEST)
-    return files.exists(path) and json.loads(files.read_text(path)).get("made_from") == made_from
+    if not files.exists(path):
+        return False
+    found = json.loads(files.read_text(path))
+    return found.get("made_from") == made_from and all(
+        files.exists(part := FileSystems.join(directory, entry["path"])) and files.size(part) == entry["bytes"]
+        for entry in found.get("files", [])
+    )
 
 
 def begin(directory: str, overwrite: bool) -> None:
@@ -47,7 +53,7 @@ def begin(directory: str, overwrite: bool) -> None:
     Raises:
         MalTfError: it holds a finished stage and `overwrite` is not set, or files that are not ours.
     """
-    mark, manifest = (FileSystems.join(directory, name) for name in (_MARK, MANIFEST))
+    mark, manifest = (FileSystems.join(directory, name) for name in (MARK, MANIFEST))
     if files.exists(manifest):
         if not overwrite:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
@@ -64,7 +70,7 @@ def begin(directory: str, overwrite: bool) -> None:
 def finish(directory: str, manifest: dict) -> None:
     """Writes the manifest, last of all files, which makes the stage finished; then takes the mark away."""
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    FileSystems.delete([FileSystems.join(directory, _MARK)])
+    FileSystems.delete([FileSystems.join(directory, MARK)])
 
 
 @contextlib.contextmanager

@@ -30,13 +30,14 @@ _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
 log = logging.getLogger("mal_tf.predict")
 
 
-def predict(model_directory: str, path: str, output: str) -> int:
+def predict(model_directory: str, path: str, output: str, id_column: str = "click_id") -> int:
     """Scores every click of a file and writes its predictions, in the file's order.
 
     Args:
         model_directory: a version directory, or the directory of all versions (the newest is taken).
         path: `.csv[.gz]`, `.parquet`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
-        output: `.csv` or `.parquet`; has `click_id` where the input has it, and `cvr`.
+        output: `.csv` or `.parquet`; has the id column where the input has it, and `cvr`.
+        id_column: column to copy from the input.
 
     Returns:
         How many clicks were scored.
@@ -46,11 +47,13 @@ def predict(model_directory: str, path: str, output: str) -> int:
     """
     if not output.endswith((".csv", ".parquet")):
         raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
+    if not pathlib.Path(output).absolute().parent.is_dir():
+        raise MalTfError(f"{output}: its directory does not exist")
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
     model = tf.saved_model.load(_version(model_directory))
     is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
-    scored = _from_table(model, path) if is_table else _from_tfrecord(model, path)
+    scored = _from_table(model, path, id_column) if is_table else _from_tfrecord(model, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began, writer = 0, time.monotonic(), None
     try:
@@ -61,8 +64,6 @@ def predict(model_directory: str, path: str, output: str) -> int:
                 writer = kind(partial, table.schema)
             writer.write_table(table)
             rows += table.num_rows
-        if writer is None:
-            raise MalTfError(f"{path}: holds no clicks")
         writer.close()
         os.replace(partial, output)
     finally:
@@ -87,6 +88,7 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
     with open(path, "rb") as file:
         compression = "GZIP" if file.read(2) == b"\x1f\x8b" else ""
     ids = {"click_id": tf.io.FixedLenFeature([], tf.string, "")}
+    rows = 0
     try:
         for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
             columns = {}
@@ -98,16 +100,21 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
                 of_int = {"click_id": tf.io.FixedLenFeature([], tf.int64, 0)}
                 columns["click_id"] = tf.io.parse_example(examples, of_int)["click_id"].numpy()
             cvr = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+            rows += cvr.size
             yield pd.DataFrame(columns | {OUTPUT: cvr})
     except (tf.errors.DataLossError, gzip.BadGzipFile) as error:
         raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
+    if not rows:
+        if os.path.getsize(path) and not compression:
+            raise MalTfError(f"{path} can't be read as TFRecord: no record in {os.path.getsize(path):,} bytes")
+        yield pd.DataFrame({OUTPUT: pd.Series([], dtype="float32")})
 
 
-def _from_table(model, path: str) -> Iterator[pd.DataFrame]:
+def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
     signature = model.signatures["predict_raw"].structured_input_signature[1]
     source = TableSource.model_construct(files=(path,), explode=None)
     for piece in pieces(path):
-        for raw in read(Piece(path, piece.row_group), [*signature, "click_id"], source):
+        for raw in read(Piece(path, piece.row_group), [*signature, id_column], source):
             if raw.malformed:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
             missing = sorted(set(signature) - set(raw.rows.schema.names))
@@ -116,7 +123,7 @@ def _from_table(model, path: str) -> Iterator[pd.DataFrame]:
                     f"{path}: column '{missing[0]}' is missing; the model takes: {', '.join(sorted(signature))}"
                 )
             inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
-            known = {"click_id": raw.rows["click_id"].to_pandas()} if "click_id" in raw.rows.schema.names else {}
+            known = {id_column: raw.rows[id_column].to_pandas()} if id_column in raw.rows.schema.names else {}
             cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()
             yield pd.DataFrame(known | {OUTPUT: cvr})
 

@@ -11,6 +11,8 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from features.errors import MalTfError
+from features.keras2 import tf
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.labels import run as labels
@@ -84,20 +86,28 @@ class Run:
             data = labelled.load(source, self.config.feature_spec)
             return stages.export_model(self.config, data, name, weights, self.path("serving", name))
 
-        self._stage(f"export/{name}", [_made_from(weights), self.config.export.model_dump(mode="json")], make)
-        return manifest.read(self.path("export", name))["result"]["version"]
+        made_from = [_made_from(weights), self.config.export.model_dump(mode="json")]
+        output = self.path("export", name)
+        if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
+            manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
+        self._stage(f"export/{name}", made_from, make)
+        return self._version(name)
+
+    def _version(self, name: str) -> str:
+        number = manifest.read(self.path("export", name))["result"]["version"]
+        return self.path("serving", name, str(number))
 
     def evaluate(self) -> dict:
         """Evaluation of all models: the metrics."""
         versions = {name: self.export(name) for name in self.config.model.names}
         source = self.labels()
         parts = self.config.evaluation.model_dump(mode="json")
-        made_from = [_made_from(self.path("export", name)) for name in versions]
+        made_from = [manifest.read(self.path("export", name)) for name in versions]
 
         def make(output: str) -> dict:
             return stages.evaluate(self.config, labelled.load(source, self.config.feature_spec), versions, output)
 
-        self._stage("evaluate", [made_from, versions, parts, self.config.seed], make)
+        self._stage("evaluate", [made_from, parts, self.config.seed], make)
         return json.loads(files.read_text(self.path("evaluate", stages.METRICS)))
 
     @contextlib.contextmanager
@@ -114,7 +124,7 @@ class Run:
             with _timed(name):
                 manifest.begin(output, overwrite=True)
                 result = make(output)
-                manifest.finish(output, {"stage": name, "made_from": key, "result": result})
+                manifest.finish(output, {"stage": name, "made_from": key, "result": result, "files": _listed(output)})
         return output
 
     def _needed(self, name: str, output: str, made_from: str) -> bool:
@@ -128,6 +138,13 @@ class Run:
         return not finished
 
 
+def _listed(directory: str) -> list[dict]:
+    """Files of a finished stage, but for the mark that `manifest.finish` takes away."""
+    found = (path for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file())
+    listed = [{"path": str(path.relative_to(directory)), "bytes": path.stat().st_size} for path in found]
+    return [entry for entry in listed if entry["path"] != manifest.MARK]
+
+
 def _made_from(directory: str) -> str:
     return manifest.read(directory)["made_from"]
 
@@ -136,7 +153,10 @@ def _made_from(directory: str) -> str:
 def _timed(name: str):
     log.info("%s: started", name)
     began = time.monotonic()
-    yield
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:  # Such as a full disk under TensorFlow's own writers.
+        raise MalTfError(f"{name}: {error}") from error
     log.info("%s: done in %.1f s", name, time.monotonic() - began)
 
 

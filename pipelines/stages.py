@@ -57,7 +57,7 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
     """Exports a trained model as the next version under `output`, and checks it in a fresh process.
 
     Returns:
-        `{"version": directory, "largest_difference": of the check}`.
+        `{"version": integer, "largest_difference": of the check}`.
     """
     spec = config.feature_spec
     lookup = lookup_model(spec, labelled.vocabularies)
@@ -72,7 +72,7 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
         return check.in_fresh_process(directory, examples, raw, expected)
 
     version, difference = export(served, output, examples[: config.export.warmup_requests], verify)
-    return {"version": version, "largest_difference": difference}
+    return {"version": int(pathlib.Path(version).name), "largest_difference": difference}
 
 
 def _restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:

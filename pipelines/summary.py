@@ -6,11 +6,27 @@ from rich.table import Table
 
 def show_labels(console: Console, report: dict) -> None:
     """Rows in and out, and the paper's Table 1."""
-    rows = Table("log", "rows read", "other events", "exact repeats", "dead letters", "immature", "kept", title="Rows")
+    rows = Table(
+        "log",
+        "rows read",
+        "other events",
+        "not known yet",
+        "exact repeats",
+        "dead letters",
+        "immature",
+        "kept",
+        title="Rows",
+    )
     for name in ("clicks", "conversions"):
         found = report[name]
         kept = found.get("written", found.get("kept"))
-        cells = [found["read"], found["filtered"], found["exact_repeats"], found["dead_letters"]]
+        cells = [
+            found["read"],
+            found["filtered"],
+            found["after_observed_until"],
+            found["exact_repeats"],
+            found["dead_letters"],
+        ]
         rows.add_row(name, *(f"{n:,}" for n in (*cells, found.get("immature_dropped", 0), kept)))
     console.print(rows)
     unattributed = report["conversions"]["without_click"]

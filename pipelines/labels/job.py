@@ -53,7 +53,7 @@ class LabelJob(beam.PTransform):
         labels: splits, maturity, sharding.
         output: directory.
         paths: every event file, sorted; dead letters and rows refer to it by position.
-        now: time units since 1970; later events are bad unless `observed_until` says more.
+        now: time units since 1970; later events are bad.
     """
 
     sources: SourceTables
@@ -123,14 +123,11 @@ class LabelJob(beam.PTransform):
 
     def _read(self, pipeline: beam.Pipeline, name: str):
         source: TableSource = getattr(self.sources, name)
-        bounds = table.TimeBounds(
-            self._units(self.labels.observed_from, 0),
-            self._units(self.labels.observed_until, self.now),
-            "observed_until" if self.labels.observed_until else "the start of this job",
-        )
+        bounds = table.TimeBounds(self._units(self.labels.observed_from, 0), self.now, "the start of this job")
+        until = self._units(self.labels.observed_until, self.now)
         matched = [path for path, _ in files.match(source.files)]
         reader = _Read(
-            source, self._columns(source), bounds, self.sources.units_per_second, self.paths, self.labels.shards
+            source, self._columns(source), bounds, self.sources.units_per_second, self.paths, self.labels.shards, until
         )
         return (
             pipeline
@@ -157,10 +154,12 @@ class LabelJob(beam.PTransform):
 class _Read(beam.DoFn):
     """Pieces of files to IPC pieces by shard: (shard, (table, bytes)); bad rows to dead letters."""
 
-    def __init__(self, source, columns: Mapping[str, str], bounds, units: int, paths: Sequence[str], shards: int):
+    def __init__(
+        self, source, columns: Mapping[str, str], bounds, units: int, paths: Sequence[str], shards: int, until: int
+    ):
         self._source, self._columns, self._bounds, self._units = source, dict(columns), bounds, units
         self._file = {path: number for number, path in enumerate(paths)}
-        self._shards = shards
+        self._shards, self._until = shards, until
 
     def setup(self):
         self._needed = table.required_columns(self._source.columns, self._columns)
@@ -188,14 +187,17 @@ class _Read(beam.DoFn):
         if found.bad_index.size:
             bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
             yield _dead(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
-        numbers = np.delete(kept.numbers, found.bad_index)
+        times = found.rows["timestamp"].to_numpy()
+        known = times <= self._until
+        yield TaggedOutput("counts", Counter({(name, "after_observed_until"): int((~known).sum())}))
+        numbers, times = np.delete(kept.numbers, found.bad_index)[known], times[known]
         if not numbers.size:
             return
-        times = found.rows["timestamp"].to_numpy()
+        good = found.rows.filter(pa.array(known))
         yield TaggedOutput("times", (int(times.min()) if name == "clicks" else None, int(times.max())))
-        columns = [*found.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
-        rows = pa.Table.from_arrays(columns, [*found.rows.schema.names, *shards.PLACE])
-        users = found.rows["user_id"].to_numpy(zero_copy_only=False)
+        columns = [*good.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
+        rows = pa.Table.from_arrays(columns, [*good.schema.names, *shards.PLACE])
+        users = good["user_id"].to_numpy(zero_copy_only=False)
         shard = (pd.util.hash_array(users) % np.uint64(self._shards)).astype(np.int64)
         order = np.argsort(shard, kind="stable")
         rows, bounds = rows.take(pa.array(order)), np.searchsorted(shard[order], np.arange(self._shards + 1))

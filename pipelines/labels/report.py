@@ -9,15 +9,14 @@ from features.errors import MalTfError
 CREDIT_UNIT = 2.0**-24
 
 
-def build(counts: Mapping[tuple, int], mechanisms: Sequence[str], primary: str) -> dict[str, Any]:
+def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:
     """Makes the report of exact counts.
 
     Args:
         counts: by (topic, …), as the job counted.
-        mechanisms: in configured order.
-        primary: positives are also given relative to `last`, or to this one where there is no `last`.
+        mechanisms: in configured order; positives are also given relative to `last`, or to the first where there is none.
     """
-    reference = "last" if "last" in mechanisms else primary
+    reference = "last" if "last" in mechanisms else mechanisms[0]
     splits = {
         split: {
             "clicks": counts.get(("clicks", "written", split), 0),
@@ -39,7 +38,9 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str], primary: str) 
 
 
 def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
-    rows = {name: counts.get((table, name), 0) for name in ("read", "filtered", "exact_repeats")}
+    rows = {
+        name: counts.get((table, name), 0) for name in ("read", "filtered", "after_observed_until", "exact_repeats")
+    }
     rows["dead_letters"] = sum(_reasons(counts, table).values())
     if table == "clicks":
         rows["immature_dropped"] = counts.get((table, "immature_dropped"), 0)

@@ -59,7 +59,7 @@ def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bo
     summary_path = FileSystems.join(output, SUMMARY)
     summary = json.loads(files.read_text(summary_path))
     counts = Counter({tuple(key): n for key, n in summary["counts"]})
-    report = reports.build(counts, config.attribution.names, config.model.primary)
+    report = reports.build(counts, config.attribution.names)
     reports.check(report, config.labels.max_bad_share, output)
     files.write_text(FileSystems.join(output, REPORT), json.dumps(report, indent=1) + "\n")
     FileSystems.delete([summary_path])

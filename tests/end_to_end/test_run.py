@@ -1,6 +1,7 @@
 """A user's path: config and logs, `mal-tf run`, `validate`, `predict`."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from features.errors import MalTfError
 from pipelines.predict import predict
 from tests.conftest import Project
 
@@ -34,7 +36,7 @@ def test_shows_what_it_did(finished):
         "GAUC",
         "PCOC",
         "SavedModel:",
-        "Try next: mal-tf predict",
+        "Try next: ",
         "examples/s",
     ):
         assert words in shown
@@ -108,3 +110,25 @@ def test_schema_is_inferred_reviewed_and_then_stops_bad_data(finished):
     schema.write_text(text.replace('value: "side"', 'value: "aside"'))
     stopped = mal_tf("run", config, *setting, fails=True)
     assert "feature 'place'" in stopped and "'side'" in stopped
+
+
+def test_a_lost_output_is_made_again(finished):
+    project, config, _ = finished
+    run = project.folder / "run"
+    shutil.rmtree(run / "serving/mal")
+    (run / "evaluate/metrics.json").unlink()
+    shown = mal_tf("run", config, "--output", str(run))
+    assert "export/mal: started" in shown and "evaluate: started" in shown and "train/mal: started" not in shown
+    assert (run / "serving/mal/1/saved_model.pb").exists()
+
+
+def test_predict_of_nothing_of_garbage_and_into_nowhere(finished):
+    project, _, _ = finished
+    model, folder = str(project.folder / "run/serving/mal"), project.folder
+    empty = next(p for p in (folder / "run/labels").glob("Split-*/*.gz") if p.stat().st_size < 100)
+    assert predict(model, str(empty), str(folder / "none.csv")) == 0
+    (folder / "garbage.tfrecord").write_bytes(b"garbage")
+    with pytest.raises(MalTfError, match="can't be read as TFRecord"):
+        predict(model, str(folder / "garbage.tfrecord"), str(folder / "none.csv"))
+    with pytest.raises(MalTfError, match="its directory does not exist"):
+        predict(model, str(empty), str(folder / "nowhere/none.csv"))

@@ -99,7 +99,8 @@ def test_duplicates_bad_rows_and_unmatched_conversions(project):
     bad = [
         rows[0] | {"id": 9001, "user": None},
         rows[1] | {"id": 9002, "ts": -5},
-        rows[2] | {"id": 9003, "ts": START + 9 * DAY},
+        rows[2] | {"id": 9003, "ts": START + 100 * 365 * DAY},
+        rows[2] | {"id": 9004, "ts": START + 4 * DAY},
     ]
     repeats = [rows[3], rows[4] | {"price": 1.5}]
     project.clicks = pa.Table.from_pylist(rows + bad + repeats, project.clicks.schema)
@@ -108,16 +109,17 @@ def test_duplicates_bad_rows_and_unmatched_conversions(project):
     project.write()
     report = project.labels()
     assert report["clicks"]["exact_repeats"] == 1
+    assert report["clicks"]["after_observed_until"] == 1
     assert report["dead_letters"]["clicks"] == {
         "click_id is a duplicate with other content": 1,
-        "timestamp is in the future: after observed_until": 1,
+        "timestamp is in the future: after the start of this job": 1,
         "timestamp is negative": 1,
         "user_id is null": 1,
     }
     assert report["conversions"]["without_click"] >= 1
     letters = (project.folder / "labels/dead_letter/clicks-00000.jsonl").read_text().splitlines()
     letters = [json.loads(line) for line in letters]
-    assert {letter["row"] for letter in letters} - {5, 605} == {601, 602, 603}
+    assert {letter["row"] for letter in letters} - {5, 606} == {601, 602, 603}
     assert all(letter["file"].endswith("clicks.parquet") for letter in letters)
 
 
