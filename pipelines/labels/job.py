@@ -26,6 +26,7 @@ from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism
 from pipelines import files
 from pipelines.config import AttributionConfig, LabelsConfig
+from pipelines.labels import dead_letters
 from pipelines.labels import shard as shards
 from pipelines.labels.report import CREDIT_UNIT
 from pipelines.sources.reader import Piece, RawBatch, Refiner, pieces, read
@@ -105,10 +106,10 @@ class LabelJob(beam.PTransform):
             | "CutVocabulary" >> beam.MapTuple(_CutVocabulary(self.spec, self.output))
         )
         dead = [*(r.dead for r in read_tables), prepared.dead] | "FlattenDead" >> beam.Flatten()
-        _ = dead | "GroupDead" >> beam.GroupByKey() | "WriteDead" >> beam.MapTuple(_WriteDead(self.output))
+        _ = dead | "GroupDead" >> beam.GroupByKey() | "WriteDead" >> beam.MapTuple(dead_letters.Write(self.output))
         counts = [
             *(r.counts for r in read_tables),
-            dead | "CountDead" >> beam.FlatMapTuple(_count_reasons),
+            dead | "CountDead" >> beam.FlatMapTuple(dead_letters.count_reasons),
             prepared.counts,
             labelled.counts,
         ]
@@ -181,12 +182,12 @@ class _Read(beam.DoFn):
         yield TaggedOutput("counts", count)
         if raw.malformed:
             numbers, reasons, texts = map(list, zip(*raw.malformed, strict=True))
-            yield _dead(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
+            yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
         joined = self._refiner.join(kept.rows, path)
         found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path)
         if found.bad_index.size:
             bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
-            yield _dead(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
+            yield dead_letters.letters(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
         times = found.rows["timestamp"].to_numpy()
         known = times <= self._until
         yield TaggedOutput("counts", Counter({(name, "after_observed_until"): int((~known).sum())}))
@@ -267,7 +268,9 @@ class _Prepare(beam.DoFn):
             part = rows.filter(pc.equal(rows["source_file"], file))
             reasons = [f"{id_column} is a duplicate with other content"] * part.num_rows
             numbers = part["source_row"].to_pylist()
-            yield _dead(name, file, self._paths[file], numbers, reasons, part.drop(list(shards.PLACE)).to_pandas())
+            yield dead_letters.letters(
+                name, file, self._paths[file], numbers, reasons, part.drop(list(shards.PLACE)).to_pandas()
+            )
 
 
 class _Fit:
@@ -351,36 +354,6 @@ class _CutVocabulary:
         merged = vocabulary.merge(_from_ipc(part) for part in counts)
         lines = vocabulary.cut(self._spec.scalar(name), merged, self._spec.vocabulary)
         files.write_text(FileSystems.join(self._output, "vocabulary", f"{name}.txt"), vocabulary.write(lines))
-
-
-class _WriteDead:
-    """Dead letters of one file of one table, sorted by row, as JSON Lines."""
-
-    def __init__(self, output: str):
-        self._output = output
-
-    def __call__(self, key: tuple[str, int], letters: Iterable[pd.DataFrame]) -> None:
-        whole = pd.concat(list(letters)).sort_values(["row", "line"])
-        path = FileSystems.join(self._output, "dead_letter", f"{key[0]}-{key[1]:05d}.jsonl")
-        files.write_text(path, "".join((whole["line"] + "\n").tolist()))
-
-
-def _dead(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:
-    """One dead-letter element: ((table, file), frame of row, reason and finished JSON line)."""
-    head = pd.DataFrame({"table": name, "file": path, "file_number": file, "row": numbers, "reason": reasons})
-    outer = head.to_json(orient="records", lines=True, force_ascii=False).splitlines()
-    inner = (
-        raw.astype(object)
-        .where(raw.notna(), None)
-        .to_json(orient="records", lines=True, force_ascii=False, date_format="iso", default_handler=str)
-        .splitlines()
-    )
-    line = pd.Series(outer, dtype=object).str.slice(stop=-1) + ',"record":' + pd.Series(inner, dtype=object) + "}"
-    return TaggedOutput("dead", ((name, file), pd.DataFrame({"row": numbers, "reason": reasons, "line": line})))
-
-
-def _count_reasons(key: tuple[str, int], letters: pd.DataFrame) -> list[Counter]:
-    return [Counter({(key[0], "dead", reason): int(n) for reason, n in letters["reason"].value_counts().items()})]
 
 
 def _add(parts: Iterable[Counter]) -> Counter:
