@@ -20,3 +20,8 @@ class Frozen(pydantic.BaseModel):
                     hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown key '{key}'; {hint}")
         return data
+
+
+def as_tuple(value):
+    """A lone string as a tuple of one, anything else as it is: for fields that take a name or a list of names."""
+    return (value,) if isinstance(value, str) else value

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, as_tuple
 from features.spec import ARROW_TYPE
 
 #: Joins the parts of a role made of several columns, such as a match key of advertiser and product.
@@ -20,10 +20,6 @@ SEPARATOR = ":"
 FEATURE = "feature/"
 
 _UNIT_NAMES = {1: "s", 1_000: "ms", 1_000_000: "us"}
-
-
-def _as_tuple(value):
-    return (value,) if isinstance(value, str) else value
 
 
 class ClickColumns(Frozen):
@@ -47,7 +43,7 @@ class ClickColumns(Frozen):
     match_key: tuple[str, ...] = ()
     touchpoint: tuple[str, ...] = ()
 
-    _single = pydantic.field_validator("click_id", "user_id", "match_key", "touchpoint", mode="before")(_as_tuple)
+    _single = pydantic.field_validator("click_id", "user_id", "match_key", "touchpoint", mode="before")(as_tuple)
 
     @property
     def text_roles(self) -> dict[str, tuple[str, ...]]:
@@ -75,7 +71,7 @@ class ConversionColumns(Frozen):
     match_key: tuple[str, ...] = ()
     value: str | None = None
 
-    _single = pydantic.field_validator("conversion_id", "user_id", "match_key", mode="before")(_as_tuple)
+    _single = pydantic.field_validator("conversion_id", "user_id", "match_key", mode="before")(as_tuple)
 
     @property
     def text_roles(self) -> dict[str, tuple[str, ...]]:

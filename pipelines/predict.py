@@ -1,6 +1,5 @@
 """`mal-tf predict`: clicks in CSV, Parquet or TFRecord files to predictions, batch by batch."""
 
-import gzip
 import logging
 import os
 import pathlib
@@ -102,7 +101,7 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
             cvr = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
             rows += cvr.size
             yield pd.DataFrame(columns | {OUTPUT: cvr})
-    except (tf.errors.DataLossError, gzip.BadGzipFile) as error:
+    except tf.errors.DataLossError as error:
         raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
     if not rows:
         if os.path.getsize(path) and not compression:

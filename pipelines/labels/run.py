@@ -1,5 +1,6 @@
 """Running the label job: inputs checked, job and statistics in one pipeline, report and manifest last."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -42,8 +43,6 @@ def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bo
     Raises:
         MalTfError: bad flags, bad input, rows unaccounted for, output in use.
     """
-    import json
-
     options = beam_runner.pipeline_options(flags)
     fingerprint = made_from(config)
     tables = config.sources.tables()

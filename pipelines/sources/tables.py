@@ -5,17 +5,13 @@ from typing import Generic, Literal, TypeVar
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, as_tuple
 from features.table import ClickColumns, ConversionColumns
 from pipelines import files
 
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 _EXTENSIONS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
-
-
-def _as_tuple(value):
-    return (value,) if isinstance(value, str) else value
 
 
 class Join(Frozen):
@@ -50,7 +46,7 @@ class TableSource(Frozen, Generic[Columns]):
     join: tuple[Join, ...] = ()
     explode: str | None = None
 
-    _single = pydantic.field_validator("files", mode="before")(_as_tuple)
+    _single = pydantic.field_validator("files", mode="before")(as_tuple)
 
     @pydantic.field_validator("where", mode="before")
     @classmethod
