@@ -26,7 +26,7 @@ def label(journeys: Journeys, credit: np.ndarray, clicks: int) -> np.ndarray:
 
 
 def cat_label(labels: Mapping[str, np.ndarray]) -> np.ndarray:
-    """CAT label: Σ_i 1[l_i > 0]·2^i over the mechanisms in configured order (MAL, equation 6).
+    """CAT label: Σ_i 1[l_i > 0]·2^i over the mechanisms in configured order (MAL, arXiv 2508.15217).
 
     Args:
         labels: float [C] by mechanism, in order; at most `MAX_MECHANISMS`.

@@ -1,4 +1,4 @@
-"""Rules: attribution mechanisms without parameters to fit. Source: DESIGN §3, MAL (arXiv 2508.15217) §3."""
+"""Rules: attribution mechanisms without parameters to fit. Source: MAL (arXiv 2508.15217)."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """Shao–Li's probabilistic multi-touch attribution.
 
-Source: Shao and Li, "Data-driven multi-touch attribution models", KDD '11, section 4.2, equations 4 to 6.
+Source: Shao and Li, "Data-driven multi-touch attribution models", KDD '11.
 """
 
 from collections import Counter

@@ -11,7 +11,7 @@ def paired_differences(
     """Differences second − first of AUC and GAUC, with 95% percentile intervals over resampled users.
 
     Each resample draws as many users as there are, with replacement, the same for both models (Efron and Tibshirani,
-    1993, chapter 13). AUC needs a sum over clicks per resample; GAUC only the users' AUCs.
+    1993). AUC needs a sum over clicks per resample; GAUC only the users' AUCs.
 
     Args:
         user: int64 [clicks], codes 0 … U − 1.

@@ -10,8 +10,7 @@ class TargetAttention(keras.layers.Layer):
     """Activation unit of the Deep Interest Network.
 
     output = Σ_t mask_t · a(q, k_t) · k_t, a = MLP([q, k_t, q − k_t, q ∘ k_t]) → scalar; the weights are not normalised
-    over t, so that the strength of interest is kept (Zhou et al., KDD '18, arXiv 1706.06978, equation 3 and section
-    4.3). An empty history gives 0.
+    over t, so that the strength of interest is kept (Zhou et al., KDD '18, arXiv 1706.06978). An empty history gives 0.
 
     Args:
         units: hidden layers of the scoring MLP.

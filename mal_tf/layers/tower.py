@@ -33,7 +33,7 @@ class MLP(keras.layers.Layer):
 class KnowledgeFusion(keras.layers.Layer):
     """Adds the towers' knowledge to the primary target's vector, KEEP style: v = v_p + MLP(K).
 
-    Source: MAL (arXiv 2508.15217) section 4.3; KEEP (Zhang et al., CIKM '22, arXiv 2208.10174). The MLP ends in a linear
+    Source: MAL (arXiv 2508.15217), in the manner of KEEP (arXiv 2208.10174). The MLP ends in a linear
     layer of v_p's width.
 
     Args:

@@ -20,7 +20,7 @@ class ModelConfig(Frozen):
         compare_with: further models to train and evaluate beside it.
         primary: the mechanism whose label is predicted in serving.
         auxiliaries: mechanisms learned beside it; all others when absent.
-        cat: `mal` only: whether the AKA has the CAT tower (MAL section 4.2).
+        cat: `mal` only: whether the AKA has the CAT tower.
         single_attribution: `mal` only, an ablation: all towers learn the primary label.
         embedding_dim: width of embeddings unless a feature says otherwise.
         attention_units: hidden layers of the target attention's scoring network.

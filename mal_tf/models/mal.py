@@ -1,4 +1,4 @@
-"""`mal`: multi-attribution learning, the paper's form (arXiv 2508.15217, section 4)."""
+"""`mal`: multi-attribution learning, the paper's form (arXiv 2508.15217)."""
 
 from collections.abc import Mapping, Sequence
 

@@ -8,7 +8,7 @@ def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor
 
     Args:
         label: l, float [batch], in [0, 1].
-        loss: `weighted`: y = 1[l > 0], w = l for positives and 1 for negatives (MAL, equation 4);
+        loss: `weighted`: y = 1[l > 0], w = l for positives and 1 for negatives (MAL, arXiv 2508.15217);
             `soft`: y = l, w = 1; `binary`: y = 1[l > 0], w = 1.
 
     Returns:

@@ -13,7 +13,7 @@ from mal_tf.training.config import TrainingConfig
 class Trainer(tfrs.models.Model):
     """A network with a ranking task per head.
 
-    Total loss = loss of the primary head + Σ λ · loss of the others (MAL, equation 8), λ being `auxiliary_weight`, for
+    Total loss = loss of the primary head + Σ λ · loss of the others (MAL, arXiv 2508.15217), λ being `auxiliary_weight`, for
     the CAT head `cat_weight`.
 
     Args:
