@@ -1,10 +1,12 @@
 """Journeys: which clicks are eligible for which conversion, as flat arrays (CSR)."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 from features.arrays import composite_keys, flatten_ranges
+from mal_tf.attribution.touchpoints import Touchpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +32,12 @@ class Journeys:
         offsets: int64 [J + 1], where each journey begins.
         click: int64 [T], position of each touch in the click arrays.
         touchpoint: int64 [T], code of the touchpoint type, an index into `touchpoints`.
-        touchpoints: object [K], names of the touchpoint types.
-        age: int64 [T], time units from the touch to the end of the journey (the conversion, if there is one).
+        touchpoints: object [K], names of the touchpoint types, all different.
+        age: float64 [T], hours from the touch to the end of the journey: the conversion or, where there is none, the
+            last touch.
         value: float64 [J], worth of the conversion; 0 for journeys that led to nothing.
+        key: uint64 [J], stable hash of the conversion's (or the first click's) user and id, to draw samples by.
+        confounders: uint64 [J, F], stable hashes of the user's features at the first touch.
     """
 
     offsets: np.ndarray
@@ -41,6 +46,8 @@ class Journeys:
     touchpoints: np.ndarray
     age: np.ndarray
     value: np.ndarray
+    key: np.ndarray
+    confounders: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
@@ -50,7 +57,21 @@ class Journeys:
     @property
     def owner(self) -> np.ndarray:
         """int64 [T], the journey of each touch."""
-        return np.repeat(np.arange(self.value.size), self.lengths)
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def take(self, journeys: np.ndarray) -> "Journeys":
+        """The journeys at these positions, in this order."""
+        offsets, touches = flatten_ranges(self.offsets[journeys], self.lengths[journeys])
+        return dataclasses.replace(
+            self,
+            offsets=offsets,
+            click=self.click[touches],
+            touchpoint=self.touchpoint[touches],
+            age=self.age[touches],
+            value=self.value[journeys],
+            key=self.key[journeys],
+            confounders=self.confounders[journeys],
+        )
 
     def __len__(self) -> int:
         return self.value.size
@@ -69,23 +90,93 @@ class Events:
     time: np.ndarray
 
 
-def converting_journeys(
-    clicks: Events,
-    conversions: Events,
-    rules: JourneyRules,
-    touchpoint: np.ndarray,
-    touchpoints: np.ndarray,
-    value: np.ndarray,
-) -> Journeys:
-    """Builds one journey per conversion: its eligible clicks in time order; empty where there is none.
+@dataclasses.dataclass(frozen=True)
+class Touches:
+    """What journeys take from the sorted clicks [C].
+
+    Attributes:
+        time: int64 [C].
+        touchpoint: int64 [C], codes of the types by column.
+        touchpoints: their names and what is derived from the journey.
+        confounders: uint64 [C, F].
+        units_per_hour: time units in an hour.
+    """
+
+    time: np.ndarray
+    touchpoint: np.ndarray
+    touchpoints: Touchpoints
+    confounders: np.ndarray
+    units_per_hour: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Spans:
+    """J journeys as ranges of the sorted clicks: what is known before any touch is written out.
+
+    Attributes:
+        start: int64 [J], position of the first touch.
+        length: int64 [J].
+        end: int64 [J], when the journey ends, in time units.
+        value: float64 [J].
+        key: uint64 [J].
+    """
+
+    start: np.ndarray
+    length: np.ndarray
+    end: np.ndarray
+    value: np.ndarray
+    key: np.ndarray
+
+    def covered(self, clicks: int) -> np.ndarray:
+        """Bool [clicks], whether a click is in any journey."""
+        steps = np.bincount(self.start, self.length > 0, clicks + 1) - np.bincount(
+            self.start + self.length, self.length > 0, clicks + 1
+        )
+        return np.cumsum(steps)[:clicks] > 0
+
+    def select(self, keep: np.ndarray) -> "Spans":
+        """The journeys that a mask or slice picks."""
+        return Spans(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
+
+    def blocks(self, touches: Touches, cost: int = 20_000_000) -> Iterator[Journeys]:
+        """Writes the journeys out, so many at a time that a block stays bounded however long they are.
+
+        A journey of n touches of K types costs n + min(n, K)², what the largest array of any mechanism takes of it.
+
+        Args:
+            touches: of the sorted clicks.
+            cost: bound per block; a single journey may go above it.
+        """
+        distinct = np.minimum(self.length, touches.touchpoints.names.size)
+        total = np.cumsum(self.length + distinct * distinct)
+        begin = 0
+        while begin < self.length.size:
+            spent = total[begin - 1] if begin else 0
+            stop = max(int(np.searchsorted(total, spent + cost, side="right")), begin + 1)
+            yield self.select(slice(begin, stop)).journeys(touches)
+            begin = stop
+
+    def journeys(self, touches: Touches) -> Journeys:
+        """Writes the journeys out."""
+        offsets, index = flatten_ranges(self.start, self.length)
+        age = (np.repeat(self.end, self.length) - touches.time[index]) / touches.units_per_hour
+        touchpoint, names = touches.touchpoints.derive(touches.touchpoint[index], offsets, age)
+        first = np.minimum(self.start, max(touches.time.size - 1, 0))
+        confounders = touches.confounders[first] if touches.time.size else touches.confounders[:0]
+        return Journeys(offsets, index, touchpoint, names, age, self.value, self.key, confounders)
+
+
+def converting_spans(
+    clicks: Events, conversions: Events, rules: JourneyRules, value: np.ndarray, key: np.ndarray
+) -> Spans:
+    """Finds one journey per conversion: its eligible clicks; of length 0 where there is none.
 
     Args:
         clicks: sorted clicks [C].
         conversions: sorted conversions [J]; groups share the clicks' codes.
         rules: eligibility.
-        touchpoint: int64 [C], type codes.
-        touchpoints: names by code.
         value: float64 [J], worth of each conversion.
+        key: uint64 [J].
     """
     floor = clicks.time.min() if clicks.time.size else 0
     opening = np.maximum(conversions.time - rules.window, floor)
@@ -99,16 +190,11 @@ def converting_journeys(
         # Clicks up to and at the previous conversion are spent; a simultaneous one too, unless it was not eligible.
         same = conversions.group[1:] == conversions.group[:-1]
         start[1:] = np.where(same, np.maximum(start[1:], stop[:-1]), start[1:])
-    lengths = np.maximum(stop - start, 0)
-    offsets, index = flatten_ranges(start, lengths)
-    age = np.repeat(conversions.time, lengths) - clicks.time[index]
-    return Journeys(offsets, index, touchpoint[index], touchpoints, age, value)
+    return Spans(start, np.maximum(stop - start, 0), conversions.time, value, key)
 
 
-def other_journeys(
-    clicks: Events, claimed: np.ndarray, window: int, touchpoint: np.ndarray, touchpoints: np.ndarray
-) -> Journeys:
-    """Builds the journeys that led to nothing.
+def other_spans(clicks: Events, claimed: np.ndarray, window: int) -> Spans:
+    """Finds the journeys that led to nothing, with keys of 0.
 
     One is a maximal run of neighbouring clicks of one user and match key that no conversion claims and whose gaps are
     at most the window.
@@ -117,14 +203,12 @@ def other_journeys(
         clicks: sorted clicks [C].
         claimed: bool [C], whether the click is in a converting journey, or may not be used for another reason.
         window: time units.
-        touchpoint: int64 [C], type codes.
-        touchpoints: names by code.
     """
     index = np.flatnonzero(~claimed)
     group, time = clicks.group[index], clicks.time[index]
     begins = np.ones(index.size, bool)
     if index.size:
         begins[1:] = (np.diff(index) > 1) | (np.diff(group) != 0) | (np.diff(time) > window)
-    offsets = np.append(np.flatnonzero(begins), index.size).astype(np.int64)
-    last = np.repeat(time[offsets[1:] - 1], np.diff(offsets)) if index.size else time
-    return Journeys(offsets, index, touchpoint[index], touchpoints, last - time, np.zeros(offsets.size - 1))
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], index.size)[: first.size] - 1
+    return Spans(index[first], last - first + 1, time[last], np.zeros(first.size), np.zeros(first.size, np.uint64))

@@ -3,10 +3,9 @@
 import numpy as np
 
 from mal_tf.attribution.journeys import Journeys
-from mal_tf.attribution.mechanism import Mechanism, register
+from mal_tf.attribution.mechanism import Mechanism
 
 
-@register("first")
 class First(Mechanism):
     """All credit to the first eligible click."""
 
@@ -15,7 +14,6 @@ class First(Mechanism):
         return _one_each(journeys, journeys.offsets[:-1])
 
 
-@register("last")
 class Last(Mechanism):
     """All credit to the last eligible click."""
 
@@ -24,7 +22,6 @@ class Last(Mechanism):
         return _one_each(journeys, journeys.offsets[1:] - 1)
 
 
-@register("linear")
 class Linear(Mechanism):
     """The same credit, 1 / length, to every eligible click."""
 

@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from mal_tf.attribution.journeys import Events, JourneyRules, Journeys, converting_journeys
+from mal_tf.attribution.journeys import Events, JourneyRules, Journeys, Touches, converting_spans
+from mal_tf.attribution.touchpoints import Touchpoints
 
 #: Clicks and conversions as (group, time); a click's position is its id.
 LOG = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), max_size=14)
@@ -18,10 +19,24 @@ def events(log):
     return Events(group, time)
 
 
+def touches(clicks, types=None, names="xyz", units_per_hour=1):
+    """Touches of sorted clicks; click i of type i modulo 3 unless said otherwise; one time unit is an hour."""
+    types = np.arange(len(clicks)) % 3 if types is None else np.asarray(types)
+    confounders = np.zeros((len(clicks), 0), np.uint64)
+    return Touches(events(clicks).time, types, Touchpoints(np.array(list(names), object)), confounders, units_per_hour)
+
+
+def spans(clicks, conversions, rules):
+    """Spans of sorted logs; every conversion is worth 1."""
+    number = len(conversions)
+    return converting_spans(
+        events(clicks), events(conversions), rules, np.ones(number), np.arange(number, dtype=np.uint64)
+    )
+
+
 def build(clicks, conversions, rules):
     """Journeys of sorted logs, click i of type i modulo 3."""
-    touchpoint, names = np.arange(len(clicks)) % 3, np.array(["x", "y", "z"], object)
-    return converting_journeys(events(clicks), events(conversions), rules, touchpoint, names, np.ones(len(conversions)))
+    return spans(clicks, conversions, rules).journeys(touches(clicks))
 
 
 def eligible(clicks, conversions, rules):
@@ -44,15 +59,17 @@ def by_hand(paths, names=None):
     """One journey per path, a sequence of type names."""
     names = sorted({t for p in paths for t in p}) if names is None else list(names)
     code = {name: i for i, name in enumerate(names)}
-    touches = np.array([code[t] for p in paths for t in p], np.int64)
+    types = np.array([code[t] for p in paths for t in p], np.int64)
     offsets = np.cumsum([0, *map(len, paths)]).astype(np.int64)
     return Journeys(
         offsets,
-        np.arange(touches.size),
-        touches,
+        np.arange(types.size),
+        types,
         np.array(names, object),
-        np.zeros(touches.size, np.int64),
+        np.zeros(types.size),
         np.ones(len(paths)),
+        np.arange(len(paths), dtype=np.uint64),
+        np.zeros((len(paths), 0), np.uint64),
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mal_tf.attribution.catalog import create
-from mal_tf.attribution.journeys import JourneyRules, converting_journeys
+from mal_tf.attribution.journeys import JourneyRules, converting_spans
 from tests.mal_tf.attribution.logs import by_hand, events
+from tests.mal_tf.attribution.logs import touches as touches_of
 
 FOLDER = pathlib.Path(__file__).parents[2] / "golden" / "attribution"
 CASES = {case["name"]: case for case in json.loads((FOLDER / "small_paths.json").read_text())}
@@ -27,13 +28,10 @@ def test_last_click_within_a_day():
     touches.sort(key=lambda t: (int(t["user_id"]), int(t["timestamp"]), int(t["touch_idx"])))
     conversions = _read("last_click_1d_conversions.csv")
     conversions.sort(key=lambda c: (int(c["user_id"]), int(c["timestamp"]), int(c["conv_idx"])))
-    journeys = converting_journeys(
-        *(events([(int(r["user_id"]), int(r["timestamp"])) for r in rows]) for rows in (touches, conversions)),
-        JourneyRules(window=86_400, simultaneous=False),
-        np.zeros(len(touches), np.int64),
-        np.array([""], object),
-        np.array([float(c["value"]) for c in conversions]),
-    )
+    clicks, buys = ([(int(r["user_id"]), int(r["timestamp"])) for r in rows] for rows in (touches, conversions))
+    rules, number = JourneyRules(window=86_400, simultaneous=False), len(conversions)
+    spans = converting_spans(events(clicks), events(buys), rules, np.ones(number), np.zeros(number, np.uint64))
+    journeys = spans.journeys(touches_of(clicks))
     credited = np.flatnonzero(create("last", {}).credit(journeys))
     found = {int(journeys.owner[i]): touches[journeys.click[i]] for i in credited}
     expected = {i: c for i, c in enumerate(conversions) if c["expected_attributed"] == "1"}

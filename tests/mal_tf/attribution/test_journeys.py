@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mal_tf.attribution.journeys import JourneyRules, other_journeys
-from tests.mal_tf.attribution.logs import LOG, RULES, build, eligible, events, split
+from mal_tf.attribution.journeys import JourneyRules, other_spans
+from tests.mal_tf.attribution.logs import LOG, RULES, build, eligible, events, spans, split, touches
 
 
 @given(LOG, LOG, RULES)
@@ -46,8 +46,26 @@ def test_other_journeys_are_maximal_runs(clicks, window, data):
             continue
         follows = runs and runs[-1][-1] == i - 1 and clicks[i - 1][0] == group and time - clicks[i - 1][1] <= window
         runs[-1].append(i) if follows else runs.append([i])
-    types = np.arange(len(clicks)) % 2
-    found = other_journeys(events(clicks), np.array(claimed, bool), window, types, np.array(["x", "y"], object))
+    found = other_spans(events(clicks), np.array(claimed, bool), window).journeys(touches(clicks))
     assert split(found, found.click) == runs
     assert split(found, found.age) == [[clicks[run[-1]][1] - clicks[i][1] for i in run] for run in runs]
     assert not found.value.any()
+
+
+@given(LOG, LOG, RULES, st.integers(1, 30))
+def test_blocks_are_the_journeys_in_order_and_bounded(clicks, conversions, rules, cost):
+    clicks, conversions = sorted(clicks), sorted(conversions)
+    whole = build(clicks, conversions, rules)
+    blocks = list(spans(clicks, conversions, rules).blocks(touches(clicks), cost))
+    assert [c for b in blocks for c in split(b, b.click)] == split(whole, whole.click)
+    assert sum(len(b) for b in blocks) == len(conversions)
+    assert all(len(b) == 1 or (b.lengths + np.minimum(b.lengths, 3) ** 2).sum() <= cost for b in blocks)
+    taken = whole.take(np.arange(len(whole))[::-1])
+    assert split(taken, taken.age) == split(whole, whole.age)[::-1]
+
+
+@given(LOG, LOG, RULES)
+def test_covered_clicks_are_those_of_any_journey(clicks, conversions, rules):
+    clicks, conversions = sorted(clicks), sorted(conversions)
+    expected = {c for mine in eligible(clicks, conversions, rules) for c in mine}
+    assert set(np.flatnonzero(spans(clicks, conversions, rules).covered(len(clicks)))) == expected

@@ -29,7 +29,9 @@ def test_credits_match_the_oracle(name, clicks, conversions, rules):
 
 
 def test_unknown_mechanism_and_parameters_are_named():
-    with pytest.raises(MalTfError, match="unknown attribution mechanism 'lats'; known: first, last, linear, shao_li"):
+    with pytest.raises(
+        MalTfError, match="unknown attribution mechanism 'lats'; did you mean 'last'\\? Known: first, last"
+    ):
         create("lats", {})
     with pytest.raises(MalTfError, match="'last' does not take these parameters"):
         create("last", {"half_life": 3})

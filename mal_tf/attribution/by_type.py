@@ -1,0 +1,103 @@
+"""Mechanisms that give each touchpoint type of a journey a contribution: what they have in common."""
+
+import abc
+import dataclasses
+
+import numpy as np
+
+from mal_tf.attribution.journeys import Journeys
+from mal_tf.attribution.mechanism import DataDrivenMechanism
+
+#: Who gets the credit of a journey without any positive contribution: nobody (total 0), every touch, or the last one.
+FALLBACKS = ("none", "linear", "last")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistinctTypes:
+    """The D distinct (journey, type) pairs of some journeys, sorted by journey, then type.
+
+    Attributes:
+        journey: int64 [D].
+        type: int64 [D], code, an index into `names`.
+        names: object [K].
+        touch: int64 [T], the pair of each touch.
+        repeats: int64 [D], touches per pair.
+        journeys: J.
+    """
+
+    journey: np.ndarray
+    type: np.ndarray
+    names: np.ndarray
+    touch: np.ndarray
+    repeats: np.ndarray
+    journeys: int
+
+    @classmethod
+    def of(cls, journeys: Journeys) -> "DistinctTypes":
+        """Finds them."""
+        span = max(journeys.touchpoints.size, 1)
+        keys, touch, repeats = np.unique(
+            journeys.owner * span + journeys.touchpoint, return_inverse=True, return_counts=True
+        )
+        return cls(keys // span, keys % span, journeys.touchpoints, touch, repeats, len(journeys))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int64 [J], distinct types per journey."""
+        return np.bincount(self.journey, minlength=self.journeys)
+
+    def codes(self, known: dict[str, int]) -> np.ndarray:
+        """int64 [D], each pair's type in another numbering; -1 for types it lacks."""
+        return np.array([known.get(name, -1) for name in self.names], np.int64)[self.type]
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """All ordered pairs of different positions within the same journey: two int64 arrays of positions in [0, D)."""
+        counts = self.counts
+        starts = np.cumsum(counts) - counts
+        width = counts[self.journey]
+        left = np.repeat(np.arange(self.journey.size), width)
+        offset = np.arange(left.size) - np.repeat(np.cumsum(width) - width, width)
+        right = starts[self.journey[left]] + offset
+        different = left != right
+        return left[different], right[different]
+
+
+class ByType(DataDrivenMechanism):
+    """Credit by the contributions of a journey's distinct touchpoint types.
+
+    Contributions below zero become 0. A type that comes several times shares its contribution equally among its
+    touches; credits are normalised per journey.
+
+    Args:
+        fallback: who gets the credit of a journey without positive contribution: `none` (total 0), `linear` or `last`.
+    """
+
+    def __init__(self, fallback: str = "none"):
+        if fallback not in FALLBACKS:
+            raise ValueError(f"fallback must be none, linear or last, not {fallback!r}")
+        self.fallback = fallback
+
+    @abc.abstractmethod
+    def contributions(self, types: DistinctTypes) -> np.ndarray:
+        """Contribution of each distinct (journey, type): float64 [D], of any sign. Types the fit never saw give 0."""
+
+    def credit(self, journeys: Journeys) -> np.ndarray:
+        """See base class."""
+        types = DistinctTypes.of(journeys)
+        contribution = np.maximum(self.contributions(types), 0.0)
+        return normalised((contribution / types.repeats)[types.touch], journeys, self.fallback)
+
+
+def normalised(share: np.ndarray, journeys: Journeys, fallback: str) -> np.ndarray:
+    """Shares ≥ 0 of touches divided by their journey's total; where that is 0, what `fallback` says: float64 [T]."""
+    owner = journeys.owner
+    total = np.bincount(owner, share, len(journeys))
+    credit = np.divide(share, total[owner], out=np.zeros_like(share), where=total[owner] > 0)
+    empty = (total <= 0)[owner]
+    if fallback == "linear":
+        credit[empty] = (1.0 / journeys.lengths[owner])[empty]
+    elif fallback == "last":
+        last = np.zeros(credit.size, bool)
+        last[(journeys.offsets[1:] - 1)[journeys.lengths > 0]] = True
+        credit[empty & last] = 1.0
+    return credit

@@ -1,0 +1,117 @@
+"""Touchpoint types: what data-driven attribution models as 'channel', by column and by place in the journey."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pydantic
+
+from features.frozen import Frozen
+
+#: The type that rare ones fold into.
+RARE = "(rare)"
+
+#: Joins the parts of a derived type's name.
+SEPARATOR = "|"
+
+
+class TouchpointConfig(Frozen):
+    """How touchpoint types are made of the click table's `touchpoint` columns.
+
+    Attributes:
+        min_count: types of fewer clicks before `labels.eval_from` fold into one, `(rare)`.
+        max_types: so many of the most frequent types stay, the others fold into `(rare)` too.
+        recency_hours: ascending boundaries; the type gets a part for the hours from the click to the end of its journey
+            (the conversion or, where there is none, the last click): `<1h`, `1-24h`, `>=24h` for `[1, 24]`.
+        position: the type gets a part for the place in the journey: `only`, `first`, `middle`, `last`.
+    """
+
+    min_count: int = pydantic.Field(1, ge=1)
+    max_types: int = pydantic.Field(1000, ge=1)
+    recency_hours: tuple[float, ...] = ()
+    position: bool = False
+
+    @pydantic.field_validator("recency_hours")
+    @classmethod
+    def _ascending(cls, hours):
+        if list(hours) != sorted(set(hours)) or any(h <= 0 for h in hours):
+            raise ValueError(f"expected ascending positive hours, found {list(hours)}")
+        return hours
+
+
+@dataclasses.dataclass(frozen=True)
+class Touchpoints:
+    """Names of the types by column, and which parts the journey adds.
+
+    Attributes:
+        names: object [K].
+        recency_hours: see `TouchpointConfig`.
+        position: see `TouchpointConfig`.
+    """
+
+    names: np.ndarray
+    recency_hours: Sequence[float] = ()
+    position: bool = False
+
+    def derive(self, codes: np.ndarray, offsets: np.ndarray, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Types of the touches of journeys.
+
+        Args:
+            codes: int64 [T], types by column.
+            offsets: int64 [J + 1], where each journey begins.
+            age: float64 [T], hours to the end of the journey.
+
+        Returns:
+            int64 [T] codes and object [K'] names of the types with their derived parts.
+        """
+        parts, places = [self.names], [codes]
+        if self.recency_hours:
+            places.append(np.searchsorted(self.recency_hours, age, side="right"))
+            parts.append(_recency_names(self.recency_hours))
+        if self.position:
+            places.append(_position(codes.size, offsets))
+            parts.append(np.array(["only", "first", "middle", "last"], object))
+        if len(parts) == 1:
+            return codes, self.names
+        found, touchpoint = np.unique(np.ravel_multi_index(places, [p.size for p in parts]), return_inverse=True)
+        names = [p[i] for p, i in zip(parts, np.unravel_index(found, [p.size for p in parts]), strict=True)]
+        joined = names[0]
+        for part in names[1:]:
+            joined = joined + SEPARATOR + part
+        return touchpoint, joined
+
+
+def fold(names: np.ndarray, codes: np.ndarray, kept: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Folds all types but the `kept` ones into `RARE`.
+
+    Args:
+        names: object [K], all different.
+        codes: int64 [C], indices into `names`.
+        kept: names that stay.
+
+    Returns:
+        object [K'] names and int64 [C] codes.
+    """
+    stays = np.isin(names, np.array([*kept, RARE], object))
+    place = np.where(stays, np.cumsum(stays) - 1, stays.sum())
+    if stays.all():
+        return names, codes
+    rare = np.flatnonzero(names[stays] == RARE)
+    if rare.size:
+        return names[stays], np.where(stays, place, rare[0])[codes]
+    return np.append(names[stays], RARE), place[codes]
+
+
+def _recency_names(hours: Sequence[float]) -> np.ndarray:
+    between = [f"{low:g}-{high:g}h" for low, high in zip(hours[:-1], hours[1:], strict=True)]
+    return np.array([f"<{hours[0]:g}h", *between, f">={hours[-1]:g}h"], object)
+
+
+def _position(touches: int, offsets: np.ndarray) -> np.ndarray:
+    """0 only, 1 first, 2 middle, 3 last."""
+    filled = np.diff(offsets) > 0
+    first, last = offsets[:-1][filled], offsets[1:][filled] - 1
+    position = np.full(touches, 2)
+    position[last] = 3
+    position[first] = np.where(first == last, 0, 1)
+    return position
