@@ -43,6 +43,7 @@ setuptools.setup(
     ],
     extras_require={
         "test": [
+            "duckdb>=1.1,<2",  # benchmarks/duckdb_labels.py
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.6",
