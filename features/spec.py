@@ -110,10 +110,11 @@ class FeatureSpec(Frozen):
         doubled = sorted({n for n in names if names.count(n) > 1})
         if doubled:
             raise ValueError(f"feature names must differ; given twice: {', '.join(doubled)}")
-        reserved = sorted(n for n in names if n in RESERVED or n.startswith("label_"))
+        reserved = sorted(n for n in names if n in RESERVED or n.startswith(RESERVED_PREFIXES))
         if reserved:
             raise ValueError(
-                f"reserved feature name: {', '.join(reserved)} (label_* and {', '.join(RESERVED)} are ours)"
+                f"reserved feature name: {', '.join(reserved)} ({', '.join(RESERVED)} are ours, and what begins with "
+                f"{', '.join(RESERVED_PREFIXES)})"
             )
         categorical = [f.name for f in self.categorical]
         for feature in self.histories:
@@ -168,7 +169,10 @@ class FeatureSpec(Frozen):
         return self.scalar(feature.of).dtype if isinstance(feature, HistoryFeature) else feature.dtype
 
 
-#: Columns of a labelled click that are not features. `label_<mechanism>` and `label_cat` come beside them.
+#: What the columns of each mechanism begin with.
+RESERVED_PREFIXES = ("label_", "credit_", "valued_credit_")
+
+#: Columns of a labelled click that are not features; those of each mechanism and `label_cat` come beside them.
 RESERVED = ("click_id", "user_id", "timestamp", "path_length", "mature")
 
 #: Arrow type of each feature dtype in click and conversion tables.

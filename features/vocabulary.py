@@ -4,7 +4,7 @@ A vocabulary is a text file `vocabulary/<feature>.txt`, one entry a line: for a 
 frequent first, ties by token; for a numeric feature its ascending bucket boundaries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -53,19 +53,34 @@ def merge(counts: Iterable[pa.Table]) -> pa.Table:
     return merged.rename_columns(["count" if name == "count_sum" else name for name in merged.column_names])
 
 
-def cut(feature: CategoricalFeature | NumericFeature, counts: pa.Table, config: VocabularyConfig) -> list[str]:
+def cut(
+    feature: CategoricalFeature | NumericFeature,
+    counts: pa.Table,
+    config: VocabularyConfig,
+    previous: Sequence[str] | None = None,
+) -> list[str]:
     """Turns counts into the lines of the vocabulary file.
 
     Tokens with a line break can't be lines: they stay out of the vocabulary.
+
+    Args:
+        feature: whose values were counted.
+        counts: columns `token`, `count`.
+        config: limits, where the feature has none of its own.
+        previous: lines of an earlier vocabulary: they keep their places, tokens that it lacks come after them, as far
+            as the size allows. Bucket boundaries stay as they were.
     """
     if isinstance(feature, NumericFeature):
-        return [repr(float(b)) for b in _boundaries(counts, feature.buckets)]
+        return list(previous) if previous else [repr(float(b)) for b in _boundaries(counts, feature.buckets)]
+    previous = list(previous or ())
     counts = counts.filter(pc.greater_equal(counts["count"], feature.min_count or config.min_count))
     if feature.dtype == "string":
         counts = counts.filter(pc.invert(pc.match_substring_regex(counts["token"], "[\r\n]")))
-    counts = counts.sort_by([("count", "descending"), ("token", "ascending")])
+    known = pc.is_in(counts["token"].cast(pa.string()), value_set=pa.array(previous, pa.string()))
+    counts = counts.filter(pc.invert(known)).sort_by([("count", "descending"), ("token", "ascending")])
     limit = feature.max_size or config.max_size
-    return [str(token) for token in counts["token"][:limit].to_pylist()]
+    room = None if limit is None else max(limit - len(previous), 0)
+    return previous + [str(token) for token in counts["token"][:room].to_pylist()]
 
 
 def _boundaries(counts: pa.Table, buckets: int) -> np.ndarray:

@@ -42,6 +42,11 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
     return parsed
 
 
+def is_local(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs on this machine, its data between steps in memory."""
+    return options.view_as(StandardOptions).runner == _LOCAL_RUNNER
+
+
 def run(pipeline: beam.Pipeline) -> None:
     """Runs a pipeline to its end.
 

@@ -88,12 +88,12 @@ def validate(
             from google.protobuf import text_format
 
             from pipelines.validation.schema import infer_schema as infer
-            from pipelines.validation.schema import load_statistics
+            from pipelines.validation.statistics import load
 
             target = opened.config.validation.schema_file
             if not target or files.exists(target):
                 raise MalTfError(f"validation.schema_file is {target or 'not set'}: name a file that is not there yet")
-            schema = infer(load_statistics(opened.labels())["train"], opened.config.feature_spec)
+            schema = infer(load(opened.statistics())["train"], opened.config.feature_spec)
             files.write_text(target, text_format.MessageToString(schema))
             console.print(f"Wrote {target}. Review it by hand, then commit it.", soft_wrap=True)
         directory = opened.validate()

@@ -15,6 +15,7 @@ from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
 from mal_tf.attribution.mechanism import Mechanism
+from mal_tf.attribution.touchpoints import TouchpointConfig
 from mal_tf.models.config import ModelConfig
 from mal_tf.training.config import TrainingConfig
 from pipelines.sources import SourceConfig
@@ -25,13 +26,15 @@ class MechanismConfig(Frozen):
 
     Attributes:
         name: what its label is called: `label_<name>`.
-        type: registered kind: `first`, `last`, `linear`, `shao_li`.
+        type: a kind of `mal_tf.attribution.catalog.MECHANISMS`, or `package.module:Class` of your own.
         parameters: arguments of that kind.
+        window_hours: its own window; `attribution.window_hours` if absent.
     """
 
     name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
     type: str
     parameters: dict[str, Any] = {}
+    window_hours: float | None = pydantic.Field(None, gt=0)
 
     @pydantic.model_validator(mode="after")
     def _makeable(self):
@@ -52,16 +55,24 @@ class AttributionConfig(Frozen):
     """Which clicks are eligible for a conversion, and who gets credit.
 
     Attributes:
-        window_hours: a click is eligible up to this long before the conversion; also how long until it is mature.
+        window_hours: a click is eligible up to this long before the conversion. A click is mature when the longest
+            window of all mechanisms has passed.
         simultaneous: whether a click at the very time of the conversion is eligible.
         reset_after_conversion: cut journeys at the previous conversion of the same user and match key.
         mechanisms: in the order of the CAT label's bits.
+        touchpoint: how touchpoint types are made of the click table's `touchpoint` columns.
+        confounders: features of the user that mechanisms which can (`attention`) balance touchpoints by.
+        fit_from: output directory of an earlier label job, relative to the config, whose fits are used instead of new
+            ones.
     """
 
     window_hours: float = pydantic.Field(gt=0)
     simultaneous: Literal["eligible", "ineligible"] = "eligible"
     reset_after_conversion: bool = False
     mechanisms: tuple[MechanismConfig, ...] = pydantic.Field(min_length=1, max_length=MAX_MECHANISMS)
+    touchpoint: TouchpointConfig = TouchpointConfig()
+    confounders: tuple[str, ...] = ()
+    fit_from: str | None = None
 
     @pydantic.field_validator("mechanisms")
     @classmethod
@@ -76,10 +87,15 @@ class AttributionConfig(Frozen):
         """Names of the mechanisms, in order."""
         return tuple(m.name for m in self.mechanisms)
 
-    def rules(self, units_per_second: int) -> JourneyRules:
-        """Eligibility in time units."""
+    @property
+    def data_driven(self) -> tuple[MechanismConfig, ...]:
+        """The mechanisms that are fitted."""
+        return tuple(m for m in self.mechanisms if m.make().data_driven)
+
+    def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
+        """Eligibility in time units, by a mechanism's own window or the common one."""
         return JourneyRules(
-            window=round(self.window_hours * 3600 * units_per_second),
+            window=round((window_hours or self.window_hours) * 3600 * units_per_second),
             simultaneous=self.simultaneous == "eligible",
             reset_after_conversion=self.reset_after_conversion,
         )
@@ -95,18 +111,22 @@ class LabelsConfig(Frozen):
             window ends later are immature. By default the latest event found. Events after the start of the job are bad
             rows in any case.
         immature: `drop` them, or `mark` them with `mature = 0`; training and evaluation use mature clicks alone.
-        shards: how many parts the users are split into, hence files per segment; a part is held in memory.
+        shards: how many parts the users are split into, hence files per segment; a worker holds a part in memory. By
+            default one per 16 MiB of input files.
         segment_hours: each file holds clicks of one stretch of time this long, so that training can go in time order.
         max_bad_share: the job fails when a larger share of a table's rows is bad.
+        grow_from: output directory of an earlier label job, relative to the config, whose vocabularies this one's grow
+            from: old entries keep their rows, new ones are appended.
     """
 
     eval_from: datetime.datetime
     observed_from: datetime.datetime | None = None
     observed_until: datetime.datetime | None = None
     immature: Literal["drop", "mark"] = "drop"
-    shards: int = pydantic.Field(8, ge=1, le=99_999)
+    shards: int | None = pydantic.Field(None, ge=1, le=99_999)
     segment_hours: float = pydantic.Field(24, gt=0)
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
+    grow_from: str | None = None
 
     @pydantic.field_validator("eval_from", "observed_from", "observed_until")
     @classmethod
@@ -188,9 +208,16 @@ class RunConfig(Frozen):
             if name not in targets:
                 raise ValueError(f"model: unknown target '{name}'; attribution.mechanisms has: {', '.join(targets)}")
         touchpoint = self.sources.tables().clicks.columns.touchpoint
-        needy = [m.name for m in self.attribution.mechanisms if m.make().data_driven]
-        if needy and not touchpoint:
-            raise ValueError(f"mechanism '{needy[0]}' is data-driven and needs the click table's touchpoint columns")
+        if self.attribution.data_driven and not touchpoint:
+            needy = self.attribution.data_driven[0].name
+            raise ValueError(f"mechanism '{needy}' is data-driven and needs the click table's touchpoint columns")
+        scalars = [f.name for f in self.feature_spec.scalars]
+        for name in self.attribution.confounders:
+            if name not in scalars:
+                raise ValueError(
+                    f"attribution.confounders: '{name}' is no categorical or numeric feature; there are: "
+                    + ", ".join(scalars)
+                )
         return self
 
     @property
@@ -250,7 +277,7 @@ def _override(data: dict, override: str) -> None:
 
 
 #: Keys whose values are paths or globs relative to the config file.
-_PATH_KEYS = ("files", "log", "users", "videos", "schema_file")
+_PATH_KEYS = ("files", "log", "users", "videos", "schema_file", "fit_from", "grow_from")
 
 
 def _resolve_paths(data: Any, folder: pathlib.Path) -> None:
@@ -263,7 +290,7 @@ def _resolve_paths(data: Any, folder: pathlib.Path) -> None:
                 data[key] = _resolve(value, folder)
             elif key in _PATH_KEYS and isinstance(value, list):
                 data[key] = [_resolve(v, folder) if isinstance(v, str) else v for v in value]
-            elif key in ("sources", "clicks", "conversions", "join", "validation"):
+            elif key in ("sources", "clicks", "conversions", "join", "validation", "attribution", "labels"):
                 _resolve_paths(value, folder)
 
 

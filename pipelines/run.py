@@ -16,7 +16,7 @@ from features.keras2 import tf
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.labels import run as labels
-from pipelines.validation import gate
+from pipelines.validation import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
 
@@ -54,9 +54,18 @@ class Run:
                 labels.run(self.config, output, self.flags, overwrite=True)
         return output
 
+    def statistics(self) -> str:
+        """TFDV's statistics of the splits: their directory."""
+        source = self.labels()
+
+        def make(output: str) -> dict:
+            return statistics.write(labelled.load(source, self.config.feature_spec), output, self.flags)
+
+        return self._stage("statistics", [_made_from(source)], make)
+
     def validate(self) -> str:
         """The data gate: its directory."""
-        source = self.labels()
+        source = self.statistics()
         schema = self.config.validation.schema_file
         text = files.read_text(schema) if schema and files.exists(schema) else schema
         return self._stage(

@@ -11,18 +11,28 @@ from mal_tf.attribution.journeys import Journeys
 MAX_MECHANISMS = 16
 
 
-def label(journeys: Journeys, credit: np.ndarray, clicks: int) -> np.ndarray:
-    """Label of each click: its credit summed over conversions, capped at 1.
+class ClickCredit:
+    """One mechanism's credit per click, added up block by block of journeys.
 
-    Args:
-        journeys: converting journeys.
-        credit: float64 [T], one mechanism's credits.
-        clicks: C, how many clicks there are.
+    Added one after the other in the order of the journeys, so that the sums do not depend on how blocks are cut.
 
-    Returns:
-        float32 [C].
+    Attributes:
+        raw: float64 [C], Σ credit over conversions; above 1 where a click led to several.
+        valued: float64 [C], Σ credit · value of the conversion.
     """
-    return np.minimum(np.bincount(journeys.click, credit, clicks), 1.0).astype(np.float32)
+
+    def __init__(self, clicks: int):
+        self.raw, self.valued = np.zeros(clicks), np.zeros(clicks)
+
+    def add(self, journeys: Journeys, credit: np.ndarray) -> None:
+        """Adds converting journeys' credits: float64 [T]."""
+        np.add.at(self.raw, journeys.click, credit)
+        np.add.at(self.valued, journeys.click, credit * journeys.value[journeys.owner])
+
+    @property
+    def label(self) -> np.ndarray:
+        """float32 [C], the raw sum capped at 1."""
+        return np.minimum(self.raw, 1.0).astype(np.float32)
 
 
 def cat_label(labels: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -40,8 +50,6 @@ def cat_label(labels: Mapping[str, np.ndarray]) -> np.ndarray:
     return (positive * (1 << np.arange(len(labels)))[:, None]).sum(axis=0)
 
 
-def path_length(journeys: Journeys, clicks: int) -> np.ndarray:
-    """Touches of the longest converting journey each click is part of, 0 for none: int64 [clicks]."""
-    longest = np.zeros(clicks, np.int64)
+def path_length(longest: np.ndarray, journeys: Journeys) -> None:
+    """Raises `longest`, int64 [C], to the touches of the longest converting journey each click is part of."""
     np.maximum.at(longest, journeys.click, np.repeat(journeys.lengths, journeys.lengths))
-    return longest

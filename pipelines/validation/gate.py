@@ -8,7 +8,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from features.errors import MalTfError
 from features.spec import FeatureSpec
 from pipelines import files
-from pipelines.validation.schema import TRAINING, infer_schema, load_schema, load_statistics, serving_features
+from pipelines.validation import statistics as split_statistics
+from pipelines.validation.schema import TRAINING, infer_schema, load_schema, serving_features
 from pipelines.validation.tfdv import get_statistics_html, tfdv
 
 ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
@@ -17,11 +18,11 @@ ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
 _VALUES_SHOWN = 5
 
 
-def validate(labels_directory: str, output: str, spec: FeatureSpec, schema_file: str | None) -> dict[str, Any]:
+def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_file: str | None) -> dict[str, Any]:
     """Validates the splits' statistics; writes the schema used, the anomalies and TFDV's view of the statistics.
 
     Args:
-        labels_directory: a finished label job's output.
+        statistics_directory: where the splits' statistics are.
         output: directory to write to.
         spec: features; the schema's SERVING environment must hold these and no others.
         schema_file: reviewed schema; without one it is inferred from the training split.
@@ -32,7 +33,7 @@ def validate(labels_directory: str, output: str, spec: FeatureSpec, schema_file:
     Raises:
         MalTfError: the first anomalies: split, feature, reason, offending values.
     """
-    statistics = load_statistics(labels_directory)
+    statistics = split_statistics.load(statistics_directory)
     schema = load_schema(schema_file) if schema_file else infer_schema(statistics["train"], spec)
     files.write_text(f"{output}/{SCHEMA}", text_format.MessageToString(schema))
     html = get_statistics_html(statistics["eval"], statistics["train"], "Split-eval", "Split-train")

@@ -4,22 +4,11 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from features.errors import MalTfError
-from features.spec import RESERVED, FeatureSpec
+from features.spec import RESERVED, RESERVED_PREFIXES, FeatureSpec
 from pipelines import files
-from pipelines.validation.statistics import STATISTICS
 from pipelines.validation.tfdv import tfdv
 
 SERVING, TRAINING = "SERVING", "TRAINING"
-
-
-def load_statistics(labels_directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """Statistics of the label job's splits, by split."""
-    path = f"{labels_directory}/{STATISTICS}"
-    both = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(path))
-    return {
-        dataset.name.removeprefix("Split-"): statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset])
-        for dataset in both.datasets
-    }
 
 
 def load_schema(path: str) -> schema_pb2.Schema:
@@ -60,6 +49,8 @@ def infer_schema(training: statistics_pb2.DatasetFeatureStatisticsList, spec: Fe
             feature.int_domain.min, feature.int_domain.max = 0, 2**mechanisms - 1
         elif feature.name.startswith("label_"):
             feature.float_domain.min, feature.float_domain.max = 0.0, 1.0
+        elif feature.name.startswith(RESERVED_PREFIXES):
+            feature.float_domain.min = 0.0
     missing = sorted((names | set(RESERVED)) - {feature.name for feature in schema.feature})
     if missing:
         raise MalTfError(f"no statistics for {', '.join(missing)}; was the label job run with another config?")

@@ -1,38 +1,77 @@
-"""TFDV statistics of the written splits, in the label job's own pipeline."""
+"""TFDV statistics of a finished label job's splits: a Beam job of its own, so that the label job needs no TensorFlow."""
+
+import logging
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from pipelines import beam as beam_runner
 from pipelines import files
+from pipelines.labelled import Labelled
 from pipelines.validation.tfdv import tfdv
 
 STATISTICS = "FeatureStats.pb"
 
+#: Clicks that are decoded at a time.
+_BATCH = 16_384
 
-class WriteStatistics(beam.PTransform):
-    """Computes statistics of each split's batches and writes them as one `FeatureStats.pb`.
+log = logging.getLogger("mal_tf.statistics")
 
-    Input: batches of list columns by split. The file holds a DatasetFeatureStatisticsList with a dataset per split,
-    named `Split-<split>`.
+
+def write(labelled: Labelled, output: str, flags: Sequence[str] = ()) -> dict[str, int]:
+    """Computes the statistics of each split and writes them as one `FeatureStats.pb`.
+
+    The file holds a DatasetFeatureStatisticsList with a dataset per split, named `Split-<split>`.
+
+    Args:
+        labelled: finished label job.
+        output: directory to write to.
+        flags: Beam's own flags.
+
+    Returns:
+        Examples by split.
     """
+    pipeline = beam.Pipeline(options=beam_runner.pipeline_options(flags))
+    statistics = [
+        pipeline
+        | f"Files:{name}" >> beam.Create([path for segment in split.segments for path in segment])
+        | f"Spread:{name}" >> beam.Reshuffle()
+        | f"Read:{name}" >> beam.FlatMap(_batches)
+        | f"Statistics:{name}" >> tfdv.GenerateStatistics()
+        | f"Name:{name}" >> beam.Map(_named, name)
+        for name, split in labelled.splits.items()
+    ]
+    _ = (
+        statistics
+        | "Flatten" >> beam.Flatten()
+        | "Gather" >> beam.GroupBy(lambda _: None)
+        | "Write" >> beam.MapTuple(lambda _, parts: _write(parts, output))
+    )
+    beam_runner.run(pipeline)
+    return {name: split.rows for name, split in labelled.splits.items()}
 
-    def __init__(self, output: str):
-        super().__init__()
-        self._output = output
 
-    def expand(self, batches):  # Beam would warn about a hint of many inputs
-        """See base class."""
-        statistics = [
-            collection | f"Statistics:{split}" >> tfdv.GenerateStatistics() | f"Name:{split}" >> beam.Map(_named, split)
-            for split, collection in batches.items()
-        ]
-        return (
-            statistics
-            | "FlattenStatistics" >> beam.Flatten()
-            | "GatherStatistics" >> beam.GroupBy(lambda _: None)
-            | "WriteStatistics" >> beam.MapTuple(lambda _, parts: _write(parts, self._output))
-        )
+def load(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
+    """Statistics by split, from a directory that `write` wrote to."""
+    both = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(f"{directory}/{STATISTICS}"))
+    return {
+        dataset.name.removeprefix("Split-"): statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset])
+        for dataset in both.datasets
+    }
+
+
+def _batches(path: str) -> Iterator[pa.RecordBatch]:
+    from features.keras2 import tf
+
+    decoder, rows = ExamplesToRecordBatchDecoder(), 0
+    for examples in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH).as_numpy_iterator():
+        rows += len(examples)
+        yield decoder.DecodeBatch(examples.tolist())
+    log.info("statistics: read %s clicks of %s", f"{rows:,}", path)
 
 
 def _named(statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str) -> bytes:

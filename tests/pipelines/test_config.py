@@ -10,7 +10,7 @@ from pipelines.config import RunConfig, dump, load
     [
         ("training.bach_size=3", "training: unknown key 'bach_size'; did you mean 'batch_size'?"),
         ("attribution.mechanisms.0.typ=x", "attribution.mechanisms.0: unknown key 'typ'; did you mean 'type'?"),
-        ("attribution.mechanisms.0.type=x", "unknown attribution mechanism 'x'; known: first, last, linear, shao_li"),
+        ("attribution.mechanisms.0.type=x", "unknown attribution mechanism 'x'; Known: first, last"),
         ("features.3.of=colour", "history 'clicked_items' is of unknown feature 'colour'"),
         ("model.primary=x", "unknown target 'x'"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),

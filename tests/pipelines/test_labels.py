@@ -21,8 +21,12 @@ from tests.conftest import DAY, START
 HOUR = 3600
 
 
-def read_labels(folder, columns=("label_first", "label_last", "label_linear", "label_mta")):
-    """Labels by click id, from the files the manifest lists."""
+MECHANISMS = ("first", "last", "linear", "mta")
+
+
+def read_labels(folder, mechanisms=MECHANISMS, kinds=("label", "credit")):
+    """Labels and raw credits by click id, from the files the manifest lists."""
+    columns = [f"{kind}_{name}" for kind in kinds for name in mechanisms]
     manifest = json.loads((folder / "manifest.json").read_text())
     parsing = {name: tf.io.FixedLenFeature([], tf.float32) for name in columns}
     parsing |= {"click_id": tf.io.FixedLenFeature([], tf.int64), "timestamp": tf.io.FixedLenFeature([], tf.int64)}
@@ -49,7 +53,8 @@ def oracle(clicks, conversions, window):
             labels[eligible[-1][1]]["label_last"] += 1
             for _, click in eligible:
                 labels[click]["label_linear"] += 1 / len(eligible)
-    return {click: {k: min(v, 1.0) for k, v in of.items()} for click, of in labels.items()}
+    capped = {click: {k: min(v, 1.0) for k, v in of.items()} for click, of in labels.items()}
+    return {c: of | {k.replace("label_", "credit_"): v for k, v in labels[c].items()} for c, of in capped.items()}
 
 
 def tree(folder):
@@ -68,7 +73,7 @@ def test_labels_agree_with_the_oracle_and_files_are_as_promised(project):
             assert {k: found[click][k] for k in labels} == pytest.approx(labels, abs=1e-6)
     splits = [f"Split-train/data_tfrecord-{i:05d}-of-00004.gz" for i in range(4)]
     splits += [f"Split-eval/data_tfrecord-{i:05d}-of-00004.gz" for i in range(4)]  # the cut-off itself has a segment
-    others = ["FeatureStats.pb", "attribution/mta.json", "label_report.json", "manifest.json"]
+    others = ["attribution/mta.json", "attribution/touchpoint.txt", "label_report.json", "manifest.json"]
     vocabularies = [f"vocabulary/{name}.txt" for name in ("item", "place", "price")]
     assert sorted(tree(folder)) == sorted([*splits, *others, *vocabularies])
     clicks = report["clicks"]
@@ -85,8 +90,7 @@ def test_same_bytes_twice_and_same_labels_in_any_order_and_sharding(project):
     project.write()
     project.labels("again")
     once, again = tree(project.folder / "once"), tree(project.folder / "again")
-    for name in ("manifest.json", "FeatureStats.pb"):  # fingerprint of the input; sketches of its order
-        once.pop(name), again.pop(name)
+    once.pop("manifest.json"), again.pop("manifest.json")  # fingerprint of the input; seconds
     assert once == again
     project.config["labels"]["shards"] = 5
     project.write()

@@ -1,0 +1,179 @@
+"""What attribution makes of one shard: statistics for the fits, and labelled clicks. No Beam, no Python per click."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import vocabulary
+from features.arrays import codes
+from features.history import last_events
+from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, NumericFeature
+from features.table import FEATURE
+from mal_tf.attribution import labels, touchpoints
+from mal_tf.attribution.journeys import JourneyRules, Spans, Touches, converting_spans, other_spans
+from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism
+from mal_tf.attribution.touchpoints import TouchpointConfig, Touchpoints
+from pipelines.labels.shard import USER, Shard, event_keys, flat, stable_hash
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How shards are labelled.
+
+    Attributes:
+        spec: features.
+        mechanisms: by name, in configured order.
+        rules: eligibility of each mechanism, by name.
+        common_rules: eligibility by the common window, for path lengths and the report.
+        touchpoint: how types are made.
+        confounders: names of the features that data-driven mechanisms may balance.
+        units_per_second: time units in a second.
+        valued: whether to write credit times value as well.
+    """
+
+    spec: FeatureSpec
+    mechanisms: Mapping[str, Mechanism]
+    rules: Mapping[str, JourneyRules]
+    common_rules: JourneyRules
+    touchpoint: TouchpointConfig
+    confounders: Sequence[str]
+    units_per_second: int
+    valued: bool
+
+    @property
+    def maturity(self) -> int:
+        """Time units until a click is mature: the longest window, the same for all mechanisms."""
+        return max(rules.window for rules in (*self.rules.values(), self.common_rules))
+
+    @property
+    def data_driven(self) -> dict[str, DataDrivenMechanism]:
+        """The mechanisms to be fitted."""
+        return {name: m for name, m in self.mechanisms.items() if m.data_driven}
+
+    @property
+    def touchpoint_feature(self) -> CategoricalFeature:
+        """The touchpoint type as a feature whose vocabulary is the types that do not fold into the rare one."""
+        limits = {"min_count": self.touchpoint.min_count, "max_size": self.touchpoint.max_types}
+        return CategoricalFeature(type="categorical", name="touchpoint", **limits)
+
+
+def count_touchpoints(shard: Shard, plan: Plan, fit_until: int) -> pa.Table:
+    """Counts the types of the clicks before `fit_until`: columns `token`, `count`."""
+    early = shard.clicks["touchpoint"].filter(pa.array(shard.click_time < fit_until))
+    return vocabulary.count(plan.touchpoint_feature, flat(early))
+
+
+def statistics(shard: Shard, plan: Plan, types: Sequence[str], fit_until: int, observed_until: int) -> dict:
+    """Statistics of each data-driven mechanism, from what happened before `fit_until`.
+
+    Converting journeys are those whose conversion is earlier; other journeys are made of clicks that are earlier, whose
+    window has passed, and that are in no converting journey at all.
+    """
+    touches, time = _touches(shard, plan, types), shard.click_time
+    found = {}
+    for rules, mechanisms in _by_rules(plan, plan.data_driven):
+        converting = _converting(shard, rules)
+        claimed = converting.covered(time.size) | (time >= fit_until) | (time + rules.window > observed_until)
+        early = converting.select((converting.end < fit_until) & (converting.length > 0))
+        other = other_spans(shard.click_events, claimed, rules.window)
+        other = dataclasses.replace(other, key=event_keys(shard.clicks, "click_id", other.start))
+        nothing = early.select(slice(0, 0)).journeys(touches)
+        parts = [(block, nothing) for block in early.blocks(touches)]
+        parts += [(nothing, block) for block in other.blocks(touches)]
+        for name in mechanisms:
+            mechanism = plan.data_driven[name]
+            found[name] = mechanism.merge([mechanism.statistics(*part) for part in parts])
+    return found
+
+
+def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -> tuple[pa.Table, Counter]:
+    """Labels all clicks of a shard.
+
+    Returns:
+        Table in the shard's order: `click_id`, `user_id`, `timestamp`, `path_length`, `mature`, `label_<mechanism>`,
+        `credit_<mechanism>` (the sum before it is capped), `valued_credit_<mechanism>` where conversions have a value,
+        `label_cat`, features.
+        Counts: attributed and unattributed conversions, and conversions by path length, by the common window.
+    """
+    touches, time = _touches(shard, plan, types), shard.click_time
+    credits = {name: labels.ClickCredit(time.size) for name in plan.mechanisms}
+    longest = np.zeros(time.size, np.int64)
+    for rules, mechanisms in _by_rules(plan, plan.mechanisms):
+        for block in _converting(shard, rules).blocks(touches):
+            for name in mechanisms:
+                credits[name].add(block, plan.mechanisms[name].credit(block))
+            if rules == plan.common_rules:
+                labels.path_length(longest, block)
+    found = {name: credit.label for name, credit in credits.items()}
+    columns = {name: shard.clicks[name] for name in ("click_id", "user_id", "timestamp")}
+    columns["path_length"] = longest
+    columns["mature"] = (time + plan.maturity <= observed_until).astype(np.int64)
+    columns |= {f"label_{name}": values for name, values in found.items()}
+    columns |= {f"credit_{name}": credit.raw.astype(np.float32) for name, credit in credits.items()}
+    if plan.valued:
+        columns |= {f"valued_credit_{name}": credit.valued.astype(np.float32) for name, credit in credits.items()}
+    columns["label_cat"] = labels.cat_label(found)
+    columns |= {f.name: shard.clicks[FEATURE + f.source_column] for f in plan.spec.scalars}
+    columns |= {f.name: _history(shard, f, plan.spec) for f in plan.spec.histories}
+    return pa.table(columns), _count_paths(_converting(shard, plan.common_rules))
+
+
+def _by_rules(plan: Plan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
+    """Mechanisms by what they hold eligible; the common rules come even if no mechanism has them."""
+    found = {plan.common_rules: []}
+    for name in mechanisms:
+        found.setdefault(plan.rules[name], []).append(name)
+    return list(found.items())
+
+
+def _converting(shard: Shard, rules: JourneyRules) -> Spans:
+    keys = event_keys(shard.conversions, "conversion_id", np.arange(shard.conversions.num_rows))
+    value = shard.conversions["value"].to_numpy()
+    return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys)
+
+
+def _touches(shard: Shard, plan: Plan, types: Sequence[str]) -> Touches:
+    column = flat(shard.clicks["touchpoint"]).dictionary_encode()
+    # Codes in the order of the names, so that sums over types come in the same order in every shard.
+    (code,) = codes(column.dictionary)
+    names = np.empty(code.size, object)
+    names[code] = column.dictionary.to_numpy(zero_copy_only=False)
+    names, touchpoint = touchpoints.fold(names, code[column.indices.to_numpy()], types)
+    known = Touchpoints(names, plan.touchpoint.recency_hours, plan.touchpoint.position)
+    hashes = [_hash_feature(shard, plan.spec.scalar(name)) for name in plan.confounders]
+    confounders = np.stack(hashes, axis=1) if hashes else np.zeros((shard.clicks.num_rows, 0), np.uint64)
+    return Touches(shard.click_time, touchpoint, known, confounders, 3600 * plan.units_per_second)
+
+
+def _hash_feature(shard: Shard, feature) -> np.ndarray:
+    column = flat(shard.clicks[FEATURE + feature.source_column])
+    if isinstance(feature, NumericFeature):
+        numbers = np.nan_to_num(column.to_numpy(zero_copy_only=False), nan=0.0, posinf=0.0, neginf=0.0)
+        column = pa.array(vocabulary.bin_numbers(numbers))
+    return stable_hash(column)
+
+
+def _count_paths(converting: Spans) -> Counter:
+    lengths, conversions = np.unique(converting.length, return_counts=True)
+    counts = {("path_length", int(n)): int(c) for n, c in zip(lengths, conversions, strict=True) if n}
+    attributed = int((converting.length > 0).sum())
+    counts["conversions", "attributed"] = attributed
+    counts["conversions", "without_click"] = converting.length.size - attributed
+    return Counter(counts)
+
+
+def _history(shard: Shard, feature, spec: FeatureSpec) -> pa.Array:
+    events = shard.clicks if feature.events == "clicks" else shard.conversions
+    id_column = "click_id" if feature.events == "clicks" else "conversion_id"
+    column = FEATURE + spec.scalar(feature.of).source_column
+    events = events.filter(pc.is_valid(events[column]))
+    time, user = events["timestamp"].to_numpy(), events[USER].to_numpy()
+    order = np.lexsort((codes(flat(events[id_column]))[0], time, user))
+    click_user = shard.clicks[USER].to_numpy()
+    offsets, index = last_events(user[order], time[order], click_user, shard.click_time, feature.length)
+    tokens = flat(events[column]).take(pa.array(order[index]))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), tokens.cast(ARROW_TYPE[spec.dtype(feature)]))

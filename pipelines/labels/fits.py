@@ -1,0 +1,66 @@
+"""Fitted attribution on disk, under `attribution/`: what a later run needs to score its clicks in the same way."""
+
+import json
+from collections.abc import Iterable
+
+from apache_beam.io.filesystems import FileSystems
+
+from features import vocabulary
+from features.errors import MalTfError
+from pipelines import files
+from pipelines.config import AttributionConfig, MechanismConfig
+
+FOLDER, TYPES = "attribution", "touchpoint.txt"
+
+
+def made_for(attribution: AttributionConfig, mechanism: MechanismConfig) -> dict:
+    """All of the config that a mechanism's fit depends on."""
+    return mechanism.model_dump(mode="json", include={"type", "parameters"}) | {
+        "window_hours": mechanism.window_hours or attribution.window_hours,
+        **attribution.model_dump(
+            mode="json", include={"simultaneous", "reset_after_conversion", "touchpoint", "confounders"}
+        ),
+    }
+
+
+def write(output: str, name: str, made_for: dict, fit: dict) -> None:
+    """Writes a mechanism's fit, with what it was made for."""
+    path = FileSystems.join(output, FOLDER, f"{name}.json")
+    files.write_text(path, json.dumps({"made_for": made_for, "fit": fit}, indent=1) + "\n")
+
+
+def write_types(output: str, types: Iterable[str]) -> None:
+    """Writes the touchpoint types that do not fold into the rare one."""
+    files.write_text(FileSystems.join(output, FOLDER, TYPES), vocabulary.write(list(types)))
+
+
+def read(directory: str, attribution: AttributionConfig) -> tuple[dict[str, dict], list[str]]:
+    """Reads an earlier run's fits.
+
+    Args:
+        directory: output of an earlier label job.
+        attribution: this run's config, which the fits must have been made for.
+
+    Returns:
+        Fit by mechanism, and the touchpoint types.
+
+    Raises:
+        MalTfError: a fit is missing, or was made for other settings.
+    """
+    fits = {}
+    for mechanism in attribution.data_driven:
+        path = FileSystems.join(directory, FOLDER, f"{mechanism.name}.json")
+        if not files.exists(path):
+            raise MalTfError(
+                f"attribution.fit_from: {path} is missing: the run there has no fit of mechanism '{mechanism.name}'. "
+                "Name the output directory of a label job that has, or fit anew."
+            )
+        saved, wanted = json.loads(files.read_text(path)), made_for(attribution, mechanism)
+        for key, value in wanted.items():
+            if saved["made_for"].get(key) != value:
+                raise MalTfError(
+                    f"attribution.fit_from: {path} was fitted with {key} = {saved['made_for'].get(key)!r}, this config "
+                    f"says {value!r}; make them agree, or fit anew"
+                )
+        fits[mechanism.name] = saved["fit"]
+    return fits, vocabulary.read(files.read_text(FileSystems.join(directory, FOLDER, TYPES)))

@@ -1,0 +1,163 @@
+"""First step of the label job: files to parcels of canonical rows by shard, and the range of their times."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+
+from features import table
+from features.errors import MalTfError
+from pipelines.labels import dead_letters
+from pipelines.labels.exchange import Exchange
+from pipelines.labels.shard import PLACE, Clock
+from pipelines.sources.reader import Piece, RawBatch, Refiner, read
+from pipelines.sources.tables import TableSource
+
+#: Rows that are split into shards at a time: more make fewer, larger parcels.
+_ROWS_SPLIT = 524_288
+
+#: More files than this per shard mean a stray timestamp, not a log.
+_MAX_SEGMENTS = 1_000
+
+log = logging.getLogger("mal_tf.labels")
+
+
+class Read(beam.DoFn):
+    """Pieces of files to parcels by shard: (shard, (table, parcel)).
+
+    Other outputs: `times`, pairs (earliest click, latest event); `dead`, bad rows; `counts`.
+    """
+
+    def __init__(
+        self,
+        source: TableSource,
+        columns: Mapping[str, str],
+        bounds: table.TimeBounds,
+        units: int,
+        paths: Sequence[str],
+        shards: int,
+        until: int,
+        exchange: Exchange,
+    ):
+        self._source, self._columns, self._bounds, self._units = source, dict(columns), bounds, units
+        self._file = {path: number for number, path in enumerate(paths)}
+        self._shards, self._until, self._exchange = shards, until, exchange
+
+    def setup(self):
+        """Loads the tables to join."""
+        self._needed = table.required_columns(self._source.columns, self._columns)
+        self._refiner = Refiner(self._source, self._needed)
+
+    def process(self, piece: Piece) -> Iterator[Any]:
+        """Reads one piece."""
+        name, began, rows = self._source.columns.TABLE, time.monotonic(), 0
+        waiting: list[pa.Table] = []
+        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
+            good = yield from self._refine(raw, piece.path)
+            rows += raw.rows.num_rows
+            waiting.append(good)
+            if sum(part.num_rows for part in waiting) >= _ROWS_SPLIT:
+                yield from self._split(waiting)
+                waiting = []
+        yield from self._split(waiting)
+        seconds = time.monotonic() - began
+        yield TaggedOutput("counts", Counter({("microseconds", "read"): round(seconds * 1e6)}))
+        log.info("%s: read %s rows of %s (%s rows/s)", name, f"{rows:,}", piece.path, f"{rows / (seconds + 1e-6):,.0f}")
+
+    def _refine(self, raw: RawBatch, path: str) -> Iterator[Any]:
+        """Canonical rows of a batch, with their place; what is left out goes to the other outputs."""
+        name, file = self._source.columns.TABLE, self._file[path]
+        kept = self._refiner.where(raw, path)
+        count = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed)})
+        count[name, "filtered"] = raw.rows.num_rows - kept.rows.num_rows
+        if raw.malformed:
+            numbers, reasons, texts = map(list, zip(*raw.malformed, strict=True))
+            yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
+        joined = self._refiner.join(kept.rows, path)
+        found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path)
+        if found.bad_index.size:
+            bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
+            yield dead_letters.letters(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
+        times = found.rows["timestamp"].to_numpy()
+        known = times <= self._until
+        count[name, "after_observed_until"] = int((~known).sum())
+        yield TaggedOutput("counts", count)
+        if known.any():
+            earliest = int(times[known].min()) if name == "clicks" else None
+            yield TaggedOutput("times", (earliest, int(times[known].max())))
+        numbers = np.delete(kept.numbers, found.bad_index)
+        columns = [*found.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
+        rows = pa.Table.from_arrays(columns, [*found.rows.schema.names, *PLACE])
+        return rows if known.all() else rows.filter(pa.array(known))
+
+    def _split(self, waiting: list[pa.Table]) -> Iterator[Any]:
+        filled = [part for part in waiting if part.num_rows]
+        if not filled:
+            return
+        kinds = {str(part.schema.field(self._source.columns.ID).type) for part in filled}
+        if len(kinds) > 1:
+            raise_mixed_ids(self._source.columns.ID, kinds)
+        rows = pa.concat_tables(filled).combine_chunks()
+        users = rows["user_id"].combine_chunks().dictionary_encode()
+        users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
+        hashed = pd.util.hash_array(users.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+        shard = (hashed % np.uint64(self._shards)).astype(np.int64)[users.indices.to_numpy()]
+        order = np.argsort(shard, kind="stable")
+        rows, bounds = rows.take(pa.array(order)), np.searchsorted(shard[order], np.arange(self._shards + 1))
+        numbers = np.flatnonzero(np.diff(bounds)).tolist()
+        parts = [rows.slice(bounds[number], bounds[number + 1] - bounds[number]) for number in numbers]
+        for number, parcel in zip(numbers, self._exchange.pack(parts), strict=True):
+            yield number, (self._source.columns.TABLE, parcel)
+
+
+def raise_mixed_ids(column: str, kinds: set[str]) -> None:
+    """Raises the error for an id that is of several types."""
+    raise MalTfError(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
+
+
+class TimeRange(beam.CombineFn):
+    """(earliest click, latest event) pairs to the job's `Clock`.
+
+    Args:
+        moments: `observed_until`, `eval_from` and `segment`, as `Clock` has them; the first may be None.
+    """
+
+    def __init__(self, moments: Mapping[str, Any]):
+        self._moments = moments
+
+    def create_accumulator(self):
+        """See base class."""
+        return None, None
+
+    def add_input(self, accumulator, pair):
+        """See base class."""
+        return self.merge_accumulators([accumulator, pair])
+
+    def merge_accumulators(self, pairs):
+        """See base class."""
+        pairs = list(pairs)
+        starts, ends = ([p[i] for p in pairs if p[i] is not None] for i in (0, 1))
+        return min(starts, default=None), max(ends, default=None)
+
+    def extract_output(self, pair) -> Clock:
+        """The clock; an error when the clicks span absurdly many segments."""
+        start, end = pair
+        observed_until = end if self._moments["observed_until"] is None else self._moments["observed_until"]
+        eval_from = self._moments["eval_from"]
+        clock = Clock(
+            eval_from if start is None else start, eval_from, observed_until or eval_from, self._moments["segment"]
+        )
+        found = clock.segments()
+        if sum(found.values()) > _MAX_SEGMENTS:
+            raise MalTfError(
+                f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from time {clock.start} on: "
+                "a stray early timestamp? Set labels.observed_from, or raise labels.segment_hours."
+            )
+        return clock
