@@ -1,0 +1,342 @@
+"""The label job against its alternatives, on generated logs: `python -m benchmarks.labels`.
+
+Every contender runs in a process of its own, ours through the command line. What a click costs is the difference between
+two sizes, so that start-up does not count. The files were just written, so all of them read from the page cache.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks import logs, measure, tables
+from benchmarks.measure import Measured
+from benchmarks.tables import Table
+from features.errors import MalTfError
+
+_CLI = ("pipelines.cli", "labels", "{config}", "--output", "{output}")
+_TWO_WORKERS = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One way to label the logs.
+
+    Attributes:
+        name: in the tables.
+        arguments: of `python -m`, with the config's and the output's place.
+        small: whether it runs at the smaller sizes.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    small: bool = False
+
+
+CONTENDERS = {
+    "ours": Contender("ours, 1 worker", _CLI),
+    "ours2": Contender("ours, 2 workers", (*_CLI, *_TWO_WORKERS)),
+    "row_by_row": Contender("(a) row by row in Beam", ("benchmarks.row_by_row", "{config}", "{output}"), small=True),
+    "floor": Contender("(b) floor: no attribution", ("benchmarks.floor", "{config}", "{output}")),
+    "floor_labels": Contender(
+        "(b) with label columns, all 0", ("benchmarks.floor", "{config}", "{output}", "--labels")
+    ),
+    "duckdb": Contender("DuckDB, 1 thread: rules only", ("benchmarks.duckdb_labels", "{config}", "{output}")),
+}
+
+#: What each contender took, by its key and the number of clicks.
+Results = dict[tuple[str, int], Measured]
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnJob:
+    """What the label job's own output says of a run.
+
+    Attributes:
+        read: bytes of the logs.
+        files: bytes of the TFRecords.
+        seconds: of its steps, if the manifest has them.
+    """
+
+    read: int
+    files: int
+    seconds: Mapping[str, float]
+
+
+def sizes_of(results: Results, key: str) -> list[int]:
+    """The numbers of clicks that a contender was run at, ascending."""
+    return sorted(clicks for name, clicks in results if name == key)
+
+
+def per_click(results: Results, key: str, of: str = "seconds") -> float | None:
+    """Microseconds (or CPU microseconds) per click between the smallest and the largest size; None without two sizes."""
+    sizes = sizes_of(results, key)
+    if len(sizes) < 2:
+        return None
+    less, more = getattr(results[key, sizes[0]], of), getattr(results[key, sizes[-1]], of)
+    return (more - less) / (sizes[-1] - sizes[0]) * 1e6
+
+
+def ratio(results: Results, key: str, to: str) -> float | None:
+    """How many times `to`'s cost per click `key` costs; None where one of them is unknown or lost in noise."""
+    cost, other = per_click(results, key), per_click(results, to)
+    return cost / other if cost is not None and other is not None and cost > 0 and other > 0 else None
+
+
+def contenders_table(results: Results) -> Table:
+    """Contender by size: seconds, rate, cost per click, memory."""
+    rows = []
+    for key, contender in CONTENDERS.items():
+        sizes = sizes_of(results, key)
+        for clicks in sizes:
+            found, last = results[key, clicks], clicks == sizes[-1]
+            rows.append(
+                [
+                    contender.name if clicks == sizes[0] else "",
+                    f"{clicks:,}",
+                    f"{found.seconds:,.1f}",
+                    f"{found.cpu_seconds:,.1f}",
+                    f"{clicks / found.seconds:,.0f}",
+                    _number(per_click(results, key), "{:,.2f}") if last else "",
+                    _number(per_click(results, key, "cpu_seconds"), "{:,.2f}") if last else "",
+                    _number(ratio(results, key, "ours"), "{:,.2f}") if last else "",
+                    f"{found.peak / 2**20:,.0f}",
+                ]
+            )
+    columns = [
+        "contender",
+        "clicks",
+        "seconds",
+        "CPU s",
+        "clicks/s",
+        "µs/click*",
+        "CPU µs/click*",
+        "× ours*",
+        "peak MiB",
+    ]
+    note = f"* start-up taken out: the difference between two sizes. Peak: largest sum of {measure.memory_kind()}."
+    return Table("The label job and its alternatives", columns, rows, note)
+
+
+def goals_table(results: Results) -> Table:
+    """The goals of the label job, and what was measured."""
+    rows = []
+
+    def add(what: str, goal: str, value: float | None, met: bool) -> None:
+        verdict = "not measured" if value is None else "met" if met else "missed"
+        rows.append([what, goal, _number(value, "{:,.2f}"), verdict])
+
+    faster = ratio(results, "row_by_row", "ours")
+    slower = ratio(results, "ours", "floor")
+    add("(a) ÷ ours, per click", "≥ 20", faster, bool(faster and faster >= 20))
+    add("ours ÷ (b), per click", "≤ 2", slower, bool(slower and slower <= 2))
+    both = sorted(set(sizes_of(results, "ours")) & set(sizes_of(results, "ours2")))
+    if both:
+        gain = results["ours", both[-1]].seconds / results["ours2", both[-1]].seconds
+        add(f"1 worker ÷ 2 workers, seconds at {both[-1]:,} clicks", "≥ 1.6", gain, gain >= 1.6)
+    gain = ratio(results, "ours", "ours2")
+    add("1 worker ÷ 2 workers, per click", "≥ 1.6", gain, bool(gain and gain >= 1.6))
+    for key in ("ours", "ours2"):
+        sizes = sizes_of(results, key)
+        if len(sizes) > 1:
+            growth = results[key, sizes[-1]].peak / results[key, sizes[0]].peak
+            what = f"{CONTENDERS[key].name}: peak memory at {sizes[-1]:,} ÷ at {sizes[0]:,} clicks"
+            add(what, "≤ 2", growth, growth <= 2)
+    return Table("Goals", ["what", "goal", "measured", "verdict"], rows)
+
+
+def stages_table(seconds: Mapping[str, float], whole: float, clicks: int) -> Table:
+    """Shares of the job's steps in its time."""
+    rest = {"the rest: start-up, Beam": whole - sum(seconds.values())}
+    rows = [[name, f"{value:,.1f}", f"{value / whole:.0%}"] for name, value in {**seconds, **rest}.items()]
+    return Table(f"Where the time goes: ours, 1 worker, {clicks:,} clicks", ["step", "seconds", "share"], rows)
+
+
+def disk_table(own: OwnJob, found: Measured, write_seconds: float, read_seconds: float) -> Table:
+    """Bytes the job moves, against the disk."""
+    moved = (("logs read", own.read, read_seconds), ("written to disk", _written(own, found), write_seconds))
+    rows = [[n, f"{size / 2**20:,.0f}", f"{s:,.2f}", f"{s / found.seconds:.1%}"] for n, size, s in moved]
+    note = (
+        f"TFRecords: {own.files / 2**20:,.0f} MiB of what is written. Plain: one sequential read past the page cache, one "
+        "sequential write with fsync, of as many bytes."
+    )
+    columns = ["bytes", "MiB", "plain, seconds", "share of the job's time"]
+    return Table("Where the limit lies: the disk (ours, 1 worker)", columns, rows, note)
+
+
+def _written(own: OwnJob, found: Measured) -> int:
+    return max(own.files, found.written)
+
+
+def own_job(output: pathlib.Path, folder: pathlib.Path, clicks: int) -> OwnJob:
+    """Reads the manifest of the label job under `output`.
+
+    Raises:
+        MalTfError: it did not write as many examples as there are clicks.
+    """
+    manifest = json.loads((output / "labels" / "manifest.json").read_text())
+    rows = sum(file["rows"] for file in manifest["files"])
+    if rows != clicks:
+        raise MalTfError(f"the label job wrote {rows:,} examples of {clicks:,} clicks; all are mature, none is bad")
+    return OwnJob(
+        sum(path.stat().st_size for path in folder.glob("*.parquet")),
+        sum(file["bytes"] for file in manifest["files"]),
+        _leaves(manifest.get("seconds", {})),
+    )
+
+
+def _leaves(seconds: Mapping, prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in seconds.items():
+        found |= _leaves(value, f"{prefix}{name}: ") if isinstance(value, Mapping) else {prefix + name: float(value)}
+    return found
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+@dataclasses.dataclass
+class Benchmark:
+    """One run of the benchmark.
+
+    Attributes:
+        options: of the logs, but for their size.
+        folder: for logs and outputs.
+        sizes: numbers of clicks, by contender.
+        repeats: runs of each contender at each size; the fastest counts.
+        progress: shown meanwhile.
+        results: what each contender took.
+        own: what our job said, by number of clicks, with one worker.
+    """
+
+    options: Mapping
+    folder: pathlib.Path
+    sizes: Mapping[str, Sequence[int]]
+    repeats: int
+    progress: Progress
+    results: Results = dataclasses.field(default_factory=dict)
+    own: dict[int, OwnJob] = dataclasses.field(default_factory=dict)
+
+    def run(self) -> None:
+        """Generates the logs and runs all contenders, the small sizes first."""
+        todo = sorted((clicks, key) for key, sizes in self.sizes.items() for clicks in sizes)
+        task = self.progress.add_task("", total=len(todo) * self.repeats)
+        for clicks, key in todo:
+            logs_folder = self._generate(clicks)
+            for _ in range(self.repeats):
+                self._run(key, clicks, logs_folder, task)
+
+    def _generate(self, clicks: int) -> pathlib.Path:
+        wanted = logs.Logs(clicks, **self.options)
+        name = f"{clicks}-" + "-".join(str(value) for value in self.options.values())
+        folder = self.folder / f"logs-{name}"
+        if not (folder / "config.yaml").exists():  # It is written last.
+            task = self.progress.add_task(f"generating {clicks:,} clicks", total=clicks)
+            logs.generate(wanted, folder, lambda done: self.progress.advance(task, done))
+            self.progress.remove_task(task)
+            events = sum(pq.read_metadata(path).num_rows for path in folder.glob("conversions-*.parquet"))
+            self.progress.console.print(f"generated {clicks:,} clicks, {events:,} conversions")
+        return folder
+
+    def _run(self, key: str, clicks: int, logs_folder: pathlib.Path, task) -> None:
+        contender, output = CONTENDERS[key], self.folder / "output"
+        shutil.rmtree(output, ignore_errors=True)
+        what = f"{contender.name} · {clicks:,} clicks"
+        self.progress.update(task, description=escape(what))
+
+        def watch(seconds: float, memory: int) -> None:
+            self.progress.update(task, description=escape(f"{what} · {seconds:,.0f} s · {memory / 2**20:,.0f} MiB"))
+
+        places = {"config": logs_folder / "config.yaml", "output": output}
+        arguments = [argument.format(**places) for argument in contender.arguments]
+        found = measure.run([sys.executable, "-m", *arguments], self.folder / "output.log", watch)
+        best = self.results.get((key, clicks))
+        if best is None or found.seconds < best.seconds:
+            self.results[key, clicks] = found
+            if key == "ours":
+                self.own[clicks] = own_job(output, logs_folder, clicks)
+        shutil.rmtree(output)
+        self.progress.advance(task)
+        self.progress.console.print(escape(f"{what}: {found.seconds:,.1f} s, {found.peak / 2**20:,.0f} MiB"))
+
+    def tables(self) -> list[Table]:
+        """All that is to be shown."""
+        made = [contenders_table(self.results), goals_table(self.results)]
+        if self.own:
+            clicks = max(self.own)
+            own, found = self.own[clicks], self.results["ours", clicks]
+            if own.seconds:
+                made.append(stages_table(own.seconds, found.seconds, clicks))
+            seconds = measure.disk_seconds(self.folder, _written(own, found), own.read)
+            made.append(disk_table(own, found, *seconds))
+        return made
+
+
+def main(
+    clicks: Annotated[list[int], typer.Option(min=1, help="Sizes for all but (a); give it twice.")] = [  # noqa: B006
+        1_000_000,
+        10_000_000,
+    ],
+    small: Annotated[list[int], typer.Option(min=1, help="Sizes for (a), row by row; give it twice.")] = [  # noqa: B006
+        50_000,
+        200_000,
+    ],
+    only: Annotated[
+        list[str], typer.Option(help=f"Contenders to run: {', '.join(CONTENDERS)}; all if not given.")
+    ] = [],  # noqa: B006
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the fastest counts.")] = 1,
+    skew: Annotated[float, typer.Option(min=0, max=1, help="Share of the clicks that 1% of the users make.")] = 0.2,
+    giant: Annotated[int, typer.Option(min=0, help="Clicks of one user, out of all.")] = 0,
+    history: Annotated[bool, typer.Option("--history", help="With a history feature.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the logs.")] = 17,
+    folder: Annotated[
+        pathlib.Path | None, typer.Option(help="Work here and keep the logs for the next time; temporary if not given.")
+    ] = None,
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
+) -> None:
+    """Measure the label job against its alternatives."""
+    unknown = sorted(set(only) - set(CONTENDERS))
+    if unknown:
+        raise typer.BadParameter(f"--only {unknown[0]}: expected one of {', '.join(CONTENDERS)}")
+    chosen = {key: c for key, c in CONTENDERS.items() if not only or key in only}
+    sizes = {key: sorted(set(small if contender.small else clicks)) for key, contender in chosen.items()}
+    if giant > min(size for found in sizes.values() for size in found):
+        raise typer.BadParameter(f"--giant {giant:,} is more than the clicks of the smallest size")
+    options = {"skew": skew, "giant": giant, "history": history, "seed": seed}
+    console, where = Console(), tables.machine()
+    if not console.is_terminal:
+        console.width = 130
+    parts = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory(prefix="mal-tf-benchmark-") as temporary:
+        place = (folder or pathlib.Path(temporary)).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        with Progress(*parts, console=console, transient=True) as progress:
+            benchmark = Benchmark(options, place, sizes, repeats, progress)
+            benchmark.run()
+            made = benchmark.tables()
+    console.print(escape(where), soft_wrap=True)
+    for table in made:
+        tables.show(console, table)
+    if markdown:
+        told = ", ".join(f"{name} {value}" for name, value in options.items())
+        text = "\n".join([f"{where} Logs: {told}.", "", *map(tables.markdown, made)])
+        markdown.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except MalTfError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
