@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import google_crc32c
 import numpy as np
 
+#: zlib's: level 6, the usual one, takes 1.6 times as long for files 5% smaller.
+LEVEL = 4
+
 
 def _masked_crc(blocks: Sequence[bytes]) -> np.ndarray:
     crc = np.fromiter(map(google_crc32c.value, blocks), np.uint32, len(blocks))
@@ -28,9 +31,18 @@ def frame(records: Sequence[bytes]) -> bytes:
     return b"".join(itertools.chain.from_iterable(parts))
 
 
-def gzipped(records: Sequence[bytes], level: int = 4) -> bytes:
-    """Frames records and compresses them. The same records give the same bytes: no time, no name in the header."""
-    out = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=out, mtime=0) as file:
-        file.write(frame(records))
-    return out.getvalue()
+class GzippedTFRecords:
+    """A compressed TFRecord file in memory. The same records give the same bytes: no time, no name in the header."""
+
+    def __init__(self):
+        self._out = io.BytesIO()
+        self._file = gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=self._out, mtime=0)
+
+    def write(self, records: Sequence[bytes]) -> None:
+        """Appends records."""
+        self._file.write(frame(records))
+
+    def close(self) -> bytes:
+        """The whole file."""
+        self._file.close()
+        return self._out.getvalue()

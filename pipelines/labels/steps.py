@@ -27,6 +27,9 @@ from pipelines.labels.read import raise_mixed_ids
 from pipelines.labels.report import CREDIT_UNIT
 from pipelines.labels.shard import PLACE, Clock, Shard
 
+#: Clicks that are encoded at a time.
+_ROWS_ENCODED = 65_536
+
 log = logging.getLogger("mal_tf.labels")
 
 
@@ -162,11 +165,16 @@ class Label(beam.DoFn):
     def _write(
         self, rows: pa.Table, split: str, segment: int, segments: int, number: int, timed: _Stopwatch
     ) -> dict[str, Any]:
+        out = tfrecord.GzippedTFRecords()
         with timed("encode"):
             rows = rows.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
-            records = example.encode(example.to_lists(_one_batch(rows)))
+        for batch in rows.combine_chunks().to_batches(_ROWS_ENCODED):
+            with timed("encode"):
+                records = example.encode(example.to_lists(batch))
+            with timed("compress and write"):
+                out.write(records)
         with timed("compress and write"):
-            data = tfrecord.gzipped(records)
+            data = out.close()
             of = segments * self._shards
             name = f"Split-{split}/data_tfrecord-{segment * self._shards + number:05d}-of-{of:05d}.gz"
             files.write_bytes(FileSystems.join(self._output, name), data)
@@ -209,10 +217,3 @@ class CutTypes:
         types = vocabulary.cut(self._plan.touchpoint_feature, merged, self._plan.spec.vocabulary)
         fits.write_types(self._output, types)
         return types
-
-
-def _one_batch(rows: pa.Table) -> pa.RecordBatch:
-    batches = rows.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in rows.schema], schema=rows.schema)

@@ -1,9 +1,16 @@
 import time
 
 from features.keras2 import tf
-from features.tfrecord import gzipped
+from features.tfrecord import GzippedTFRecords
 
 RECORDS = [b"", b"a", b"\x00" * 5, bytes(range(256)) * 300]
+
+
+def gzipped(*batches):
+    out = GzippedTFRecords()
+    for records in batches:
+        out.write(records)
+    return out.close()
 
 
 def test_tensorflow_reads_it_back(tmp_path):
@@ -11,6 +18,7 @@ def test_tensorflow_reads_it_back(tmp_path):
     path.write_bytes(gzipped(RECORDS))
     read = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
     assert list(read.as_numpy_iterator()) == RECORDS
+    assert gzipped(RECORDS[:1], RECORDS[1:], []) == gzipped(RECORDS)
 
 
 def test_no_records_make_a_readable_file(tmp_path):
