@@ -46,7 +46,7 @@ class RawBatch:
 
     Attributes:
         rows: raw columns.
-        numbers: int64, the row's number in the file; 1 is the first after the header.
+        numbers: int64, the row's number in the file, 1 is the first after the header; in JSON Lines, the line's.
         malformed: rows that could not be split into columns: (number, reason, text).
     """
 
@@ -80,7 +80,7 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
             elif kind == "csv":
                 yield from _csv(file, columns)
             else:
-                yield from _jsonl(file, source.explode)
+                yield from _jsonl(file, columns, source.explode)
 
 
 class _readable:
@@ -154,24 +154,68 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
         start, lost = start + batch.num_rows, lost + len(found)
 
 
-def _jsonl(file, explode: str | None) -> Iterator[RawBatch]:
-    data = file.read()
-    table = pyarrow.json.read_json(io.BytesIO(data), pyarrow.json.ReadOptions(block_size=max(len(data), 1)))
-    table = table.combine_chunks()
-    if explode is not None:
-        if explode not in table.column_names or not pa.types.is_list(table[explode].type):
-            raise MalTfError(
-                f"expected a column '{explode}' of lists of objects, found: {', '.join(table.column_names)}"
-            )
-        parents = pc.list_parent_indices(table[explode])
-        objects = pc.list_flatten(table[explode]).combine_chunks()
-        fields = {objects.type[i].name: objects.field(i) for i in range(objects.type.num_fields)}
-        others = {name: table[name].take(parents) for name in table.column_names if name not in (explode, *fields)}
-        table = pa.table(others | fields)
-    start = 0
+def _jsonl(file, columns: list[str], explode: str | None) -> Iterator[RawBatch]:
+    """Lines may lack a field, which is then null; a field that no line of the file has is a missing column."""
+    start, rest, ended, seen = 0, b"", False, set()
+    while not ended:
+        block = file.read(_BLOCK_BYTES)
+        ended = not block
+        whole, newline, rest = (rest, b"", b"") if ended else (rest + block).rpartition(b"\n")
+        lines = whole.split(b"\n") if whole or newline else []
+        filled = np.flatnonzero(np.fromiter(map(len, map(bytes.strip, lines)), np.int64, len(lines)))
+        for batch in _parse_lines([lines[i] for i in filled.tolist()], start + 1 + filled, explode):
+            seen.update(batch.rows.schema.names)
+            yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
+        start += len(lines)
+    if not seen.issuperset(columns) and seen:
+        yield RawBatch(pa.RecordBatch.from_pydict({name: [] for name in sorted(seen)}), np.zeros(0, np.int64), [])
+
+
+def _with_nulls(rows: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+    lacking = [name for name in columns if name not in rows.schema.names]
+    nulls = [pa.nulls(rows.num_rows) for _ in lacking]
+    return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking])
+
+
+def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None) -> Iterator[RawBatch]:
+    """Lines as batches. Lines that can't be parsed together are halved until the bad ones stand alone."""
+    if not lines:
+        return
+    options = pyarrow.json.ReadOptions(use_threads=False, block_size=sum(map(len, lines)) + len(lines) + 1)
+    try:
+        table = pyarrow.json.read_json(io.BytesIO(b"\n".join(lines)), options)
+        reason = None if table.num_rows == len(lines) else "more than one JSON object in a line"
+    except pa.ArrowInvalid as error:
+        reason = f"not a JSON object, or of other types than the lines beside it: {error}"
+    if reason is not None and len(lines) > 1:
+        half = len(lines) // 2
+        yield from _parse_lines(lines[:half], numbers[:half], explode)
+        yield from _parse_lines(lines[half:], numbers[half:], explode)
+        return
+    if reason is None and explode is not None:
+        if explode in table.column_names and pa.types.is_list(table[explode].type):
+            table, numbers = _exploded(table.combine_chunks(), numbers, explode)
+        else:
+            reason = f"no list of objects in '{explode}'; found: {', '.join(table.column_names)}"
+    if reason is not None:
+        texts = (line.decode("utf-8", "replace") for line in lines)
+        malformed = [(number, reason, text) for number, text in zip(numbers.tolist(), texts, strict=True)]
+        yield RawBatch(pa.RecordBatch.from_arrays([], []), np.zeros(0, np.int64), malformed)
+        return
     for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
-        yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [])
-        start += batch.num_rows
+        yield RawBatch(batch, numbers[: batch.num_rows], [])
+        numbers = numbers[batch.num_rows :]
+
+
+def _exploded(table: pa.Table, numbers: np.ndarray, explode: str) -> tuple[pa.Table, np.ndarray]:
+    """A row per object of the lists in a column, beside the line's other columns, and its line's number."""
+    parents = pc.list_parent_indices(table[explode]).combine_chunks()
+    objects = pc.list_flatten(table[explode]).combine_chunks()
+    if not pa.types.is_struct(objects.type):
+        return table.slice(0, 0).drop([explode]), numbers[:0]
+    fields = {objects.type[i].name: objects.field(i) for i in range(objects.type.num_fields)}
+    others = {name: table[name].take(parents) for name in table.column_names if name not in (explode, *fields)}
+    return pa.table(others | fields), numbers[parents.to_numpy()]
 
 
 class Refiner:
