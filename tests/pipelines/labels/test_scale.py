@@ -1,0 +1,76 @@
+"""Shards, bundles and users of any size give the same labels, in bounded memory."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mal_tf.attribution.journeys import Spans
+from pipelines.labels import read, run, steps
+from tests.conftest import START
+from tests.pipelines.test_labels import HOUR, read_labels, tree
+
+
+def without_manifest(folder):
+    return {name: data for name, data in tree(folder).items() if name != "manifest.json"}
+
+
+def test_bundles_blocks_and_encoded_batches_change_no_byte(project, monkeypatch):
+    project.write()
+    project.labels("once")
+    monkeypatch.setattr(read, "_ROWS_SPLIT", 50)
+    monkeypatch.setattr(steps, "_ROWS_ENCODED", 7)
+    monkeypatch.setattr(Spans.blocks, "__defaults__", (10,))
+    project.labels("again")
+    assert without_manifest(project.folder / "once") == without_manifest(project.folder / "again")
+
+
+def test_events_delivered_twice_change_no_byte(project):
+    project.write()
+    project.labels("once")
+    order = np.random.default_rng(0).permutation(600)[:200]
+    project.clicks = pa.concat_tables([project.clicks, project.clicks.take(pa.array(order))])
+    project.conversions = pa.concat_tables([project.conversions, project.conversions])
+    project.write()
+    report = project.labels("again")
+    assert report["clicks"]["exact_repeats"] == 200
+    once, again = without_manifest(project.folder / "once"), without_manifest(project.folder / "again")
+    once.pop("label_report.json"), again.pop("label_report.json")  # it counts the repeats
+    assert once == again
+
+
+def test_two_worker_processes_write_the_same_bytes(project):
+    from pipelines.config import load
+
+    config = load(project.write())
+    run.run(config, str(project.folder / "one"))
+    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    run.run(config, str(project.folder / "two"), flags)
+    assert without_manifest(project.folder / "one") == without_manifest(project.folder / "two")
+
+
+def test_one_user_with_most_clicks_and_long_journeys(project):
+    # 20,000 clicks of one user within the window of 40 conversions: 800,000 touches.
+    clicks = 20_000
+    giant = {
+        "id": np.arange(10_000, 10_000 + clicks),
+        "user": ["giant"] * clicks,
+        "shop": ["s0"] * clicks,
+        "ts": START + np.sort(np.random.default_rng(0).integers(6 * HOUR, size=clicks)),
+        "place": ["top", "side", "feed", "other"] * (clicks // 4),
+        "item": [1] * clicks,
+        "price": [1.0] * clicks,
+    }
+    sales = [{"id": f"g{i}", "user": "giant", "shop": "s0", "ts": START + 6 * HOUR + i} for i in range(40)]
+    project.clicks = pa.concat_tables([project.clicks, pa.table(giant, project.clicks.schema)])
+    project.conversions = pa.concat_tables(
+        [project.conversions, pa.Table.from_pylist(sales, project.conversions.schema)]
+    )
+    project.write()
+    project.labels()
+    found = read_labels(project.folder / "labels")
+    mine = [row for click, row in found.items() if click >= 10_000]
+    assert len(mine) == clicks
+    assert sum(row["credit_linear"] for row in mine) == pytest.approx(40, rel=1e-5)
+    assert sum(row["credit_mta"] for row in mine) == pytest.approx(40, rel=1e-5)
+    assert max(row["credit_last"] for row in mine) == 40
+    assert max(row["label_last"] for row in mine) == 1
