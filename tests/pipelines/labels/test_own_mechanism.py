@@ -1,0 +1,62 @@
+"""The example of docs/attribution.md, run as it stands there."""
+
+import pathlib
+import re
+import sys
+
+import pytest
+
+from features.errors import MalTfError
+from tests.pipelines.labels.test_attribution_options import labels_of
+
+TEXT = (pathlib.Path(__file__).parents[3] / "docs/attribution.md").read_text()
+CODE = next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "LastOfType" in block)
+
+
+@pytest.fixture
+def shop_attribution(tmp_path, monkeypatch):
+    (tmp_path / "shop_attribution.py").write_text(CODE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("shop_attribution", None)
+
+
+@pytest.mark.usefixtures("shop_attribution")
+def test_the_documented_example_runs_by_import_path(project):
+    own = {"name": "last_top", "type": "shop_attribution:LastOfType", "parameters": {"kind": "top"}}
+    project.config["attribution"]["mechanisms"].append(own)
+    found = labels_of(project, mechanisms=("last", "linear", "last_top"), kinds=("label", "credit"))
+    place = dict(zip(project.clicks["id"].to_pylist(), project.clicks["place"].to_pylist(), strict=True))
+    moved = {click for click, row in found.items() if row["credit_last_top"] > row["credit_last"]}
+    assert moved
+    assert {place[click] for click in moved} == {"top"}
+    assert all(row["credit_linear"] > 0 for row in found.values() if row["credit_last_top"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("no_such_module:Thing", "'no_such_module:Thing' can't be imported: No module named 'no_such_module'"),
+        ("shop_attribution:Missing", "can't be imported: module 'shop_attribution' has no attribute 'Missing'"),
+        ("shop_attribution:np", "is not a subclass of"),
+        ("shop_attribution:LastOfType", "does not take these parameters: .*'kind'"),
+    ],
+)
+@pytest.mark.usefixtures("shop_attribution")
+def test_what_is_wrong_with_an_import_path_is_said(project, kind, message):
+    project.config["attribution"]["mechanisms"].append({"name": "own", "type": kind})
+    project.write()
+    with pytest.raises(MalTfError, match=message):
+        project.labels()
+
+
+def test_sixteen_mechanisms_make_sixteen_labels_and_a_seventeenth_is_refused(project):
+    kinds = [{"name": f"last_{i}", "type": "last", "window_hours": 1 + i / 2} for i in range(17)]
+    project.config["attribution"]["mechanisms"] = kinds[:16]
+    project.config["model"]["primary"] = "last_0"
+    found = labels_of(project, mechanisms=[k["name"] for k in kinds[:16]])
+    assert all(len(row) == 2 + 2 * 16 - 1 for row in found.values())
+    project.config["attribution"]["mechanisms"] = kinds
+    project.write()
+    with pytest.raises(MalTfError, match=r"attribution.mechanisms: .*at most 16"):
+        project.labels()
