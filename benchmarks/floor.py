@@ -6,7 +6,6 @@ files with these libraries can do less. `--labels` adds label columns of zeros, 
 as one of our job.
 """
 
-import inspect
 import pathlib
 from typing import Annotated
 
@@ -33,8 +32,7 @@ def run(config: RunConfig, output: pathlib.Path, labels: bool = False) -> int:
         output: directory.
         labels: whether to add label columns, all zero.
     """
-    level = inspect.signature(tfrecord.gzipped).parameters["level"].default
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=level)
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=tfrecord.LEVEL)
     types = {"id": pa.int64(), "user": pa.string(), "ts": pa.int64()}
     types |= {feature.name: ARROW_TYPE[feature.dtype] for feature in config.feature_spec.scalars}
     written = {"id": "click_id", "user": "user_id", "ts": "timestamp"}
