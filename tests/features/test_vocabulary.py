@@ -39,6 +39,25 @@ def test_integer_tokens_tie_by_value():
     assert _cut([10, 9, -1, 10], feature) == ["10", "-1", "9"]
 
 
+def _grown(previous, tokens, feature=NAME, **config):
+    return cut(feature, count(feature, pa.array(tokens)), VocabularyConfig(**config), previous)
+
+
+def test_a_grown_vocabulary_keeps_its_rows_and_appends_what_is_new():
+    previous = ["z", "a"]
+    assert _grown(previous, ["b", "c", "c", "a"]) == ["z", "a", "c", "b"]
+    assert _grown(previous, ["b", "c", "c", "a"], min_count=2) == ["z", "a", "c"]
+    assert _grown(previous, ["b", "c", "c", "a"], max_size=3) == ["z", "a", "c"]
+    assert _grown(previous, ["b"], max_size=1) == ["z", "a"]
+    assert _grown([], ["b"]) == ["b"]
+
+
+def test_a_grown_vocabulary_of_integers_and_of_numbers():
+    feature = CategoricalFeature(type="categorical", name="name", dtype="int64")
+    assert _grown(["7", "-1"], [9, 7, 10, 9], feature) == ["7", "-1", "9", "10"]
+    assert _grown(["1.0", "2.5"], [100.0, 200.0, 300.0], NUMBER) == ["1.0", "2.5"]
+
+
 @given(st.lists(FINITE, min_size=2, max_size=20))
 def test_bins_are_ordered_as_the_values(values):
     bins = bin_numbers(np.sort(np.array(values)))
