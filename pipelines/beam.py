@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from features.errors import MalTfError
 
 # DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
 _LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": True}
 
 
 def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
@@ -36,9 +38,12 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
         raise MalTfError(f"unknown flag '{unknown[0]}'{hint} (neither mal-tf nor Beam knows it)")
     parsed = PipelineOptions(list(flags))
-    standard = parsed.view_as(StandardOptions)
+    standard, test = parsed.view_as(StandardOptions), parsed.view_as(TestOptions)
     if standard.runner in (None, "DirectRunner"):
         standard.runner = _LOCAL_RUNNER
+    if test.dry_run not in _BOOLEAN:  # Beam takes any text for yes, even false.
+        raise MalTfError(f"--dry_run: expected true or false, found '{test.dry_run}'")
+    test.dry_run = _BOOLEAN[test.dry_run]
     return parsed
 
 
@@ -47,18 +52,61 @@ def is_local(options: PipelineOptions) -> bool:
     return options.view_as(StandardOptions).runner == _LOCAL_RUNNER
 
 
-def run(pipeline: beam.Pipeline) -> None:
-    """Runs a pipeline to its end.
+def is_dry_run(options: PipelineOptions) -> bool:
+    """Whether the job is to be looked at (`pipelines.dataflow`) and not run."""
+    return options.view_as(TestOptions).dry_run
+
+
+def pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """A new pipeline.
+
+    Raises:
+        MalTfError: the runner can't work with these flags.
+    """
+    if is_dry_run(options):
+        _check_dry_run(options)
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        raise MalTfError(f"Beam flags: {error}") from error
+
+
+def _check_dry_run(options: PipelineOptions) -> None:
+    runner = options.view_as(StandardOptions).runner.rpartition(".")[2]
+    if runner.lower() != "dataflowrunner":
+        raise MalTfError(
+            f"--dry_run=true goes with --runner=DataflowRunner, found {runner}: there is nothing to submit elsewhere. "
+            "Run the job on a sample instead."
+        )
+    # Without a valid one Beam would look for a default bucket, or make one.
+    validator, cloud = PipelineOptionsValidator(options, None), options.view_as(GoogleCloudOptions)
+    errors = [validator.validate_gcs_path(cloud, name) for name in ("temp_location", "staging_location")]
+    if all(errors):
+        raise MalTfError(f"Beam flags: {errors[0][0]} Give --temp_location=gs://BUCKET/FOLDER.")
+
+
+def run(pipeline: beam.Pipeline) -> bool:
+    """Runs a pipeline, to its end unless the flags say that somebody else waits for it.
+
+    Returns:
+        Whether it ran to its end: not if it became a template for Dataflow to start (`--template_location`, as a flex
+        template's launcher gives it), or with `--no_wait_until_finish`.
 
     Raises:
         MalTfError: raised in a worker, or the runner's state if it did not finish well.
     """
+    options = pipeline.options
     harness = logging.getLogger("apache_beam")
     level = harness.level
     # A worker's error would be logged with its traceback at every step it passes through.
     harness.setLevel(logging.CRITICAL)
     try:
         result = pipeline.run()
+        if (
+            options.view_as(GoogleCloudOptions).template_location
+            or options.view_as(StandardOptions).no_wait_until_finish
+        ):
+            return False
         state = result.wait_until_finish()
     except MalTfError as error:
         raise MalTfError(_without_step(str(error))) from error
@@ -71,6 +119,7 @@ def run(pipeline: beam.Pipeline) -> None:
         harness.setLevel(level)
     if state != "DONE":
         raise MalTfError(f"the Beam job ended in state {state}; see the runner's log")
+    return True
 
 
 def _without_step(message: str) -> str:

@@ -36,9 +36,15 @@ def _run(context: typer.Context, config: str, overrides: list[str], output: str,
     from pipelines.config import load
     from pipelines.run import Run
 
-    beam.pipeline_options(context.args)  # A mistyped flag is refused before anything is done.
+    options = beam.pipeline_options(context.args)  # A mistyped flag is refused before anything is done.
+    if beam.is_dry_run(options):
+        raise MalTfError("--dry_run=true goes with `mal-tf labels` alone")
     loaded = load(config, overrides)
-    return Run(loaded, output or str(pathlib.Path("runs") / loaded.name), tuple(context.args), overwrite)
+    return Run(loaded, output or _default_output(loaded), tuple(context.args), overwrite)
+
+
+def _default_output(config) -> str:
+    return str(pathlib.Path("runs") / config.name)
 
 
 @app.command(context_settings=_BEAM)
@@ -64,10 +70,31 @@ def run(context: typer.Context, config: Config, set_: Set = [], output: Output =
 
 @app.command(context_settings=_BEAM)
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
-    """Turn click and conversion logs into labelled TFRecords. Beam's flags (--runner=…) go after the config."""
+    """Turn click and conversion logs into labelled TFRecords. Beam's flags (--runner=…) go after the config.
+
+    With --runner=DataflowRunner --dry_run=true the job is only described, not submitted.
+    """
+    from pipelines import beam, files
+    from pipelines.labels.run import REPORT
+
+    if beam.is_dry_run(beam.pipeline_options(context.args)):
+        _dry_run(context.args, config, set_, output)
+        return
     with _run(context, config, set_, output, overwrite).opened() as opened:
-        opened.labels()
-        _show_labels(opened)
+        directory = opened.labels()
+        if files.exists(opened.path("labels", REPORT)):
+            _show_labels(opened)
+        else:
+            console.print(f"Handed to the runner; {directory} is finished when it holds manifest.json", soft_wrap=True)
+
+
+def _dry_run(flags: list[str], config: str, overrides: list[str], output: str) -> None:
+    from pipelines.config import load
+    from pipelines.labels.run import dry_run
+
+    loaded = load(config, overrides)
+    target = (output or _default_output(loaded)).rstrip("/") + "/labels"
+    console.print(dry_run(loaded, target, flags), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(context_settings=_BEAM)
@@ -155,7 +182,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
     logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[RichHandler(show_path=False)])
-    logging.getLogger("mal_tf").setLevel(logging.INFO)
+    for name in ("mal_tf", "apache_beam.runners.dataflow"):
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
         app()
     except MalTfError as error:

@@ -1,7 +1,6 @@
 """The run's configuration: one YAML file, frozen, unknown keys are errors."""
 
 import datetime
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.attribution.touchpoints import TouchpointConfig
 from mal_tf.models.config import ModelConfig
 from mal_tf.training.config import TrainingConfig
+from pipelines import files
 from pipelines.sources import SourceConfig
 
 
@@ -232,16 +232,15 @@ class RunConfig(Frozen):
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Reads a config file, applies `a.b=c` overrides, resolves paths against the file's folder.
+    """Reads a config file (on any filesystem Beam knows), applies `a.b=c` overrides, resolves paths against the file's folder.
 
     Raises:
         MalTfError: what is wrong, with the place of each key.
     """
-    file = pathlib.Path(path)
+    if not files.exists(path):
+        raise MalTfError(f"{path}: no such config file")
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MalTfError(f"{path}: no such config file") from error
+        data = yaml.safe_load(files.read_bytes(path))
     except yaml.YAMLError as error:
         raise MalTfError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -250,7 +249,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
         )
     for override in overrides:
         _override(data, override)
-    _resolve_paths(data, file.parent)
+    _resolve_paths(data, files.folder(path))
     try:
         return RunConfig.model_validate(data)
     except pydantic.ValidationError as error:
@@ -280,22 +279,18 @@ def _override(data: dict, override: str) -> None:
 _PATH_KEYS = ("files", "log", "users", "videos", "schema_file", "fit_from", "grow_from")
 
 
-def _resolve_paths(data: Any, folder: pathlib.Path) -> None:
+def _resolve_paths(data: Any, folder: str) -> None:
     if isinstance(data, list):
         for item in data:
             _resolve_paths(item, folder)
     elif isinstance(data, dict):
         for key, value in data.items():
             if key in _PATH_KEYS and isinstance(value, str):
-                data[key] = _resolve(value, folder)
+                data[key] = files.resolve(value, folder)
             elif key in _PATH_KEYS and isinstance(value, list):
-                data[key] = [_resolve(v, folder) if isinstance(v, str) else v for v in value]
+                data[key] = [files.resolve(v, folder) if isinstance(v, str) else v for v in value]
             elif key in ("sources", "clicks", "conversions", "join", "validation", "attribution", "labels"):
                 _resolve_paths(value, folder)
-
-
-def _resolve(path: str, folder: pathlib.Path) -> str:
-    return path if "://" in path else str((folder / path).absolute())
 
 
 def _describe(error: dict, data: Any) -> str:

@@ -1,8 +1,13 @@
-"""Files on any filesystem Beam knows (local, gs://, …): whole reads, atomic writes, globs."""
+"""Files on any filesystem Beam knows (local, gs://, …): whole reads, atomic writes, globs, directories."""
 
+import contextlib
 import os
 import pathlib
+import posixpath
+import re
+import shutil
 import uuid
+from collections.abc import Iterator
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -15,15 +20,31 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
+def resolve(path: str, folder: str) -> str:
+    """`path` as it is if absolute or on a named filesystem, otherwise relative to `folder`."""
+    if not is_local(path) or os.path.isabs(path):
+        return path
+    if is_local(folder):
+        return str(pathlib.Path(folder, path).absolute())
+    scheme, place = folder.split("://", 1)
+    return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores know no '..'.
+
+
+def folder(path: str) -> str:
+    """The directory a file lies in."""
+    return FileSystems.split(path)[0]
+
+
 def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
     """Files that match the globs, sorted by path, without repeats: (path, bytes).
 
     Raises:
-        MalTfError: a glob matches nothing.
+        MalTfError: a glob matches nothing, or its filesystem can't be reached.
     """
     found = {}
     for pattern in patterns:
-        matched = FileSystems.match([pattern])[0].metadata_list
+        with _said("listed", pattern):
+            matched = FileSystems.match([pattern])[0].metadata_list
         if not matched:
             raise MalTfError(
                 f"no file matches '{pattern}'. Mend `sources` in the config; paths are relative to its file."
@@ -34,17 +55,19 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
 
 def open_binary(path: str):
     """Opens a file for reading as it is, without decompression."""
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    with _said("read", path):
+        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def exists(path: str) -> bool:
-    """Whether a file or directory is there."""
-    return FileSystems.exists(path)
+    """Whether a file is there; a directory only on filesystems that have such."""
+    with _said("looked up", path):
+        return FileSystems.exists(path)
 
 
 def read_bytes(path: str) -> bytes:
     """Whole content of a file."""
-    with open_binary(path) as file:
+    with open_binary(path) as file, _said("read", path):
         return file.read()
 
 
@@ -56,7 +79,10 @@ def read_text(path: str) -> str:
 def write_bytes(path: str, data: bytes) -> None:
     """Writes a file that is either complete or absent: object stores do so by themselves, local files by renaming."""
     if not is_local(path):
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with (
+            _said("written", path),
+            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
             file.write(data)
         return
     final = pathlib.Path(path)
@@ -78,11 +104,78 @@ def write_text(path: str, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def delete(path: str) -> None:
+    """Deletes a file, if it is there."""
+    if exists(path):
+        with _said("deleted", path):
+            FileSystems.delete([_literal(path)] if is_local(path) else [path])
+
+
 def modified(path: str) -> float:
     """When a file was last changed, in seconds since 1970."""
-    return FileSystems.match([path])[0].metadata_list[0].last_updated_in_seconds
+    with _said("looked up", path):
+        return FileSystems.last_updated(path)
 
 
 def size(path: str) -> int:
     """Bytes of a file."""
-    return FileSystems.match([path])[0].metadata_list[0].size_in_bytes
+    with _said("looked up", path):
+        return FileSystems.get_filesystem(path).size(path)
+
+
+def listing(directory: str) -> dict[str, int]:
+    """Bytes of all files under a directory, by path relative to it; nothing if there is no such directory."""
+    root = directory.rstrip("/")
+    with _said("listed", directory):
+        found = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
+    return {m.path[len(root) + 1 :]: m.size_in_bytes for m in found if not m.path.endswith("/")}
+
+
+def is_empty(directory: str) -> bool:
+    """Whether there is no file under a directory, or no such directory."""
+    with _said("listed", directory):
+        return not FileSystems.match([f"{_literal(directory.rstrip('/'))}/**"], [1])[0].metadata_list
+
+
+def clear(directory: str, keep: str) -> None:
+    """Deletes all that is in a directory but the file called `keep`."""
+    if is_local(directory):
+        for entry in os.scandir(directory) if os.path.isdir(directory) else ():
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            elif entry.name != keep:
+                os.unlink(entry.path)
+        return
+    children = {name.partition("/")[:2] for name in listing(directory)} - {(keep, "")}
+    with _said("deleted", directory):  # Filesystems without directories delete all that begins with a path ending in /.
+        FileSystems.delete([FileSystems.join(directory, name) + slash for name, slash in sorted(children)])
+
+
+def _literal(path: str) -> str:
+    """A glob that matches just `path`."""
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+@contextlib.contextmanager
+def _said(done: str, path: str) -> Iterator[None]:
+    """Turns what a remote filesystem's client raises into a message; local errors speak for themselves."""
+    try:
+        yield
+    except MalTfError:
+        raise
+    except Exception as error:
+        if is_local(path):
+            raise
+        raise MalTfError(
+            f"{path} can't be {done}: {_innermost(error)}. Check the path, your credentials (gs://: `gcloud auth "
+            "application-default login`) and the network."
+        ) from error
+
+
+def _innermost(error: BaseException) -> str:
+    """The error that Beam wrapped, as one line."""
+    while details := getattr(error, "exception_details", None):
+        error = next(iter(details.values()))
+        if not isinstance(error, BaseException):
+            return str(error)
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")

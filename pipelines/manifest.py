@@ -41,10 +41,10 @@ def is_finished(directory: str, made_from: str) -> bool:
     if not files.exists(path):
         return False
     found = json.loads(files.read_text(path))
-    return found.get("made_from") == made_from and all(
-        files.exists(part := FileSystems.join(directory, entry["path"])) and files.size(part) == entry["bytes"]
-        for entry in found.get("files", [])
-    )
+    if found.get("made_from") != made_from:
+        return False
+    there = files.listing(directory)
+    return all(there.get(entry["path"]) == entry["bytes"] for entry in found.get("files", []))
 
 
 def begin(directory: str, overwrite: bool) -> None:
@@ -57,20 +57,18 @@ def begin(directory: str, overwrite: bool) -> None:
     if files.exists(manifest):
         if not overwrite:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
-    elif not files.exists(mark) and files.is_local(directory) and os.path.isdir(directory) and os.listdir(directory):
+    elif not files.exists(mark) and not files.is_empty(directory):
         raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
-    if files.exists(manifest):  # From here on it is no finished stage, even if the removal is cut short.
-        files.write_text(mark, "")
-        FileSystems.delete([manifest])
-    if files.exists(directory):
-        FileSystems.delete([directory])
+    # From here on it is no finished stage, and still ours even if the removal is cut short.
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
+    files.delete(manifest)
+    files.clear(directory, keep=MARK)
 
 
 def finish(directory: str, manifest: dict) -> None:
     """Writes the manifest, last of all files, which makes the stage finished; then takes the mark away."""
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    FileSystems.delete([FileSystems.join(directory, MARK)])
+    files.delete(FileSystems.join(directory, MARK))
 
 
 @contextlib.contextmanager

@@ -2,13 +2,11 @@
 
 import dataclasses
 import datetime
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from features import table
@@ -18,19 +16,18 @@ from pipelines.config import AttributionConfig, LabelsConfig
 from pipelines.labels import dead_letters, fits, steps
 from pipelines.labels.attribute import Plan
 from pipelines.labels.exchange import Exchange
+from pipelines.labels.finish import Finish
 from pipelines.labels.read import Read, TimeRange
 from pipelines.sources.reader import pieces
 from pipelines.sources.tables import SourceTables, TableSource
 
-SUMMARY = "summary.json"
-
 
 @dataclasses.dataclass(eq=False)
 class LabelJob(beam.PTransform):
-    """Reads the logs and writes labelled TFRecords, vocabularies, fits, dead letters and a summary.
+    """Reads the logs and writes labelled TFRecords, vocabularies, fits, dead letters, the report and, last, the manifest.
 
     Output, under `output`: `Split-train|eval/data_tfrecord-SSSSS-of-NNNNN.gz`, `vocabulary/`, `attribution/`,
-    `dead_letter/`, `summary.json`. No manifest: that is the caller's, after checking the summary.
+    `dead_letter/`, `label_report.json`, `manifest.json`.
 
     Attributes:
         sources: the two tables.
@@ -42,6 +39,7 @@ class LabelJob(beam.PTransform):
         paths: every event file, sorted; dead letters and rows refer to it by position.
         now: time units since 1970; later events are bad.
         exchange: how tables travel between steps.
+        made_from: fingerprint of the inputs, for the manifest.
         earlier: fits by mechanism and touchpoint types of an earlier run, to score with instead of fitting.
         previous: lines of earlier vocabularies by feature, to grow from.
     """
@@ -55,6 +53,7 @@ class LabelJob(beam.PTransform):
     paths: Sequence[str]
     now: int
     exchange: Exchange
+    made_from: str
     earlier: tuple[dict[str, dict], list[str]] | None = None
     previous: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
@@ -88,13 +87,13 @@ class LabelJob(beam.PTransform):
         labelled = prepared.shards | "Label" >> beam.ParDo(
             steps.Label(plan, self.labels, self.shards, self.output), clock, AsSingleton(types), AsDict(found)
         ).with_outputs("vocabulary", "files", "counts")
-        _ = (
+        cut = (
             labelled.vocabulary
             | "GroupVocabulary" >> beam.GroupByKey()
             | "CutVocabulary" >> beam.MapTuple(steps.CutVocabulary(self.spec, self.previous, self.output))
         )
         dead = [*(t.dead for t in tables), prepared.dead] | "FlattenDead" >> beam.Flatten()
-        _ = dead | "GroupDead" >> beam.GroupByKey() | "WriteDead" >> beam.MapTuple(dead_letters.Write(self.output))
+        buried = dead | "GroupDead" >> beam.GroupByKey() | "WriteDead" >> beam.MapTuple(dead_letters.Write(self.output))
         counts = [
             *(t.counts for t in tables),
             dead | "CountDead" >> beam.FlatMapTuple(dead_letters.count_reasons),
@@ -106,7 +105,8 @@ class LabelJob(beam.PTransform):
         _ = (
             pipeline
             | "Once" >> beam.Create([None])
-            | "WriteSummary" >> beam.Map(_write_summary, self.output, AsSingleton(total), AsList(labelled.files))
+            | "Finish"
+            >> beam.Map(self._finish(), AsSingleton(total), AsList(labelled.files), AsList(cut), AsList(buried))
         )
         return total
 
@@ -130,10 +130,11 @@ class LabelJob(beam.PTransform):
         made_for = {m.name: fits.made_for(self.attribution, m) for m in self.attribution.data_driven}
         if self.earlier is not None or not made_for:
             found, types = self.earlier or ({}, [])
-            _ = [fits.write(self.output, name, made_for[name], fit) for name, fit in found.items()]
-            if made_for:
-                fits.write_types(self.output, types)
-            fitted = pipeline | "EarlierFits" >> beam.Create(list(found.items()))
+            fitted = (
+                pipeline
+                | "EarlierFits" >> beam.Create([(found, types)])
+                | "SaveFits" >> beam.FlatMap(_save_fits, made_for, self.output)
+            )
             return pipeline | "EarlierTypes" >> beam.Create([types]), fitted, []
         types = (
             prepared.touchpoints
@@ -150,6 +151,11 @@ class LabelJob(beam.PTransform):
             for name in made_for
         ]
         return types, fitted | "FlattenFits" >> beam.Flatten(), [made["counts"]]
+
+    def _finish(self) -> Finish:
+        names = self.attribution.names
+        known = {"stage": "labels", "made_from": self.made_from, "mechanisms": names, "source_files": self.paths}
+        return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)
 
     def _plan(self) -> Plan:
         units = self.sources.units_per_second
@@ -185,10 +191,13 @@ def _add(parts: Iterable[Counter]) -> Counter:
     return total
 
 
-def _write_summary(_: None, output: str, counts: Counter, written: list[dict]) -> None:
-    by_key = sorted(([list(key), n] for key, n in counts.items()), key=lambda item: json.dumps(item[0]))
-    summary = {"counts": by_key, "files": sorted(written, key=lambda file: (file["split"] != "train", file["path"]))}
-    files.write_text(FileSystems.join(output, SUMMARY), json.dumps(summary))
+def _save_fits(earlier: tuple[dict[str, dict], list[str]], made_for: Mapping[str, dict], output: str):
+    found, types = earlier
+    for name, fit in found.items():
+        fits.write(output, name, made_for[name], fit)
+    if found:
+        fits.write_types(output, types)
+    return found.items()
 
 
 def _with_place(schema: pa.Schema) -> pa.Schema:

@@ -1,8 +1,7 @@
-"""Running the label job: inputs checked, the pipeline run, report and manifest last."""
+"""Running the label job: inputs checked, output made fresh, the pipeline run."""
 
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -13,12 +12,10 @@ from pipelines import beam as beam_runner
 from pipelines import files, manifest
 from pipelines.config import RunConfig
 from pipelines.labels import fits
-from pipelines.labels import report as reports
 from pipelines.labels.exchange import Exchange
-from pipelines.labels.job import SUMMARY, LabelJob
+from pipelines.labels.finish import REPORT
+from pipelines.labels.job import LabelJob
 from pipelines.sources.tables import input_files
-
-REPORT = "label_report.json"
 
 #: Where tables lie between two steps when the runner would hold them in memory; taken away at the end.
 _EXCHANGE = "_exchange"
@@ -39,8 +36,8 @@ def made_from(config: RunConfig) -> str:
     return manifest.fingerprint("labels", 2, inputs, [files.modified(path) for path, _ in inputs], parts, earlier)
 
 
-def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bool = False) -> dict:
-    """Runs the label job into `output` and returns its report.
+def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bool = False) -> dict | None:
+    """Runs the label job into `output`.
 
     Args:
         config: the run.
@@ -48,45 +45,51 @@ def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bo
         flags: Beam's own flags.
         overwrite: whether a finished `output` may be replaced.
 
+    Returns:
+        The report; None where somebody else waits for the job (see `pipelines.beam.run`), which finishes by itself.
+
     Raises:
         MalTfError: bad flags, bad input, rows unaccounted for, output in use.
     """
-    options = beam_runner.pipeline_options(flags)
-    fingerprint = made_from(config)
-    earlier, previous = _earlier_fits(config), _previous_vocabularies(config)
+    job = pipeline(config, output, flags)
     manifest.begin(output, overwrite)
-    pipeline = beam.Pipeline(options=options)
+    if not beam_runner.run(job):
+        return None
+    return json.loads(files.read_text(FileSystems.join(output, REPORT)))
+
+
+def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
+    """The label job's pipeline; building it reads inputs' names and sizes and writes nothing.
+
+    Raises:
+        MalTfError: bad flags or input.
+    """
+    options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options) and files.is_local(output)
     exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local else None)
-    job = _job(config, output, exchange, earlier, previous)
-    _ = pipeline | "Labels" >> job
-    beam_runner.run(pipeline)
+    job = beam_runner.pipeline(options)
+    _ = job | "Labels" >> _job(config, output, exchange)
+    return job
 
-    summary_path = FileSystems.join(output, SUMMARY)
-    summary = json.loads(files.read_text(summary_path))
-    counts = Counter({tuple(key): n for key, n in summary["counts"]})
-    report = reports.build(counts, config.attribution.names)
-    reports.check(report, config.labels.max_bad_share, output)
-    files.write_text(FileSystems.join(output, REPORT), json.dumps(report, indent=1) + "\n")
-    FileSystems.delete([summary_path])
-    if local and files.exists(exchange.directory):
-        FileSystems.delete([exchange.directory])
-    manifest.finish(
-        output,
-        {
-            "stage": "labels",
-            "made_from": fingerprint,
-            "files": summary["files"],
-            "mechanisms": list(config.attribution.names),
-            "source_files": job.paths,
-            "rows": {table: report[table] for table in ("clicks", "conversions")},
-            "seconds": {key[1]: n / 1e6 for key, n in sorted(counts.items()) if key[0] == "microseconds"},
-        },
+
+def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
+    """Describes the Dataflow job that the flags ask for, without submitting or writing anything.
+
+    Raises:
+        MalTfError: bad flags or input, or flags for another runner.
+    """
+    from pipelines import dataflow
+
+    described = dataflow.describe(pipeline(config, output, flags))
+    inputs = _inputs(config)
+    return (
+        "Dry run: nothing was submitted or written.\n"
+        f"reads:    {len(inputs)} files, {sum(size for _, size in inputs):,} bytes\n"
+        f"writes:   {output}\n{described}"
     )
-    return report
 
 
-def _job(config: RunConfig, output: str, exchange: Exchange, earlier, previous) -> LabelJob:
+def _job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
     tables = config.sources.tables()
     paths = sorted({path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)})
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
@@ -100,8 +103,9 @@ def _job(config: RunConfig, output: str, exchange: Exchange, earlier, previous) 
         paths=paths,
         now=int(time.time() * tables.units_per_second),
         exchange=exchange,
-        earlier=earlier,
-        previous=previous,
+        made_from=made_from(config),
+        earlier=_earlier_fits(config),
+        previous=_previous_vocabularies(config),
     )
 
 
