@@ -4,6 +4,7 @@ tfx-bsl's C++ encoder is not used: it writes a row's features in the order of a 
 same clicks have to give the same bytes.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -47,31 +48,73 @@ def encode(batch: pa.RecordBatch) -> list[bytes]:
     parts: list[pa.Array] = []
     run: list[np.ndarray] = []
     for name in sorted(batch.schema.names):
-        header, values = _entry(name, batch[name])
-        block = _block(header, values)
-        if block is None:
-            parts += [*_joined(run), header, values]
-            run = []
-        else:
-            run.append(block)
+        column = batch[name]
+        kind, bounds, data, whole = _values(column)
+        present = column.is_valid().to_numpy(zero_copy_only=False)
+        lengths = np.where(present, np.diff(bounds), -1)
+        header = _Header(name, kind, whole)
+        if lengths.min() == lengths.max():
+            run.append(_block(header(int(lengths[0])), data[bounds[0] : bounds[-1]], len(column)))
+            continue
+        parts += [*_joined(run), _by_length(lengths, header), _binary(bounds, data)]
+        run = []
     features = pc.binary_join_element_wise(*parts, *_joined(run), b"")
     lengths = np.diff(_offsets(features))
     examples = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), features, b"")
     return examples.to_numpy(zero_copy_only=False).tolist()
 
 
-def _block(header: pa.Array, values: pa.Array) -> np.ndarray | None:
-    """Entries that are as long in every row as one uint8 array [rows, length]; None where lengths differ."""
-    columns = []
-    for part in (header, values):
-        offsets = _offsets(part)
-        lengths = np.diff(offsets)
-        if lengths.min() != lengths.max():
-            return None
-        if lengths[0]:
-            data = np.frombuffer(part.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
-            columns.append(data.reshape(len(part), -1))
-    return np.concatenate(columns, axis=1) if columns else np.empty((len(header), 0), np.uint8)
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """All that stands before the values in an entry of the feature map, by how many bytes of values there are.
+
+    Attributes:
+        name: of the feature.
+        kind: the list's tag in Feature.
+        whole: whether the list has one field, of these bytes: packed numbers, or a single string.
+    """
+
+    name: str
+    kind: bytes
+    whole: bool
+
+    def __call__(self, length: int) -> bytes:
+        """The header; empty for length -1, a null list."""
+        if length < 0:
+            return b""
+        name = self.name.encode()
+        field = b"\x0a" + _varint(length) if self.whole and (length or self.kind == _BYTES) else b""
+        feature = self.kind + _varint(len(field) + length) + field
+        entry = b"\x0a" + _varint(len(name)) + name + b"\x12" + _varint(len(feature) + length) + feature
+        return b"\x0a" + _varint(len(entry) + length) + entry
+
+
+#: Tags in Feature of bytes_list (field 1), float_list (2), int64_list (3).
+_BYTES, _FLOATS, _INTEGERS = b"\x0a", b"\x12", b"\x1a"
+
+
+def _values(column: pa.ListArray) -> tuple[bytes, np.ndarray, np.ndarray, bool]:
+    """Encoded lists: tag, int64 bounds [rows + 1] in the bytes, uint8 bytes, and whether a list is one field of them."""
+    values, lists = column.values, column.offsets.to_numpy().astype(np.int64)
+    if pa.types.is_floating(values.type):
+        return _FLOATS, lists * 4, values.to_numpy(zero_copy_only=False).astype("<f4").view(np.uint8), True
+    if pa.types.is_integer(values.type):
+        offsets, data = _varints(values.to_numpy(zero_copy_only=False))
+        return _INTEGERS, offsets[lists], data, True
+    if (np.diff(lists)[column.is_valid().to_numpy(zero_copy_only=False)] == 1).all():
+        return _BYTES, _offsets(values)[lists], _bytes(values), True
+    lengths = np.diff(_offsets(values))
+    tagged = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), values, b"")
+    return _BYTES, _offsets(tagged)[lists], _bytes(tagged), False
+
+
+def _block(header: bytes, data: np.ndarray, rows: int) -> np.ndarray:
+    """Entries that are as long in every row: uint8 [rows, length]."""
+    values = data.reshape(rows, -1)
+    block = np.empty((rows, len(header) + values.shape[1]), np.uint8)
+    block[:, : len(header)] = np.frombuffer(header, np.uint8)
+    block[:, len(header) :] = values
+    return block
 
 
 def _joined(run: list[np.ndarray]) -> list[pa.Array]:
@@ -79,43 +122,12 @@ def _joined(run: list[np.ndarray]) -> list[pa.Array]:
     if not run:
         return []
     block = np.concatenate(run, axis=1)
-    offsets = np.arange(len(block) + 1, dtype=np.int32) * np.int32(block.shape[1])
-    data = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
-    return [pa.Array.from_buffers(pa.binary(), len(block), data)]
+    return [_binary(np.arange(len(block) + 1) * block.shape[1], block.ravel())]
 
 
-def _entry(name: str, column: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """One entry of the feature map, per row: all that stands before the values, and the values."""
-    kind, offsets, data = _elements(column.values)
-    present = column.is_valid().to_numpy(zero_copy_only=False)
-    bounds = offsets[column.offsets.to_numpy()]
-    lengths = np.where(present, np.diff(bounds), -1)
-
-    def header(length: int) -> bytes:
-        if length < 0:
-            return b""
-        # bytes_list is field 1 of Feature; float_list (2) and int64_list (3) pack their values into field 1 of the list.
-        packed = b"\x0a" + _varint(length) if kind != b"\x0a" and length else b""
-        feature = kind + _varint(len(packed) + length) + packed
-        entry = (
-            b"\x0a" + _varint(len(name.encode())) + name.encode() + b"\x12" + _varint(len(feature) + length) + feature
-        )
-        return b"\x0a" + _varint(len(entry) + length) + entry
-
-    values = pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(bounds.astype(np.int32)), data])
-    return _by_length(lengths, header), values
-
-
-def _elements(values: pa.Array) -> tuple[bytes, np.ndarray, pa.Buffer]:
-    """Encoded list elements: the list's tag in Feature, int64 offsets of each element, and the bytes."""
-    if pa.types.is_floating(values.type):
-        data = values.to_numpy(zero_copy_only=False).astype("<f4")
-        return b"\x12", np.arange(len(values) + 1) * 4, pa.py_buffer(data)
-    if pa.types.is_integer(values.type):
-        return b"\x1a", *_varints(values.to_numpy(zero_copy_only=False))
-    lengths = np.diff(_offsets(values))
-    tagged = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), values, b"")
-    return b"\x0a", _offsets(tagged), tagged.buffers()[2] or pa.py_buffer(b"")
+def _binary(bounds: np.ndarray, data: np.ndarray) -> pa.Array:
+    buffers = [None, pa.py_buffer(bounds.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), bounds.size - 1, buffers)
 
 
 def _offsets(values: pa.Array) -> np.ndarray:
@@ -127,22 +139,31 @@ def _offsets(values: pa.Array) -> np.ndarray:
     )
 
 
+def _bytes(values: pa.Array) -> np.ndarray:
+    data = values.buffers()[2]
+    return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+
+
 def _by_length(lengths: np.ndarray, make: Callable[[int], bytes]) -> pa.Array:
     """Binary array of `make(length)`, made once per distinct length."""
-    distinct, place = np.unique(lengths, return_inverse=True)
-    return pa.array([make(int(length)) for length in distinct], pa.binary()).take(pa.array(place))
+    lowest = int(lengths.min(initial=0))
+    seen = np.bincount(lengths - lowest) > 0
+    place = (np.cumsum(seen) - 1)[lengths - lowest]
+    made = [make(length + lowest) for length in np.flatnonzero(seen).tolist()]
+    return pa.array(made, pa.binary()).take(pa.array(place))
 
 
 def _varint(number: int) -> bytes:
-    offsets, data = _varints(np.array([number], np.int64))
-    return data.to_pybytes()[: offsets[1]]
+    return _varints(np.array([number], np.int64))[1].tobytes()
 
 
-def _varints(numbers: np.ndarray) -> tuple[np.ndarray, pa.Buffer]:
-    """Base-128 varints of int64 numbers, negative ones as unsigned 64-bit: int64 offsets and bytes."""
-    shifted = numbers.astype(np.int64).view(np.uint64)[:, None] >> (np.arange(10, dtype=np.uint64) * np.uint64(7))
+def _varints(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Base-128 varints of int64 numbers, negative ones as unsigned 64-bit: int64 offsets [n + 1] and uint8 bytes."""
+    unsigned = numbers.astype(np.int64).view(np.uint64)
+    width = -(-max(int(unsigned.max(initial=0)).bit_length(), 1) // 7)
+    shifted = unsigned[:, None] >> (np.arange(width, dtype=np.uint64) * np.uint64(7))
     used = np.maximum((shifted != 0).sum(axis=1), 1)
     groups = (shifted & np.uint64(127)).astype(np.uint8)
-    position = np.arange(10)
+    position = np.arange(width)
     groups |= np.where(position < used[:, None] - 1, np.uint8(128), np.uint8(0))
-    return np.concatenate([[0], np.cumsum(used)]), pa.py_buffer(groups[position < used[:, None]].tobytes())
+    return np.concatenate([[0], np.cumsum(used)]), groups[position < used[:, None]]

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import google_crc32c
 import numpy as np
 
-#: zlib's: level 6, the usual one, takes 1.6 times as long for files 5% smaller.
-LEVEL = 4
+#: zlib's: level 6, the usual one, takes twice as long for files a seventh smaller.
+LEVEL = 2
 
 
 def _masked_crc(blocks: Sequence[bytes]) -> np.ndarray:
