@@ -25,9 +25,10 @@ $(READY): requirements.lock requirements-dev.lock setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-lock: $(READY)  ## Resolve both locks anew from setup.py, within the versions already locked where they still fit.
+lock: $(READY)  ## Resolve the locks anew from setup.py and deploy/dataflow/requirements.in, within the versions already locked where they still fit.
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate setup.py -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --extra test setup.py -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header deploy/dataflow/requirements.in -c requirements.lock -o deploy/dataflow/requirements.lock
 
 clean:
 	rm -rf $(VENV) runs

@@ -1,0 +1,68 @@
+"""Directories of stages: whose they are, what clearing them leaves, names that look like globs."""
+
+import pathlib
+
+import pytest
+
+from features.errors import MalTfError
+from pipelines import files, manifest
+
+
+@pytest.mark.parametrize("name", ["plain", "run[1]", "what?", "a*b"])
+def test_names_that_look_like_globs_are_names(tmp_path, name):
+    directory, neighbour = str(tmp_path / name), tmp_path / "run1" / "kept.txt"
+    files.write_text(str(neighbour), "kept")
+    manifest.begin(directory, overwrite=False)
+    files.write_text(f"{directory}/part/one.txt", "one")
+    manifest.finish(directory, {"made_from": "x", "files": [{"path": "part/one.txt", "bytes": 3}]})
+    assert manifest.is_finished(directory, "x")
+    assert files.listing(directory) == {"part/one.txt": 3, "manifest.json": files.size(f"{directory}/manifest.json")}
+    manifest.begin(directory, overwrite=True)
+    assert list(files.listing(directory)) == [manifest.MARK]
+    assert neighbour.exists()
+
+
+def test_clearing_cut_short_leaves_a_directory_that_is_still_ours(tmp_path, monkeypatch):
+    directory = str(tmp_path / "stage")
+    manifest.begin(directory, overwrite=False)
+    files.write_text(f"{directory}/part/one.txt", "one")
+    manifest.finish(directory, {"made_from": "x", "files": []})
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "clear", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            manifest.begin(directory, overwrite=True)
+    assert not manifest.is_finished(directory, "x")
+    manifest.begin(directory, overwrite=False)
+    assert list(files.listing(directory)) == [manifest.MARK]
+
+
+def test_finishing_twice_is_finishing(tmp_path):
+    directory = str(tmp_path)
+    for _ in range(2):  # A runner repeats a step whose answer it lost.
+        manifest.finish(directory, {"made_from": "x", "files": []})
+    assert manifest.is_finished(directory, "x")
+
+
+@pytest.mark.parametrize("folder", ["", "empty"])
+def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    if folder:
+        manifest.begin(str(tmp_path / folder), overwrite=True)
+        return
+    pathlib.Path(tmp_path, "thesis.txt").write_text("years of work")
+    with pytest.raises(MalTfError, match="was not made by mal-tf"):
+        manifest.begin(str(tmp_path), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "expected"),
+    [
+        ("clicks*.csv", "gs://bucket/shop", "gs://bucket/shop/clicks*.csv"),
+        ("../clicks.csv", "gs://bucket/shop", "gs://bucket/clicks.csv"),
+        ("gs://other/clicks.csv", "/home/me", "gs://other/clicks.csv"),
+        ("/logs/clicks.csv", "gs://bucket/shop", "/logs/clicks.csv"),
+        ("clicks.csv", "/home/me", "/home/me/clicks.csv"),
+    ],
+)
+def test_paths_are_relative_to_a_folder_anywhere(path, folder, expected):
+    assert files.resolve(path, folder) == expected
