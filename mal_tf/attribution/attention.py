@@ -1,0 +1,204 @@
+"""Attribution by a trained sequence model with attention over time. Imports no TensorFlow until it is fitted or used."""
+
+import functools
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.errors import MalTfError
+from mal_tf.attribution.attention_sample import KNOWN, NOTHING, Moments, Sample, at_end, coded, draw, merge
+from mal_tf.attribution.by_type import FALLBACKS, normalised
+from mal_tf.attribution.journeys import Journeys
+from mal_tf.attribution.mechanism import DataDrivenMechanism
+
+if TYPE_CHECKING:
+    from mal_tf.attribution.attention_network import Network
+
+log = logging.getLogger("mal_tf.attribution")
+
+CREDITS, BALANCES = ("leave_one_out", "attention"), ("propensity", "none")
+
+#: Touches the network scores at once, those of the journeys without one touch included.
+_SCORED_AT_ONCE = 1 << 17
+
+#: Smaller contributions are 0: no sample tells them from nothing, and shares of rounding errors would mean nothing.
+_LEAST = 1e-3
+
+
+class Attention(DataDrivenMechanism):
+    """Credit by how much lower the rate of conversion would be without a touch, by a network with attention over time.
+
+    The network (`attention_network.Network`) gives the rate r of conversion at a moment, from the touches before it and
+    the user; it learns from moments with and without a conversion (`attention_sample.Moments`).
+    contribution_i = 1 − r(journey without i) / r(journey) at the moment of conversion, 0 where that is below 0.001;
+    credits are normalised per journey.
+
+    In the line of DNAMTA (arXiv 1809.02230), CAMTA (arXiv 2012.11403) and CausalMTA (arXiv 2201.00689). Types should not
+    have parts by recency or position: time is in the network, and those parts tell the outcome.
+
+    Args:
+        sample: journeys to train on, half of them converting where there are as many. Both classes are weighted back.
+        credit: `leave_one_out`, without the touch the others are encoded anew; `attention`, only its term (attention
+            times encoding) leaves the pool: cheaper, and what it did to the encoding of later touches is not counted.
+        max_touches: only so many of a journey's latest touches count; earlier ones get no credit.
+        min_count: types of fewer touches in the sample are one, that of types the fit does not know.
+        units: width of the network.
+        epochs: passes over the sample.
+        learning_rate: of Adam at first.
+        batch_size: journeys per step.
+        confounder_buckets: values per user feature, by hash.
+        balance: `propensity`: a journey of the training weighs the more the less its types are typical of its user, by
+            the geometric mean of p(type) / p(type | user) within 0.1 … 10; `none`. Without confounders there is nothing
+            to balance.
+        fallback: who gets the credit of a journey without positive contribution: `none`, `linear` or `last`.
+        seed: of the training.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        sample: int = 200_000,
+        credit: str = "leave_one_out",
+        max_touches: int = 20,
+        min_count: int = 20,
+        units: int = 16,
+        epochs: int = 5,
+        learning_rate: float = 0.01,
+        batch_size: int = 1024,
+        confounder_buckets: int = 64,
+        balance: str = "propensity",
+        fallback: str = "none",
+        seed: int = 17,
+    ):
+        for name, value, known in (
+            ("credit", credit, CREDITS),
+            ("balance", balance, BALANCES),
+            ("fallback", fallback, FALLBACKS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
+        for name, value, least in (
+            ("sample", sample, 2),
+            ("max_touches", max_touches, 1),
+            ("min_count", min_count, 1),
+            ("units", units, 1),
+            ("epochs", epochs, 1),
+            ("batch_size", batch_size, 1),
+            ("confounder_buckets", confounder_buckets, 1),
+            ("seed", seed, 0),
+        ):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, not {learning_rate!r}")
+        self.sample, self._credit, self.max_touches, self.min_count = sample, credit, max_touches, min_count
+        self.units, self.epochs, self.learning_rate, self.batch_size = units, epochs, learning_rate, batch_size
+        self.confounder_buckets, self.balance, self.fallback, self.seed = confounder_buckets, balance, fallback, seed
+        self._parameters: dict = {"weights": []}
+        self._network: Network | None = None
+
+    def statistics(self, converting: Journeys, other: Journeys) -> Sample:
+        """Draws the journeys with the smallest keys; see `attention_sample.draw`."""
+        # Twice as many touches as count, so that a moment between the latest ones has as many before it.
+        return draw(converting, other, self.sample // 2, 2 * self.max_touches)
+
+    def merge(self, parts: Iterable[Sample]) -> Sample:
+        """See base class."""
+        together = functools.partial(merge, count=self.sample // 2)
+        return functools.reduce(together, parts, self.statistics(NOTHING, NOTHING))
+
+    def fit(self, statistics: Sample) -> dict:
+        """Trains the network on the sample, but for the journeys whose key ends in 0, on which it is measured.
+
+        Returns:
+            `converting`, `other`: how many journeys with touches there are; `sampled`: how many of either were used;
+            `horizon`: hours of the longest converting one; `training`: see `attention_network.train`; the network's size
+            and `weights`. Where one class is missing there are no weights, and all contributions are 0.
+        """
+        sampled = [len(statistics.converting), len(statistics.other)]
+        types = statistics.types(self.min_count)
+        parameters = {
+            "converting": statistics.totals[0],
+            "other": statistics.totals[1],
+            "sampled": sampled,
+            "horizon": statistics.horizon,
+            "types": types,
+            "confounders": statistics.converting.confounders.shape[1],
+            "confounder_buckets": self.confounder_buckets,
+            "units": self.units,
+            "max_touches": self.max_touches,
+            "training": {},
+            "weights": [],
+        }
+        moments = Moments(statistics, types, self.max_touches, self.confounder_buckets)
+        held_out = moments.journeys.key % np.uint64(10) == 0
+        if not (np.bincount(moments.converted[~held_out], minlength=2).all() and statistics.horizon > 0):
+            log.warning("attention: nothing to learn from %d converting and %d other journeys", *sampled)
+            return parameters
+        from mal_tf.attribution import attention_network
+
+        weights, parameters["training"] = attention_network.train(
+            _size(parameters),
+            moments,
+            held_out,
+            self.balance == "propensity" and parameters["confounders"] > 0,
+            self.epochs,
+            self.learning_rate,
+            self.batch_size,
+            self.seed,
+        )
+        parameters["weights"] = [weight.tolist() for weight in weights]
+        return parameters
+
+    def load(self, parameters: dict) -> None:
+        """See base class."""
+        self._parameters, self._network = parameters, None
+
+    def credit(self, journeys: Journeys) -> np.ndarray:
+        """See base class.
+
+        Raises:
+            MalTfError: the journeys have another number of confounders than those of the fit.
+        """
+        parameters, columns = self._parameters, journeys.confounders.shape[1]
+        contribution = np.zeros(journeys.click.size)
+        if parameters["weights"]:
+            if columns != parameters["confounders"]:
+                raise MalTfError(
+                    f"the attention mechanism was fitted with {parameters['confounders']} confounders, found {columns}; "
+                    "fit it anew, or configure the same ones"
+                )
+            known = coded(journeys, parameters["types"])
+            counted = np.minimum(journeys.lengths, parameters["max_touches"])
+            for length in np.unique(counted[counted > 0]):
+                chosen = np.flatnonzero(counted == length)
+                for part in np.array_split(chosen, -(-chosen.size * length * (length + 1) // _SCORED_AT_ONCE)):
+                    rows = at_end(known.take(part), length, parameters["horizon"], parameters["confounder_buckets"])
+                    lifts = self._scorer().lifts(rows, self._credit == "leave_one_out")
+                    contribution[journeys.offsets[part + 1][:, None] - np.arange(length, 0, -1)] = lifts
+        return normalised(np.where(contribution > _LEAST, contribution, 0.0), journeys, self.fallback)
+
+    def _scorer(self) -> "Network":
+        if self._network is None:
+            from mal_tf.attribution import attention_network
+
+            network = attention_network.Network(**_size(self._parameters), dtype="float64")
+            network.model.set_weights([np.array(weight) for weight in self._parameters["weights"]])
+            self._network = network
+        return self._network
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_network": None}
+
+
+def _size(parameters: dict) -> dict:
+    return {
+        "types": KNOWN + len(parameters["types"]),
+        "columns": parameters["confounders"],
+        "buckets": parameters["confounder_buckets"],
+        "units": parameters["units"],
+    }

@@ -1,0 +1,260 @@
+"""What the `attention` mechanism learns from: a sample of journeys, and moments with and without a conversion."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from features.arrays import flatten_ranges
+from mal_tf.attribution.journeys import Journeys
+
+#: Codes of types: no touch, a type that the fit did not know, and the first known one.
+PADDING, UNKNOWN, KNOWN = 0, 1, 2
+
+#: Shortest time that matters, as a share of the horizon.
+RESOLUTION = 1e-3
+
+#: No journeys.
+NOTHING = Journeys(
+    offsets=np.zeros(1, np.int64),
+    click=np.zeros(0, np.int64),
+    touchpoint=np.zeros(0, np.int64),
+    touchpoints=np.zeros(0, object),
+    age=np.zeros(0),
+    value=np.zeros(0),
+    key=np.zeros(0, np.uint64),
+    confounders=np.zeros((0, 0), np.uint64),
+)
+
+#: Bounds of a row's inverse-propensity weight.
+_CLIP = (0.1, 10.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A sample of journeys with at least one touch, and what it was drawn from.
+
+    Attributes:
+        converting: in the order of the key; `click` and `value` are 0.
+        other: the same.
+        totals: how many of either there are in all.
+        horizon: hours of the longest converting journey of all.
+    """
+
+    converting: Journeys
+    other: Journeys
+    totals: tuple[int, int]
+    horizon: float
+
+    def types(self, min_count: int) -> list[str]:
+        """Names of the types of at least `min_count` touches of the sample, sorted."""
+        both = _concatenate(self.converting, self.other)
+        return both.touchpoints[np.bincount(both.touchpoint, minlength=both.touchpoints.size) >= min_count].tolist()
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What the network reads: R moments and the touches before each, at most W, in time order, padded behind.
+
+    Attributes:
+        types: int64 [R, W], codes; `PADDING` where there is no touch.
+        age: float64 [R, W], time from the touch to the moment, as a share of the horizon; 0 where there is no touch.
+        user: int64 [R, F], buckets of the confounders.
+    """
+
+    types: np.ndarray
+    age: np.ndarray
+    user: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """The rows at these positions."""
+        return Rows(self.types[rows], self.age[rows], self.user[rows])
+
+
+class Moments:
+    """Case-base sampling: the moments of conversion, and one moment per journey at which nothing was bought.
+
+    A logistic regression of the ones against the others has the logarithm of the rate of conversion, up to a constant,
+    as its logit (Hanley and Miettinen, "Fitting smooth-in-time prognostic risk functions via logistic regression",
+    2009; for recurrent events Saarela, 2016). The journeys as they are would give the answer away: the last touch of
+    one that led to nothing is of age 0, that of a converting one hardly ever is.
+
+    A journey is under observation from its first touch to its conversion or, where there is none, until the horizon
+    after its last touch. Its moment: one of its latest `width` touches by chance, and a time s until the next touch or
+    the end, a gap g later at most, with density ∝ 1 / (s + r), r the resolution: rates change most right after a touch.
+    It weighs one over that density and over the share of its class that is in the sample.
+
+    Args:
+        sample: what to learn from.
+        types: names of the known types.
+        width: touches per row; older ones, and those older than the horizon, are left out.
+        buckets: values per confounder.
+    """
+
+    def __init__(self, sample: Sample, types: Sequence[str], width: int, buckets: int):
+        both = (sample.converting, sample.other)
+        sizes = [len(journeys) for journeys in both]
+        self.journeys = coded(_concatenate(*both), types)
+        self.user = users(self.journeys, buckets)
+        self.scale = np.repeat(np.array(sample.totals) / np.maximum(sizes, 1), sizes)
+        self.converted = np.repeat([True, False], sizes)
+        self._width, self._horizon = width, sample.horizon
+
+    def draw(
+        self, chosen: np.ndarray, balance: np.ndarray, random: np.random.Generator
+    ) -> tuple[Rows, np.ndarray, np.ndarray]:
+        """Draws the rows of some journeys.
+
+        Args:
+            chosen: int64, positions of the journeys.
+            balance: float64 [T], logarithm of each touch's inverse-propensity ratio; a row weighs the more by the
+                geometric mean over its touches, within 0.1 … 10.
+            random: where chance comes from.
+
+        Returns:
+            Rows, whether each is a conversion, bool [R], and its weight, float64 [R]: either class weighs R / 2.
+        """
+        journeys, converted = self.journeys, self.converted[chosen]
+        begin, end = journeys.offsets[chosen], journeys.offsets[chosen + 1]
+        recent = np.minimum(end - begin, self._width)
+        touch = end - 1 - (random.random(chosen.size) * recent).astype(np.int64)
+        final = np.where(converted, 0.0, -self._horizon)
+        after = np.where(touch + 1 < end, journeys.age[np.minimum(touch + 1, end - 1)], final)
+        resolution = RESOLUTION * self._horizon
+        stretch = np.log1p(np.minimum(journeys.age[touch] - after, self._horizon) / resolution)
+        elapsed = resolution * np.expm1(random.random(chosen.size) * stretch)
+        weight = recent * stretch * (elapsed + resolution) * self.scale[chosen]
+
+        cases = np.flatnonzero(converted)
+        stop = np.concatenate([end[cases], touch + 1])
+        length = np.minimum(stop - np.concatenate([begin[cases], begin]), self._width)
+        moment = np.concatenate([np.zeros(cases.size), journeys.age[touch] - elapsed])
+        user = self.user[np.concatenate([chosen[cases], chosen])]
+        rows, length = _rows(journeys, stop, length, moment, self._horizon, self._width, user)
+        total = np.concatenate([[0.0], np.cumsum(balance)])
+        ratio = np.exp((total[stop] - total[stop - length]) / np.maximum(length, 1))
+        weight = np.concatenate([np.ones(cases.size), weight]) * np.clip(ratio, *_CLIP)
+        label = np.arange(stop.size) < cases.size
+        classes = np.bincount(label, weight, 2)
+        return rows, label, weight * stop.size / 2 / np.where(classes > 0, classes, 1.0)[label.astype(int)]
+
+
+def draw(converting: Journeys, other: Journeys, count: int, touches: int) -> Sample:
+    """Draws the sample of one part of the data.
+
+    Args:
+        converting: journeys, of any length.
+        other: journeys, of any length.
+        count: how many of either at most: those with the smallest keys, equal keys in the order of a hash of what is in
+            the journey.
+        touches: so many of the latest touches of each are kept.
+    """
+    filled = [journeys.take(np.flatnonzero(journeys.lengths > 0)) for journeys in (converting, other)]
+    drawn = (_smallest(_latest(_below(journeys, count), touches), count) for journeys in filled)
+    return Sample(*drawn, tuple(len(journeys) for journeys in filled), float(filled[0].age.max(initial=0.0)))
+
+
+def merge(one: Sample, another: Sample, count: int) -> Sample:
+    """The sample of two parts together: exactly that of the whole, however it was cut."""
+    converting, other = (
+        _smallest(_concatenate(*pair), count)
+        for pair in ((one.converting, another.converting), (one.other, another.other))
+    )
+    totals = (one.totals[0] + another.totals[0], one.totals[1] + another.totals[1])
+    return Sample(converting, other, totals, max(one.horizon, another.horizon))
+
+
+def coded(journeys: Journeys, types: Sequence[str]) -> Journeys:
+    """The journeys with the network's codes as touchpoints: `KNOWN` + place in `types`, or `UNKNOWN`."""
+    known = {name: KNOWN + place for place, name in enumerate(types)}
+    code = np.array([known.get(name, UNKNOWN) for name in journeys.touchpoints], np.int64)
+    return dataclasses.replace(journeys, touchpoint=code[journeys.touchpoint])
+
+
+def users(journeys: Journeys, buckets: int) -> np.ndarray:
+    """Buckets of the journeys' confounders: int64 [J, F]."""
+    return (journeys.confounders % np.uint64(buckets)).astype(np.int64)
+
+
+def at_end(journeys: Journeys, length: int, horizon: float, buckets: int) -> Rows:
+    """One row per journey, at its end: its latest `length` touches, of which it has so many. Types must be `coded`."""
+    lengths, zeros = np.full(len(journeys), length), np.zeros(len(journeys))
+    user = users(journeys, buckets)
+    return _rows(journeys, journeys.offsets[1:], lengths, zeros, horizon, length, user, oldest=np.inf)[0]
+
+
+def _rows(journeys, stop, length, moment, horizon, width, user, oldest=1.0) -> tuple[Rows, np.ndarray]:
+    """Rows of the `length` touches before `stop`, and how many of them are not older than `oldest` horizons."""
+    back = np.arange(width, 0, -1)
+    index = np.maximum(stop[:, None] - back, 0)
+    length = ((back <= length[:, None]) & (journeys.age[index] - moment[:, None] <= oldest * horizon)).sum(axis=1)
+    place = np.arange(width)
+    filled = place < length[:, None]
+    index = np.where(filled, (stop - length)[:, None] + place, 0)
+    age = np.where(filled, (journeys.age[index] - moment[:, None]) / horizon, 0.0)
+    return Rows(np.where(filled, journeys.touchpoint[index], PADDING), age, user), length
+
+
+def _below(journeys: Journeys, count: int) -> Journeys:
+    """Those that can be among the `count` with the smallest keys."""
+    if len(journeys) <= count:
+        return journeys
+    return journeys.take(np.flatnonzero(journeys.key <= np.partition(journeys.key, count - 1)[count - 1]))
+
+
+def _smallest(journeys: Journeys, count: int) -> Journeys:
+    """The `count` with the smallest keys, in that order, with no more type names than they have."""
+    journeys = journeys.take(np.lexsort((_digest(journeys), journeys.key))[:count])
+    used, touchpoint = np.unique(journeys.touchpoint, return_inverse=True)
+    return dataclasses.replace(journeys, touchpoint=touchpoint, touchpoints=journeys.touchpoints[used])
+
+
+def _latest(journeys: Journeys, touches: int) -> Journeys:
+    """Journeys of their latest touches, without clicks and values, type names sorted."""
+    length = np.minimum(journeys.lengths, touches)
+    offsets, index = flatten_ranges(journeys.offsets[1:] - length, length)
+    names, code = np.unique(journeys.touchpoints, return_inverse=True)
+    return dataclasses.replace(
+        journeys,
+        offsets=offsets,
+        click=np.zeros(index.size, np.int64),
+        touchpoint=code[journeys.touchpoint[index]],
+        touchpoints=names,
+        age=journeys.age[index],
+        value=np.zeros(len(journeys)),
+    )
+
+
+def _concatenate(one: Journeys, another: Journeys) -> Journeys:
+    """The journeys of both, numbered by the sorted type names of both."""
+    if not len(one) or not len(another):
+        return one if len(one) else another
+    names = np.unique(np.concatenate([one.touchpoints, another.touchpoints]))
+    codes = (np.searchsorted(names, journeys.touchpoints)[journeys.touchpoint] for journeys in (one, another))
+    arrays = {
+        field: np.concatenate([getattr(one, field), getattr(another, field)])
+        for field in ("click", "age", "value", "key", "confounders")
+    }
+    offsets = np.concatenate([one.offsets, one.offsets[-1] + another.offsets[1:]])
+    return Journeys(offsets=offsets, touchpoint=np.concatenate(list(codes)), touchpoints=names, **arrays)
+
+
+def _digest(journeys: Journeys) -> np.ndarray:
+    """Hash of what is in each journey, touch by touch: uint64 [J]. Journeys have at least one touch."""
+    if not len(journeys):
+        return np.zeros(0, np.uint64)
+    place = np.arange(journeys.age.size) - np.repeat(journeys.offsets[:-1], journeys.lengths)
+    kind = pd.util.hash_array(journeys.touchpoints, categorize=False)[journeys.touchpoint]
+    touch = _mix(_mix(kind + place.astype(np.uint64)) ^ journeys.age.view(np.uint64))
+    digest = np.add.reduceat(touch, journeys.offsets[:-1])
+    for column in journeys.confounders.T:
+        digest = _mix(digest ^ column)
+    return digest
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser: uint64 to uint64, one to one."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
