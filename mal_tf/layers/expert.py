@@ -1,0 +1,43 @@
+"""Experts: the sub-networks that mixtures are made of."""
+
+from collections.abc import Sequence
+
+from features.keras2 import keras, tf
+from mal_tf.layers.senet import SqueezeExcitation
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class Expert(keras.layers.Layer):
+    """Dense layers, in one of two forms.
+
+    Plain (MMoE, PLE): relu(W_n … relu(W_1 x + b_1) … + b_n).
+    `normalized`: Swish(BatchNorm(W_n … relu(W_1 x + b_1) … + b_n)), HoME's (arXiv 2408.05430): equal scale for all
+    experts and no dead units, so that the gates don't collapse onto one of them.
+
+    Args:
+        units: width of each layer; none: the identity (or the normalisation alone).
+        normalized: which form.
+        senet_width: width of the chunks of a `SqueezeExcitation` before the first layer; without one when absent.
+    """
+
+    def __init__(self, units: Sequence[int], normalized: bool = False, senet_width: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.normalized, self.senet_width = tuple(units), normalized, senet_width
+        self._layers = [SqueezeExcitation(senet_width)] if senet_width else []
+        self._layers += [keras.layers.Dense(n, activation="relu") for n in self.units]
+        if normalized:
+            if self.units:
+                self._layers[-1] = keras.layers.Dense(self.units[-1])
+            self._layers += [keras.layers.BatchNormalization(), keras.layers.Activation("swish")]
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Float [batch, any] to float [batch, units[-1]]."""
+        for layer in self._layers:
+            takes_training = isinstance(layer, keras.layers.BatchNormalization)
+            inputs = layer(inputs, training=training) if takes_training else layer(inputs)
+        return inputs
+
+    def get_config(self):
+        """See base class."""
+        own = {"units": self.units, "normalized": self.normalized, "senet_width": self.senet_width}
+        return super().get_config() | own

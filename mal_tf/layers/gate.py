@@ -1,0 +1,43 @@
+"""Gates that mix experts."""
+
+from features.keras2 import keras, tf
+
+
+def _mix(weights: tf.Tensor, experts: list[tf.Tensor]) -> tf.Tensor:
+    return tf.einsum("be,bew->bw", weights, tf.stack(experts, axis=1))
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class Gate(keras.layers.Layer):
+    """Mixture of experts, Σ_e g_e · expert_e with g = softmax(W x + b) (MMoE: Ma et al., KDD '18, 10.1145/3219819.3220007)."""
+
+    def build(self, shapes):
+        """See base class."""
+        self._logits = keras.layers.Dense(len(shapes[1]))
+        super().build(shapes)
+
+    def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
+        """Mixes.
+
+        Args:
+            inputs: x float [batch, any]; the experts' outputs, each float [batch, width].
+
+        Returns:
+            float [batch, width].
+        """
+        x, experts = inputs
+        return _mix(tf.nn.softmax(self._logits(x)), experts)
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class SelfGate(Gate):
+    """HoME's self gate (arXiv 2408.05430): a branch's own experts once more, to be added to what its gate mixed.
+
+    One expert: σ(w · x + b) · expert. Several: as `Gate`.
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
+        """As `Gate.call`."""
+        x, experts = inputs
+        logits = self._logits(x)
+        return _mix(tf.sigmoid(logits) if len(experts) == 1 else tf.nn.softmax(logits), experts)

@@ -1,0 +1,42 @@
+"""SimTier: how similar the clicked thing is to what the user saw before, as a histogram."""
+
+from features.keras2 import keras, tf
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class SimTier(keras.layers.Layer):
+    """Histogram of similarities over equal tiers of [−1, 1], its log-counts times a learnt value per tier.
+
+    n_k = #{t: ⌊s_t · tiers / 2⌋ + tiers / 2 = k}, s_t clamped to [−0.999, 0.999]; output_k = log2(n_k + 1) · e_k
+    (SimTier, arXiv 2407.19467; a number e_k per tier as in alimama-tech/PyMAL). NaN is no similarity and counts nowhere.
+    No gradient reaches the similarities.
+
+    Args:
+        tiers: how many; even.
+    """
+
+    def __init__(self, tiers: int = 32, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # In half precision a similarity could change its tier.
+        self.tiers = tiers
+
+    def build(self, shape):
+        """See base class."""
+        # As small as PyMAL begins: the histogram comes in slowly beside the embeddings.
+        initial = keras.initializers.RandomNormal(stddev=0.01)
+        self._values = self.add_weight("values", [self.tiers], initializer=initial)
+        super().build(shape)
+
+    def call(self, similarities: tf.Tensor) -> tf.Tensor:
+        """Float [batch, time] to float [batch, tiers]."""
+        half = self.tiers // 2
+        clamped = tf.clip_by_value(similarities, -0.999, 0.999)
+        tier = tf.where(tf.math.is_nan(clamped), -1.0, tf.floor(clamped * half) + half)
+        hits = tf.one_hot(tf.cast(tier, tf.int32), self.tiers, dtype=similarities.dtype)
+        logs = tf.math.log1p(tf.reduce_sum(hits, axis=1)) / tf.math.log(tf.constant(2, similarities.dtype))
+        return tf.cast(tf.stop_gradient(logs), self.compute_dtype) * tf.cast(self._values, self.compute_dtype)
+
+    def get_config(self):
+        """See base class."""
+        config = super().get_config() | {"tiers": self.tiers}
+        config.pop("autocast", None)
+        return config

@@ -1,0 +1,29 @@
+"""Fusion of the auxiliary towers into the primary one, level by level."""
+
+from features.keras2 import keras, tf
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class TowerFusion(keras.layers.Layer):
+    """One level of NATAL: relu(W [p; t_1; …; t_n] + b + p) (arXiv 2603.02184, as alimama-tech/PyMAL computes it).
+
+    p is the primary tower's layer before its ReLU, t_i an auxiliary tower's after it. p is there twice: in the
+    concatenation and as the residual.
+    """
+
+    def build(self, shapes):
+        """See base class."""
+        self._mix = keras.layers.Dense(shapes[0][-1])
+        super().build(shapes)
+
+    def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
+        """Fuses.
+
+        Args:
+            inputs: p float [batch, dim]; t_1 … t_n, each float [batch, any].
+
+        Returns:
+            float [batch, dim].
+        """
+        primary, auxiliaries = inputs
+        return tf.nn.relu(self._mix(tf.concat([primary, *auxiliaries], axis=-1)) + primary)
