@@ -2,24 +2,32 @@
 
 import abc
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
+from features.arrays import flatten_ranges
 from mal_tf.attribution.journeys import Journeys
 from mal_tf.attribution.mechanism import DataDrivenMechanism
 
 #: Who gets the credit of a journey without any positive contribution: nobody (total 0), every touch, or the last one.
 FALLBACKS = ("none", "linear", "last")
 
+#: Contributions are differences of probabilities; up to this they are rounding errors of 0, not a reason for credit.
+NEGLIGIBLE = 1e-12
+
+#: Pairs looked at in one go, so many that they stay in the cache.
+PAIRS = 1 << 18
+
 
 @dataclasses.dataclass(frozen=True)
 class DistinctTypes:
-    """The D distinct (journey, type) pairs of some journeys, sorted by journey, then type.
+    """The D distinct (journey, type) pairs of some journeys, sorted by journey, then name of the type.
 
     Attributes:
         journey: int64 [D].
         type: int64 [D], code, an index into `names`.
-        names: object [K].
+        names: object [K], ascending: what is computed in the order of types does not depend on how a block numbers them.
         touch: int64 [T], the pair of each touch.
         repeats: int64 [D], touches per pair.
         journeys: J.
@@ -35,11 +43,12 @@ class DistinctTypes:
     @classmethod
     def of(cls, journeys: Journeys) -> "DistinctTypes":
         """Finds them."""
-        span = max(journeys.touchpoints.size, 1)
+        order = np.argsort(journeys.touchpoints)
+        rank, span = np.argsort(order), max(order.size, 1)
         keys, touch, repeats = np.unique(
-            journeys.owner * span + journeys.touchpoint, return_inverse=True, return_counts=True
+            journeys.owner * span + rank[journeys.touchpoint], return_inverse=True, return_counts=True
         )
-        return cls(keys // span, keys % span, journeys.touchpoints, touch, repeats, len(journeys))
+        return cls(keys // span, keys % span, journeys.touchpoints[order], touch, repeats, len(journeys))
 
     @property
     def counts(self) -> np.ndarray:
@@ -50,23 +59,32 @@ class DistinctTypes:
         """int64 [D], each pair's type in another numbering; -1 for types it lacks."""
         return np.array([known.get(name, -1) for name in self.names], np.int64)[self.type]
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """All ordered pairs of different positions within the same journey: two int64 arrays of positions in [0, D)."""
-        counts = self.counts
-        starts = np.cumsum(counts) - counts
-        width = counts[self.journey]
-        left = np.repeat(np.arange(self.journey.size), width)
-        offset = np.arange(left.size) - np.repeat(np.cumsum(width) - width, width)
-        right = starts[self.journey[left]] + offset
-        different = left != right
-        return left[different], right[different]
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All ordered pairs of different positions in [0, D) within the same journey, some at a time.
+
+        Yields:
+            left: int64 [P], ascending, P ≥ 1; all pairs of a left position come in one go.
+            right: int64 [P], ascending for each left.
+        """
+        start = np.cumsum(self.counts) - self.counts
+        width = self.counts[self.journey]
+        total, begin = np.cumsum(width), 0
+        while begin < width.size:
+            spent = total[begin] - width[begin]
+            stop = max(int(np.searchsorted(total, spent + PAIRS, side="right")), begin + 1)
+            left = np.repeat(np.arange(begin, stop), width[begin:stop])
+            right = flatten_ranges(start[self.journey[begin:stop]], width[begin:stop])[1]
+            different = left != right
+            if different.any():
+                yield left[different], right[different]
+            begin = stop
 
 
 class ByType(DataDrivenMechanism):
     """Credit by the contributions of a journey's distinct touchpoint types.
 
-    Contributions below zero become 0. A type that comes several times shares its contribution equally among its
-    touches; credits are normalised per journey.
+    Contributions up to `NEGLIGIBLE` and below zero become 0. A type that comes several times shares its contribution
+    equally among its touches; credits are normalised per journey.
 
     Args:
         fallback: who gets the credit of a journey without positive contribution: `none` (total 0), `linear` or `last`.
@@ -84,8 +102,16 @@ class ByType(DataDrivenMechanism):
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
         types = DistinctTypes.of(journeys)
-        contribution = np.maximum(self.contributions(types), 0.0)
+        contribution = self.contributions(types)
+        contribution = np.where(contribution > NEGLIGIBLE, contribution, 0.0)
         return normalised((contribution / types.repeats)[types.touch], journeys, self.fallback)
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """The value of a parameter that must be a whole number of at least `least`; ValueError where it is not."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return value
 
 
 def normalised(share: np.ndarray, journeys: Journeys, fallback: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mal_tf.attribution.by_type import ByType, DistinctTypes
+from mal_tf.attribution.hash_table import HashTable
 from mal_tf.attribution.journeys import Journeys
 
 #: Counts of one type (a, a) or pair (a < b): journeys with it that converted, and that did not.
@@ -27,8 +28,7 @@ class ShaoLi(ByType):
 
     def __init__(self, fallback: str = "none"):
         super().__init__(fallback)
-        self._types: dict[str, int] = {}
-        self._contribution = self._pairs = self._synergy = np.zeros(0)
+        self.load({"counts": []})
 
     def statistics(self, converting: Journeys, other: Journeys) -> Statistics:
         """Counts journeys by distinct type and by distinct pair of types."""
@@ -61,22 +61,23 @@ class ShaoLi(ByType):
         codes = np.array([[self._types[name] for name in row["types"]] for row in pairs], np.int64).reshape(-1, 2)
         first, second = np.sort(codes, axis=1).T
         probability = np.array([_probability(row) for row in pairs])
-        self._pairs = first * len(self._types) + second
-        self._synergy = probability - self._contribution[first] - self._contribution[second]
+        synergy = probability - self._contribution[first] - self._contribution[second]
+        self._synergy = HashTable(self._key(first, second), synergy, missing=0.0)
 
     def contributions(self, types: DistinctTypes) -> np.ndarray:
         """C(i) of each distinct (journey, type). A pair the fit never saw together has no synergy."""
-        code, known = types.codes(self._types), len(self._types)
+        code = types.codes(self._types)
         alone = np.append(self._contribution, 0.0)[code]
-        left, right = types.pairs()
-        low, high = np.minimum(code[left], code[right]), np.maximum(code[left], code[right])
-        key = np.where(low >= 0, low * known + high, -1)
-        place = np.searchsorted(self._pairs, key)
-        # One entry more than there are pairs: where a key is beyond the last.
-        seen = np.append(self._pairs, -2)[place] == key
-        synergy = np.where(seen, np.append(self._synergy, 0.0)[place], 0.0)
-        others = types.counts[types.journey] - 1
-        return alone + np.bincount(left, synergy, code.size) / (2 * np.maximum(others, 1))
+        others = np.maximum(types.counts[types.journey] - 1, 1)
+        mutual = np.zeros(code.size)
+        for left, right in types.pairs():
+            low, high = np.minimum(code[left], code[right]), np.maximum(code[left], code[right])
+            mutual[left[0] : left[-1] + 1] = np.bincount(left - left[0], self._synergy(self._key(low, high)))
+        return alone + mutual / (2 * others)
+
+    def _key(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """A pair as one number, by codes first < second; with a code of -1 it is none of a pair that has a synergy."""
+        return (first * len(self._types) + second).view(np.uint64)
 
 
 def _probability(row: dict) -> float:
@@ -86,13 +87,14 @@ def _probability(row: dict) -> float:
 def _count(journeys: Journeys) -> Counter:
     """Journeys by distinct type (a, a) and by unordered pair of distinct types (a, b), a < b."""
     types = DistinctTypes.of(journeys)
-    left, right = types.pairs()
-    ordered = types.type[left] <= types.type[right]
-    first = np.concatenate([types.type, types.type[left][ordered]])
-    second = np.concatenate([types.type, types.type[right][ordered]])
     span = max(types.names.size, 1)
-    keys, counts = np.unique(first * span + second, return_counts=True)
+    keys, counts = [types.type * (span + 1)], [np.ones(types.type.size, np.int64)]
+    for left, right in types.pairs():
+        found = np.unique((types.type[left] * span + types.type[right])[left < right], return_counts=True)
+        keys.append(found[0])
+        counts.append(found[1])
+    distinct, which = np.unique(np.concatenate(keys), return_inverse=True)
+    # Exact: float64 adds up whole numbers below 2^53.
+    total = np.bincount(which, np.concatenate(counts), distinct.size)
     names = types.names
-    return Counter(
-        {tuple(sorted((names[key // span], names[key % span]))): int(n) for key, n in zip(keys, counts, strict=True)}
-    )
+    return Counter({(names[key // span], names[key % span]): int(n) for key, n in zip(distinct, total, strict=True)})

@@ -42,6 +42,10 @@ def test_last_click_within_a_day():
         assert float(found[i]["timestamp"]) == float(conversion["expected_touch_timestamp"])
 
 
+def _journeys(case, end):
+    return by_hand([path["path"].split(" > ") for path in CASES[case]["paths"] for _ in range(path[end])])
+
+
 @pytest.mark.parametrize(
     ("case", "mechanism"),
     [
@@ -50,11 +54,38 @@ def test_last_click_within_a_day():
         ("last_touch", "last"),
         ("linear_equal_share_over_distinct_channels", "linear"),
         ("linear_per_touch_repeated_channel", "linear"),
+        ("position_based_40_20_40", "position"),
+        ("position_based_40_20_40_two_touches", "position"),
+        ("shapley_single", "shapley"),
+        ("shapley_symmetric", "shapley"),
     ],
 )
 def test_small_paths(case, mechanism):
-    paths = [path["path"].split(" > ") for path in CASES[case]["paths"] for _ in range(path["conversions"])]
-    journeys = by_hand(paths)
-    totals = np.bincount(journeys.touchpoint, create(mechanism, {}).credit(journeys), journeys.touchpoints.size)
+    journeys, mechanism = _journeys(case, "conversions"), create(mechanism, {})
+    if mechanism.data_driven:
+        mechanism.load(mechanism.fit(mechanism.statistics(journeys, _journeys(case, "null"))))
+    totals = np.bincount(journeys.touchpoint, mechanism.credit(journeys), journeys.touchpoints.size)
     expected = collections.defaultdict(float, CASES[case]["expected"])
     assert totals.tolist() == pytest.approx([expected[name] for name in journeys.touchpoints])
+
+
+def test_markov_order_1():
+    case, markov = CASES["markov_order1"], create("markov", {})
+    found = markov.fit(markov.statistics(_journeys("markov_order1", "conversions"), _journeys("markov_order1", "null")))
+    leaving = collections.Counter()
+    for row in found["transitions"]:
+        leaving[tuple(row["from"])] += row["count"]
+    transitions = []
+    for row in found["transitions"]:
+        after = "(conversion)" if row["to"] == "conversion" else "".join(row["to"])
+        share = row["count"] / leaving[tuple(row["from"])]
+        transitions.append(["".join(row["from"]) or "(start)", after, share])
+    assert sorted(transitions) == sorted(case["expected_transitions"])
+    # The source simulates; its own note has the exact value.
+    effect = found["removal_effect"]
+    assert effect == pytest.approx({"A": 1.0, "B": 0.5})
+    assert effect == pytest.approx(case["expected_removal_effect"], abs=case["tolerance"])
+    # There, effects are normalised over all conversions; here per journey, over its own types.
+    conversions = sum(path["conversions"] for path in case["paths"])
+    shares = {name: conversions * e / sum(effect.values()) for name, e in effect.items()}
+    assert shares == pytest.approx(case["expected"], abs=case["tolerance"])

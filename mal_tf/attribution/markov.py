@@ -1,0 +1,148 @@
+"""Markov chain attribution: what conversions are lost when a touchpoint type is removed.
+
+Source: Anderl, Becker, von Wangenheim and Schumann, "Mapping the customer journey: lessons learned from graph-based
+online attribution modeling", IJRM 2016; absorbing chains: Kemeny and Snell, "Finite Markov chains", 1960.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from features.errors import MalTfError
+from mal_tf.attribution.by_type import ByType, DistinctTypes, whole
+from mal_tf.attribution.journeys import Journeys
+
+#: More states would make a matrix to invert that takes more than about 10 seconds and half a gigabyte.
+MAX_STATES = 4000
+
+#: A state is the last types of a journey so far, oldest first; () at the start, CONVERSION or NULL at the end.
+State = tuple[str, ...] | str
+CONVERSION, NULL = "conversion", "null"
+
+#: How often a journey went from one state to another.
+Statistics = Counter[tuple[State, State]]
+
+
+class Markov(ByType):
+    """Credit by the removal effect of a journey's distinct touchpoint types.
+
+    The chain goes from the start over states, the last ≤ k types, to conversion or null, with the transition
+    probabilities counted in all journeys; a type that follows itself counts once. Removing type c sends all transitions
+    into states whose last type is c to null: RE(c) = 1 − P_without(c) / P, P the probability of conversion.
+
+    Solved exactly: with N = (I − Q)^−1 the fundamental matrix over the transient states, x = N r the probability of
+    conversion from each (r: in one step) and n the row of N at the start, expected visits, the states C that end in c
+    lose P − P_without(c) = n_C (N_CC)^−1 x_C, since n_C (N_CC)^−1 is where the chain first enters C. For k = 1 that is
+    h(c)·x(c), h(c) the probability of ever visiting c. P = 0 makes every effect 0; a type the fit never saw has 0.
+
+    Args:
+        order: k, how many types a state remembers, ≥ 1.
+        fallback: see `ByType`.
+    """
+
+    def __init__(self, order: int = 1, fallback: str = "none"):
+        super().__init__(fallback)
+        self.order = whole("order", order, 1)
+        self._effect: dict[str, float] = {}
+
+    def statistics(self, converting: Journeys, other: Journeys) -> Statistics:
+        """Counts transitions; journeys without touches say nothing and are left out."""
+        return _count(converting, self.order, CONVERSION) + _count(other, self.order, NULL)
+
+    def merge(self, parts: Iterable[Statistics]) -> Statistics:
+        """See base class."""
+        total = Counter()
+        for part in parts:
+            total.update(part)
+        return total
+
+    def fit(self, statistics: Statistics) -> dict:
+        """Solves the chain. Its transitions are kept for people to read; credit needs the removal effects alone.
+
+        Raises:
+            MalTfError: there are more than `MAX_STATES` states.
+        """
+        # The end states, text, come after the others.
+        rows = sorted(statistics.items(), key=lambda row: (row[0][0], isinstance(row[0][1], str), row[0][1]))
+        rate, effects = _solve(rows, self.order)
+        return {
+            "order": self.order,
+            "conversion_rate": rate,
+            "removal_effect": effects,
+            "transitions": [{"from": before, "to": after, "count": n} for (before, after), n in rows],
+        }
+
+    def load(self, parameters: dict) -> None:
+        """See base class."""
+        self._effect = parameters["removal_effect"]
+
+    def contributions(self, types: DistinctTypes) -> np.ndarray:
+        """RE of each distinct (journey, type)."""
+        return np.array([self._effect.get(name, 0.0) for name in types.names])[types.type]
+
+
+def _solve(rows: list[tuple[tuple[State, State], int]], order: int) -> tuple[float, dict[str, float]]:
+    """P and RE by type from counted transitions."""
+    states = sorted({before for (before, _), _ in rows} | {()})
+    if len(states) - 1 > MAX_STATES:
+        raise MalTfError(
+            f"{len(states) - 1:,} states in a Markov chain of order {order}, at most {MAX_STATES:,} can be solved; lower "
+            "`order`, raise `attribution.touchpoint.min_count` or lower `attribution.touchpoint.max_types`"
+        )
+    code = {state: i for i, state in enumerate(states)} | {CONVERSION: len(states), NULL: len(states) + 1}
+    before, after, counts = np.array([(code[a], code[b], n) for (a, b), n in rows], np.int64).reshape(-1, 3).T
+    step = np.zeros((len(states), len(states) + 2))
+    step[before, after] = counts / np.bincount(before, counts)[before]
+
+    # States that never lead to a conversion go: they are worth exactly 0, not a rounding error.
+    live, reached = np.arange(len(code)) == code[CONVERSION], 0
+    while reached < live.sum():
+        reached = live.sum()
+        live[before[live[after]]] = True
+    live = live[: len(states)]
+    effects = dict.fromkeys(sorted({state[-1] for state in states[1:]}), 0.0)
+    if not live[0]:
+        return 0.0, effects
+    fundamental = np.linalg.inv(np.eye(live.sum()) - step[:, : live.size][np.ix_(live, live)])
+    visits, conversion = fundamental[0], fundamental @ step[live, code[CONVERSION]]
+    last = np.array([state[-1] if state else None for state in states], object)[live]
+    for name in effects:
+        block = np.flatnonzero(last == name)
+        lost = visits[block] @ np.linalg.solve(fundamental[np.ix_(block, block)], conversion[block])
+        effects[name] = float(lost / conversion[0])
+    return float(conversion[0]), effects
+
+
+def _count(journeys: Journeys, order: int, end: str) -> Counter:
+    """Transitions of journeys that all end in the same state."""
+    filled = journeys.lengths > 0
+    first = np.zeros(journeys.touchpoint.size, bool)
+    first[journeys.offsets[:-1][filled]] = True
+    kept = first | np.append(True, np.diff(journeys.touchpoint) != 0)[: first.size]
+    # 0 stands for what is before the journey.
+    types, first = journeys.touchpoint[kept] + 1, np.flatnonzero(first[kept])
+    place = np.arange(types.size) - np.repeat(first, np.diff(np.append(first, types.size)))
+    names = [None, *journeys.touchpoints]
+
+    def windows(touch: np.ndarray, width: int) -> Iterator[tuple[tuple[str | None, ...], int]]:
+        """The last types up to each of these touches, by name, where they differ, and how often each comes."""
+        columns = [
+            np.where(place[touch] >= back, types[np.maximum(touch - back, 0)], 0) for back in reversed(range(width))
+        ]
+        code = np.zeros(touch.size, np.int64)
+        for column in columns:
+            if code.size and int(code.max()) + 1 > 2**62 // len(names):
+                code = np.unique(code, return_inverse=True)[1]
+            code = code * len(names) + column
+        _, found, counts = np.unique(code, return_index=True, return_counts=True)
+        for row, n in zip(np.stack(columns, axis=1)[found].tolist(), counts.tolist(), strict=True):
+            yield tuple(names[i] for i in row), n
+
+    def state(window):
+        return tuple(name for name in window if name is not None)
+
+    last = np.append(first, types.size)[1:] - 1
+    counted = Counter({(state(w[:-1]), state(w[1:])): n for w, n in windows(np.arange(types.size), order + 1)})
+    counted.update({(state(w), end): n for w, n in windows(last[: first.size], order)})
+    return counted
