@@ -1,6 +1,7 @@
 import copy
 import pathlib
 
+import hypothesis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +9,10 @@ import pytest
 import yaml
 
 import mal_tf  # noqa: F401 - selects Keras 2 before any test imports TensorFlow
+
+# How long an example takes says more about the machine's load than about the code.
+hypothesis.settings.register_profile("mal_tf", deadline=None)
+hypothesis.settings.load_profile("mal_tf")
 
 DAY = 86_400
 START = 1_700_006_400  # 2023-11-15T00:00:00Z
