@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mal_tf.attribution.hash_table import HashTable
@@ -7,7 +7,6 @@ from mal_tf.attribution.hash_table import HashTable
 KEYS = st.integers(0, 40) | st.integers(0, 2**64 - 1) | st.integers(0, 40).map(lambda i: i << 58)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(KEYS, st.floats(-2, 2), max_size=40), st.lists(KEYS, max_size=20))
 def test_finds_what_a_dict_finds(values, wanted):
     table = HashTable(np.array(list(values), np.uint64), np.array(list(values.values()), float), -9.0)

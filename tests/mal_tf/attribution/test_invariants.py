@@ -35,7 +35,7 @@ TYPES = "abcdefghijkl"
 PATH = st.lists(st.tuples(st.sampled_from(TYPES), st.floats(0, 1e4)), max_size=8)
 ALL_TYPES = st.permutations(TYPES).map(lambda names: [(name, 1.0) for name in names])
 JOURNEYS = st.lists(PATH | ALL_TYPES, min_size=1, max_size=6).map(lambda paths: _journeys(paths))
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = settings(max_examples=30)
 
 
 def _journeys(paths):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import MalTfError
@@ -54,7 +54,6 @@ def _conversion(counts, removed=None):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-@settings(deadline=None)
 @given(converting=PATHS, other=PATHS)
 def test_matches_the_oracle(order, converting, other):
     found, counts = _fit(converting, other, order=order), _transitions(converting, other, order)
@@ -104,7 +103,6 @@ def test_nothing_ever_converts(paths):
     assert mechanism.credit(by_hand([["a", "b"], []])).tolist() == [0.0, 0.0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(1, 14))
 def test_windows_too_long_for_one_integer_are_counted_alike(codes, order):
     # 32^15 is above 2^63: codes are compacted on the way.

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import MalTfError
@@ -18,7 +18,6 @@ def _oracle(name, clicks, mine):
 
 
 @pytest.mark.parametrize("name", ["first", "last", "linear"])
-@settings(deadline=None)
 @given(clicks=LOG, conversions=LOG, rules=RULES)
 def test_credits_match_the_oracle(name, clicks, conversions, rules):
     clicks, conversions = sorted(clicks), sorted(conversions)
@@ -46,7 +45,6 @@ def _credits(name, parameters, journeys):
     return split(journeys, create(name, parameters).credit(journeys))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
 def test_position_matches_the_oracle(lengths, first, share):
     last = (1 - first) * share
@@ -66,7 +64,6 @@ def test_position_by_default_is_40_20_40():
     assert _credits("position", {"first": 0, "last": 0}, _by_length([2, 3])) == [[0.5, 0.5], [0, 1, 0]]
 
 
-@settings(deadline=None)
 @given(LOG, LOG, RULES, st.floats(0.1, 1000))
 def test_time_decay_matches_the_oracle(clicks, conversions, rules, half_life):
     clicks, conversions = sorted(clicks), sorted(conversions)

@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from features.errors import MalTfError
 from mal_tf.attribution.catalog import create
@@ -52,7 +52,6 @@ def test_hand_worked():
     assert credits[2:] == [[1.0], []]
 
 
-@settings(deadline=None)
 @given(PATHS, PATHS, PATHS)
 def test_matches_the_oracle_and_sums_to_one_or_zero(converting, other, more):
     mechanism = _fitted(converting, other)

@@ -74,7 +74,6 @@ def test_parameters_are_the_counts_of_sets_in_order():
     }
 
 
-@settings(deadline=None)
 @given(PATHS, PATHS, PATHS)
 def test_matches_the_oracle(converting, other, more):
     mechanism, rates = _fitted(converting, other), _rates(converting, other)
@@ -121,7 +120,7 @@ def test_sampled_values_of_an_additive_game_are_exact():
     assert _values(mechanism, names) == pytest.approx([i / 45 for i in range(10)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PATHS, PATHS, st.booleans())
 def test_sampled_values_are_those_of_an_order_and_its_reverse(converting, other, both):
     mechanism, rates = _fitted(converting, other, permutations=1 + both, seed=3), _rates(converting, other)
