@@ -167,6 +167,27 @@ def predict(
     console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
 
 
+@app.command()
+def simulate(
+    config: Annotated[str, typer.Argument(help="The market's YAML file, such as examples/simulation/market.yaml.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: clicks=2000000.")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Local directory to write; runs/<name>/logs if not given.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished market.")] = False,
+):
+    """Simulate an ad market: click and conversion logs, the truth about each click, and the config that labels them."""
+    from pipelines.simulation.config import load
+    from pipelines.simulation.progress import shown
+    from pipelines.simulation.run import CONFIG, run
+
+    market = load(config, set_)
+    directory = output or f"{_default_output(market)}/logs"
+    with shown(console, market.clicks) as advance:
+        rows = run(market, directory, overwrite, advance)["rows"]
+    counts = ", ".join(f"{rows[name]:,} {name}" for name in ("clicks", "conversions"))
+    console.print(f"{directory}: {counts}, and the truth about each", soft_wrap=True)
+    console.print(f"Try next: {os.path.relpath(sys.argv[0])} labels {directory}/{CONFIG}", soft_wrap=True)
+
+
 def _show_labels(opened) -> None:
     import json
 
