@@ -23,12 +23,13 @@ class Expert(keras.layers.Layer):
     def __init__(self, units: Sequence[int], normalized: bool = False, senet_width: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.units, self.normalized, self.senet_width = tuple(units), normalized, senet_width
-        self._layers = [SqueezeExcitation(senet_width)] if senet_width else []
-        self._layers += [keras.layers.Dense(n, activation="relu") for n in self.units]
+        layers = [SqueezeExcitation(senet_width)] if senet_width else []
+        last = None if normalized else "relu"
+        for number, n in enumerate(self.units, 1):
+            layers.append(keras.layers.Dense(n, activation=last if number == len(self.units) else "relu"))
         if normalized:
-            if self.units:
-                self._layers[-1] = keras.layers.Dense(self.units[-1])
-            self._layers += [keras.layers.BatchNormalization(), keras.layers.Activation("swish")]
+            layers += [keras.layers.BatchNormalization(), keras.layers.Activation("swish")]
+        self._layers = layers
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Float [batch, any] to float [batch, units[-1]]."""

@@ -30,8 +30,8 @@ class SimTier(keras.layers.Layer):
         """Float [batch, time] to float [batch, tiers]."""
         half = self.tiers // 2
         clamped = tf.clip_by_value(similarities, -0.999, 0.999)
-        tier = tf.where(tf.math.is_nan(clamped), -1.0, tf.floor(clamped * half) + half)
-        hits = tf.one_hot(tf.cast(tier, tf.int32), self.tiers, dtype=similarities.dtype)
+        tier = tf.where(tf.math.is_nan(clamped), -1, tf.cast(tf.floor(clamped * half), tf.int32) + half)
+        hits = tf.one_hot(tier, self.tiers, dtype=similarities.dtype)
         logs = tf.math.log1p(tf.reduce_sum(hits, axis=1)) / tf.math.log(tf.constant(2, similarities.dtype))
         return tf.cast(tf.stop_gradient(logs), self.compute_dtype) * tf.cast(self._values, self.compute_dtype)
 

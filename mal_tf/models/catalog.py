@@ -1,25 +1,43 @@
 """Models by name; a new one is a module and a line here."""
 
+import dataclasses
+import importlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from features.spec import FeatureSpec
-from mal_tf.models import base, mal
-from mal_tf.models.config import ModelConfig
-from mal_tf.models.network import Network
 
-_BUILDERS = {"base": base.build, "mal": mal.build}
+if TYPE_CHECKING:  # The config looks names up here and must not wait for TensorFlow.
+    from mal_tf.models.config import ModelConfig
+    from mal_tf.models.network import Network
+
+#: Module of each model; its function `build` makes the network.
+MODELS = {
+    "base": "mal_tf.models.base",
+    "shared_bottom": "mal_tf.models.shared_bottom",
+    "mmoe": "mal_tf.models.mmoe",
+    "ple": "mal_tf.models.ple",
+    "home": "mal_tf.models.home",
+    "mal": "mal_tf.models.mal",
+    "natal": "mal_tf.models.natal",
+    "moae": "mal_tf.models.moae",
+}
 
 
 def build(
-    name: str, spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]
-) -> Network:
+    name: str, spec: FeatureSpec, sizes: Mapping[str, int], config: "ModelConfig", targets: Sequence[str]
+) -> "Network":
     """Builds the model called `name`.
 
     Args:
-        name: `base`, `mal`.
+        name: a key of `MODELS`.
         spec: features.
         sizes: rows of each scalar feature's embedding table (`features.lookup.table_sizes`).
-        config: primary target and widths.
+        config: primary target, widths, ablations.
         targets: the primary and its auxiliaries, in configured order.
     """
-    return _BUILDERS[name](spec, sizes, config, targets)
+    network = importlib.import_module(MODELS[name]).build(spec, sizes, config, targets)
+    if not config.single_attribution:
+        return network
+    heads = tuple(dataclasses.replace(head, target=config.primary) for head in network.heads)
+    return dataclasses.replace(network, heads=heads)

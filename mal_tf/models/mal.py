@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from features.keras2 import keras
 from features.spec import FeatureSpec
 from mal_tf.layers.tower import MLP, KnowledgeFusion
-from mal_tf.models.config import ModelConfig
-from mal_tf.models.network import CAT, Head, Network, bottom, logit
+from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.network import Head, Network, bottom, cat_logits, logit
 
 
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
@@ -17,7 +17,7 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targ
     PTP: v_p = MLP(bottom); v = v_p + MLP(K); logit of v.
 
     The AKA's outputs are called `aka_<target>` and `aka_cat`, the PTP's as the primary target. With
-    `single_attribution` every AKA tower learns the primary label, and there is no CAT tower.
+    `single_attribution` every AKA tower learns the primary label (see `catalog.build`), and there is no CAT tower.
     """
     inputs, v = bottom(spec, sizes, config)
     primary = config.primary
@@ -25,14 +25,14 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targ
     for target in targets:
         name = f"aka_{target}"
         knowledge.append(MLP(config.tower_units, name=f"{name}_tower")(v))
-        outputs[name] = logit(knowledge[-1], name)
-        heads.append(Head(name, primary if config.single_attribution else target))
-    if config.cat and not config.single_attribution:
+        outputs[name] = logit(knowledge[-1], name, config)
+        heads.append(Head(name, target))
+    if config.learns_cat:
         knowledge.append(MLP(config.tower_units, name="aka_cat_tower")(v))
-        outputs["aka_cat"] = keras.layers.Dense(2 ** len(targets), name="aka_cat", dtype="float32")(knowledge[-1])
+        outputs["aka_cat"] = cat_logits(knowledge[-1], "aka_cat", targets)
         heads.append(Head("aka_cat", CAT))
     k = keras.layers.Concatenate(name="knowledge")(knowledge) if len(knowledge) > 1 else knowledge[0]
     v_p = MLP(config.tower_units, name=f"{primary}_tower")(v)
     fused = KnowledgeFusion(config.fusion_units, name="fusion")((v_p, k))
-    outputs = {primary: logit(fused, primary), **outputs}
+    outputs = {primary: logit(fused, primary, config), **outputs}
     return Network(keras.Model(inputs, outputs, name="mal"), tuple(heads))

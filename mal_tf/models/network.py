@@ -1,18 +1,19 @@
-"""What every model shares: the network with its heads, and the way from rows to the shared bottom."""
+"""What every model shares: the network with its heads, the way from rows to the shared bottom, towers."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow_recommenders as tfrs
 
+from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.spec import FeatureSpec
 from mal_tf.layers.attention import TargetAttention
+from mal_tf.layers.expert import Expert
+from mal_tf.layers.multi_head import MultiHeadTargetAttention
+from mal_tf.layers.simtier import SimTier
 from mal_tf.layers.tower import MLP
 from mal_tf.models.config import ModelConfig
-
-#: Target of a head that predicts the CAT class of all targets.
-CAT = "cat"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Network:
     Attributes:
         model: functional model: embedding rows by feature name (see `features.lookup`) to logits by output name,
             float32 [batch], for a CAT head [batch, 2^N].
-        heads: one per output, the primary first.
+        heads: the primary first.
     """
 
     model: keras.Model
@@ -55,20 +56,24 @@ class Network:
         return [variable for table in tables for variable in table.trainable_variables]
 
 
-def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Embeds a click and brings it to the shared bottom's vector v.
+def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Embeds a click: the vector that experts and shared bottoms read.
 
-    Each scalar feature has a table; a history uses the table of its feature, and that feature's embedding attends over
-    it. All are concatenated, crossed (DCN-v2, `tfrs.layers.dcn.Cross`) and sent through the bottom's MLP.
+    Each scalar feature has a table; a history uses the table of its feature, and the click attends over it; similarities
+    become a histogram (`SimTier`). All are concatenated, scalars first, then histories, then histograms, and, as
+    configured, normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
 
     Args:
         spec: features.
         sizes: rows of each scalar feature's table.
-        config: widths.
+        config: widths and kinds.
 
     Returns:
-        inputs: int32 rows by feature name: scalars [batch], histories [batch, length].
-        v: float32 [batch, bottom_units[-1]].
+        inputs: int32 rows by feature name: scalars [batch], histories [batch, length]; similarities float [batch, length].
+        x: float [batch, any].
+
+    Raises:
+        MalTfError: `config.query` names an unknown feature.
     """
     inputs, tables, parts = {}, {}, {}
     for feature in spec.scalars:
@@ -76,19 +81,78 @@ def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> 
         width = feature.embedding_dim or config.embedding_dim
         tables[feature.name] = keras.layers.Embedding(sizes[feature.name], width, name=f"embedding_{feature.name}")
         parts[feature.name] = tables[feature.name](inputs[feature.name])
+    scalars = dict(parts)
     for feature in spec.histories:
         inputs[feature.name] = keras.Input((feature.length,), dtype=tf.int32, name=feature.name)
-        keys, mask = tables[feature.of](inputs[feature.name]), tf.not_equal(inputs[feature.name], 0)
-        attention = TargetAttention(config.attention_units, name=f"attention_{feature.name}")
-        parts[feature.name] = attention((parts[feature.of], keys, mask))
-    v = keras.layers.Concatenate(name="click")(list(parts.values()))
-    first = v
+        parts[feature.name] = _attended(feature, inputs[feature.name], tables[feature.of], scalars, config)
+    x = keras.layers.Concatenate(name="click")([*parts.values(), *_histograms(spec, inputs, config)])
+    if config.layer_norm:
+        x = keras.layers.LayerNormalization(epsilon=1e-5, name="layer_norm")(x)
+    first = x
     for number in range(config.cross_layers):
-        v = tfrs.layers.dcn.Cross(name=f"cross_{number}")(first, v)
-    return {f.name: inputs[f.name] for f in spec.features}, MLP(config.bottom_units, name="bottom")(v)
+        x = tfrs.layers.dcn.Cross(name=f"cross_{number}")(first, x)
+    return {f.name: inputs[f.name] for f in spec.features}, x
 
 
-def logit(vector: tf.Tensor, name: str) -> tf.Tensor:
-    """A head on a tower's last activation: float [batch, any] to logits float32 [batch]."""
-    column = keras.layers.Dense(1, name=f"{name}_head")(vector)
-    return keras.layers.Reshape((), name=name, dtype=tf.float32)(column)
+def _attended(feature, rows: tf.Tensor, table: keras.layers.Embedding, scalars: Mapping[str, tf.Tensor], config):
+    keys = table(rows)
+    mask = tf.not_equal(rows, 0) if config.mask_padding else tf.ones_like(rows, tf.bool)
+    query, name = scalars[feature.of], f"attention_{feature.name}"
+    if config.attention == "din":
+        return TargetAttention(config.attention_units, name=name)((query, keys, mask))
+    if config.query:
+        if unknown := [asked for asked in config.query if asked not in scalars]:
+            known = ", ".join(scalars)
+            raise MalTfError(f"model.query: no categorical or numeric feature '{unknown[0]}'; there are: {known}")
+        query = keras.layers.Dense(keys.shape[-1], name=f"query_{feature.name}")(
+            tf.concat([scalars[asked] for asked in config.query], axis=-1)
+        )
+    return MultiHeadTargetAttention(config.attention_heads, name=name)((query, keys, mask))
+
+
+def _histograms(spec: FeatureSpec, inputs: dict[str, tf.Tensor], config: ModelConfig) -> list[tf.Tensor]:
+    found = []
+    for feature in spec.features:
+        if feature.type == "similarity":
+            inputs[feature.name] = keras.Input((feature.length,), name=feature.name)
+            found.append(SimTier(config.tiers, name=f"tiers_{feature.name}")(inputs[feature.name]))
+    return [tf.add_n(found)] if found and config.compatibility == "pymal" else found
+
+
+def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """As `click`, with the shared bottom above: inputs, and v, float [batch, bottom_units[-1]]."""
+    inputs, x = click(spec, sizes, config)
+    return inputs, Expert(config.bottom_units, senet_width=config.senet_width, name="bottom")(x)
+
+
+def logit(vector: tf.Tensor, name: str, config: ModelConfig) -> tf.Tensor:
+    """A head on a tower's last activation: float [batch, any] to logits [batch], for `CAT` see `cat_logits`."""
+    columns = keras.layers.Dense(2 if config.two_class_softmax else 1, name=f"{name}_head")(vector)
+    if config.two_class_softmax:  # softmax([a, b])[1] = sigmoid(b - a)
+        columns = columns[:, 1:] - columns[:, :1]
+    return keras.layers.Reshape((), name=name, dtype=keras.backend.floatx())(columns)
+
+
+def cat_logits(vector: tf.Tensor, name: str, targets: Sequence[str]) -> tf.Tensor:
+    """The CAT head: float [batch, any] to logits [batch, 2^targets]."""
+    return keras.layers.Dense(2 ** len(targets), name=name, dtype=keras.backend.floatx())(vector)
+
+
+def towers(
+    name: str, inputs: Mapping[str, tf.Tensor], vectors: Mapping[str, tf.Tensor], config: ModelConfig
+) -> Network:
+    """A tower and a logit per target, each on its own vector: the heads of the multi-task baselines.
+
+    Args:
+        name: of the model.
+        inputs: of the network.
+        vectors: float [batch, any] by target.
+        config: primary target and widths.
+    """
+    order = sorted(vectors, key=lambda target: target != config.primary)  # Stable: the primary first.
+    outputs = {
+        target: logit(MLP(config.tower_units, name=f"{target}_tower")(vectors[target]), target, config)
+        for target in order
+    }
+    heads = tuple(Head(target, target, primary=target == config.primary) for target in order)
+    return Network(keras.Model(inputs, outputs, name=name), heads)

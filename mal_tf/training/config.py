@@ -13,9 +13,15 @@ class TrainingConfig(Frozen):
     Attributes:
         batch_size: clicks per step.
         loss: `weighted` (the paper: y = 1[l > 0], weight l for positives, 1 for negatives), `soft` (y = l, weight 1:
-            calibrated for fractional credit) or `binary` (y = 1[l > 0], weight 1: PyMAL).
+            calibrated for fractional credit), `binary` (y = 1[l > 0], weight 1) or `pymal` (as `binary`, with PyMAL's
+            log(p + 1e-8)).
         auxiliary_weight: λ of every auxiliary target's loss.
         cat_weight: λ of the CAT target's loss.
+        gradients: how those of the targets' losses are put together: `sum`; `pcgrad`, conflicting ones projected onto each
+            other's normal plane (arXiv 2001.06782); `gcs`, auxiliary ones weighted by their cosine with the primary's
+            (arXiv 1812.02224). The last two need a backward pass per target.
+        gradient_variant: of the last two: `published`, or `pymal` as in the papers' released code, which leaves out λ (see
+            `mal_tf.training.gradients`).
         optimizer: of the dense parts.
         learning_rate: of the dense parts.
         embedding_optimizer: of the embedding tables; `adagrad` and `clippy_adagrad` touch only the rows of the batch.
@@ -25,9 +31,11 @@ class TrainingConfig(Frozen):
     """
 
     batch_size: int = pydantic.Field(512, ge=1)
-    loss: Literal["weighted", "soft", "binary"] = "weighted"
+    loss: Literal["weighted", "soft", "binary", "pymal"] = "weighted"
     auxiliary_weight: float = pydantic.Field(0.3, ge=0)
     cat_weight: float = pydantic.Field(0.3, ge=0)
+    gradients: Literal["sum", "pcgrad", "gcs"] = "sum"
+    gradient_variant: Literal["published", "pymal"] = "published"
     optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
     learning_rate: float = pydantic.Field(1e-3, gt=0)
     embedding_optimizer: Literal["adagrad", "clippy_adagrad", "adam", "sgd"] = "adagrad"

@@ -43,7 +43,7 @@ def fit(
         targets: the primary and its auxiliaries.
         model: architecture.
         config: training.
-        seed: of the initial weights.
+        seed: of the initial weights, and of the order in which PCGrad projects.
         tensorboard: directory for event files.
 
     Returns:
@@ -56,7 +56,7 @@ def fit(
     tf.config.experimental.enable_op_determinism()
     network = catalog.build(name, spec, table_sizes(spec, vocabularies), model, targets)
     steps = math.ceil(examples / config.batch_size)
-    trainer = Trainer(network, targets, config)
+    trainer = Trainer(network, targets, config, seed)
     trainer.compile(optimizer=optimizers.build(network, config, steps))
     dataset = batches(segments, spec, lookup, targets, config.batch_size)
     began = time.monotonic()

@@ -9,7 +9,7 @@ def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor
     Args:
         label: l, float [batch], in [0, 1].
         loss: `weighted`: y = 1[l > 0], w = l for positives and 1 for negatives (MAL, arXiv 2508.15217);
-            `soft`: y = l, w = 1; `binary`: y = 1[l > 0], w = 1.
+            `soft`: y = l, w = 1; `binary` and `pymal`: y = 1[l > 0], w = 1.
 
     Returns:
         y and w, float [batch].
@@ -31,7 +31,29 @@ def share(weight: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(weight, tf.reduce_sum(weight))
 
 
-def cross_entropy(cat: bool) -> keras.losses.Loss:
-    """Summed cross-entropy from logits: binary, or categorical over CAT classes."""
+class FlooredCrossEntropy(keras.losses.Loss):
+    """−log(p + 1e-8), p the probability that the logits give the true class: PyMAL's loss, at most 18.42.
+
+    Args:
+        cat: whether classes are CAT's: targets int [batch], logits [batch, classes]; else both are [batch, 1].
+    """
+
+    def __init__(self, cat: bool):
+        super().__init__(reduction=keras.losses.Reduction.SUM)
+        self._cat = cat
+
+    def call(self, target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Loss of each click, float [batch]."""
+        if self._cat:
+            p = tf.gather(tf.nn.softmax(logits), tf.cast(target, tf.int32), batch_dims=1)
+        else:
+            p = tf.sigmoid(tf.where(target > 0, logits, -logits))[:, 0]
+        return -tf.math.log(p + 1e-8)
+
+
+def cross_entropy(cat: bool, loss: str = "binary") -> keras.losses.Loss:
+    """Summed cross-entropy from logits, binary or over CAT classes; for `pymal` see `FlooredCrossEntropy`."""
+    if loss == "pymal":
+        return FlooredCrossEntropy(cat)
     kind = keras.losses.SparseCategoricalCrossentropy if cat else keras.losses.BinaryCrossentropy
     return kind(from_logits=True, reduction=keras.losses.Reduction.SUM)

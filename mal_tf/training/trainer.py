@@ -1,12 +1,14 @@
-"""The training step: every head's loss in one weighted sum."""
+"""The training step: every head's loss, and how their gradients are put together."""
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow_recommenders as tfrs
 
 from features.keras2 import keras, tf
-from mal_tf.models.network import CAT, Network
-from mal_tf.training import losses
+from mal_tf.models.config import CAT
+from mal_tf.models.network import Head, Network
+from mal_tf.training import gradients, losses
 from mal_tf.training.config import TrainingConfig
 
 
@@ -19,40 +21,78 @@ class Trainer(tfrs.models.Model):
     Args:
         network: model and heads.
         targets: the mechanisms of the CAT class, in configured order.
-        config: which loss, which λ.
+        config: which loss, which λ, which gradient.
+        seed: of the order in which PCGrad projects.
     """
 
-    def __init__(self, network: Network, targets: Sequence[str], config: TrainingConfig):
+    def __init__(self, network: Network, targets: Sequence[str], config: TrainingConfig, seed: int = 0):
         super().__init__()
         self.network = network.model
-        self._heads, self._targets, self._config = network.heads, tuple(targets), config
+        self._heads, self._targets, self._config, self._seed = network.heads, tuple(targets), config, seed
         self._tasks = {
-            head.output: tfrs.tasks.Ranking(loss=losses.cross_entropy(head.target == CAT)) for head in network.heads
+            head.output: tfrs.tasks.Ranking(loss=losses.cross_entropy(head.target == CAT, config.loss))
+            for head in network.heads
         }
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
 
-    def compute_loss(self, inputs: tuple[dict, dict], training: bool = False) -> tf.Tensor:
-        """Total loss of a batch.
+    def head_losses(self, inputs: tuple[dict, dict], training: bool = False) -> list[tf.Tensor]:
+        """Loss of each head on a batch, without λ; updates the means.
 
         Args:
             inputs: rows by feature; labels by target, float [batch], and `mature`, int64 [batch]: immature clicks have
                 no weight.
-            training: unused, there is no dropout.
+            training: whether BatchNorm uses and updates the batch's moments.
         """
         rows, labels = inputs
-        mature = tf.cast(labels["mature"], tf.float32)
+        labels = {name: tf.cast(values, keras.backend.floatx()) for name, values in labels.items()}
         logits = self.network(rows, training=training)
-        total = 0.0
+        found = []
         for head in self._heads:
             if head.target == CAT:
                 target = losses.cat_class([labels[name] for name in self._targets])
-                weight, scale = tf.ones_like(mature), self._config.cat_weight
+                weight, prediction = tf.ones_like(labels["mature"]), logits[head.output]
             else:
                 target, weight = losses.target_and_weight(labels[head.target], self._config.loss)
-                target, scale = target[:, tf.newaxis], self._config.auxiliary_weight
-            prediction = logits[head.output] if head.target == CAT else logits[head.output][:, tf.newaxis]
-            share = losses.share(weight * mature)
+                target, prediction = target[:, tf.newaxis], logits[head.output][:, tf.newaxis]
+            share = losses.share(weight * labels["mature"])
             loss = self._tasks[head.output](target, prediction, sample_weight=share, compute_metrics=False)
             self._means[head.output].update_state(loss)
-            total += loss if head.primary else scale * loss
-        return total
+            found.append(loss)
+        return found
+
+    def compute_loss(self, inputs: tuple[dict, dict], training: bool = False) -> tf.Tensor:
+        """Total loss of a batch; arguments as in `head_losses`."""
+        found = self.head_losses(inputs, training)
+        return tf.add_n([self._weight(head) * loss for head, loss in zip(self._heads, found, strict=True)])
+
+    def train_step(self, inputs: tuple[dict, dict]) -> dict:
+        """One step of the optimiser, with the configured gradient."""
+        if self._config.gradients == "sum":
+            return super().train_step(inputs)
+        variables, weights = self.network.trainable_variables, [self._weight(head) for head in self._heads]
+        with tf.GradientTape(persistent=True) as tape:
+            found = self.head_losses(inputs, training=True)
+            # PyMAL projects and weights the gradients without λ.
+            scales = weights if self._config.gradient_variant == "published" else [1.0] * len(found)
+            scaled = [scale * loss for scale, loss in zip(scales, found, strict=True)]
+        of_each = [tape.gradient(loss, variables) for loss in scaled]
+        combined = gradients.on_touched_rows(self._combination(), of_each)
+        self.optimizer.apply_gradients(zip(combined, variables, strict=True))
+        total = tf.add_n([weight * loss for weight, loss in zip(weights, found, strict=True)])
+        return {metric.name: metric.result() for metric in self.metrics} | {"loss": total}
+
+    def _weight(self, head: Head) -> float:
+        if head.primary:
+            return 1.0
+        return self._config.cat_weight if head.target == CAT else self._config.auxiliary_weight
+
+    def _combination(self):
+        if self._config.gradient_variant == "pymal":
+            return gradients.pcgrad_pymal if self._config.gradients == "pcgrad" else gradients.gcs_pymal
+        if self._config.gradients == "gcs":
+            return gradients.gcs
+        count, step = len(self._heads), tf.cast(self.optimizer.iterations, tf.int32)
+        orders = [
+            tf.random.experimental.stateless_shuffle(tf.range(count), seed=[self._seed + i, step]) for i in range(count)
+        ]
+        return functools.partial(gradients.pcgrad, orders=tf.stack(orders))

@@ -13,6 +13,7 @@ LABEL = tf.constant([0.0, 0.25, 1.0])
         ("weighted", [0, 1, 1], [1, 0.25, 1]),
         ("soft", [0, 0.25, 1], [1, 1, 1]),
         ("binary", [0, 1, 1], [1, 1, 1]),
+        ("pymal", [0, 1, 1], [1, 1, 1]),
     ],
 )
 def test_target_and_weight(loss, target, weight):
@@ -37,3 +38,10 @@ def test_no_weight_at_all_is_no_loss():
 def test_cat_class():
     found = losses.cat_class([LABEL, tf.constant([0.0, 0.0, 1.0]), tf.constant([1.0, 0.0, 0.5])])
     assert found.numpy().tolist() == [4, 1, 7]
+
+
+def test_pymal_floor():
+    binary, cat = losses.cross_entropy(cat=False, loss="pymal"), losses.cross_entropy(cat=True, loss="pymal")
+    assert float(binary(tf.constant([[1.0]]), tf.constant([[-80.0]]))) == pytest.approx(18.4207, abs=1e-4)
+    assert float(binary(tf.constant([[0.0]]), tf.constant([[0.0]]))) == pytest.approx(np.log(2))
+    assert float(cat(tf.constant([1]), tf.constant([[0.0, 0.0, np.log(2)]]))) == pytest.approx(np.log(4))

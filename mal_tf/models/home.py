@@ -1,0 +1,72 @@
+"""`home`: hierarchy of multi-gate experts (arXiv 2408.05430)."""
+
+from collections.abc import Mapping, Sequence
+
+from features.errors import MalTfError
+from features.keras2 import tf
+from features.spec import FeatureSpec
+from mal_tf.layers.feature_gate import FeatureGate
+from mal_tf.layers.gate import Gate, SelfGate
+from mal_tf.models.config import ModelConfig
+from mal_tf.models.extraction import SHARED, experts
+from mal_tf.models.network import Network, click, towers
+
+
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+    """Two levels of Swish(BatchNorm(MLP)) experts under a hierarchy mask, then a tower per target.
+
+    Level 1, meta: the shared experts and each category's read the click; a category's branch mixes the shared and its
+    own experts, the shared branch mixes all. Level 2: shared, category and task experts, each on its branch's meta
+    vector; a target mixes the shared, its category's and its own experts, never another category's or target's. Experts
+    read through a feature gate; what a gate mixed gets the branch's own experts added, through a self gate.
+
+    With `compatibility: pymal`: PyMAL's form, a level of plain experts behind feature gates; gates read the ungated
+    click, and the self gate, a softmax over its one logit, is 1.
+
+    Raises:
+        MalTfError: a target is in no category.
+    """
+    inputs, x = click(spec, sizes, config)
+    vectors = _gate_only(x, config, targets) if config.compatibility == "pymal" else _hierarchy(x, config, targets)
+    return towers("home", inputs, vectors, config)
+
+
+def _hierarchy(x: tf.Tensor, config: ModelConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
+    category = _category_of(targets, config)
+    groups = {name: _gated_experts(name, x, 1, config) for name in (SHARED, *dict.fromkeys(category.values()))}
+    seen = {name: groups[SHARED] + own for name, own in groups.items() if name != SHARED}
+    seen[SHARED] = [expert for own in groups.values() for expert in own]
+    meta = {name: _mixed(f"{name}_meta", x, seen[name], groups[name]) for name in groups}
+    groups = {name: _gated_experts(name, vector, 2, config) for name, vector in meta.items()}
+    vectors = {}
+    for target, name in category.items():
+        own = _gated_experts(target, meta[name], 2, config)
+        vectors[target] = _mixed(target, meta[name], groups[SHARED] + groups[name] + own, own)
+    return vectors
+
+
+def _gated_experts(branch: str, vector: tf.Tensor, level: int, config: ModelConfig) -> list[tf.Tensor]:
+    gated = FeatureGate(config.gate_rank, name=f"{branch}_feature_gate_{level}")(vector)
+    count = config.shared_experts if "." in branch else config.own_experts
+    return experts(branch, gated, level, count, config, normalized=config.compatibility != "pymal")
+
+
+def _mixed(branch: str, vector: tf.Tensor, seen: list[tf.Tensor], own: list[tf.Tensor]) -> tf.Tensor:
+    return Gate(name=f"{branch}_gate")((vector, seen)) + SelfGate(name=f"{branch}_self_gate")((vector, own))
+
+
+def _gate_only(x: tf.Tensor, config: ModelConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
+    shared, vectors = _gated_experts(SHARED, x, 1, config), {}
+    for target in targets:
+        own = _gated_experts(target, x, 1, config)
+        vectors[target] = tf.add_n([Gate(name=f"{target}_gate")((x, shared + own)), *own])
+    return vectors
+
+
+def _category_of(targets: Sequence[str], config: ModelConfig) -> dict[str, str]:
+    """Branch of each target's category. No mechanism can have a dot in its name."""
+    groups = config.categories or {"all": tuple(targets)}
+    found = {target: f"category.{name}" for name, members in groups.items() for target in members}
+    if missing := [target for target in targets if target not in found]:
+        raise MalTfError(f"model.categories: none has target '{missing[0]}'; categories: {', '.join(groups)}")
+    return {target: found[target] for target in targets}

@@ -1,0 +1,139 @@
+"""Gradients of several losses made into one: PCGrad and gradient-cosine weighting.
+
+Everywhere a loss's gradient is a list with an entry per variable: a tensor, or None where the loss does not depend on
+the variable. The first loss is the primary's.
+"""
+
+from collections.abc import Callable, Sequence
+
+from features.keras2 import tf
+
+Gradient = Sequence[tf.Tensor | None]
+
+#: PyMAL's guard against division by zero.
+_EPSILON = 1e-8
+
+
+def inner(first: Gradient, second: Gradient) -> tf.Tensor:
+    """Inner product over the variables that both have."""
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    return tf.add_n([tf.reduce_sum(a * b) for a, b in pairs]) if pairs else tf.constant(0.0)
+
+
+def weighted_sum(weights: Sequence, gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
+    """Σ_i w_i · g_i, for each variable over the losses that have it."""
+    found = []
+    for of_variable in zip(*gradients, strict=True):
+        terms = [w * g for w, g in zip(weights, of_variable, strict=True) if g is not None]
+        found.append(tf.add_n(terms) if terms else None)
+    return found
+
+
+def pcgrad(gradients: Sequence[Gradient], orders: tf.Tensor) -> list[tf.Tensor | None]:
+    """PCGrad as published (Yu et al., 2020, arXiv 2001.06782), on the whole vector of all variables, None being 0.
+
+    For each i: p_i = g_i; for the other j in random order: if p_i · g_j < 0, p_i −= (p_i · g_j) / ‖g_j‖² · g_j. Result:
+    Σ_i p_i. As each p_i is a combination of the g_j, only the matrix of their inner products is needed.
+
+    Args:
+        gradients: of each loss.
+        orders: int [losses, losses], a permutation of the losses in each row.
+    """
+    count = len(gradients)
+    upper = {(i, j): inner(gradients[i], gradients[j]) for i in range(count) for j in range(i, count)}
+    products = tf.stack([tf.stack([upper[min(i, j), max(i, j)] for j in range(count)]) for i in range(count)])
+    total = tf.zeros([count], products.dtype)
+    for i in range(count):
+        p = tf.one_hot(i, count, dtype=products.dtype)
+        for turn in range(count):
+            j = orders[i, turn]
+            conflict = tf.minimum(tf.tensordot(p, products[:, j], 1), 0) * tf.cast(j != i, products.dtype)
+            p -= tf.math.divide_no_nan(conflict, products[j, j]) * tf.one_hot(j, count, dtype=products.dtype)
+        total += p
+    return weighted_sum(tf.unstack(total), gradients)
+
+
+def pcgrad_pymal(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
+    """PyMAL's PCGrad: each variable by itself, auxiliary gradients against the primary's only, no random order.
+
+    If g_m · g_i < 0: g_i −= (g_m · g_i) / (‖g_m‖² + 1e-8) · g_m. Result: g_m + Σ_i g_i.
+    """
+    primary, *auxiliaries = gradients
+
+    def projected(main: tf.Tensor | None, own: tf.Tensor | None) -> tf.Tensor | None:
+        if main is None or own is None:
+            return own
+        conflict = tf.minimum(tf.reduce_sum(main * own), 0)
+        return own - conflict / (tf.reduce_sum(main * main) + _EPSILON) * main
+
+    kept = [[projected(*pair) for pair in zip(primary, own, strict=True)] for own in auxiliaries]
+    return weighted_sum([1] * len(gradients), [primary, *kept])
+
+
+def cosine(first: Gradient, second: Gradient) -> tf.Tensor:
+    """Cosine over the variables that both have; 0 if there are none or one gradient is 0."""
+    both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    first, second = [a for a, _ in both], [b for _, b in both]
+    return tf.math.divide_no_nan(inner(first, second), tf.sqrt(inner(first, first)) * tf.sqrt(inner(second, second)))
+
+
+def gcs(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
+    """Gradient-cosine weighting as published (Du et al., 2018, arXiv 1812.02224): g_m + Σ_i max(0, cos(g_m, g_i)) · g_i.
+
+    Variables that the primary loss does not reach, such as auxiliary heads, get Σ_i g_i.
+    """
+    primary, *auxiliaries = gradients
+    weights = [tf.maximum(cosine(primary, own), 0) for own in auxiliaries]
+    shared = weighted_sum([1, *weights], gradients)
+    alone = weighted_sum([1] * len(gradients), gradients)
+    return [b if main is None else a for main, a, b in zip(primary, shared, alone, strict=True)]
+
+
+def gcs_pymal(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
+    """PyMAL's GCS: σ(cos) in the place of max(0, cos).
+
+    Where there is no primary gradient, the first auxiliary one enters as it is and later ones weighted.
+    """
+    primary, *auxiliaries = gradients
+    weights = [1, *(tf.sigmoid(cosine(primary, own)) for own in auxiliaries)]
+    found = []
+    for of_variable in zip(*gradients, strict=True):
+        terms = [(w, g) for w, g in zip(weights, of_variable, strict=True) if g is not None]
+        found.append(tf.add_n([terms[0][1], *(w * g for w, g in terms[1:])]) if terms else None)
+    return found
+
+
+def on_touched_rows(
+    combine: Callable[[Sequence[Gradient]], Gradient],
+    gradients: Sequence[Sequence[tf.Tensor | tf.IndexedSlices | None]],
+) -> list[tf.Tensor | tf.IndexedSlices | None]:
+    """Applies `combine` to gradients of which some are of embedding tables: these stay as sparse as the batch.
+
+    A table's gradients become dense over the rows that any loss touches: inner products stay as they are, for the other
+    rows are 0.
+
+    Args:
+        combine: one of this module's functions.
+        gradients: of each loss.
+    """
+    compact, rows_of = [], []
+    for of_variable in zip(*gradients, strict=True):
+        sparse = [g for g in of_variable if isinstance(g, tf.IndexedSlices)]
+        if len(sparse) < sum(g is not None for g in of_variable) or not sparse:
+            rows_of.append(None)
+            compact.append([None if g is None else tf.convert_to_tensor(g) for g in of_variable])
+            continue
+        rows, position = tf.unique(tf.concat([g.indices for g in sparse], axis=0))
+        positions = iter(tf.split(position, [tf.size(g.indices) for g in sparse]))
+        rows_of.append((rows, sparse[0].dense_shape))
+        compact.append(
+            [
+                None if g is None else tf.math.unsorted_segment_sum(g.values, next(positions), tf.size(rows))
+                for g in of_variable
+            ]
+        )
+    combined = combine(list(zip(*compact, strict=True)))
+    return [
+        gradient if where is None or gradient is None else tf.IndexedSlices(gradient, *where)
+        for gradient, where in zip(combined, rows_of, strict=True)
+    ]

@@ -1,0 +1,47 @@
+"""Each model of the catalog is trained, restored and exported from the small project's labels."""
+
+import json
+
+import numpy as np
+import pytest
+
+from features.keras2 import tf
+from mal_tf.models.catalog import MODELS
+from pipelines import labelled, stages
+from pipelines.config import load
+from tests.conftest import Project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("models"))
+    project.config["model"] |= {
+        "expert_units": [8],
+        "categories": {"single": ["first", "last"], "multi": ["linear", "mta"]},
+    }
+    project.write()
+    project.labels()
+    return project
+
+
+def in_this_process(directory, examples, raw, expected):
+    """Stands in for `check.in_fresh_process`, which takes seconds to load TensorFlow."""
+    signatures = tf.saved_model.load(directory).signatures
+    served = signatures["serving_default"](examples=tf.constant(examples))["cvr"]
+    same = signatures["predict_raw"](**{name: tf.constant(value) for name, value in raw.items()})["cvr"]
+    np.testing.assert_array_equal(served, same)
+    return float(np.abs(served - expected).max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_trains_restores_and_exports(project, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.check, "in_fresh_process", in_this_process)
+    config = load(str(project.folder / "config.yaml"))
+    data = labelled.load(str(project.folder / "labels"), config.feature_spec)
+    stages.clear_session()
+    result = stages.train(config, data, name, str(tmp_path))
+    assert result == json.loads((tmp_path / "training.json").read_text())
+    assert np.isfinite(list(result["losses"].values())).all()
+    exported = stages.export_model(config, data, name, str(tmp_path), str(tmp_path / "serving"))
+    assert exported["version"] == 1
+    assert exported["largest_difference"] <= 1e-6
