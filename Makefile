@@ -25,10 +25,14 @@ $(READY): requirements.lock requirements-dev.lock setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-lock: $(READY)  ## Resolve the locks anew from setup.py and deploy/dataflow/requirements.in, within the versions already locked where they still fit.
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate setup.py -o requirements.lock
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --extra test setup.py -c requirements.lock -o requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header deploy/dataflow/requirements.in -c requirements.lock -o deploy/dataflow/requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header -c requirements.lock
+
+lock: $(READY)  ## Resolve the locks anew, keeping the versions they have; to let one go, delete its line first.
+	(sed -n '/^#/p' requirements.lock; $(COMPILE) setup.py) > requirements.new
+	(sed -n '/^#/p' requirements-dev.lock; $(COMPILE) --extra test setup.py | grep -vxFf requirements.new) > requirements-dev.new
+	mv requirements.new requirements.lock
+	mv requirements-dev.new requirements-dev.lock
+	$(COMPILE) deploy/dataflow/requirements.in -o deploy/dataflow/requirements.lock
 
 clean:
 	rm -rf $(VENV) runs
