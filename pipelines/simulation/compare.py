@@ -26,7 +26,8 @@ def compare(market: str, labels: str) -> pd.DataFrame:
 
     Returns:
         A row per mechanism, and `nothing`, which credits no click at all: `clicks`; `error`, the mean of
-        |credit_m − credit| per click; `error_among_ads`, the same to `credit_among_ads`; `total`, Σ credit_m / Σ
+        |credit_m − credit| per click; `error_shared`, the same where the path has two or more clicks;
+        `error_among_ads`, the same to `credit_among_ads`; `total`, Σ credit_m / Σ
         credit; and the same of each channel's clicks.
     """
     mechanisms = json.loads(files.read_text(f"{labels}/{REPORT}"))["cat_bits"]
@@ -38,7 +39,8 @@ def compare(market: str, labels: str) -> pd.DataFrame:
         by_channel = credit.groupby(frame["channel"]).sum() / frame.groupby("channel")["credit"].sum()
         rows[name] = {
             "clicks": len(frame),
-            "error": np.abs(credit - frame["credit"]).mean(),
+            "error": (error := np.abs(credit - frame["credit"])).mean(),
+            "error_shared": error[frame["path_length"] > 1].mean(),
             "error_among_ads": np.abs(credit - frame["credit_among_ads"]).mean(),
             "total": credit.sum() / frame["credit"].sum(),
             **by_channel,

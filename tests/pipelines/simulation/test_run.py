@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +82,17 @@ def test_rows_do_not_depend_on_how_blocks_are_put_into_files(tmp_path, small_blo
     assert len(list((tmp_path / "one").glob("clicks-*"))) == 8 and len(list((tmp_path / "many").glob("clicks-*"))) == 2
     for table in TABLES:
         assert read(tmp_path / "one", table).equals(read(tmp_path / "many", table))
+
+
+def test_memory_does_not_grow_with_the_market(tmp_path, small_blocks):
+    peaks = []
+    for blocks in (4, 4, 24):  # The first run also imports what is imported late.
+        tracemalloc.start()
+        market = load(MARKET, [f"users={50 * blocks}", f"clicks={500 * blocks}"])
+        run.run(market, str(tmp_path / "market"), overwrite=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.2 * peaks[1]
 
 
 def test_golden_market(tmp_path):
