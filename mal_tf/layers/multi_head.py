@@ -28,8 +28,13 @@ class MultiHeadTargetAttention(keras.layers.Layer):
                 f"{self.name}: embeddings of width {width} can't be cut into {self.heads} heads; "
                 "choose model.attention_heads so that it divides the width"
             )
-        self._query, self._key, self._value, self._output = (keras.layers.Dense(width) for _ in range(4))
+        self._query, self._key, self._value, self.output_projection = (keras.layers.Dense(width) for _ in range(4))
         super().build(shapes)
+
+    @property
+    def projections(self) -> tuple[keras.layers.Dense, ...]:
+        """Of query, key and value."""
+        return self._query, self._key, self._value
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Attends.
@@ -49,7 +54,7 @@ class MultiHeadTargetAttention(keras.layers.Layer):
         mask = mask[:, tf.newaxis, :]
         scores = tf.einsum("bhw,bthw->bht", q, k) / split[1] ** 0.5
         weights = tf.nn.softmax(tf.where(mask, scores, scores.dtype.min)) * tf.cast(mask, scores.dtype)
-        return self._output(tf.reshape(tf.einsum("bht,bthw->bhw", weights, v), [-1, width]))
+        return self.output_projection(tf.reshape(tf.einsum("bht,bthw->bhw", weights, v), [-1, width]))
 
     def get_config(self):
         """See base class."""

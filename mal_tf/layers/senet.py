@@ -12,7 +12,7 @@ class SqueezeExcitation(keras.layers.Layer):
     No biases. The gate is over the `width` coordinates and the same for every field.
 
     FiBiNET (Huang et al., RecSys '19, arXiv 1905.09433) does it the other way round: it squeezes each field to the mean
-    of its coordinates and learns one gate per *field*, with ReLU in the place of σ.
+    of its coordinates and learns one gate per *field*.
 
     Args:
         width: of a chunk, the embedding's.

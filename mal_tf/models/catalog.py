@@ -37,6 +37,10 @@ def build(
         targets: the primary and its auxiliaries, in configured order.
     """
     network = importlib.import_module(MODELS[name]).build(spec, sizes, config, targets)
+    if config.compatibility == "pymal":
+        from mal_tf.models.pymal_initial import initialize
+
+        initialize(network.model)
     if not config.single_attribution:
         return network
     heads = tuple(dataclasses.replace(head, target=config.primary) for head in network.heads)

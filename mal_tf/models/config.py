@@ -47,7 +47,7 @@ class ModelConfig(Frozen):
         cat: `mal`, `natal`, `moae`: whether the CAT class is learned too.
         single_attribution: an ablation: all towers learn the primary label, and there is no CAT tower.
         compatibility: `pymal`: the architecture of the papers' released code, alimama-tech/PyMAL, where it differs from
-            what was published; sets the defaults of the keys in `PYMAL` and simplifies `home`.
+            what was published; sets the defaults of the keys in `PYMAL` and the initial values, and simplifies `home`.
         embedding_dim: width of embeddings unless a feature says otherwise.
         attention: how the click attends over its histories: `din` (activation unit) or `multi_head`.
         attention_units: `din`: hidden layers of the scoring network.
@@ -110,10 +110,14 @@ class ModelConfig(Frozen):
         return data
 
     @pydantic.model_validator(mode="after")
-    def _targets_differ(self):
+    def _fits_together(self):
         # PyMAL's runs for the first-click target list it as its own auxiliary.
         if self.primary in (self.auxiliaries or ()) and self.compatibility != "pymal":
             raise ValueError(f"'{self.primary}' is the primary target and can't be an auxiliary too")
+        if self.query and self.attention == "din":
+            raise ValueError(
+                "query: attention 'din' asks with the remembered feature alone; set attention to multi_head"
+            )
         grouped = [target for members in self.categories.values() for target in members]
         if len(set(grouped)) < len(grouped):
             raise ValueError(f"categories: each target has one category; found {', '.join(grouped)}")

@@ -114,6 +114,8 @@ def test_errors_for_people():
         build("home", categories={"a": ["first", "last"]})
     with pytest.raises(MalTfError, match="no categorical or numeric feature 'shop'; there are: item"):
         build(attention="multi_head", query=["shop"])
+    with pytest.raises(ValueError, match="set attention to multi_head"):
+        ModelConfig(primary="last", query=["item"])
     with pytest.raises(ValueError, match="can't be an auxiliary too"):
         ModelConfig(primary="last", auxiliaries=["last"])
 
