@@ -17,7 +17,7 @@ from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.attribution.touchpoints import TouchpointConfig
 from mal_tf.models.config import ModelConfig
 from mal_tf.training.config import TrainingConfig
-from pipelines import files
+from pipelines import files, yaml_config
 from pipelines.sources import SourceConfig
 
 
@@ -232,47 +232,17 @@ class RunConfig(Frozen):
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Reads a config file (on any filesystem Beam knows), applies `a.b=c` overrides, resolves paths against the file's folder.
+    """Reads a config file, applies `a.b=c` overrides, resolves paths against the file's folder.
 
     Raises:
         MalTfError: what is wrong, with the place of each key.
     """
-    if not files.exists(path):
-        raise MalTfError(f"{path}: no such config file")
-    try:
-        data = yaml.safe_load(files.read_bytes(path))
-    except yaml.YAMLError as error:
-        raise MalTfError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise MalTfError(
-            f"{path}: expected a mapping of keys such as name, sources, features, …; found {type(data).__name__}"
-        )
-    for override in overrides:
-        _override(data, override)
-    _resolve_paths(data, files.folder(path))
-    try:
-        return RunConfig.model_validate(data)
-    except pydantic.ValidationError as error:
-        raise MalTfError(f"{path}:\n" + "\n".join(_describe(e, data) for e in error.errors())) from error
+    return yaml_config.read(RunConfig, path, overrides, lambda data: _resolve_paths(data, files.folder(path)))
 
 
 def dump(config: RunConfig) -> str:
     """The resolved config as YAML that `load` reads back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _override(data: dict, override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals:
-        raise MalTfError(f"--set {override}: expected key=value, such as training.batch_size=512")
-    *parents, last = path.split(".")
-    place: Any = data
-    try:
-        for key in parents:
-            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
-    except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
 
 
 #: Keys whose values are paths or globs relative to the config file.
@@ -291,15 +261,3 @@ def _resolve_paths(data: Any, folder: str) -> None:
                 data[key] = [files.resolve(v, folder) if isinstance(v, str) else v for v in value]
             elif key in ("sources", "clicks", "conversions", "join", "validation", "attribution", "labels"):
                 _resolve_paths(value, folder)
-
-
-def _describe(error: dict, data: Any) -> str:
-    # pydantic puts the union's tag into the place; a reader of the file knows no such key.
-    place, where = [], data
-    for key in error["loc"]:
-        if isinstance(where, dict) and key not in where and key in where.values():
-            continue
-        place.append(str(key))
-        where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
-    message = error["msg"].removeprefix("Value error, ")
-    return f"  {'.'.join(place) or 'top level'}: {message}"

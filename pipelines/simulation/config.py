@@ -4,12 +4,9 @@ import datetime
 from collections.abc import Sequence
 
 import pydantic
-import yaml
 
-from features.errors import MalTfError
 from features.frozen import Frozen
-from pipelines import files
-from pipelines.config import _describe, _override
+from pipelines import yaml_config
 
 _NAME = r"^[a-z][a-z0-9_]*$"
 _MORNING = (0.5, 0.3, 0.2, 0.15, 0.15, 0.25, 0.5, 0.8, 1.0, 1.1, 1.1, 1.1)
@@ -198,17 +195,4 @@ def load(path: str, overrides: Sequence[str] = ()) -> MarketConfig:
     Raises:
         MalTfError: what is wrong, with the place of each key.
     """
-    if not files.exists(path):
-        raise MalTfError(f"{path}: no such config file")
-    try:
-        data = yaml.safe_load(files.read_bytes(path))
-    except yaml.YAMLError as error:
-        raise MalTfError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise MalTfError(f"{path}: expected a mapping of keys such as users, clicks, …; found {type(data).__name__}")
-    for override in overrides:
-        _override(data, override)
-    try:
-        return MarketConfig.model_validate(data)
-    except pydantic.ValidationError as error:
-        raise MalTfError(f"{path}:\n" + "\n".join(_describe(e, data) for e in error.errors())) from error
+    return yaml_config.read(MarketConfig, path, overrides)

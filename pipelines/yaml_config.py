@@ -1,0 +1,70 @@
+"""YAML files read into pydantic models: overrides applied, what is wrong said with its place."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from features.errors import MalTfError
+from pipelines import files
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def read(
+    model: type[Model], path: str, overrides: Sequence[str] = (), prepare: Callable[[dict], object] = lambda data: None
+) -> Model:
+    """Reads a YAML file, on any filesystem Beam knows, into a model.
+
+    Args:
+        model: what the file has to be.
+        path: of the file.
+        overrides: `a.b=c`, applied in order.
+        prepare: called with the data before it becomes the model, to change it.
+
+    Raises:
+        MalTfError: what is wrong, with the place of each key.
+    """
+    if not files.exists(path):
+        raise MalTfError(f"{path}: no such config file")
+    try:
+        data = yaml.safe_load(files.read_bytes(path))
+    except yaml.YAMLError as error:
+        raise MalTfError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        keys = ", ".join(list(model.model_fields)[:3])
+        raise MalTfError(f"{path}: expected a mapping of keys such as {keys}, …; found {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    prepare(data)
+    try:
+        return model.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise MalTfError(f"{path}:\n" + "\n".join(_describe(e, data) for e in error.errors())) from error
+
+
+def _override(data: dict, override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise MalTfError(f"--set {override}: expected key=value, such as training.batch_size=512")
+    *parents, last = path.split(".")
+    place: Any = data
+    try:
+        for key in parents:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
+
+
+def _describe(error: dict, data: Any) -> str:
+    # pydantic puts the union's tag into the place; a reader of the file knows no such key.
+    place, where = [], data
+    for key in error["loc"]:
+        if isinstance(where, dict) and key not in where and key in where.values():
+            continue
+        place.append(str(key))
+        where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
+    message = error["msg"].removeprefix("Value error, ")
+    return f"  {'.'.join(place) or 'top level'}: {message}"
