@@ -23,6 +23,8 @@ class TrainingConfig(Frozen):
         gradient_variant: of the last two: `published`, or `pymal` as in the papers' released code, which leaves out λ (see
             `mal_tf.training.gradients`).
         optimizer: of the dense parts.
+        adam_epsilon: of both optimisers where they are `adam`; Keras adds it before the bias correction. PyMAL has 1e-8,
+            which matters: gradients of large tables are of that size.
         learning_rate: of the dense parts.
         embedding_optimizer: of the embedding tables; `adagrad` and `clippy_adagrad` touch only the rows of the batch.
         embedding_learning_rate: of the embedding tables.
@@ -37,6 +39,7 @@ class TrainingConfig(Frozen):
     gradients: Literal["sum", "pcgrad", "gcs"] = "sum"
     gradient_variant: Literal["published", "pymal"] = "published"
     optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
+    adam_epsilon: float = pydantic.Field(1e-7, gt=0)
     learning_rate: float = pydantic.Field(1e-3, gt=0)
     embedding_optimizer: Literal["adagrad", "clippy_adagrad", "adam", "sgd"] = "adagrad"
     embedding_learning_rate: float = pydantic.Field(0.05, gt=0)

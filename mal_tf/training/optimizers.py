@@ -41,8 +41,14 @@ def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experime
     tables = network.embedding_variables
     is_table = {variable.ref() for variable in tables}
     dense = [variable for variable in network.model.trainable_variables if variable.ref() not in is_table]
-    of_tables = _OPTIMIZERS[config.embedding_optimizer](LinearWarmup(config.embedding_learning_rate, warmup))
-    of_dense = _OPTIMIZERS[config.optimizer](
-        LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm
+    of_tables = _one(config.embedding_optimizer, config, LinearWarmup(config.embedding_learning_rate, warmup))
+    of_dense = _one(
+        config.optimizer, config, LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm
     )
     return tfrs.experimental.optimizers.CompositeOptimizer([(of_tables, lambda: tables), (of_dense, lambda: dense)])
+
+
+def _one(name: str, config: TrainingConfig, rate: LinearWarmup, **options) -> keras.optimizers.Optimizer:
+    if name == "adam":
+        options["epsilon"] = config.adam_epsilon
+    return _OPTIMIZERS[name](rate, **options)

@@ -33,10 +33,19 @@ def in_this_process(directory, examples, raw, expected):
     return float(np.abs(served - expected).max())
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_trains_restores_and_exports(project, name, tmp_path, monkeypatch):
+PYMAL = [
+    "model.compatibility=pymal",
+    "training.loss=pymal",
+    "training.gradients=gcs",
+    "training.gradient_variant=pymal",
+]
+RUNS = [*((name, []) for name in MODELS), ("natal", ["training.gradients=pcgrad"]), ("home", PYMAL)]
+
+
+@pytest.mark.parametrize(("name", "options"), RUNS, ids=lambda value: value if isinstance(value, str) else len(value))
+def test_trains_restores_and_exports(project, name, options, tmp_path, monkeypatch):
     monkeypatch.setattr(stages.check, "in_fresh_process", in_this_process)
-    config = load(str(project.folder / "config.yaml"))
+    config = load(str(project.folder / "config.yaml"), options)
     data = labelled.load(str(project.folder / "labels"), config.feature_spec)
     stages.clear_session()
     result = stages.train(config, data, name, str(tmp_path))

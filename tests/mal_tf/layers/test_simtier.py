@@ -17,7 +17,3 @@ def test_no_history_and_no_click():
     layer = SimTier(tiers=4)
     np.testing.assert_array_equal(layer(tf.fill([2, 3], np.nan)), 0)
     assert layer(tf.zeros([0, 3])).shape == (0, 4)
-
-
-def test_config_makes_the_same_layer():
-    assert SimTier.from_config(SimTier(8, name="s").get_config()).get_config() == SimTier(8, name="s").get_config()
