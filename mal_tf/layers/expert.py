@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from features.keras2 import keras, tf
 from mal_tf.layers.senet import SqueezeExcitation
 
+#: Of BatchNorm's moving moments. Keras' 0.99 still holds the initial ones after hundreds of steps, which is all that a
+#: single pass over small data has.
+_MOMENTUM = 0.9
+
 
 @keras.utils.register_keras_serializable("mal_tf")
 class Expert(keras.layers.Layer):
@@ -28,7 +32,7 @@ class Expert(keras.layers.Layer):
         for number, n in enumerate(self.units, 1):
             layers.append(keras.layers.Dense(n, activation=last if number == len(self.units) else "relu"))
         if normalized:
-            layers += [keras.layers.BatchNormalization(), keras.layers.Activation("swish")]
+            layers += [keras.layers.BatchNormalization(momentum=_MOMENTUM), keras.layers.Activation("swish")]
         self._layers = layers
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

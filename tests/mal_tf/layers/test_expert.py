@@ -32,3 +32,12 @@ def test_senet_comes_first():
 
 def test_without_layers_nothing_happens():
     np.testing.assert_array_equal(Expert([])(X), X)
+
+
+def test_moments_are_there_after_a_hundred_steps():
+    layer = Expert([1], normalized=True)
+    layer(X)
+    layer.set_weights([KERNEL, np.array([50], "f"), *layer.get_weights()[2:]])
+    for _ in range(100):
+        trained = layer(X, training=True)
+    np.testing.assert_allclose(layer(X, training=False), trained, atol=0.01)
