@@ -1,11 +1,13 @@
 """The attribution mechanism: the one interface that rules and data-driven mechanisms have."""
 
 import abc
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from features.errors import MalTfError
 from mal_tf.attribution.journeys import Journeys
 
 
@@ -52,3 +54,36 @@ class DataDrivenMechanism(Mechanism):
     @abc.abstractmethod
     def load(self, parameters: dict) -> None:
         """Takes parameters that `fit` returned, now or in an earlier run."""
+
+
+def checked_credit(name: str, mechanism: Mechanism, journeys: Journeys) -> np.ndarray:
+    """Credits of a mechanism that may be anybody's, once they are what `Mechanism.credit` promises.
+
+    Raises:
+        MalTfError: they are not, or the mechanism failed.
+    """
+    with named(name, "credit"):
+        credit = np.asarray(mechanism.credit(journeys))
+        expected = "one finite number ≥ 0 per touch, at most 1 in total per journey"
+        if credit.shape != journeys.click.shape:
+            raise MalTfError(f"expected {expected}: {journeys.click.size:,} numbers, found shape {credit.shape}")
+        total = np.bincount(journeys.owner, credit, len(journeys))
+        # NaN fails every comparison.
+        bad = ~((credit >= 0) & (total <= 1 + 1e-9)[journeys.owner])
+        if bad.any():
+            worst = int(np.flatnonzero(bad)[0])
+            raise MalTfError(
+                f"expected {expected}; found {credit[worst]:g} in a journey of {total[journeys.owner[worst]]:g} in total"
+            )
+    return credit
+
+
+@contextlib.contextmanager
+def named(name: str, method: str) -> Iterator[None]:
+    """Turns whatever a mechanism raises into a message that names it."""
+    try:
+        yield
+    except MalTfError as error:
+        raise MalTfError(f"attribution mechanism '{name}', {method}: {error}") from error
+    except Exception as error:
+        raise MalTfError(f"attribution mechanism '{name}', {method}: {type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, NumericFe
 from features.table import FEATURE
 from mal_tf.attribution import labels, touchpoints
 from mal_tf.attribution.journeys import JourneyRules, Spans, Touches, converting_spans, other_spans
-from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism
+from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism, checked_credit, named
 from mal_tf.attribution.touchpoints import TouchpointConfig, Touchpoints
 from pipelines.labels.shard import USER, Shard, event_keys, flat, stable_hash
 
@@ -86,7 +86,8 @@ def statistics(shard: Shard, plan: Plan, types: Sequence[str], fit_until: int, o
         parts += [(nothing, block) for block in other.blocks(touches)]
         for name in mechanisms:
             mechanism = plan.data_driven[name]
-            found[name] = mechanism.merge([mechanism.statistics(*part) for part in parts])
+            with named(name, "statistics"):
+                found[name] = mechanism.merge([mechanism.statistics(*part) for part in parts])
     return found
 
 
@@ -105,7 +106,7 @@ def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -
     for rules, mechanisms in _by_rules(plan, plan.mechanisms):
         for block in _converting(shard, rules).blocks(touches):
             for name in mechanisms:
-                credits[name].add(block, plan.mechanisms[name].credit(block))
+                credits[name].add(block, checked_credit(name, plan.mechanisms[name], block))
             if rules == plan.common_rules:
                 labels.path_length(longest, block)
     found = {name: credit.label for name, credit in credits.items()}

@@ -13,12 +13,13 @@ from pipelines import files
 def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:
     """One dead-letter element: ((table, file), frame of row, reason and finished JSON line)."""
     head = pd.DataFrame({"table": name, "file": path, "file_number": file, "row": numbers, "reason": reasons})
-    outer = head.to_json(orient="records", lines=True, force_ascii=False).splitlines()
+    outer = head.to_json(orient="records", lines=True, force_ascii=False).rstrip("\n").split("\n")
     inner = (
         raw.astype(object)
         .where(raw.notna(), None)
         .to_json(orient="records", lines=True, force_ascii=False, date_format="iso", default_handler=str)
-        .splitlines()
+        .rstrip("\n")
+        .split("\n")
     )
     line = pd.Series(outer, dtype=object).str.slice(stop=-1) + ',"record":' + pd.Series(inner, dtype=object) + "}"
     return TaggedOutput("dead", ((name, file), pd.DataFrame({"row": numbers, "reason": reasons, "line": line})))

@@ -1,7 +1,7 @@
 """Fitted attribution on disk, under `attribution/`: what a later run needs to score its clicks in the same way."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -13,14 +13,18 @@ from pipelines.config import AttributionConfig, MechanismConfig
 FOLDER, TYPES = "attribution", "touchpoint.txt"
 
 
-def made_for(attribution: AttributionConfig, mechanism: MechanismConfig) -> dict:
-    """All of the config that a mechanism's fit depends on."""
-    return mechanism.model_dump(mode="json", include={"type", "parameters"}) | {
-        "window_hours": mechanism.window_hours or attribution.window_hours,
-        **attribution.model_dump(
-            mode="json", include={"simultaneous", "reset_after_conversion", "touchpoint", "confounders"}
-        ),
-    }
+def made_for(attribution: AttributionConfig, mechanism: MechanismConfig, touchpoint: Sequence[str]) -> dict:
+    """All of the config that a mechanism's fit depends on; `touchpoint`: the click table's columns of the type."""
+    return (
+        {"touchpoint_columns": list(touchpoint)}
+        | mechanism.model_dump(mode="json", include={"type", "parameters"})
+        | {
+            "window_hours": mechanism.window_hours or attribution.window_hours,
+            **attribution.model_dump(
+                mode="json", include={"simultaneous", "reset_after_conversion", "touchpoint", "confounders"}
+            ),
+        }
+    )
 
 
 def write(output: str, name: str, made_for: dict, fit: dict) -> None:
@@ -34,12 +38,15 @@ def write_types(output: str, types: Iterable[str]) -> None:
     files.write_text(FileSystems.join(output, FOLDER, TYPES), vocabulary.write(list(types)))
 
 
-def read(directory: str, attribution: AttributionConfig) -> tuple[dict[str, dict], list[str]]:
+def read(
+    directory: str, attribution: AttributionConfig, touchpoint: Sequence[str]
+) -> tuple[dict[str, dict], list[str]]:
     """Reads an earlier run's fits.
 
     Args:
         directory: output of an earlier label job.
         attribution: this run's config, which the fits must have been made for.
+        touchpoint: the click table's columns of the touchpoint type.
 
     Returns:
         Fit by mechanism, and the touchpoint types.
@@ -47,7 +54,12 @@ def read(directory: str, attribution: AttributionConfig) -> tuple[dict[str, dict
     Raises:
         MalTfError: a fit is missing, or was made for other settings.
     """
-    fits = {}
+    fits: dict[str, dict] = {}
+    if not attribution.data_driven:
+        return fits, []
+    types = FileSystems.join(directory, FOLDER, TYPES)
+    if not files.exists(types):
+        raise MalTfError(f"attribution.fit_from: {types} is missing; name the output of a label job that fitted")
     for mechanism in attribution.data_driven:
         path = FileSystems.join(directory, FOLDER, f"{mechanism.name}.json")
         if not files.exists(path):
@@ -55,7 +67,7 @@ def read(directory: str, attribution: AttributionConfig) -> tuple[dict[str, dict
                 f"attribution.fit_from: {path} is missing: the run there has no fit of mechanism '{mechanism.name}'. "
                 "Name the output directory of a label job that has, or fit anew."
             )
-        saved, wanted = json.loads(files.read_text(path)), made_for(attribution, mechanism)
+        saved, wanted = json.loads(files.read_text(path)), made_for(attribution, mechanism, touchpoint)
         for key, value in wanted.items():
             if saved["made_for"].get(key) != value:
                 raise MalTfError(
@@ -63,4 +75,4 @@ def read(directory: str, attribution: AttributionConfig) -> tuple[dict[str, dict
                     f"says {value!r}; make them agree, or fit anew"
                 )
         fits[mechanism.name] = saved["fit"]
-    return fits, vocabulary.read(files.read_text(FileSystems.join(directory, FOLDER, TYPES)))
+    return fits, vocabulary.read(files.read_text(types))

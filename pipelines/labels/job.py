@@ -89,7 +89,7 @@ class LabelJob(beam.PTransform):
         ).with_outputs("vocabulary", "files", "counts")
         cut = (
             labelled.vocabulary
-            | "GroupVocabulary" >> beam.GroupByKey()
+            | "AddVocabulary" >> beam.CombinePerKey(steps.merge_counts)
             | "CutVocabulary" >> beam.MapTuple(steps.CutVocabulary(self.spec, self.previous, self.output))
         )
         dead = [*(t.dead for t in tables), prepared.dead] | "FlattenDead" >> beam.Flatten()
@@ -127,7 +127,8 @@ class LabelJob(beam.PTransform):
 
     def _fits(self, pipeline: beam.Pipeline, plan: Plan, prepared, clock):
         """Touchpoint types and (name, fit) of data-driven mechanisms, fitted here or earlier; counts of the steps."""
-        made_for = {m.name: fits.made_for(self.attribution, m) for m in self.attribution.data_driven}
+        columns = self.sources.clicks.columns.touchpoint
+        made_for = {m.name: fits.made_for(self.attribution, m, columns) for m in self.attribution.data_driven}
         if self.earlier is not None or not made_for:
             found, types = self.earlier or ({}, [])
             fitted = (
@@ -138,14 +139,14 @@ class LabelJob(beam.PTransform):
             return pipeline | "EarlierTypes" >> beam.Create([types]), fitted, []
         types = (
             prepared.touchpoints
-            | "GroupTouchpoints" >> beam.GroupByKey()
+            | "AddTouchpoints" >> beam.CombinePerKey(steps.merge_counts)
             | "CutTouchpoints" >> beam.MapTuple(steps.CutTypes(plan, self.output))
         )
         made = prepared.shards | "Statistics" >> beam.ParDo(
             steps.Statistics(plan), clock, AsSingleton(types)
-        ).with_outputs(*made_for, "counts")
+        ).with_outputs(*(f"fit:{name}" for name in made_for), "counts")
         fitted = [
-            made[name]
+            made[f"fit:{name}"]
             | f"Merge:{name}" >> beam.CombineGlobally(plan.data_driven[name].merge)
             | f"Fit:{name}" >> beam.Map(steps.Fit(name, plan.data_driven[name], made_for[name], self.output))
             for name in made_for
@@ -155,6 +156,7 @@ class LabelJob(beam.PTransform):
     def _finish(self) -> Finish:
         names = self.attribution.names
         known = {"stage": "labels", "made_from": self.made_from, "mechanisms": names, "source_files": self.paths}
+        known["vocabularies"] = vocabulary_kinds(self.spec)
         return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)
 
     def _plan(self) -> Plan:
@@ -182,6 +184,11 @@ class LabelJob(beam.PTransform):
 
     def _units(self, moment: datetime.datetime | None, default):
         return default if moment is None else round(moment.timestamp() * self.sources.units_per_second)
+
+
+def vocabulary_kinds(spec: FeatureSpec) -> dict[str, str]:
+    """What each scalar feature's vocabulary is one of, by name, such as `categorical string`."""
+    return {feature.name: f"{feature.type} {feature.dtype}" for feature in spec.scalars}
 
 
 def _add(parts: Iterable[Counter]) -> Counter:

@@ -8,13 +8,14 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
+from features.errors import MalTfError
 from pipelines import beam as beam_runner
 from pipelines import files, manifest
 from pipelines.config import RunConfig
 from pipelines.labels import fits
 from pipelines.labels.exchange import Exchange
 from pipelines.labels.finish import REPORT
-from pipelines.labels.job import LabelJob
+from pipelines.labels.job import LabelJob, vocabulary_kinds
 from pipelines.sources.tables import input_files
 
 #: Where tables lie between two steps when the runner would hold them in memory; taken away at the end.
@@ -119,7 +120,7 @@ def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None
     if directory is None:
         return None
     manifest.read(directory, "the finished label job of attribution.fit_from")
-    return fits.read(directory, config.attribution)
+    return fits.read(directory, config.attribution, config.sources.tables().clicks.columns.touchpoint)
 
 
 def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
@@ -127,7 +128,15 @@ def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
     directory = config.labels.grow_from
     if directory is None:
         return {}
-    manifest.read(directory, "the finished label job of labels.grow_from")
-    names = [feature.name for feature in config.feature_spec.scalars]
-    paths = {name: FileSystems.join(directory, "vocabulary", f"{name}.txt") for name in names}
-    return {name: vocabulary.read(files.read_text(path)) for name, path in paths.items() if files.exists(path)}
+    then = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})
+    found = {}
+    for name, kind in vocabulary_kinds(config.feature_spec).items():
+        if then.get(name, kind) != kind:
+            raise MalTfError(
+                f"labels.grow_from: feature '{name}' is {kind} here and was {then[name]} in {directory}: a vocabulary of "
+                "one can't grow into the other's. Give it another name, or start anew."
+            )
+        if name in then:
+            path = FileSystems.join(directory, "vocabulary", f"{name}.txt")
+            found[name] = vocabulary.read(files.read_text(path))
+    return found

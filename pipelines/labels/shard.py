@@ -144,7 +144,8 @@ def sort(clicks: pa.Table, conversions: pa.Table) -> Shard:
 def stable_hash(column: pa.Array) -> np.ndarray:
     """uint64 hashes of values, the same in every process; null is a value of its own."""
     encoded = column.dictionary_encode(null_encoding="encode")
-    values = encoded.dictionary.to_numpy(zero_copy_only=False)
+    # As text: a null among integers would turn them all into floats.
+    values = encoded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False)
     return pd.util.hash_array(values.astype(object), categorize=False)[encoded.indices.to_numpy()]
 
 

@@ -17,7 +17,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from features import example, tfrecord, vocabulary
 from features.spec import FeatureSpec
-from mal_tf.attribution.mechanism import DataDrivenMechanism
+from mal_tf.attribution.mechanism import DataDrivenMechanism, named
 from pipelines import files
 from pipelines.config import LabelsConfig
 from pipelines.labels import attribute, dead_letters, fits, shard
@@ -29,6 +29,9 @@ from pipelines.labels.shard import PLACE, Clock, Shard
 
 #: Clicks that are encoded at a time.
 _ROWS_ENCODED = 65_536
+
+#: Bytes of Arrow columns that are encoded at a time, at most: an encoded batch has to stay below 2 GiB.
+_BYTES_ENCODED = 1 << 27
 
 log = logging.getLogger("mal_tf.labels")
 
@@ -107,7 +110,7 @@ class Statistics(beam.DoFn):
             found = attribute.statistics(prepared, self._plan, types, clock.eval_from, clock.observed_until)
         yield TaggedOutput("counts", timed.counts)
         for name, statistics in found.items():
-            yield TaggedOutput(name, statistics)
+            yield TaggedOutput(f"fit:{name}", statistics)
 
 
 class Fit:
@@ -119,8 +122,9 @@ class Fit:
     def __call__(self, statistics: Any) -> tuple[str, dict]:
         """Fits the mechanism."""
         log.info("fitting %s", self._name)
-        fit = self._mechanism.fit(statistics)
-        fits.write(self._output, self._name, self._made_for, fit)
+        with named(self._name, "fit"):
+            fit = self._mechanism.fit(statistics)
+            fits.write(self._output, self._name, self._made_for, fit)
         return self._name, fit
 
 
@@ -134,7 +138,8 @@ class Label(beam.DoFn):
         """Labels one shard."""
         (number, parcels), timed = element, _Stopwatch()
         for name, fit in found.items():
-            self._plan.mechanisms[name].load(fit)
+            with named(name, "load"):
+                self._plan.mechanisms[name].load(fit)
         with timed("attribute"):
             prepared = Shard(*map(Exchange.unpack, parcels))
             clicks, counts = attribute.label(prepared, self._plan, types, clock.observed_until)
@@ -168,7 +173,8 @@ class Label(beam.DoFn):
         out = tfrecord.GzippedTFRecords()
         with timed("encode"):
             rows = rows.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
-        for batch in rows.combine_chunks().to_batches(_ROWS_ENCODED):
+        at_once = max(min(_ROWS_ENCODED, _BYTES_ENCODED * rows.num_rows // max(rows.nbytes, 1)), 1)
+        for batch in rows.combine_chunks().to_batches(at_once):
             with timed("encode"):
                 records = example.encode(example.to_lists(batch))
             with timed("compress and write"):
@@ -192,16 +198,21 @@ class Label(beam.DoFn):
         return counts
 
 
+def merge_counts(counts: Iterable[bytes]) -> bytes:
+    """Counts of tokens in several parts to those of all together; parts may be merged a few at a time."""
+    return to_ipc(vocabulary.merge(from_ipc(part) for part in counts)).to_pybytes()
+
+
 class CutVocabulary:
-    """Counts of one feature's tokens from all shards to its vocabulary file, grown from a previous one's lines."""
+    """Counts of one feature's tokens in all shards to its vocabulary file, grown from a previous one's lines."""
 
     def __init__(self, spec: FeatureSpec, previous: Mapping[str, list[str]], output: str):
         self._spec, self._previous, self._output = spec, previous, output
 
-    def __call__(self, name: str, counts: Iterable[bytes]) -> None:
+    def __call__(self, name: str, counts: bytes) -> None:
         """Cuts the vocabulary of the feature called `name`."""
-        merged = vocabulary.merge(from_ipc(part) for part in counts)
-        lines = vocabulary.cut(self._spec.scalar(name), merged, self._spec.vocabulary, self._previous.get(name))
+        previous = self._previous.get(name)
+        lines = vocabulary.cut(self._spec.scalar(name), from_ipc(counts), self._spec.vocabulary, previous)
         files.write_text(FileSystems.join(self._output, "vocabulary", f"{name}.txt"), vocabulary.write(lines))
 
 
@@ -211,9 +222,8 @@ class CutTypes:
     def __init__(self, plan: Plan, output: str):
         self._plan, self._output = plan, output
 
-    def __call__(self, _: None, counts: Iterable[bytes]) -> list[str]:
+    def __call__(self, _: None, counts: bytes) -> list[str]:
         """Cuts the list of types."""
-        merged = vocabulary.merge(from_ipc(part) for part in counts)
-        types = vocabulary.cut(self._plan.touchpoint_feature, merged, self._plan.spec.vocabulary)
+        types = vocabulary.cut(self._plan.touchpoint_feature, from_ipc(counts), self._plan.spec.vocabulary)
         fits.write_types(self._output, types)
         return types

@@ -29,10 +29,10 @@ def test_the_clicks_are_shuffled_once(config):
     reshuffled = "Reshuffle/ReshufflePerKey/GroupByKey"
     assert shuffles == [
         "AddCounts/CombinePerKey/GroupByKey",  # counts of rows
+        "AddTouchpoints/GroupByKey",  # counts of touchpoint types
+        "AddVocabulary/GroupByKey",  # counts of tokens
         f"EveryShard/Maybe{reshuffled.replace('/', '/Reshuffle/', 1)}",  # numbers of shards
         "GroupDead",  # bad rows
-        "GroupTouchpoints",  # counts of touchpoint types
-        "GroupVocabulary",  # counts of tokens
         "Merge:mta/CombinePerKey/GroupByKey",  # statistics of a fit
         "ShuffleByShard",  # the clicks
         "Spread:clicks/ReshufflePerKey/GroupByKey",  # names of files

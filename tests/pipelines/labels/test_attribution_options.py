@@ -109,16 +109,25 @@ def test_a_later_run_scores_with_an_earlier_fit_and_strangers_change_nothing(pro
     [
         ({"window_hours": 6}, "mta.json was fitted with window_hours = 12.0, this config says 6.0"),
         ({"touchpoint": {"position": True}}, "was fitted with touchpoint = "),
+        ({"columns": "item"}, r"was fitted with touchpoint_columns = \['place'\], this config says \['item'\]"),
         ({"fit_from": "nowhere"}, "expected the finished label job of attribution.fit_from"),
     ],
 )
 def test_a_fit_made_for_other_settings_is_refused(project, change, message):
     project.write()
     project.labels("first")
+    project.config["sources"]["clicks"]["columns"]["touchpoint"] = change.pop("columns", "place")
     project.config["attribution"] |= {"fit_from": "first"} | change
     project.write()
     with pytest.raises(MalTfError, match=message):
         project.labels("second")
+
+
+def test_fit_from_without_anything_to_fit(project):
+    project.config["attribution"]["mechanisms"].pop()
+    first = labels_of(project, "first", ("first", "last", "linear"))
+    project.config["attribution"]["fit_from"] = "first"
+    assert labels_of(project, "second", ("first", "last", "linear")) == first
 
 
 def test_a_mechanism_without_an_earlier_fit_is_named(project):
@@ -144,6 +153,45 @@ def test_vocabularies_grow_by_appending(project):
     assert sorted(places[1][3:]) == ["new0", "new1", "new2"]
     prices = [(project.folder / run / "vocabulary/price.txt").read_text() for run in ("first", "second")]
     assert prices[0] == prices[1]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"type": "categorical", "name": "item"}, {"type": "numeric", "name": "item", "buckets": 4}]
+)
+def test_a_vocabulary_does_not_grow_into_one_of_another_kind(project, changed):
+    project.write()
+    project.labels("first")
+    project.config["features"] = [{"type": "categorical", "name": "place"}, changed]
+    project.config["labels"]["grow_from"] = "first"
+    project.write()
+    with pytest.raises(MalTfError, match="feature 'item' is .* here and was categorical int64 in .*first"):
+        project.labels("second")
+
+
+def test_a_data_driven_mechanism_may_have_any_name(project):
+    project.config["attribution"]["mechanisms"][3]["name"] = "counts"
+    found = labels_of(project, mechanisms=("last", "counts"))
+    assert sum(row["credit_counts"] for row in found.values()) > 0
+
+
+ATTENTION = {"name": "attention", "type": "attention", "parameters": {"epochs": 1, "min_count": 1}}
+
+
+def test_attention_with_confounders_is_trained_and_scores_the_same_in_any_sharding(project):
+    # An integer that some clicks lack, and a number: their hashes must not depend on what else is in a shard.
+    items = [None if i % 50 == 7 else v for i, v in enumerate(project.clicks["item"].to_pylist())]
+    column = project.clicks.schema.get_field_index("item")
+    project.clicks = project.clicks.set_column(column, "item", pa.array(items, pa.int64()))
+    project.config["attribution"] |= {"mechanisms": [{"name": "last", "type": "last"}, ATTENTION]}
+    project.config["attribution"]["confounders"] = ["item", "price"]
+    names = ("last", "attention")
+    first = labels_of(project, "first", names)
+    project.config["labels"]["shards"] = 7
+    assert labels_of(project, "second", names) == first
+    fits = [(project.folder / run / "attribution/attention.json").read_bytes() for run in ("first", "second")]
+    assert fits[0] == fits[1]
+    totals = {round(row["credit_attention"], 6) for row in first.values()}
+    assert len(totals) > 10
 
 
 def test_confounders_must_be_features(project):

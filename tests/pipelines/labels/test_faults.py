@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 from features.errors import MalTfError
@@ -117,3 +118,14 @@ def test_a_corrupt_row_group_in_the_middle_is_named_and_nothing_passes_for_finis
     with pytest.raises(MalTfError, match=r"clicks\.parquet can't be read as parquet"):
         project.labels()
     assert not (project.folder / "labels/manifest.json").exists()
+
+
+def test_a_bad_row_with_any_kind_of_line_break_is_a_dead_letter(project):
+    row = project.clicks.slice(0, 1).to_pylist()[0]
+    breaks = [row | {"id": 9000 + i, "ts": -1, "place": f"a{c}b"} for i, c in enumerate("\u2028\u2029\x85\x1c\r\n")]
+    project.clicks = pa.Table.from_pylist(project.clicks.to_pylist() + breaks, project.clicks.schema)
+    project.config["labels"]["max_bad_share"] = 0.1
+    project.write()
+    assert project.labels()["clicks"]["dead_letters"] == len(breaks)
+    letters = (project.folder / "labels/dead_letter/clicks-00000.jsonl").read_text().split("\n")[:-1]
+    assert [json.loads(letter)["record"]["place"] for letter in letters] == [b["place"] for b in breaks]

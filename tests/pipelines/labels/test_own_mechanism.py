@@ -50,6 +50,52 @@ def test_what_is_wrong_with_an_import_path_is_said(project, kind, message):
         project.labels()
 
 
+WRONG = """
+import numpy as np
+from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism
+
+class Own(Mechanism):
+    def credit(self, journeys):
+        return {returned}
+
+class Learnt(DataDrivenMechanism):
+    def statistics(self, converting, other): return len(converting)
+    def merge(self, parts): return sum(parts)
+    def fit(self, statistics): return {{"n": np.int64(statistics)}}
+    def load(self, parameters): pass
+    def credit(self, journeys): return np.zeros(journeys.click.size)
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("np.full(journeys.click.size, 2.0)", "one finite number ≥ 0 per touch.*; found 2 in a journey of"),
+        ("np.full(journeys.click.size, -0.5)", "found -0.5 in a journey of"),
+        ("np.full(journeys.click.size, np.nan)", "found nan in a journey of nan"),
+        ("np.ones(1)", r"numbers, found shape \(1,\)"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_credit_that_is_none_is_refused_with_the_mechanisms_name(project, tmp_path, monkeypatch, returned, message):
+    module = f"wrong_{abs(hash(returned))}"
+    (tmp_path / f"{module}.py").write_text(WRONG.format(returned=returned))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    project.config["attribution"]["mechanisms"].append({"name": "own", "type": f"{module}:Own"})
+    project.write()
+    with pytest.raises(MalTfError, match=f"(?s)attribution mechanism 'own', credit: .*{message}"):
+        project.labels()
+
+
+def test_a_fit_that_can_not_be_saved_is_named(project, tmp_path, monkeypatch):
+    (tmp_path / "wrong_fit.py").write_text(WRONG.format(returned="None"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    project.config["attribution"]["mechanisms"].append({"name": "own", "type": "wrong_fit:Learnt"})
+    project.write()
+    with pytest.raises(MalTfError, match="attribution mechanism 'own', fit: TypeError: .*int64 is not JSON"):
+        project.labels()
+
+
 def test_sixteen_mechanisms_make_sixteen_labels_and_a_seventeenth_is_refused(project):
     kinds = [{"name": f"last_{i}", "type": "last", "window_hours": 1 + i / 2} for i in range(17)]
     project.config["attribution"]["mechanisms"] = kinds[:16]
