@@ -28,6 +28,10 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no folder {FOLDER}
 CONFIG = TrainingConfig(loss="pymal", auxiliary_weight=0.3, cat_weight=0.3, gradient_variant="pymal")
 
 
+def test_the_folder_has_cases():
+    assert CASES and _small_cases() and _metric_cases()
+
+
 class Case:
     """A case's arrays, and our model with its parameters."""
 
