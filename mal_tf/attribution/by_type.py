@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -112,6 +113,31 @@ def whole(name: str, value: int, least: int) -> int:
     if not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return value
+
+
+#: Journeys by what types they have: how many converted, and how many did not.
+Counts = dict[tuple[str, ...], tuple[int, int]]
+
+
+class ByCounts(ByType):
+    """Contributions from counts of converting and other journeys."""
+
+    @abc.abstractmethod
+    def count(self, journeys: Journeys) -> Counter:
+        """Counts journeys by tuples of type names."""
+
+    def statistics(self, converting: Journeys, other: Journeys) -> Counts:
+        """Both kinds of journeys counted."""
+        positive, negative = self.count(converting), self.count(other)
+        return {types: (positive[types], negative[types]) for types in positive | negative}
+
+    def merge(self, parts: Iterable[Counts]) -> Counts:
+        """See base class."""
+        positive, negative = Counter(), Counter()
+        for part in parts:
+            positive.update({types: counts[0] for types, counts in part.items()})
+            negative.update({types: counts[1] for types, counts in part.items()})
+        return {types: (positive[types], negative[types]) for types in positive | negative}
 
 
 def normalised(share: np.ndarray, journeys: Journeys, fallback: str) -> np.ndarray:

@@ -4,19 +4,15 @@ Source: Shao and Li, "Data-driven multi-touch attribution models", KDD '11.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 
-from mal_tf.attribution.by_type import ByType, DistinctTypes
+from mal_tf.attribution.by_type import ByCounts, Counts, DistinctTypes
 from mal_tf.attribution.hash_table import HashTable
 from mal_tf.attribution.journeys import Journeys
 
-#: Counts of one type (a, a) or pair (a < b): journeys with it that converted, and that did not.
-Statistics = dict[tuple[str, str], tuple[int, int]]
 
-
-class ShaoLi(ByType):
+class ShaoLi(ByCounts):
     """Credit by the contribution of touchpoint types alone and in pairs.
 
     C(i) = p(y|i) + 1/(2(n−1)) Σ_{j≠i} [p(y|i,j) − p(y|i) − p(y|j)], p = N⁺/(N⁺+N⁻), j over the other distinct types of
@@ -30,20 +26,24 @@ class ShaoLi(ByType):
         super().__init__(fallback)
         self.load({"counts": []})
 
-    def statistics(self, converting: Journeys, other: Journeys) -> Statistics:
+    def count(self, journeys: Journeys) -> Counter:
         """Counts journeys by distinct type and by distinct pair of types."""
-        positive, negative = _count(converting), _count(other)
-        return {key: (positive[key], negative[key]) for key in positive | negative}
+        types = DistinctTypes.of(journeys)
+        span = max(types.names.size, 1)
+        keys, counts = [types.type * (span + 1)], [np.ones(types.type.size, np.int64)]
+        for left, right in types.pairs():
+            found = np.unique((types.type[left] * span + types.type[right])[left < right], return_counts=True)
+            keys.append(found[0])
+            counts.append(found[1])
+        distinct, which = np.unique(np.concatenate(keys), return_inverse=True)
+        # Exact: float64 adds up whole numbers below 2^53.
+        total = np.bincount(which, np.concatenate(counts), distinct.size)
+        names = types.names
+        return Counter(
+            {(names[key // span], names[key % span]): int(n) for key, n in zip(distinct, total, strict=True)}
+        )
 
-    def merge(self, parts: Iterable[Statistics]) -> Statistics:
-        """See base class."""
-        positive, negative = Counter(), Counter()
-        for part in parts:
-            positive.update({key: counts[0] for key, counts in part.items()})
-            negative.update({key: counts[1] for key, counts in part.items()})
-        return {key: (positive[key], negative[key]) for key in positive | negative}
-
-    def fit(self, statistics: Statistics) -> dict:
+    def fit(self, statistics: Counts) -> dict:
         """The counts themselves are the parameters: p follows from them exactly."""
         return {
             "counts": [
@@ -82,19 +82,3 @@ class ShaoLi(ByType):
 
 def _probability(row: dict) -> float:
     return row["converted"] / (row["converted"] + row["not_converted"])
-
-
-def _count(journeys: Journeys) -> Counter:
-    """Journeys by distinct type (a, a) and by unordered pair of distinct types (a, b), a < b."""
-    types = DistinctTypes.of(journeys)
-    span = max(types.names.size, 1)
-    keys, counts = [types.type * (span + 1)], [np.ones(types.type.size, np.int64)]
-    for left, right in types.pairs():
-        found = np.unique((types.type[left] * span + types.type[right])[left < right], return_counts=True)
-        keys.append(found[0])
-        counts.append(found[1])
-    distinct, which = np.unique(np.concatenate(keys), return_inverse=True)
-    # Exact: float64 adds up whole numbers below 2^53.
-    total = np.bincount(which, np.concatenate(counts), distinct.size)
-    names = types.names
-    return Counter({(names[key // span], names[key % span]): int(n) for key, n in zip(distinct, total, strict=True)})

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from features.arrays import flatten_ranges
-from mal_tf.attribution.by_type import ByType, DistinctTypes, whole
+from mal_tf.attribution.by_type import ByCounts, Counts, DistinctTypes, whole
 from mal_tf.attribution.hash_table import HashTable
 from mal_tf.attribution.journeys import Journeys
 
@@ -27,11 +27,8 @@ MAX_EXACT = 8
 #: Coalitions looked at in one go, so many that they stay in the cache.
 CHUNK = 1 << 16
 
-#: Journeys by their distinct types, in order of name: how many converted, and how many did not.
-Statistics = dict[tuple[str, ...], tuple[int, int]]
 
-
-class Shapley(ByType):
+class Shapley(ByCounts):
     """Credit by the Shapley value φ of a journey's distinct touchpoint types.
 
     φ(i) = Σ_{R ∌ i} |R|! (n−|R|−1)! / n! · [v(R ∪ {i}) − v(R)] over the coalitions R of the journey's n types that the
@@ -56,20 +53,15 @@ class Shapley(ByType):
         self.permutations, self.seed = whole("permutations", permutations, 1), whole("seed", seed, 0)
         self.load({"sets": []})
 
-    def statistics(self, converting: Journeys, other: Journeys) -> Statistics:
+    def count(self, journeys: Journeys) -> Counter:
         """Counts journeys by their set of distinct types; journeys without touches say nothing and are left out."""
-        positive, negative = _count(converting), _count(other)
-        return {types: (positive[types], negative[types]) for types in positive | negative}
+        types = DistinctTypes.of(journeys)
+        start, size, first, _, counts = _distinct_sets(_hashes(types.names)[types.type], types.counts)
+        offsets, member = flatten_ranges(start[first], size[first])
+        names, ends = types.names[types.type[member]].tolist(), offsets.tolist()
+        return Counter({tuple(names[a:b]): n for a, b, n in zip(ends[:-1], ends[1:], counts.tolist(), strict=True)})
 
-    def merge(self, parts: Iterable[Statistics]) -> Statistics:
-        """See base class."""
-        positive, negative = Counter(), Counter()
-        for part in parts:
-            positive.update({types: counts[0] for types, counts in part.items()})
-            negative.update({types: counts[1] for types, counts in part.items()})
-        return {types: (positive[types], negative[types]) for types in positive | negative}
-
-    def fit(self, statistics: Statistics) -> dict:
+    def fit(self, statistics: Counts) -> dict:
         """The counts themselves are the parameters: v follows from them exactly."""
         return {
             "sets": [
@@ -174,12 +166,3 @@ def _distinct_sets(hashes: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ..
 
 def _xor(hashes: np.ndarray, start: np.ndarray) -> np.ndarray:
     return np.bitwise_xor.reduceat(hashes, start) if start.size else np.zeros(0, np.uint64)
-
-
-def _count(journeys: Journeys) -> Counter:
-    """Journeys by their set of types, as names in ascending order."""
-    types = DistinctTypes.of(journeys)
-    start, size, first, _, counts = _distinct_sets(_hashes(types.names)[types.type], types.counts)
-    offsets, member = flatten_ranges(start[first], size[first])
-    names, ends = types.names[types.type[member]].tolist(), offsets.tolist()
-    return Counter({tuple(names[a:b]): n for a, b, n in zip(ends[:-1], ends[1:], counts.tolist(), strict=True)})

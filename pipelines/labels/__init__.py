@@ -1,1 +1,1 @@
-"""The label job: raw click and conversion logs to labelled, checked TFRecords."""
+"""The label job: raw click and conversion logs to labelled TFRecords."""
