@@ -1,5 +1,6 @@
 """Reading a table's files as Arrow batches of raw columns, with the place of each row in its file."""
 
+import codecs
 import csv
 import dataclasses
 import gzip
@@ -19,7 +20,7 @@ from features.errors import MalTfError
 from pipelines import files
 from pipelines.sources.tables import Join, TableSource, file_format
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 65_536  # pyarrow.json takes 100,000 at most.
 _BLOCK_BYTES = 16 << 20
 _UNREADABLE = (
     pa.ArrowInvalid,
@@ -80,7 +81,7 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
             elif kind == "csv":
                 yield from _csv(file, columns)
             else:
-                yield from _jsonl(file, columns, source.explode)
+                yield from _jsonl(file, columns, source)
 
 
 class _readable:
@@ -154,18 +155,22 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
         start, lost = start + batch.num_rows, lost + len(found)
 
 
-def _jsonl(file, columns: list[str], explode: str | None) -> Iterator[RawBatch]:
+def _jsonl(file, columns: list[str], source: TableSource) -> Iterator[RawBatch]:
     """Lines may lack a field, which is then null; a field that no line of the file has is a missing column."""
-    start, rest, ended, seen = 0, b"", False, set()
+    roles = getattr(source, "columns", None)
+    time = roles.timestamp if roles else None
+    start, rest, ended, seen = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False, set()
     while not ended:
         block = file.read(_BLOCK_BYTES)
         ended = not block
         whole, newline, rest = (rest, b"", b"") if ended else (rest + block).rpartition(b"\n")
-        lines = whole.split(b"\n") if whole or newline else []
-        filled = np.flatnonzero(np.fromiter(map(len, map(bytes.strip, lines)), np.int64, len(lines)))
-        for batch in _parse_lines([lines[i] for i in filled.tolist()], start + 1 + filled, explode):
-            seen.update(batch.rows.schema.names)
-            yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
+        lines = list(map(bytes.strip, whole.split(b"\n"))) if whole or newline else []
+        filled = np.flatnonzero(np.fromiter(map(len, lines), np.int64, len(lines)))
+        for index in (filled[i : i + _BATCH_ROWS] for i in range(0, len(filled), _BATCH_ROWS)):
+            some = [lines[i] for i in index.tolist()]
+            for batch in _parse_lines(some, start + 1 + index, source.explode, time):
+                seen.update(batch.rows.schema.names)
+                yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
         start += len(lines)
     if not seen.issuperset(columns) and seen:
         yield RawBatch(pa.RecordBatch.from_pydict({name: [] for name in sorted(seen)}), np.zeros(0, np.int64), [])
@@ -177,34 +182,99 @@ def _with_nulls(rows: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking])
 
 
-def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None) -> Iterator[RawBatch]:
-    """Lines as batches. Lines that can't be parsed together are halved until the bad ones stand alone."""
-    if not lines:
-        return
-    options = pyarrow.json.ReadOptions(use_threads=False, block_size=sum(map(len, lines)) + len(lines) + 1)
-    try:
-        table = pyarrow.json.read_json(io.BytesIO(b"\n".join(lines)), options)
-        reason = None if table.num_rows == len(lines) else "more than one JSON object in a line"
-    except pa.ArrowInvalid as error:
-        reason = f"not a JSON object, or of other types than the lines beside it: {error}"
-    if reason is not None and len(lines) > 1:
-        half = len(lines) // 2
-        yield from _parse_lines(lines[:half], numbers[:half], explode)
-        yield from _parse_lines(lines[half:], numbers[half:], explode)
-        return
-    if reason is None and explode is not None:
-        if explode in table.column_names and pa.types.is_list(table[explode].type):
-            table, numbers = _exploded(table.combine_chunks(), numbers, explode)
+def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None, time: str | None) -> Iterator[RawBatch]:
+    """Up to `_BATCH_ROWS` lines as few batches: the rows, then all malformed lines in one."""
+    malformed: list[tuple[int, str, str]] = []
+    for index, table in _tables(lines, explode, time):
+        if not isinstance(table, str) and explode is not None:
+            if explode in table.column_names and pa.types.is_list(table[explode].type):
+                table, index = _exploded(table.combine_chunks(), index, explode)
+            else:
+                table = f"no list of objects in '{explode}'; found: {', '.join(table.column_names)}"
+        if isinstance(table, str):
+            malformed += [(int(numbers[i]), table, lines[i].decode("utf-8", "replace")) for i in index.tolist()]
+            continue
+        for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
+            yield RawBatch(batch, numbers[index[: batch.num_rows]], [])
+            index = index[batch.num_rows :]
+    if malformed:
+        yield RawBatch(pa.RecordBatch.from_arrays([], []), np.zeros(0, np.int64), sorted(malformed))
+
+
+def _tables(lines: list[bytes], explode: str | None, time: str | None) -> Iterator[tuple[np.ndarray, pa.Table | str]]:
+    """Lines' positions, and the table they make or why they are malformed.
+
+    The lines that are left when the malformed ones are out make one table, or, where a column is of types that don't
+    mix, one by schema.
+    """
+
+    def parsed(index: np.ndarray) -> pa.Table | str:
+        return _parse([lines[i] for i in index.tolist()], explode, time)
+
+    def halved(index: np.ndarray) -> None:
+        found = parsed(index)
+        if not isinstance(found, str):
+            kinds.setdefault(found.schema, []).append(index)
+        elif len(index) == 1:
+            bad.append((index, found))
         else:
-            reason = f"no list of objects in '{explode}'; found: {', '.join(table.column_names)}"
-    if reason is not None:
-        texts = (line.decode("utf-8", "replace") for line in lines)
-        malformed = [(number, reason, text) for number, text in zip(numbers.tolist(), texts, strict=True)]
-        yield RawBatch(pa.RecordBatch.from_arrays([], []), np.zeros(0, np.int64), malformed)
+            halved(index[: len(index) // 2])
+            halved(index[len(index) // 2 :])
+
+    everything = np.arange(len(lines))
+    found = parsed(everything)
+    if not isinstance(found, str):
+        yield everything, found
         return
-    for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
-        yield RawBatch(batch, numbers[: batch.num_rows], [])
-        numbers = numbers[batch.num_rows :]
+    kinds: dict[pa.Schema, list[np.ndarray]] = {}
+    bad: list[tuple[np.ndarray, str]] = []
+    halved(everything)
+    yield from bad
+    good = np.delete(everything, [int(index[0]) for index, _ in bad])
+    found = parsed(good) if good.size else ""
+    if not isinstance(found, str):
+        yield good, found
+        return
+    for parts in kinds.values():
+        index = np.concatenate(parts)
+        yield index, parsed(index)
+
+
+def _parse(lines: list[bytes], explode: str | None, time: str | None) -> pa.Table | str:
+    """The lines' table, or why they can't be parsed together."""
+    data = b"\n".join(lines)
+    options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    try:
+        data.decode()
+        table = pyarrow.json.read_json(pa.BufferReader(data), options)
+        # Inference takes text such as 2024-01-01 for a time, if the lines beside it allow.
+        schema = pa.schema(list(_without_times(pa.struct(list(table.schema)), time, explode)))
+        if schema != table.schema:
+            explicit = pyarrow.json.ParseOptions(explicit_schema=schema)
+            table = pyarrow.json.read_json(pa.BufferReader(data), options, explicit)
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except pa.ArrowInvalid as error:
+        return f"not a JSON object, or of other types than the lines beside it: {error}"
+    return table if table.num_rows == len(lines) else "more than one JSON object in a line"
+
+
+def _without_times(kind: pa.DataType, time: str | None, explode: str | None = None) -> pa.DataType:
+    """The type with text for times, save in an object's field `time` and in that of the objects of `explode`."""
+    if pa.types.is_temporal(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_without_times(kind.value_type, time))
+    if not pa.types.is_struct(kind):
+        return kind
+    return pa.struct(
+        [
+            field
+            if field.name == time and pa.types.is_temporal(field.type)
+            else (field.name, _without_times(field.type, time if field.name == explode else None))
+            for field in kind
+        ]
+    )
 
 
 def _exploded(table: pa.Table, numbers: np.ndarray, explode: str) -> tuple[pa.Table, np.ndarray]:
@@ -260,12 +330,17 @@ class Refiner:
         wanted = [join.on, *(name for name in columns if name != join.on)]
         source = TableSource.model_construct(files=(join.files,), explode=None)
         batches = [raw.rows for piece in pieces(join.files) for raw in read(piece, wanted, source)]
-        table = pa.Table.from_batches(batches).select([n for n in wanted if n in batches[0].schema.names])
-        _require(table, join.on, join.files, "`join`")
-        keys = table[join.on].cast(pa.string()).combine_chunks()
+        present = [name for name in wanted if batches and all(name in rows.schema.names for rows in batches)]
+        _require(pa.table({name: [] for name in present}), join.on, join.files, "`join`")
+        keys = pa.concat_arrays([rows[join.on].cast(pa.string()) for rows in batches])
+        tables = [pa.Table.from_batches([rows]).select(present[1:]) for rows in batches]
+        try:  # JSON Lines may differ in types from batch to batch.
+            table = pa.concat_tables(tables, promote=True)
+        except pa.ArrowInvalid as error:
+            raise MalTfError(f"{join.files}: a column is of several types: {error}. Make them one type.") from error
         if len(keys.unique()) < len(keys):
             raise MalTfError(f"{join.files}: column '{join.on}' must be unique to join on, found repeated values")
-        return keys, table.drop([join.on])
+        return keys, table
 
 
 def _require(rows: pa.RecordBatch | pa.Table, column: str, path: str, use: str) -> None:

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+from datetime import datetime
 
+import pyarrow as pa
 import pytest
 
 from features.errors import MalTfError
+from features.table import ClickColumns
 from pipelines.sources import reader
-from pipelines.sources.tables import TableSource
+from pipelines.sources.tables import Join, TableSource
 
 COLUMNS = ["id", "tag"]
 
@@ -86,3 +89,89 @@ def test_a_damaged_gzip_file_is_named(tmp_path):
     source = TableSource.model_construct(files=(str(path),), explode=None)
     with pytest.raises(MalTfError, match=r"log.jsonl.gz can't be read as jsonl"):
         list(reader.read(reader.Piece(str(path)), COLUMNS, source))
+
+
+def test_lines_that_are_not_utf8_are_malformed_and_the_others_stay(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"id": 1, "tag": "\xc3\xa9"}\n{"id": 2, "tag": "\xff"}\n{"id": 3, "tag": "x"}\n')
+    source = TableSource.model_construct(files=(str(path),), explode=None)
+    good, bad = reader.read(reader.Piece(str(path)), COLUMNS, source)
+    assert good.rows.to_pylist() == [{"id": 1, "tag": "é"}, {"id": 3, "tag": "x"}]
+    assert good.numbers.tolist() == [1, 3]
+    assert bad.malformed == [(2, "not UTF-8", '{"id": 2, "tag": "\ufffd"}')]
+
+
+def test_a_block_with_many_malformed_lines_makes_few_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_BATCH_ROWS", 400)
+    good = [json.dumps({"id": i, "tag": "x"} if i % 3 else {"id": i}) for i in range(1000)]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(f"{line}\n{{oops {i}\n" for i, line in enumerate(good)))
+    source = TableSource.model_construct(files=(str(path),), explode=None)
+    batches = list(reader.read(reader.Piece(str(path)), COLUMNS, source))
+    assert [(batch.rows.num_rows, len(batch.malformed)) for batch in batches] == [(200, 0), (0, 200)] * 5
+    assert [(n, i) for b in batches for n, i in zip(b.numbers, b.rows["id"].to_pylist(), strict=True)] == [
+        (2 * i + 1, i) for i in range(1000)
+    ]
+    assert [(n, text) for b in batches for n, _, text in b.malformed] == [
+        (2 * i + 2, f"{{oops {i}") for i in range(1000)
+    ]
+
+
+def test_a_block_of_very_many_short_lines(tmp_path):
+    rows, malformed = read(tmp_path, ['{"id": 1, "tag": "x"}'] * 150_000)
+    assert [number for number, _, _ in rows] == list(range(1, 150_001))
+    assert malformed == []
+
+
+def test_types_that_do_not_mix_make_a_batch_each(tmp_path):
+    lines = [json.dumps({"id": str(i) if i % 2 else i, "tag": "x"}) for i in range(50)]
+    rows, malformed = read(tmp_path, lines)
+    assert rows == [(i + 1, i, "x") for i in range(0, 50, 2)] + [(i + 1, str(i), "x") for i in range(1, 50, 2)]
+    assert malformed == []
+
+
+@pytest.mark.parametrize("block", [1, 60, 1 << 20])
+@pytest.mark.parametrize("explode", [None, "events"])
+def test_only_the_time_is_read_as_a_time(tmp_path, monkeypatch, block, explode):
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", block)
+    objects = [
+        {"id": i, "at": "2024-01-02T03:04:05", "tag": t} for i, t in enumerate(["2024-01-01", "2024-01-01", "x"])
+    ]
+    lines = [
+        json.dumps({"events": [row], "day": "2024-01-03"} if explode else row | {"day": "2024-01-03"})
+        for row in objects
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines))
+    roles = ClickColumns(click_id="id", user_id="id", timestamp="at")
+    source = TableSource.model_construct(files=(str(path),), columns=roles, explode=explode)
+    batches = list(reader.read(reader.Piece(str(path)), ["id", "at", "tag", "day"], source))
+    assert all(pa.types.is_timestamp(batch.rows["at"].type) for batch in batches)
+    expected = [row | {"at": datetime(2024, 1, 2, 3, 4, 5), "day": "2024-01-03"} for row in objects]
+    assert [row for batch in batches for row in batch.rows.to_pylist()] == expected
+
+
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_lines(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", block)
+    lines = ["\ufeff\r", '{"id": 1, "tag": "2024-01-01"}\r', "oops\r", '{"id": 2, "tag": "x"}\r']
+    rows, malformed = read(tmp_path, lines)
+    assert rows == [(2, 1, "2024-01-01"), (4, 2, "x")]
+    assert [(number, text) for number, _, text in malformed] == [(3, "oops")]
+
+
+def test_a_joined_table_may_lack_columns_and_mix_types_of_the_key(tmp_path):
+    path = tmp_path / "places.jsonl"
+    path.write_text('{"place": 1, "size": 2}\n{"place": "b", "size": 3}\n{"place": "c"}\n')
+    source = TableSource.model_construct(files=("-",), where={}, join=(Join(files=str(path), on="place"),))
+    rows = pa.RecordBatch.from_pydict({"place": ["c", "b", "1"], "id": [1, 2, 3]})
+    joined = reader.Refiner(source, ["id", "place", "size"]).join(rows, "log")
+    assert joined.to_pydict() == {"place": ["c", "b", "1"], "id": [1, 2, 3], "size": [None, 3, 2]}
+
+
+def test_a_joined_table_of_several_types_is_named(tmp_path):
+    path = tmp_path / "places.jsonl"
+    path.write_text('{"place": 1, "size": 2}\n{"place": 2, "size": "big"}\n')
+    source = TableSource.model_construct(files=("-",), where={}, join=(Join(files=str(path), on="place"),))
+    with pytest.raises(MalTfError, match=r"places.jsonl: a column is of several types"):
+        reader.Refiner(source, ["size"])
