@@ -39,7 +39,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
         raise MalTfError(f"unknown flag '{unknown[0]}'{hint} (neither mal-tf nor Beam knows it)")
     parsed = PipelineOptions(list(flags))
     standard, test = parsed.view_as(StandardOptions), parsed.view_as(TestOptions)
-    if standard.runner in (None, "DirectRunner"):
+    if (standard.runner or "DirectRunner").lower() == "directrunner":  # As Beam does, in any case of letters.
         standard.runner = _LOCAL_RUNNER
     if test.dry_run not in _BOOLEAN:  # Beam takes any text for yes, even false.
         raise MalTfError(f"--dry_run: expected true or false, found '{test.dry_run}'")

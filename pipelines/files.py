@@ -7,7 +7,7 @@ import posixpath
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -131,22 +131,24 @@ def listing(directory: str) -> dict[str, int]:
     return {m.path[len(root) + 1 :]: m.size_in_bytes for m in found if not m.path.endswith("/")}
 
 
-def is_empty(directory: str) -> bool:
-    """Whether there is no file under a directory, or no such directory."""
+def is_empty(directory: str, but: str) -> bool:
+    """Whether there is no file under a directory but perhaps the one called `but`, or no such directory."""
+    root = directory.rstrip("/")
     with _said("listed", directory):
-        return not FileSystems.match([f"{_literal(directory.rstrip('/'))}/**"], [1])[0].metadata_list
+        found = FileSystems.match([f"{_literal(root)}/**"], [2])[0].metadata_list
+    return {metadata.path for metadata in found} <= {f"{root}/{but}"}
 
 
-def clear(directory: str, keep: str) -> None:
-    """Deletes all that is in a directory but the file called `keep`."""
+def clear(directory: str, keep: Collection[str]) -> None:
+    """Deletes all that is in a directory but the files called as in `keep`."""
     if is_local(directory):
         for entry in os.scandir(directory) if os.path.isdir(directory) else ():
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
-            elif entry.name != keep:
+            elif entry.name not in keep:
                 os.unlink(entry.path)
         return
-    children = {name.partition("/")[:2] for name in listing(directory)} - {(keep, "")}
+    children = {name.partition("/")[:2] for name in listing(directory)} - {(name, "") for name in keep}
     with _said("deleted", directory):  # Filesystems without directories delete all that begins with a path ending in /.
         FileSystems.delete([FileSystems.join(directory, name) + slash for name, slash in sorted(children)])
 

@@ -16,6 +16,7 @@ from pipelines import files
 
 MANIFEST = "manifest.json"
 MARK = "_INCOMPLETE"
+LOCK = ".lock"
 
 
 def fingerprint(*parts: Any) -> str:
@@ -44,11 +45,12 @@ def is_finished(directory: str, made_from: str) -> bool:
     if found.get("made_from") != made_from:
         return False
     there = files.listing(directory)
-    return all(there.get(entry["path"]) == entry["bytes"] for entry in found.get("files", []))
+    entries = [entry for key in ("files", "other_files") for entry in found.get(key, [])]
+    return all(there.get(entry["path"]) == entry["bytes"] for entry in entries)
 
 
 def begin(directory: str, overwrite: bool) -> None:
-    """Makes `directory` fresh: empty but for the mark that it is ours and not complete.
+    """Makes `directory` fresh: empty but for a lock and the mark that it is ours and not complete.
 
     Raises:
         MalTfError: it holds a finished stage and `overwrite` is not set, or files that are not ours.
@@ -57,12 +59,12 @@ def begin(directory: str, overwrite: bool) -> None:
     if files.exists(manifest):
         if not overwrite:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
-    elif not files.exists(mark) and not files.is_empty(directory):
+    elif not files.exists(mark) and not files.is_empty(directory, but=LOCK):
         raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
     # From here on it is no finished stage, and still ours even if the removal is cut short.
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
     files.delete(manifest)
-    files.clear(directory, keep=MARK)
+    files.clear(directory, keep=(MARK, LOCK))
 
 
 def finish(directory: str, manifest: dict) -> None:
@@ -73,7 +75,7 @@ def finish(directory: str, manifest: dict) -> None:
 
 @contextlib.contextmanager
 def lock(directory: str) -> Iterator[None]:
-    """Holds a run directory for this process alone; a dead process holds nothing.
+    """Holds a directory for this process alone; a dead process holds nothing.
 
     Local directories only: on object stores the caller's scheduler has to see to it.
 
@@ -85,7 +87,7 @@ def lock(directory: str) -> Iterator[None]:
         return
     path = pathlib.Path(directory)
     path.mkdir(parents=True, exist_ok=True)
-    with open(path / ".lock", "a+") as file:
+    with open(path / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

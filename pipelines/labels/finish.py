@@ -17,6 +17,9 @@ from pipelines.labels import report as reports
 
 REPORT = "label_report.json"
 
+#: Where the other steps write, beside the label files.
+_FOLDERS = ("attribution/", "dead_letter/", "vocabulary/")
+
 
 @dataclasses.dataclass(frozen=True)
 class Finish:
@@ -52,8 +55,12 @@ class Finish:
         files.write_text(FileSystems.join(self.output, REPORT), json.dumps(report, indent=1) + "\n")
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
+        there = sorted(files.listing(self.output).items())
         made = {
             "files": sorted(written, key=lambda file: (file["split"] != "train", file["path"])),
+            "other_files": [
+                {"path": path, "bytes": size} for path, size in there if path == REPORT or path.startswith(_FOLDERS)
+            ],
             "rows": {table: report[table] for table in ("clicks", "conversions")},
             "seconds": {key[1]: n / 1e6 for key, n in sorted(counts.items()) if key[0] == "microseconds"},
         }

@@ -29,7 +29,7 @@ def main(flags: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: Sequence[str]) -> None:
-    from pipelines import beam
+    from pipelines import beam, manifest
     from pipelines.config import load
     from pipelines.labels import run
     from pipelines.labels.options import LabelOptions
@@ -45,7 +45,8 @@ def _run(flags: Sequence[str]) -> None:
     if beam.is_dry_run(options):
         print(run.dry_run(config, options.output, flags))
         return
-    report = run.run(config, options.output, flags, options.overwrite)
+    with manifest.lock(options.output):
+        report = run.run(config, options.output, flags, options.overwrite)
     if report is None:
         log.info("The job was handed to the runner; %s is finished when it holds manifest.json.", options.output)
     else:

@@ -1,6 +1,7 @@
 """Running the label job: inputs checked, output made fresh, the pipeline run."""
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 
@@ -50,11 +51,15 @@ def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bo
         The report; None where somebody else waits for the job (see `pipelines.beam.run`), which finishes by itself.
 
     Raises:
-        MalTfError: bad flags, bad input, rows unaccounted for, output in use.
+        MalTfError: bad flags, bad input, rows unaccounted for, output finished already or not ours.
     """
     job = pipeline(config, output, flags)
     manifest.begin(output, overwrite)
-    if not beam_runner.run(job):
+    try:
+        ended = beam_runner.run(job)
+    finally:  # After a failure too; local runners come back when nothing runs any more.
+        shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
+    if not ended:
         return None
     return json.loads(files.read_text(FileSystems.join(output, REPORT)))
 
@@ -63,11 +68,13 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
     """The label job's pipeline; building it reads inputs' names and sizes and writes nothing.
 
     Raises:
-        MalTfError: bad flags or input.
+        MalTfError: bad flags or input, or local paths that the runner's workers would not find.
     """
     options = beam_runner.pipeline_options(flags)
-    local = beam_runner.is_local(options) and files.is_local(output)
-    exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local else None)
+    local = beam_runner.is_local(options)
+    if not local:
+        _check_in_reach(config, output)
+    exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Labels" >> _job(config, output, exchange)
     return job
@@ -77,7 +84,7 @@ def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
     """Describes the Dataflow job that the flags ask for, without submitting or writing anything.
 
     Raises:
-        MalTfError: bad flags or input, or flags for another runner.
+        MalTfError: bad flags or input, flags for another runner, or local paths.
     """
     from pipelines import dataflow
 
@@ -108,6 +115,17 @@ def _job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         earlier=_earlier_fits(config),
         previous=_previous_vocabularies(config),
     )
+
+
+def _check_in_reach(config: RunConfig, output: str) -> None:
+    tables = config.sources.tables()
+    inputs = [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
+    for what, path in [("output", output), *(("input", path) for path in inputs)]:
+        if files.is_local(path):
+            raise MalTfError(
+                f"{what} {path} is on this machine's disk, which the workers of a remote runner don't have: "
+                "put it on gs://…, or leave out --runner to run here"
+            )
 
 
 def _inputs(config: RunConfig) -> list[tuple[str, int]]:

@@ -7,6 +7,8 @@ from features.errors import MalTfError
 from pipelines import beam, dataflow
 from pipelines.config import load
 from pipelines.labels import run
+from tests.pipelines.memory import MemoryFileSystem
+from tests.pipelines.test_object_store import HOME, upload
 
 FLAGS = (
     "--runner=DataflowRunner",
@@ -20,7 +22,8 @@ OUTPUT = "gs://bucket/runs/small/labels"
 
 @pytest.fixture
 def config(project):
-    return load(project.write())
+    MemoryFileSystem.reset()
+    return load(upload(project))
 
 
 def test_the_clicks_are_shuffled_once(config):
@@ -58,21 +61,41 @@ def test_workers_would_run_the_image_that_was_asked_for(config, flag, image):
     assert dataflow.images(dataflow.graph(run.pipeline(config, OUTPUT, (*FLAGS, *flag)))) == [image]
 
 
-def test_a_dry_run_writes_nothing(config, project):
-    before = sorted(project.folder.iterdir())
-    told = run.dry_run(config, str(project.folder / "labels"), FLAGS)
+def test_a_dry_run_writes_nothing(config):
+    before = set(MemoryFileSystem.objects)
+    told = run.dry_run(config, f"{HOME}/labels", FLAGS)
     assert "nothing was submitted or written" in told
-    assert f"{project.folder}/labels" in told
+    assert f"{HOME}/labels" in told
     assert "project my-project, region europe-west1" in told
-    assert sorted(project.folder.iterdir()) == before
+    assert set(MemoryFileSystem.objects) == before
 
 
-def test_an_earlier_fit_is_copied_by_the_job_not_by_whoever_builds_its_graph(project):
-    project.write()
-    project.labels("earlier")
-    config = load(str(project.folder / "config.yaml"), ["attribution.fit_from=earlier"])
-    run.dry_run(config, str(project.folder / "later"), FLAGS)
-    assert not (project.folder / "later").exists()
+@pytest.mark.parametrize("runner", [FLAGS, FLAGS[:-1], ("--runner=PortableRunner", "--job_endpoint=localhost:1")])
+@pytest.mark.parametrize(
+    ("told", "output", "override"),
+    [
+        ("output /data/labels", "/data/labels", "name=small"),
+        ("input /data/sales.csv", OUTPUT, "sources.conversions.files=/data/sales.csv"),
+        ("input /data/places.csv", OUTPUT, "sources.clicks.join=[{files: /data/places.csv, 'on': place_copy}]"),
+    ],
+)
+def test_what_workers_elsewhere_would_not_find_is_refused(config, runner, told, output, override):
+    with pytest.raises(
+        MalTfError, match=f"^{told} is on this machine's disk.*: put it on gs://…, or leave out --runner"
+    ):
+        run.run(load(f"{HOME}/config.yaml", [override]), output, runner)
+
+
+def test_the_local_runner_is_meant_in_any_case_of_letters():
+    assert beam.is_local(beam.pipeline_options(["--runner=directrunner"]))
+
+
+def test_an_earlier_fit_is_copied_by_the_job_not_by_whoever_builds_its_graph(config):
+    run.run(config, f"{HOME}/earlier")
+    before = set(MemoryFileSystem.objects)
+    later = load(f"{HOME}/config.yaml", ["attribution.fit_from=earlier"])
+    run.dry_run(later, f"{HOME}/later", FLAGS)
+    assert set(MemoryFileSystem.objects) == before
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def test_too_many_bad_rows_fail_and_leave_no_manifest(project):
     with pytest.raises(MalTfError, match="60 of 600 rows of the clicks table are bad.*timestamp is negative"):
         project.labels()
     assert not (project.folder / "labels/manifest.json").exists()
+    assert not (project.folder / "labels/_exchange").exists()  # as large as the log
 
 
 def damage(project, what):

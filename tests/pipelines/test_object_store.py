@@ -90,12 +90,26 @@ def test_overwriting_leaves_nothing_of_the_old_run(project, store):
     assert f"{HOME}/config.yaml" in store.objects
 
 
-def test_a_lost_file_is_noticed(project, store):
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "Split-train/data_tfrecord-00000-of-00004.gz",
+        "attribution/mta.json",
+        "attribution/touchpoint.txt",
+        "dead_letter/clicks-00000.jsonl",
+        "label_report.json",
+        "vocabulary/place.txt",
+    ],
+)
+def test_a_lost_file_is_noticed(project, store, lost):
+    unusable = project.clicks.slice(0, 1).set_column(3, "ts", [[-1]])
+    project.clicks = pyarrow.concat_tables([project.clicks, unusable])
     config, output = upload(project), f"{HOME}/labels"
     labels(config, output)
-    found = manifest.read(output)
-    del store.objects[f"{output}/{found['files'][0]['path']}"]
-    assert not manifest.is_finished(output, found["made_from"])
+    made_from = manifest.read(output)["made_from"]
+    assert manifest.is_finished(output, made_from)
+    del store.objects[f"{output}/{lost}"]
+    assert not manifest.is_finished(output, made_from)
 
 
 def test_a_directory_of_somebody_else_is_left_alone(project, store):

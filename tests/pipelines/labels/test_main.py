@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines import files, manifest
 from pipelines.labels.main import main
-from tests.pipelines.test_labels import tree
+from tests.pipelines.memory import MemoryFileSystem
+from tests.pipelines.test_object_store import HOME, upload
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -107,8 +110,30 @@ def test_a_finished_output_is_replaced_only_if_told_to(project, capsys):
     assert run(project, "--overwrite=true") == 0
 
 
-def test_a_launched_template_finishes_without_its_launcher(project):
+def test_an_output_in_use_is_left_as_it_is(project, capsys):
     project.write()
+    output = project.folder / "labels"
+    with manifest.lock(str(output)):
+        files.write_text(f"{output}/{manifest.MARK}", "")
+        files.write_text(f"{output}/Split-train/half.gz", "of the other job")
+        assert run(project) == 1
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+    assert (output / "Split-train/half.gz").exists()
+
+
+def test_a_lock_is_nobodys_file_and_is_kept(project):
+    project.write()
+    lock = project.folder / "labels/.lock"
+    with manifest.lock(str(lock.parent)):
+        held = lock.stat().st_ino
+    for flags in ((), ("--overwrite",)):  # Nobody made it so far; all but the lock is deleted.
+        assert run(project, *flags) == 0
+        assert lock.stat().st_ino == held
+
+
+def test_a_launched_template_finishes_without_its_launcher(project):
+    MemoryFileSystem.reset()
+    store, config, output = MemoryFileSystem, upload(project), f"{HOME}/labels"
     for name in ("staging", "temp"):
         (project.folder / name).mkdir()
     launched = [
@@ -122,20 +147,20 @@ def test_a_launched_template_finishes_without_its_launcher(project):
         "--no_auth",
         "--dataflow_endpoint=http://localhost",
     ]
-    assert run(project, *launched) == 0
-    output = project.folder / "labels"
-    assert not (output / "manifest.json").exists()  # Dataflow has not begun
+    assert main([f"--config={config}", f"--output={output}", *launched]) == 0
+    assert f"{output}/manifest.json" not in store.objects  # Dataflow has not begun
 
     job = json.loads((project.folder / "staging/job_object").read_text())
     (pool,) = job["environment"]["workerPools"]
     assert pool["workerHarnessContainerImage"] == "registry/mal-tf/labels:1"
-    assert job["environment"]["sdkPipelineOptions"]["options"]["output"] == str(output)
+    assert job["environment"]["sdkPipelineOptions"]["options"]["output"] == output
     graph = beam_runner_api_pb2.Pipeline.FromString((project.folder / "staging/pipeline.pb").read_bytes())
     for environment in graph.components.environments.values():
         environment.urn = python_urns.EMBEDDED_PYTHON
     assert FnApiRunner().run_via_runner_api(graph, PipelineOptions([])).wait_until_finish() == "DONE"
 
-    project.labels("directly")
-    here, there = tree(output), tree(project.folder / "directly")
-    assert here.pop("manifest.json") and there.pop("manifest.json")  # not the same: they tell the seconds spent
-    assert here == there
+    there = dict(store.objects)
+    assert main([f"--config={config}", f"--output={output}", "--overwrite"]) == 0
+    here, told = dict(store.objects), f"{output}/manifest.json"
+    assert here.pop(told) and there.pop(told)  # not the same: they tell the seconds spent
+    assert {path: data for path, (data, _) in here.items()} == {path: data for path, (data, _) in there.items()}
