@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from features.keras2 import keras, tf
 from features.parsing import MISSING, raw_signature
-from features.spec import FeatureSpec, HistoryFeature, NumericFeature
+from features.spec import SEQUENCES, FeatureSpec, HistoryFeature, NumericFeature
 
 
 @keras.utils.register_keras_serializable("mal_tf")
@@ -42,7 +42,7 @@ class FitLength(keras.layers.Layer):
         padding: value to pad with.
     """
 
-    def __init__(self, length: int, padding: str | int, **kwargs):
+    def __init__(self, length: int, padding: str | int | float, **kwargs):
         super().__init__(**kwargs)
         self.length, self.padding = length, padding
 
@@ -67,7 +67,7 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
 
     Returns:
         Functional model: inputs as in `features.parsing.raw_signature`, outputs by feature name, scalars int32
-        [batch], histories int32 [batch, length].
+        [batch], histories int32 [batch, length], similarities as they are, float32 [batch, length], padded with NaN.
     """
     inputs = {
         name: keras.Input(shape=signature.shape[1:], dtype=signature.dtype, name=name)
@@ -77,11 +77,13 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
     outputs = {}
     for feature in spec.features:
         values = inputs[feature.name]
-        if isinstance(feature, HistoryFeature):
+        if isinstance(feature, SEQUENCES):
             values = FitLength(feature.length, MISSING[spec.dtype(feature)], name=f"fit_{feature.name}")(values)
-            outputs[feature.name] = tf.cast(layers[feature.of](values), tf.int32)
-        else:
-            outputs[feature.name] = tf.cast(layers[feature.name](values), tf.int32)
+        if isinstance(feature, HistoryFeature):
+            values = layers[feature.of](values)
+        elif feature.name in layers:
+            values = layers[feature.name](values)
+        outputs[feature.name] = values if values.dtype == tf.float32 else tf.cast(values, tf.int32)
     return keras.Model(inputs, outputs, name="lookup")
 
 

@@ -81,7 +81,43 @@ class HistoryFeature(Frozen):
     length: int = pydantic.Field(20, ge=1, le=10_000)
 
 
-Feature = Annotated[CategoricalFeature | NumericFeature | HistoryFeature, pydantic.Field(discriminator="type")]
+class SimilarityFeature(Frozen):
+    """Cosine similarities of what was clicked and the user's last events, most recent first, as a list column holds them.
+
+    The model sees them as a histogram (`mal_tf.layers.simtier`): no vocabulary, no embedding table.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        column: column of the click table; `name` by default. Lists of numbers or, as text, numbers joined by `|`. A
+            missing list is an empty one, a missing number is in no tier.
+        length: how many at most; the rest of a list is cut off.
+    """
+
+    type: Literal["similarity"]
+    name: str = pydantic.Field(pattern=_NAME)
+    column: str | None = None
+    length: int = pydantic.Field(20, ge=1, le=10_000)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the values in the tf.Example."""
+        return "float32"
+
+    @property
+    def source_column(self) -> str:
+        """Column of the click table that holds the values."""
+        return self.column or self.name
+
+
+Feature = Annotated[
+    CategoricalFeature | NumericFeature | HistoryFeature | SimilarityFeature, pydantic.Field(discriminator="type")
+]
+
+#: Features with several values per click.
+SEQUENCES = (HistoryFeature, SimilarityFeature)
+
+#: Dtype of a column that holds a list of numbers per row.
+NUMBER_LISTS = "list of float32"
 
 
 class VocabularyConfig(Frozen):
@@ -138,6 +174,9 @@ class FeatureSpec(Frozen):
             needed = events == "clicks" or feature.name in remembered
             if needed and columns.setdefault(feature.source_column, feature.dtype) != feature.dtype:
                 raise ValueError(f"column '{feature.source_column}' is used as two dtypes; give its features one")
+        for feature in self.similarities if events == "clicks" else ():
+            if columns.setdefault(feature.source_column, NUMBER_LISTS) != NUMBER_LISTS:
+                raise ValueError(f"column '{feature.source_column}' is used as similarities and as a single value")
         return columns
 
     @property
@@ -156,9 +195,14 @@ class FeatureSpec(Frozen):
         return tuple(f for f in self.features if isinstance(f, HistoryFeature))
 
     @property
+    def similarities(self) -> tuple[SimilarityFeature, ...]:
+        """Similarity features in order."""
+        return tuple(f for f in self.features if isinstance(f, SimilarityFeature))
+
+    @property
     def scalars(self) -> tuple[CategoricalFeature | NumericFeature, ...]:
-        """Features with one value per click: the ones that have a column, a vocabulary and an embedding table."""
-        return tuple(f for f in self.features if not isinstance(f, HistoryFeature))
+        """Features with one value per click: the ones that have a vocabulary and an embedding table."""
+        return tuple(f for f in self.features if not isinstance(f, SEQUENCES))
 
     def scalar(self, name: str) -> CategoricalFeature | NumericFeature:
         """The scalar feature called `name`."""
@@ -176,4 +220,12 @@ RESERVED_PREFIXES = ("label_", "credit_", "valued_credit_")
 RESERVED = ("click_id", "user_id", "timestamp", "path_length", "mature")
 
 #: Arrow type of each feature dtype in click and conversion tables.
-ARROW_TYPE = {"string": pa.string(), "int64": pa.int64(), "float32": pa.float32()}
+ARROW_TYPE = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    NUMBER_LISTS: pa.list_(pa.float32()),
+}
+
+#: Between the values of a list that is held as text.
+VALUE_SEPARATOR = "|"

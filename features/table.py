@@ -11,7 +11,7 @@ import pydantic
 
 from features.errors import MalTfError
 from features.frozen import Frozen, as_tuple
-from features.spec import ARROW_TYPE
+from features.spec import ARROW_TYPE, NUMBER_LISTS, VALUE_SEPARATOR
 
 #: Joins the parts of a role made of several columns, such as a match key of advertiser and product.
 SEPARATOR = ":"
@@ -152,7 +152,7 @@ def normalise(
     Args:
         batch: raw columns.
         roles: which column is what.
-        features: dtype (`string`, `int64`, `float32`) by raw column to keep; nulls are allowed there.
+        features: dtype (a key of `features.spec.ARROW_TYPE`) by raw column to keep; nulls are allowed there.
         bounds: timestamps outside are bad.
         units_per_second: 1, 1,000 or 1,000,000.
         source: file the batch is from, for messages.
@@ -221,6 +221,10 @@ def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: st
         numbers, unreadable = _whole_numbers(column, where)
         checks.bad(unreadable, f"feature column '{name}' is not a whole number")
         return numbers
+    if dtype == NUMBER_LISTS:
+        lists, unreadable = _number_lists(column, where)
+        checks.bad(unreadable, f"feature column '{name}' is not a list of numbers")
+        return lists
     numbers, unreadable = _numbers(column, where)
     checks.bad(unreadable, f"feature column '{name}' is not a number")
     return numbers.cast(ARROW_TYPE[dtype], safe=False)
@@ -311,6 +315,23 @@ def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     finite = pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max))
     readable = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
     return readable, _lost(given, readable)
+
+
+def _number_lists(column: pa.Array, where: str) -> tuple[pa.ListArray, np.ndarray]:
+    """float32 lists, empty where null and NaN for missing numbers, and a mask of the rows with unreadable ones."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _number_lists(column.dictionary_decode(), where)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        column = pc.split_pattern(_text(column, where), VALUE_SEPARATOR)
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise _wrong_type(where, f"lists of numbers, or numbers joined by {VALUE_SEPARATOR}", kind)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+    numbers, lost = _numbers(column.flatten(), where)
+    bad = np.zeros(len(column), bool)
+    bad[np.repeat(np.arange(len(column)), lengths)[lost]] = True
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, numbers.cast(pa.float32(), safe=False).fill_null(np.nan)), bad
 
 
 def _lost(before: pa.Array, after: pa.Array) -> np.ndarray:

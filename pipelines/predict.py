@@ -16,12 +16,10 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from features.keras2 import tf
 from features.parsing import MISSING
+from features.spec import VALUE_SEPARATOR
 from mal_tf.serving.export import OUTPUT
 from pipelines.sources.reader import Piece, pieces, read
 from pipelines.sources.tables import TableSource
-
-#: Between the tokens of a history in a CSV cell.
-TOKEN_SEPARATOR = "|"
 
 _BATCH = 4096
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
@@ -134,7 +132,7 @@ def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:
         if len(spec.shape) == 1:
             return tf.constant(_values(column, dtype), spec.dtype)
         if not pa.types.is_list(column.type):
-            column = pa.compute.split_pattern(pa.compute.fill_null(column.cast(pa.string()), ""), TOKEN_SEPARATOR)
+            column = pa.compute.split_pattern(pa.compute.fill_null(column.cast(pa.string()), ""), VALUE_SEPARATOR)
         flat = column.flatten()
         lengths = pa.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
         ragged = tf.RaggedTensor.from_row_lengths(tf.constant(_values(flat, dtype), spec.dtype), lengths)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import vocabulary
-from features.arrays import codes
+from features.arrays import codes, flatten_ranges
 from features.history import last_events
 from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, NumericFeature
 from features.table import FEATURE
@@ -119,6 +119,7 @@ def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -
         columns |= {f"valued_credit_{name}": credit.valued.astype(np.float32) for name, credit in credits.items()}
     columns["label_cat"] = labels.cat_label(found)
     columns |= {f.name: shard.clicks[FEATURE + f.source_column] for f in plan.spec.scalars}
+    columns |= {f.name: _cut(shard.clicks[FEATURE + f.source_column], f.length) for f in plan.spec.similarities}
     columns |= {f.name: _history(shard, f, plan.spec) for f in plan.spec.histories}
     return pa.table(columns), _count_paths(_converting(shard, plan.common_rules))
 
@@ -165,6 +166,14 @@ def _count_paths(converting: Spans) -> Counter:
     counts["conversions", "attributed"] = attributed
     counts["conversions", "without_click"] = converting.length.size - attributed
     return Counter(counts)
+
+
+def _cut(column: pa.ChunkedArray, length: int) -> pa.Array:
+    """The first `length` values of each list."""
+    lists = flat(column)
+    bounds = lists.offsets.to_numpy().astype(np.int64)
+    offsets, index = flatten_ranges(bounds[:-1], np.minimum(np.diff(bounds), length))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), lists.values.take(pa.array(index)))
 
 
 def _history(shard: Shard, feature, spec: FeatureSpec) -> pa.Array:

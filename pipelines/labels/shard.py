@@ -103,13 +103,28 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
         *(c for c in content if c not in ("user_id", id_column, "timestamp")),
         *PLACE,
     ]
-    group = table.take(repeated).sort_by([(name, "ascending") for name in by])
-    first = _begins(group, ["user_id", id_column])
-    other = ~first & _begins(group, content)
+    group = table.take(repeated)
+    comparable = _comparable(group)
+    order = pc.sort_indices(comparable, [(name, "ascending") for name in by])
+    group, comparable = group.take(order), comparable.take(order)
+    first = _begins(comparable, ["user_id", id_column])
+    other = ~first & _begins(comparable, content)
     kept = np.ones(table.num_rows, bool)
     kept[repeated] = False
     clean = pa.concat_tables([table.filter(pa.array(kept)), group.filter(pa.array(first))])
     return clean, group.filter(pa.array(other)), int((~first & ~other).sum())
+
+
+def _comparable(table: pa.Table) -> pa.Table:
+    """The table with its lists of numbers as bytes: Arrow neither sorts nor compares lists."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            lists = flat(table[field.name])
+            values = pa.py_buffer(lists.values.to_numpy())
+            bounds = pa.py_buffer(lists.offsets.to_numpy() * np.int32(4))
+            column = pa.Array.from_buffers(pa.binary(), len(lists), [None, bounds, values])
+            table = table.set_column(place, field.name, column)
+    return table
 
 
 def _begins(table: pa.Table, columns: Sequence[str]) -> np.ndarray:

@@ -17,6 +17,7 @@ ROW = st.fixed_dictionaries(
         "s": st.none() | TEXT,
         "ints": st.none() | st.lists(INT, max_size=4),
         "texts": st.none() | st.lists(TEXT, max_size=4),
+        "floats": st.none() | st.lists(FLOAT, max_size=4),
     }
 )
 SCHEMA = pa.schema(
@@ -26,6 +27,7 @@ SCHEMA = pa.schema(
         ("f", pa.float32()),
         ("ints", pa.list_(pa.int64())),
         ("texts", pa.list_(pa.string())),
+        ("floats", pa.list_(pa.float32())),
     ]
 )
 
@@ -53,7 +55,7 @@ def test_same_examples_as_tfx_bsl(rows):
 
 def _value(name, feature):
     values = [v.decode() if isinstance(v, bytes) else v for v in getattr(feature, feature.WhichOneof("kind")).value]
-    return values if name in ("ints", "texts") else values[0]
+    return values if name in ("ints", "texts", "floats") else values[0]
 
 
 def test_nan_is_missing_and_slices_encode_as_their_rows():

@@ -14,6 +14,7 @@ FEATURES = [
     {"type": "numeric", "name": "price"},
     {"type": "history", "name": "shops", "of": "shop", "length": 3},
     {"type": "history", "name": "items", "of": "item", "length": 2},
+    {"type": "similarity", "name": "near", "length": 2},
 ]
 SPEC = FeatureSpec(features=FEATURES)
 VOCABULARIES = {"shop": ["b", "a"], "item": ["5", "-7"], "price": ["0.0", "2.5"]}
@@ -25,6 +26,7 @@ ROWS = pa.RecordBatch.from_pydict(
         "price": pa.array([2.5, float("nan"), None, -1.0], pa.float32()),
         "shops": pa.array([["b", "a", "x", "a"], [], None, ["a"]], pa.list_(pa.string())),
         "items": pa.array([[5], None, [1, -7, 5], []], pa.list_(pa.int64())),
+        "near": pa.array([[0.5], None, [0.25, float("nan")], [1, -1, 0.5]], pa.list_(pa.float32())),
         "label_last": pa.array([1, 0, 0.5, 0], pa.float32()),
     }
 )
@@ -34,6 +36,7 @@ GOLDEN = {
     "price": [3, 0, 0, 1],
     "shops": [[2, 3, 1], [0, 0, 0], [0, 0, 0], [3, 0, 0]],
     "items": [[2, 0], [0, 0], [1, 3], [0, 0]],
+    "near": [[0.5, None], [None, None], [0.25, None], [1, -1]],  # NaN as None
 }
 
 
@@ -48,17 +51,24 @@ def _rows(model, batch):
     return {name: rows.numpy() for name, rows in model(parsed).items()}, label.numpy()
 
 
+def _lists(rows):
+    as_none = rows["near"].astype(object)
+    as_none[np.isnan(rows["near"])] = None
+    return {name: found.tolist() for name, found in (rows | {"near": as_none}).items()}
+
+
 def test_encode_parse_lookup_golden(model):
     rows, label = _rows(model, ROWS)
-    assert {name: r.tolist() for name, r in rows.items()} == GOLDEN
+    assert _lists(rows) == GOLDEN
     assert label.tolist() == [1, 0, 0.5, 0]
+    assert rows.pop("near").dtype == np.float32
     assert {r.dtype for r in rows.values()} == {np.dtype(np.int32)}
 
 
 def test_one_click_at_a_time_is_the_same(model):
     for i in range(ROWS.num_rows):
         rows, _ = _rows(model, ROWS.slice(i, 1))
-        assert {name: r[0].tolist() for name, r in rows.items()} == {name: g[i] for name, g in GOLDEN.items()}
+        assert _lists(rows) == {name: [g[i]] for name, g in GOLDEN.items()}
 
 
 def test_empty_batch(model):
@@ -69,6 +79,7 @@ def test_empty_batch(model):
         "price": (0,),
         "shops": (0, 3),
         "items": (0, 2),
+        "near": (0, 2),
     }
 
 
@@ -86,13 +97,13 @@ def test_more_oov_buckets_shift_the_vocabulary():
 def test_saved_model_answers_the_same(model, tmp_path):
     tf.saved_model.save(model, str(tmp_path))
     rows, _ = _rows(tf.saved_model.load(str(tmp_path)), ROWS)
-    assert {name: r.tolist() for name, r in rows.items()} == GOLDEN
+    assert _lists(rows) == GOLDEN
 
 
 def test_keras_file_answers_the_same(model, tmp_path):
     model.save(tmp_path / "lookup.keras")
     rows, _ = _rows(keras.models.load_model(tmp_path / "lookup.keras"), ROWS)
-    assert {name: r.tolist() for name, r in rows.items()} == GOLDEN
+    assert _lists(rows) == GOLDEN
 
 
 def test_token_that_keras_keeps_for_itself():

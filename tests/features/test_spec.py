@@ -20,6 +20,10 @@ SHOP = {"type": "categorical", "name": "shop"}
         ([SHOP | {"name": "label_x"}], "reserved feature name: label_x"),
         ([SHOP, {"type": "numeric", "name": "n", "column": "shop"}], "column 'shop' is used as two dtypes"),
         ([SHOP | {"name": "Shop"}], "pattern"),
+        (
+            [SHOP, {"type": "similarity", "name": "near", "column": "shop"}],
+            "column 'shop' is used as similarities and as a single value",
+        ),
     ],
 )
 def test_refuses(features, message):
@@ -38,3 +42,11 @@ def test_conversions_need_the_columns_of_what_they_remember_only():
     assert spec.columns() == {"shop_id": "int64", "price": "float32"}
     assert spec.columns("conversions") == {"shop_id": "int64"}
     assert spec.dtype(spec.histories[0]) == "int64"
+
+
+def test_similarities_have_a_column_and_no_vocabulary():
+    spec = FeatureSpec(features=[SHOP, {"type": "similarity", "name": "near", "column": "cosines"}])
+    assert spec.columns() == {"shop": "string", "cosines": "list of float32"}
+    assert spec.columns("conversions") == {}
+    assert [f.name for f in spec.scalars] == ["shop"]
+    assert spec.dtype(spec.similarities[0]) == "float32"

@@ -139,3 +139,44 @@ def test_parts_of_a_role_do_not_run_together():
     roles = ClickColumns(click_id="id", user_id="user", timestamp="ts", match_key=["a", "b"])
     keys = normalise(batch, roles, {}, TimeBounds(0, 100), 1, "f").rows["match_key"].to_pylist()
     assert keys[0] != keys[1]
+
+
+LISTS = [[0.5, -1.0], None, [], [None, float("nan"), 0.25]]
+CANONICAL = [[0.5, -1.0], [], [], [None, None, 0.25]]  # NaN as None
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(LISTS, pa.list_(pa.float64())),
+        pa.array(LISTS, pa.large_list(pa.float32())),
+        pa.array([["0.5", "-1"], None, [], ["", "nan", ".25"]]),
+        pa.array(["0.5|-1", None, "", "|nan|.25"]),
+        pa.array([[9.0], *LISTS], pa.list_(pa.float64())).slice(1),
+    ],
+    ids=str,
+)
+def test_lists_of_numbers(column):
+    found = _one_column("near", column, near="list of float32")
+    lists = found.rows["feature/near"]
+    assert found.reasons == []
+    assert lists.type == pa.list_(pa.float32())
+    assert [[None if v != v else v for v in row] for row in lists.to_pylist()] == CANONICAL
+
+
+def test_lists_of_one_length_and_none_at_all():
+    fixed = pa.array([[1, 0], [0, -1]], pa.list_(pa.int64(), 2))
+    assert _one_column("near", fixed, near="list of float32").rows["feature/near"].to_pylist() == [[1, 0], [0, -1]]
+    nulls = pa.nulls(2)
+    assert _one_column("near", nulls, near="list of float32").rows["feature/near"].to_pylist() == [[], []]
+
+
+def test_lists_that_are_none():
+    found = _one_column("near", ["0.5|x", "0.5", "1e99"], near="list of float32")
+    assert found.bad_index.tolist() == [0, 2]
+    assert found.reasons == ["feature column 'near' is not a list of numbers"] * 2
+    assert found.rows["feature/near"].to_pylist() == [[0.5]]
+    with pytest.raises(MalTfError, match=r"'near'.*expected lists of numbers, or numbers joined by \|, found double"):
+        _one_column("near", [0.5], near="list of float32")
+    with pytest.raises(MalTfError, match=r"'near'.*expected numbers, found bool"):
+        _one_column("near", [[True]], near="list of float32")
