@@ -50,7 +50,8 @@ def count(feature: CategoricalFeature | NumericFeature, values: pa.Array) -> pa.
 def merge(counts: Iterable[pa.Table]) -> pa.Table:
     """Adds up counts; exact, so the order does not matter."""
     merged = pa.concat_tables(list(counts)).group_by("token").aggregate([("count", "sum")])
-    return merged.rename_columns(["count" if name == "count_sum" else name for name in merged.column_names])
+    merged = merged.rename_columns(["count" if name == "count_sum" else name for name in merged.column_names])
+    return merged.select(["token", "count"])
 
 
 def cut(

@@ -1,5 +1,6 @@
 """YAML files read into pydantic models: overrides applied, what is wrong said with its place."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +11,18 @@ from features.errors import MalTfError
 from pipelines import files
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes true and false for booleans, as YAML 1.2 does; on, off, yes and no are words, such as the key of a join."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def read(
@@ -29,7 +42,7 @@ def read(
     if not files.exists(path):
         raise MalTfError(f"{path}: no such config file")
     try:
-        data = yaml.safe_load(files.read_bytes(path))
+        data = yaml.load(files.read_bytes(path), _Loader)
     except yaml.YAMLError as error:
         raise MalTfError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -53,7 +66,7 @@ def _override(data: dict, override: str) -> None:
     try:
         for key in parents:
             place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+        place[int(last) if isinstance(place, list) else last] = yaml.load(text, _Loader)
     except (ValueError, IndexError, AttributeError, TypeError) as error:
         raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
 

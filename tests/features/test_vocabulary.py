@@ -110,3 +110,4 @@ def test_merge_order_does_not_matter(feature):
     for order in (range(5), [4, 2, 0, 1, 3]):
         assert cut(feature, merge([parts[i] for i in order]), VocabularyConfig()) == expected
     assert cut(feature, merge([merge(parts[:2]), merge(parts[2:])]), VocabularyConfig()) == expected
+    assert cut(feature, merge([merge(parts[:2]), *parts[2:]]), VocabularyConfig()) == expected

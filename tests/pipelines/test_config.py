@@ -34,3 +34,17 @@ def test_overrides_and_reads_back_what_it_dumps(project):
 
 def test_paths_are_relative_to_the_file(project):
     assert load(project.write()).sources.clicks.files == (str(project.folder / "clicks*.parquet"),)
+
+
+def test_on_is_a_word_and_true_is_not(tmp_path):
+    from features.frozen import Frozen
+    from pipelines import yaml_config
+
+    class Settings(Frozen):
+        on: str
+        cat: bool
+        names: tuple[str, ...]
+
+    (tmp_path / "c.yaml").write_text("on: yes\ncat: true\nnames: [no, off, y]\n")
+    found = yaml_config.read(Settings, str(tmp_path / "c.yaml"), ["cat=false"])
+    assert found == Settings(on="yes", cat=False, names=("no", "off", "y"))
