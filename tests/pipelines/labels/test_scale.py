@@ -74,3 +74,49 @@ def test_one_user_with_most_clicks_and_long_journeys(project):
     assert sum(row["credit_mta"] for row in mine) == pytest.approx(40, rel=1e-5)
     assert max(row["credit_last"] for row in mine) == 40
     assert max(row["label_last"] for row in mine) == 1
+
+
+EVERY = [
+    {"name": "first", "type": "first"},
+    {"name": "last", "type": "last"},
+    {"name": "linear", "type": "linear", "window_hours": 6},
+    {"name": "position", "type": "position"},
+    {"name": "time_decay", "type": "time_decay", "parameters": {"half_life_hours": 2}},
+    {"name": "shao_li", "type": "shao_li"},
+    {"name": "shapley", "type": "shapley", "parameters": {"fallback": "last"}},
+    {"name": "markov", "type": "markov", "parameters": {"order": 2}},
+    {"name": "attention", "type": "attention", "parameters": {"epochs": 1, "min_count": 1}},
+]
+
+
+def test_every_mechanism_in_any_sharding_order_and_delivery_and_beside_strangers(project):
+    names = [mechanism["name"] for mechanism in EVERY]
+    project.config["attribution"]["mechanisms"] = EVERY
+    project.config["attribution"]["touchpoint"] = {"position": True, "min_count": 5}
+    project.write()
+    project.labels("once")
+    once = read_labels(project.folder / "once", names)
+    assert all(sum(row[f"credit_{name}"] for row in once.values()) > 1 for name in names)
+
+    generator = np.random.default_rng(2)
+    order = np.append(generator.permutation(600), generator.integers(600, size=100))
+    project.clicks = project.clicks.take(pa.array(order))
+    project.conversions = pa.concat_tables([project.conversions, project.conversions.slice(3, 20)])
+    project.config["labels"]["shards"] = 5
+    project.write()
+    project.labels("again")
+    assert read_labels(project.folder / "again", names) == once
+    fits = [tree(project.folder / name / "attribution") for name in ("once", "again")]
+    assert fits[0] == fits[1]
+
+    stranger = project.clicks.slice(0, 60).to_pylist()
+    stranger = [row | {"id": 50_000 + i, "user": "stranger"} for i, row in enumerate(stranger)]
+    project.clicks = pa.Table.from_pylist(project.clicks.to_pylist() + stranger, project.clicks.schema)
+    sales = [{"id": f"s{r['id']}", "user": "stranger", "shop": r["shop"], "ts": r["ts"] + 60} for r in stranger[::4]]
+    project.conversions = pa.Table.from_pylist(project.conversions.to_pylist() + sales, project.conversions.schema)
+    project.config["attribution"]["fit_from"] = "once"
+    project.write()
+    project.labels("beside")
+    beside = read_labels(project.folder / "beside", names)
+    assert {click: row for click, row in beside.items() if click < 50_000} == once
+    assert len(beside) > len(once)
