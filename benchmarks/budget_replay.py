@@ -23,7 +23,6 @@ cut likewise: of each the touches after its last such gap stay, if they are thre
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -37,7 +36,6 @@ from benchmarks import tables
 from benchmarks.real_logs import MECHANISMS, criteo_source
 from benchmarks.tables import Table
 from features.arrays import flatten_ranges
-from features.errors import MalTfError
 from mal_tf.attribution.attention import Attention
 from mal_tf.attribution.attention_sample import KNOWN, at_end, coded
 from mal_tf.attribution.by_type import ByType, DistinctTypes
@@ -371,8 +369,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except MalTfError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(1)
+    tables.run(main)

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import typer
 import yaml
 from rich.console import Console
-from rich.markup import escape
 
 from benchmarks import measure, tables
 from benchmarks.measure import ROOT
@@ -269,8 +268,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except MalTfError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(1)
+    tables.run(main)

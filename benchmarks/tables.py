@@ -1,4 +1,4 @@
-"""Tables for the terminal and for Markdown, and the machine they were measured on."""
+"""What benchmarks show and how they start: tables for the terminal and for Markdown, the machine, the command line."""
 
 import dataclasses
 import importlib.metadata
@@ -6,14 +6,17 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import rich.box
 import rich.table
+import typer
 from rich.console import Console
 from rich.markup import escape
 
 from benchmarks.measure import ROOT
+from features.errors import MalTfError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,3 +90,12 @@ def _git(*arguments: str) -> str:
 def _lines(path: str) -> list[str]:
     file = pathlib.Path(path)
     return file.read_text().splitlines() if file.exists() else []
+
+
+def run(main: Callable[..., None]) -> None:
+    """Runs a benchmark's command line: errors for people are printed alone and exit with 1."""
+    try:
+        typer.run(main)
+    except MalTfError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)

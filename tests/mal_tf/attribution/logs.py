@@ -1,8 +1,11 @@
 """Hand-built journeys and random small logs."""
 
+import json
+
 import numpy as np
 from hypothesis import strategies as st
 
+from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import Events, JourneyRules, Journeys, Touches, converting_spans
 from mal_tf.attribution.touchpoints import Touchpoints
 
@@ -76,3 +79,17 @@ def by_hand(paths, names=None):
 def split(journeys, values):
     """A per-touch array as one list per journey."""
     return [v.tolist() for v in np.split(np.asarray(values), journeys.offsets[1:-1])][: len(journeys)]
+
+
+def fitted(kind, converting, other, **parameters):
+    """A mechanism fitted on paths, its parameters through JSON."""
+    mechanism = create(kind, parameters)
+    statistics = mechanism.merge([mechanism.statistics(by_hand(converting), by_hand(other))])
+    mechanism.load(json.loads(json.dumps(mechanism.fit(statistics))))
+    return mechanism
+
+
+def credits_of(mechanism, paths):
+    """Credits of paths, one list per path."""
+    journeys = by_hand(paths)
+    return split(journeys, mechanism.credit(journeys))

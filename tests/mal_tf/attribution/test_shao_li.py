@@ -1,6 +1,5 @@
 import fractions
 import itertools
-import json
 import random
 
 import pytest
@@ -8,21 +7,9 @@ from hypothesis import given
 
 from features.errors import MalTfError
 from mal_tf.attribution.catalog import create
-from tests.mal_tf.attribution.logs import PATHS, by_hand, split
+from tests.mal_tf.attribution.logs import PATHS, by_hand, credits_of, fitted
 
 CONVERTING, OTHER = [["a"], ["a", "b"]], [["a"], ["b"]]
-
-
-def _fitted(converting, other, **parameters):
-    mechanism = create("shao_li", parameters)
-    statistics = mechanism.merge([mechanism.statistics(by_hand(converting), by_hand(other))])
-    mechanism.load(json.loads(json.dumps(mechanism.fit(statistics))))
-    return mechanism
-
-
-def _credits(mechanism, paths):
-    journeys = by_hand(paths)
-    return split(journeys, mechanism.credit(journeys))
 
 
 def _oracle(converting, other, path):
@@ -46,7 +33,7 @@ def _oracle(converting, other, path):
 
 def test_hand_worked():
     # p(a) = 2/3, p(b) = 1/2, p(a,b) = 1: C(a) = 2/3 − 1/12 = 7/12, C(b) = 1/2 − 1/12 = 5/12.
-    credits = _credits(_fitted(CONVERTING, OTHER), [["a", "b"], ["a", "b", "a"], ["b"], []])
+    credits = credits_of(fitted("shao_li", CONVERTING, OTHER), [["a", "b"], ["a", "b", "a"], ["b"], []])
     assert credits[0] == pytest.approx([7 / 12, 5 / 12])
     assert credits[1] == pytest.approx([7 / 24, 5 / 12, 7 / 24])
     assert credits[2:] == [[1.0], []]
@@ -54,8 +41,8 @@ def test_hand_worked():
 
 @given(PATHS, PATHS, PATHS)
 def test_matches_the_oracle_and_sums_to_one_or_zero(converting, other, more):
-    mechanism = _fitted(converting, other)
-    for path, credits in zip(converting + more, _credits(mechanism, converting + more), strict=True):
+    mechanism = fitted("shao_li", converting, other)
+    for path, credits in zip(converting + more, credits_of(mechanism, converting + more), strict=True):
         assert min(credits, default=0) >= 0
         total = sum(credits)
         assert total == pytest.approx(1) or total == 0
@@ -70,7 +57,7 @@ def test_negative_contributions_become_zero():
     # p(a) = 0.1, p(b) = 1, p(a,b) = 1/2: C(a) = 0.05 + (0.5 − 1) / 2 < 0.
     converting = [["b"]] * 999 + [["a", "b"]]
     other = [["a", "b"]] + [["a"]] * 8
-    assert _credits(_fitted(converting, other), [["a", "b"]]) == [[0.0, 1.0]]
+    assert credits_of(fitted("shao_li", converting, other), [["a", "b"]]) == [[0.0, 1.0]]
 
 
 def test_merge_in_any_order_and_split():
@@ -88,7 +75,7 @@ def test_merge_in_any_order_and_split():
 
 @pytest.mark.parametrize(("fallback", "expected"), [("none", [0, 0, 0]), ("linear", [1 / 3] * 3), ("last", [0, 0, 1])])
 def test_fallback_for_types_the_fit_never_saw(fallback, expected):
-    credits = _credits(_fitted(CONVERTING, OTHER, fallback=fallback), [["q", "r", "q"], ["a"], []])
+    credits = credits_of(fitted("shao_li", CONVERTING, OTHER, fallback=fallback), [["q", "r", "q"], ["a"], []])
     assert credits[0] == pytest.approx(expected)
     assert credits[1:] == [[1.0], []]
 
@@ -100,7 +87,7 @@ def test_unknown_fallback():
 
 def test_every_unseen_type_counts_among_the_types_of_the_journey():
     # n = 4: C(a) = 2/3 − 1/36, C(b) = 1/2 − 1/36, the unseen ones 0.
-    (credits,) = _credits(_fitted(CONVERTING, OTHER), [["a", "b", "q", "r"]])
+    (credits,) = credits_of(fitted("shao_li", CONVERTING, OTHER), [["a", "b", "q", "r"]])
     synergy = -1 / 6 / (2 * 3)
     total = 2 / 3 + 1 / 2 + 2 * synergy
     assert credits == pytest.approx([(2 / 3 + synergy) / total, (1 / 2 + synergy) / total, 0, 0])

@@ -1,6 +1,5 @@
 import fractions
 import itertools
-import json
 import math
 
 import numpy as np
@@ -12,19 +11,7 @@ from features.errors import MalTfError
 from mal_tf.attribution import shapley
 from mal_tf.attribution.by_type import DistinctTypes
 from mal_tf.attribution.catalog import create
-from tests.mal_tf.attribution.logs import PATHS, by_hand, split
-
-
-def _fitted(converting, other, **parameters):
-    mechanism = create("shapley", parameters)
-    statistics = mechanism.merge([mechanism.statistics(by_hand(converting), by_hand(other))])
-    mechanism.load(json.loads(json.dumps(mechanism.fit(statistics))))
-    return mechanism
-
-
-def _credits(mechanism, paths):
-    journeys = by_hand(paths)
-    return split(journeys, mechanism.credit(journeys))
+from tests.mal_tf.attribution.logs import PATHS, by_hand, credits_of, fitted
 
 
 def _values(mechanism, types):
@@ -54,8 +41,8 @@ def _oracle(rates, path):
 
 def test_hand_worked():
     # v(a) = 1/2, v(b) = 0, v(ab) = 1: φ(a) = (1/2 + 1 − 0) / 2 = 3/4, φ(b) = (0 + 1 − 1/2) / 2 = 1/4.
-    mechanism = _fitted([["a"], ["a", "b"]], [["a"], ["b"]])
-    credits = _credits(mechanism, [["a", "b"], ["b", "a", "a"], ["b"], []])
+    mechanism = fitted("shapley", [["a"], ["a", "b"]], [["a"], ["b"]])
+    credits = credits_of(mechanism, [["a", "b"], ["b", "a", "a"], ["b"], []])
     assert credits[0] == pytest.approx([3 / 4, 1 / 4])
     assert credits[1] == pytest.approx([1 / 4, 3 / 8, 3 / 8])
     assert credits[2:] == [[0.0], []]
@@ -76,8 +63,8 @@ def test_parameters_are_the_counts_of_sets_in_order():
 
 @given(PATHS, PATHS, PATHS)
 def test_matches_the_oracle(converting, other, more):
-    mechanism, rates = _fitted(converting, other), _rates(converting, other)
-    for path, credits in zip(more, _credits(mechanism, more), strict=True):
+    mechanism, rates = fitted("shapley", converting, other), _rates(converting, other)
+    for path, credits in zip(more, credits_of(mechanism, more), strict=True):
         value = {name: max(v, 0) for name, v in _oracle(rates, path).items()}
         total = sum(value.values())
         expected = [value[name] / path.count(name) / total if total else 0 for name in path]
@@ -88,13 +75,15 @@ def test_matches_the_oracle(converting, other, more):
 
 def test_a_set_nobody_saw_is_worth_its_best_seen_part():
     # v(a) = 1/2, v(b) = 1/4; v(ab) is taken to be 1/2: φ(a) = (1/2 + 1/4) / 2, φ(b) = (1/4 + 0) / 2.
-    mechanism = _fitted([["a"], ["b"]], [["a"], ["b"], ["b"], ["b"]])
+    mechanism = fitted("shapley", [["a"], ["b"]], [["a"], ["b"], ["b"], ["b"]])
     assert _values(mechanism, ["a", "b"]) == pytest.approx([3 / 8, 1 / 8])
 
 
 @pytest.mark.parametrize(("fallback", "expected"), [("none", [0, 0, 0]), ("linear", [1 / 3] * 3), ("last", [0, 0, 1])])
 def test_fallback_for_types_the_fit_never_saw(fallback, expected):
-    credits = _credits(_fitted([["a"], ["a", "b"]], [["b"]], fallback=fallback), [["q", "r", "q"], ["q", "a"], []])
+    credits = credits_of(
+        fitted("shapley", [["a"], ["a", "b"]], [["b"]], fallback=fallback), [["q", "r", "q"], ["q", "a"], []]
+    )
     assert credits[0] == pytest.approx(expected)
     assert credits[1:] == [[0.0, 1.0], []]
 
@@ -123,7 +112,7 @@ def test_sampled_values_of_an_additive_game_are_exact():
 @settings(max_examples=40)
 @given(PATHS, PATHS, st.booleans())
 def test_sampled_values_are_those_of_an_order_and_its_reverse(converting, other, both):
-    mechanism, rates = _fitted(converting, other, permutations=1 + both, seed=3), _rates(converting, other)
+    mechanism, rates = fitted("shapley", converting, other, permutations=1 + both, seed=3), _rates(converting, other)
     players = sorted({name for s in rates for name in s})
 
     def added(order):
