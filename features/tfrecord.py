@@ -8,6 +8,7 @@ import gzip
 import io
 import itertools
 from collections.abc import Sequence
+from typing import IO
 
 import google_crc32c
 import numpy as np
@@ -31,12 +32,17 @@ def frame(records: Sequence[bytes]) -> bytes:
     return b"".join(itertools.chain.from_iterable(parts))
 
 
+def gzipped(out: IO[bytes]) -> gzip.GzipFile:
+    """A compressed stream into `out`. The same records give the same bytes: no time, no name in the header."""
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0)
+
+
 class GzippedTFRecords:
-    """A compressed TFRecord file in memory. The same records give the same bytes: no time, no name in the header."""
+    """A compressed TFRecord file in memory."""
 
     def __init__(self):
         self._out = io.BytesIO()
-        self._file = gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=self._out, mtime=0)
+        self._file = gzipped(self._out)
 
     def write(self, records: Sequence[bytes]) -> None:
         """Appends records."""

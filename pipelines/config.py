@@ -18,7 +18,10 @@ from mal_tf.attribution.touchpoints import TouchpointConfig
 from mal_tf.models.config import ModelConfig
 from mal_tf.training.config import TrainingConfig
 from pipelines import files, yaml_config
-from pipelines.sources import SourceConfig
+from pipelines.sources import MacSource, SourceConfig
+
+#: Type of a mechanism whose labels the source has ready-made.
+READY = "ready"
 
 
 class MechanismConfig(Frozen):
@@ -26,7 +29,8 @@ class MechanismConfig(Frozen):
 
     Attributes:
         name: what its label is called: `label_<name>`.
-        type: a kind of `mal_tf.attribution.catalog.MECHANISMS`, or `package.module:Class` of your own.
+        type: a kind of `mal_tf.attribution.catalog.MECHANISMS`, or `package.module:Class` of your own; `ready` with adapter
+            `mac`, whose column `name` it is then.
         parameters: arguments of that kind.
         window_hours: its own window; `attribution.window_hours` if absent.
     """
@@ -40,6 +44,10 @@ class MechanismConfig(Frozen):
     def _makeable(self):
         if self.name == "cat":
             raise ValueError("the name 'cat' is taken by the CAT label")
+        if self.type == READY:
+            if self.parameters or self.window_hours:
+                raise ValueError("ready-made labels take no parameters and no window")
+            return self
         try:
             self.make()
         except MalTfError as error:
@@ -56,7 +64,7 @@ class AttributionConfig(Frozen):
 
     Attributes:
         window_hours: a click is eligible up to this long before the conversion. A click is mature when the longest
-            window of all mechanisms has passed.
+            window of all mechanisms has passed. Ready-made labels go without.
         simultaneous: whether a click at the very time of the conversion is eligible.
         reset_after_conversion: cut journeys at the previous conversion of the same user and match key.
         mechanisms: in the order of the CAT label's bits.
@@ -66,7 +74,7 @@ class AttributionConfig(Frozen):
             ones.
     """
 
-    window_hours: float = pydantic.Field(gt=0)
+    window_hours: float | None = pydantic.Field(None, gt=0)
     simultaneous: Literal["eligible", "ineligible"] = "eligible"
     reset_after_conversion: bool = False
     mechanisms: tuple[MechanismConfig, ...] = pydantic.Field(min_length=1, max_length=MAX_MECHANISMS)
@@ -90,7 +98,7 @@ class AttributionConfig(Frozen):
     @property
     def data_driven(self) -> tuple[MechanismConfig, ...]:
         """The mechanisms that are fitted."""
-        return tuple(m for m in self.mechanisms if m.make().data_driven)
+        return tuple(m for m in self.mechanisms if m.type != READY and m.make().data_driven)
 
     def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
         """Eligibility in time units, by a mechanism's own window or the common one."""
@@ -179,7 +187,7 @@ class RunConfig(Frozen):
         features: what the model sees of a click.
         vocabulary: how vocabularies are cut.
         attribution: mechanisms and eligibility.
-        labels: the label job.
+        labels: the label job; ready-made labels go without.
         validation: data validation.
         model: primary target, auxiliary targets, architecture.
         training: optimisers, batch size, loss.
@@ -193,7 +201,7 @@ class RunConfig(Frozen):
     features: tuple[Feature, ...]
     vocabulary: VocabularyConfig = VocabularyConfig()
     attribution: AttributionConfig
-    labels: LabelsConfig
+    labels: LabelsConfig | None = None
     validation: ValidationConfig = ValidationConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
@@ -207,6 +215,14 @@ class RunConfig(Frozen):
         for name in (self.model.primary, *(self.model.auxiliaries or ())):
             if name not in targets:
                 raise ValueError(f"model: unknown target '{name}'; attribution.mechanisms has: {', '.join(targets)}")
+        if self.ready_made:
+            _check_ready_made(self)
+            return self
+        for key, value in (("attribution.window_hours", self.attribution.window_hours), ("labels", self.labels)):
+            if value is None:
+                raise ValueError(f"{key} is missing")
+        if ready := [m.name for m in self.attribution.mechanisms if m.type == READY]:
+            raise ValueError(f"mechanism '{ready[0]}': adapter '{self.sources.adapter}' has no ready-made labels")
         touchpoint = self.sources.tables().clicks.columns.touchpoint
         if self.attribution.data_driven and not touchpoint:
             needy = self.attribution.data_driven[0].name
@@ -221,6 +237,11 @@ class RunConfig(Frozen):
         return self
 
     @property
+    def ready_made(self) -> bool:
+        """Whether labels and vocabularies come with the source."""
+        return isinstance(self.sources, MacSource)
+
+    @property
     def feature_spec(self) -> FeatureSpec:
         """The features and their vocabularies' rules."""
         return FeatureSpec(features=self.features, vocabulary=self.vocabulary)
@@ -229,6 +250,37 @@ class RunConfig(Frozen):
     def targets(self) -> tuple[str, ...]:
         """Mechanisms the model learns, in configured order: the primary and its auxiliaries."""
         return self.model.targets(self.attribution.names)
+
+
+def _check_ready_made(config: RunConfig) -> None:
+    """Refuses what would have no effect on labels and vocabularies that come with the source."""
+    attribution, vocabulary = config.attribution, config.vocabulary
+    without, any_size = AttributionConfig(mechanisms=attribution.mechanisms), VocabularyConfig()
+    idle = [
+        *(f"attribution.{k}" for k in AttributionConfig.model_fields if getattr(attribution, k) != getattr(without, k)),
+        *(["labels"] if config.labels else []),
+        *(f"vocabulary.{k}" for k in ("min_count", "max_size") if getattr(vocabulary, k) != getattr(any_size, k)),
+        *(f"{f.name}.{k}" for f in config.feature_spec.categorical for k in ("min_count", "max_size") if getattr(f, k)),
+    ]
+    adapter = config.sources.adapter
+    if idle:
+        raise ValueError(f"{idle[0]} has no effect with adapter '{adapter}', whose labels are ready-made; take it out")
+    for mechanism in attribution.mechanisms:
+        if mechanism.type != READY:
+            raise ValueError(
+                f"mechanism '{mechanism.name}': adapter '{adapter}' has ready-made labels and no paths to attribute; "
+                f"expected type '{READY}'"
+            )
+    for feature in config.features:
+        kind = (feature.type, getattr(feature, "dtype", None), getattr(feature, "events", None))
+        if kind not in _READY_MADE:
+            raise ValueError(
+                f"feature '{feature.name}': adapter '{adapter}' has string tokens, histories of clicks and similarities"
+            )
+
+
+#: Type, dtype and events of the features that sources with ready-made labels have.
+_READY_MADE = (("categorical", "string", None), ("history", None, "clicks"), ("similarity", "float32", None))
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -246,7 +298,7 @@ def dump(config: RunConfig) -> str:
 
 
 #: Keys whose values are paths or globs relative to the config file.
-_PATH_KEYS = ("files", "log", "users", "videos", "schema_file", "fit_from", "grow_from")
+_PATH_KEYS = ("files", "folder", "log", "users", "videos", "schema_file", "fit_from", "grow_from")
 
 
 def _resolve_paths(data: Any, folder: str) -> None:

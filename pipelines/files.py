@@ -8,6 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterator
+from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -76,27 +77,35 @@ def read_text(path: str) -> str:
     return read_bytes(path).decode()
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file that is either complete or absent: object stores do so by themselves, local files by renaming."""
+@contextlib.contextmanager
+def created(path: str) -> Iterator[IO[bytes]]:
+    """A file to write that is either complete or absent: object stores do so by themselves, local files by renaming."""
     if not is_local(path):
         with (
             _said("written", path),
             FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
         ):
-            file.write(data)
+            yield file
         return
     final = pathlib.Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(data)
+            yield file
         os.replace(partial, final)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise MalTfError(
             f"{path}: can't be written: {error.strerror or error}. Free the disk or choose another output."
         ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a whole file; see `created`."""
+    with created(path) as file:
+        file.write(data)
 
 
 def write_text(path: str, text: str) -> None:

@@ -31,6 +31,7 @@ class Finish:
         max_bad_share: see `pipelines.labels.report.check`.
         known: the manifest's entries that were known before the job.
         exchange: local directory of the job's own, to be taken away.
+        tables: which tables it read.
     """
 
     output: str
@@ -38,6 +39,7 @@ class Finish:
     max_bad_share: float
     known: Mapping[str, Any]
     exchange: str | None = None
+    tables: Sequence[str] = ("clicks", "conversions")
 
     def __call__(self, _: None, counts: Counter, written: Sequence[dict], *_others: Sequence[None]) -> None:
         """Finishes.
@@ -51,7 +53,7 @@ class Finish:
             MalTfError: rows unaccounted for, too many bad rows, nothing to learn from.
         """
         report = reports.build(counts, self.mechanisms)
-        reports.check(report, self.max_bad_share, self.output)
+        reports.check(report, self.max_bad_share, self.output, self.tables)
         files.write_text(FileSystems.join(self.output, REPORT), json.dumps(report, indent=1) + "\n")
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)

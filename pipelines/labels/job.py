@@ -101,7 +101,7 @@ class LabelJob(beam.PTransform):
             *fit_counts,
             labelled.counts,
         ]
-        total = counts | "FlattenCounts" >> beam.Flatten() | "AddCounts" >> beam.CombineGlobally(_add)
+        total = counts | "FlattenCounts" >> beam.Flatten() | "AddCounts" >> beam.CombineGlobally(add_counts)
         _ = (
             pipeline
             | "Once" >> beam.Create([None])
@@ -191,7 +191,8 @@ def vocabulary_kinds(spec: FeatureSpec) -> dict[str, str]:
     return {feature.name: f"{feature.type} {feature.dtype}" for feature in spec.scalars}
 
 
-def _add(parts: Iterable[Counter]) -> Counter:
+def add_counts(parts: Iterable[Counter]) -> Counter:
+    """Adds up counts."""
     total: Counter = Counter()
     for part in parts:
         total.update(part)

@@ -70,13 +70,15 @@ def _reasons(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
     return {key[2]: n for key, n in sorted(counts.items()) if key[:2] == (table, "dead") and n}
 
 
-def check(report: Mapping[str, Any], max_bad_share: float, output: str) -> None:
-    """Checks that every row is accounted for, and that there is something to learn from.
+def check(
+    report: Mapping[str, Any], max_bad_share: float, output: str, tables: Sequence[str] = ("clicks", "conversions")
+) -> None:
+    """Checks that every row of the tables is accounted for, and that there is something to learn from.
 
     Raises:
         MalTfError: rows lost, too many bad rows, no clicks, no conversions, no clicks in a split.
     """
-    for table in ("clicks", "conversions"):
+    for table in tables:
         rows = report[table]
         out = sum(n for k, n in rows.items() if k not in ("read", "immature_marked", "attributed", "without_click"))
         if out != rows["read"]:

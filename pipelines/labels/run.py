@@ -17,6 +17,7 @@ from pipelines.labels import fits
 from pipelines.labels.exchange import Exchange
 from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
+from pipelines.labels.ready import ReadyLabels, Writer
 from pipelines.sources.tables import input_files
 
 #: Where tables lie between two steps when the runner would hold them in memory; taken away at the end.
@@ -76,7 +77,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
         _check_in_reach(config, output)
     exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
-    _ = job | "Labels" >> _job(config, output, exchange)
+    _ = job | "Labels" >> (_ready(config, output) if config.ready_made else _job(config, output, exchange))
     return job
 
 
@@ -117,9 +118,17 @@ def _job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
     )
 
 
+def _ready(config: RunConfig, output: str) -> ReadyLabels:
+    writer = Writer(config.sources, config.feature_spec, config.attribution.names, output)
+    return ReadyLabels(writer, made_from(config))
+
+
 def _check_in_reach(config: RunConfig, output: str) -> None:
-    tables = config.sources.tables()
-    inputs = [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
+    if config.ready_made:
+        inputs = [config.sources.folder]
+    else:
+        tables = config.sources.tables()
+        inputs = [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
     for what, path in [("output", output), *(("input", path) for path in inputs)]:
         if files.is_local(path):
             raise MalTfError(
@@ -129,6 +138,8 @@ def _check_in_reach(config: RunConfig, output: str) -> None:
 
 
 def _inputs(config: RunConfig) -> list[tuple[str, int]]:
+    if config.ready_made:
+        return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.categorical]))
     tables = config.sources.tables()
     return sorted(set(input_files(tables.clicks) + input_files(tables.conversions)))
 
@@ -143,7 +154,7 @@ def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None
 
 def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
     """Lines of the earlier run's vocabularies; features it did not have start anew."""
-    directory = config.labels.grow_from
+    directory = config.labels and config.labels.grow_from
     if directory is None:
         return {}
     then = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})

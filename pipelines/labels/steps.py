@@ -153,7 +153,7 @@ class Label(beam.DoFn):
             for index in range(segments):
                 rows = clicks.filter(pa.array(chosen & (segment == index)))
                 yield TaggedOutput("files", self._write(rows, split, index, segments, number, timed))
-            counts += self._count(clicks.filter(pa.array(chosen)), split)
+            counts += count_labels(clicks.filter(pa.array(chosen)), split, self._plan.mechanisms)
         with timed("vocabulary"):
             training = clicks.filter(pa.array(~is_eval))
             for feature in self._plan.spec.scalars:
@@ -187,15 +187,17 @@ class Label(beam.DoFn):
         written = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
         return written | {"sha256": hashlib.sha256(data).hexdigest()}
 
-    def _count(self, rows: pa.Table, split: str) -> Counter:
-        counts = Counter({("clicks", "written", split): rows.num_rows})
-        for name in self._plan.mechanisms:
-            label = np.asarray(rows[f"label_{name}"])
-            counts["positives", split, name] = int((label > 0).sum())
-            counts["credit", split, name] = int(np.rint(label.astype(np.float64) / CREDIT_UNIT).sum())
-        classes, clicks = np.unique(np.asarray(rows["label_cat"]), return_counts=True)
-        counts.update({("cat", split, int(c)): int(n) for c, n in zip(classes, clicks, strict=True)})
-        return counts
+
+def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterable[str]) -> Counter:
+    """Counts the rows of a split, their positives and credit by mechanism, and their CAT classes."""
+    counts = Counter({("clicks", "written", split): rows.num_rows})
+    for name in mechanisms:
+        label = np.asarray(rows[f"label_{name}"])
+        counts["positives", split, name] = int((label > 0).sum())
+        counts["credit", split, name] = int(np.rint(label.astype(np.float64) / CREDIT_UNIT).sum())
+    classes, clicks = np.unique(np.asarray(rows["label_cat"]), return_counts=True)
+    counts.update({("cat", split, int(c)): int(n) for c, n in zip(classes, clicks, strict=True)})
+    return counts
 
 
 def merge_counts(counts: Iterable[bytes]) -> bytes:

@@ -5,9 +5,10 @@ from typing import Annotated
 import pydantic
 
 from pipelines.sources.kuairand import KuaiRandSource
+from pipelines.sources.mac import MacSource
 from pipelines.sources.tables import Join, SourceTables, TableSource, TablesSource
 
 #: The `sources` block of a config; a new adapter is one module and one name here.
-SourceConfig = Annotated[TablesSource | KuaiRandSource, pydantic.Field(discriminator="adapter")]
+SourceConfig = Annotated[TablesSource | KuaiRandSource | MacSource, pydantic.Field(discriminator="adapter")]
 
-__all__ = ["Join", "KuaiRandSource", "SourceConfig", "SourceTables", "TableSource", "TablesSource"]
+__all__ = ["Join", "KuaiRandSource", "MacSource", "SourceConfig", "SourceTables", "TableSource", "TablesSource"]
