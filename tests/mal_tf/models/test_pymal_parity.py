@@ -86,7 +86,7 @@ def assert_gradients(case, combined, prefix, record_property):
             # The gradient of an attention's key bias is 0 but for rounding, theirs and ours.
             assert difference <= tolerance * scale + (1e-7 if scale < 1e-7 else 1e-8), (weight.name, difference, scale)
             worst = max(worst, difference / scale if scale > 1e-7 else 0)
-    record_property(f"{prefix} relative", worst)
+    record_property(f"{prefix} relative", float(worst))
 
 
 def by_their_tensors(combine, of_each, case):
@@ -113,7 +113,7 @@ def test_probabilities_losses_and_gradients(name, record_property):
     case = Case(name)
     expected = case.part("prob/")
     difference = largest(pymal.probabilities(case.network, case.rows, case.meta), expected)
-    record_property("probabilities", difference)
+    record_property("probabilities", float(difference))
     assert difference <= 5e-6
     losses, of_each = case.differentiate()
     total = float(case.trainer.compute_loss((case.rows, case.labels)))
@@ -132,7 +132,7 @@ def test_in_double_precision(name, float64, record_property):
     case = Case(name)
     expected = case.part("prob64/")
     difference = largest(pymal.probabilities(case.network, case.rows, case.meta), expected)
-    record_property("probabilities", difference)
+    record_property("probabilities", float(difference))
     assert difference <= 1e-10
     losses, _ = case.differentiate()
     for key, value in losses.items():
