@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests import conftest
+
 SCALARS = (
     *(f"user_feat{i}" for i in range(6)),
     *(f"ad_feat{i}" for i in range(6)),
@@ -26,16 +28,8 @@ CONFIG = {
         *({"type": "similarity", "name": name} for name in SIMILARITIES),
     ],
     "attribution": {"mechanisms": [{"name": name, "type": "ready"} for name in ("last", "first", "linear", "mta")]},
-    "model": {
-        "name": "mal",
-        "primary": "last",
-        "embedding_dim": 4,
-        "bottom_units": [8],
-        "tower_units": [4],
-        "fusion_units": [4],
-        "attention_units": [4],
-    },
-    "training": {"batch_size": 64},
+    "model": {key: value for key, value in conftest.CONFIG["model"].items() if key != "compare_with"},
+    "training": conftest.CONFIG["training"],
     "evaluation": {"bootstrap_samples": 0},
 }
 
