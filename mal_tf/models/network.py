@@ -12,6 +12,7 @@ from mal_tf.layers.attention import TargetAttention
 from mal_tf.layers.expert import Expert
 from mal_tf.layers.multi_head import MultiHeadTargetAttention
 from mal_tf.layers.simtier import SimTier
+from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.layers.tower import MLP
 from mal_tf.models.config import ModelConfig
 
@@ -50,18 +51,22 @@ class Network:
         return self.heads[0]
 
     @property
+    def stacks(self) -> list[StackedEmbedding]:
+        """The embedding tables, one layer per width."""
+        return [layer for layer in self.model.layers if isinstance(layer, StackedEmbedding)]
+
+    @property
     def embedding_variables(self) -> list[tf.Variable]:
-        """Trainable variables of the embedding tables."""
-        tables = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Embedding)]
-        return [variable for table in tables for variable in table.trainable_variables]
+        """Variables of the embedding tables, one per stack."""
+        return [stack.embeddings for stack in self.stacks]
 
 
 def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Embeds a click: the vector that experts and shared bottoms read.
 
-    Each scalar feature has a table; a history uses the table of its feature, and the click attends over it; similarities
-    become a histogram (`SimTier`). All are concatenated, scalars first, then histories, then histograms, and, as
-    configured, normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
+    Each scalar feature has a table, those of one width in one stack (`StackedEmbedding`); a history uses the table of
+    its feature, and the click attends over it; similarities become a histogram (`SimTier`). All are concatenated, scalars
+    first, then histories, then histograms, and, as configured, normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
 
     Args:
         spec: features.
@@ -75,16 +80,14 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
     Raises:
         MalTfError: `config.query` names an unknown feature.
     """
-    inputs, tables, parts = {}, {}, {}
-    for feature in spec.scalars:
-        inputs[feature.name] = keras.Input((), dtype=tf.int32, name=feature.name)
-        width = feature.embedding_dim or config.embedding_dim
-        tables[feature.name] = keras.layers.Embedding(sizes[feature.name], width, name=f"embedding_{feature.name}")
-        parts[feature.name] = tables[feature.name](inputs[feature.name])
+    inputs = {f.name: keras.Input((), dtype=tf.int32, name=f.name) for f in spec.scalars}
+    inputs |= {f.name: keras.Input((f.length,), dtype=tf.int32, name=f.name) for f in spec.histories}
+    embedded = _embedded(spec, inputs, sizes, config)
+    parts = {feature.name: embedded[feature.name] for feature in spec.scalars}
     scalars = dict(parts)
     for feature in spec.histories:
-        inputs[feature.name] = keras.Input((feature.length,), dtype=tf.int32, name=feature.name)
-        parts[feature.name] = _attended(feature, inputs[feature.name], tables[feature.of], scalars, config)
+        keys = embedded[feature.name]
+        parts[feature.name] = _attended(feature, inputs[feature.name], keys, scalars, config)
     x = keras.layers.Concatenate(name="click")([*parts.values(), *_histograms(spec, inputs, config)])
     if config.layer_norm:
         x = keras.layers.LayerNormalization(epsilon=1e-5, name="layer_norm")(x)
@@ -94,8 +97,24 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
     return {f.name: inputs[f.name] for f in spec.features}, x
 
 
-def _attended(feature, rows: tf.Tensor, table: keras.layers.Embedding, scalars: Mapping[str, tf.Tensor], config):
-    keys = table(rows)
+def _embedded(
+    spec: FeatureSpec, inputs: Mapping[str, tf.Tensor], sizes: Mapping[str, int], config: ModelConfig
+) -> dict[str, tf.Tensor]:
+    """Embeddings of scalars and histories by feature: a stack of tables per width."""
+    stacks: dict[int, dict[str, list[str]]] = {}
+    for feature in spec.scalars:
+        users = [feature.name, *(history.name for history in spec.histories if history.of == feature.name)]
+        stacks.setdefault(feature.embedding_dim or config.embedding_dim, {})[feature.name] = users
+    found = {}
+    for width, tables in stacks.items():
+        stack = StackedEmbedding({name: sizes[name] for name in tables}, width, name=f"embedding_{width}")
+        looked_up = stack({name: [inputs[user] for user in users] for name, users in tables.items()})
+        for name, users in tables.items():
+            found |= dict(zip(users, looked_up[name], strict=True))
+    return found
+
+
+def _attended(feature, rows: tf.Tensor, keys: tf.Tensor, scalars: Mapping[str, tf.Tensor], config: ModelConfig):
     mask = tf.not_equal(rows, 0) if config.mask_padding else tf.ones_like(rows, tf.bool)
     query, name = scalars[feature.of], f"attention_{feature.name}"
     if config.attention == "din":

@@ -2,6 +2,7 @@
 
 from features.keras2 import keras, tf
 from mal_tf.layers.multi_head import MultiHeadTargetAttention
+from mal_tf.layers.stacked_embedding import StackedEmbedding
 
 
 def initialize(model: keras.Model) -> None:
@@ -14,7 +15,7 @@ def initialize(model: keras.Model) -> None:
     projections = {id(dense) for attention in attentions for dense in attention.projections}
     without_bias = projections | {id(attention.output_projection) for attention in attentions}
     for layer in model.submodules:
-        if isinstance(layer, keras.layers.Embedding):
+        if isinstance(layer, StackedEmbedding):
             layer.embeddings.assign(tf.random.normal(layer.embeddings.shape, dtype=layer.embeddings.dtype))
         elif isinstance(layer, keras.layers.Dense):
             fan_in, fan_out = layer.kernel.shape

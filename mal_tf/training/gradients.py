@@ -4,6 +4,7 @@ Everywhere a loss's gradient is a list with an entry per variable: a tensor, or 
 the variable. The first loss is the primary's.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 from features.keras2 import tf
@@ -106,18 +107,20 @@ def gcs_pymal(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
 def on_touched_rows(
     combine: Callable[[Sequence[Gradient]], Gradient],
     gradients: Sequence[Sequence[tf.Tensor | tf.IndexedSlices | None]],
+    ends: Sequence[Sequence[int] | None] | None = None,
 ) -> list[tf.Tensor | tf.IndexedSlices | None]:
     """Applies `combine` to gradients of which some are of embedding tables: these stay as sparse as the batch.
 
     A table's gradients become dense over the rows that any loss touches: inner products stay as they are, for the other
-    rows are 0.
+    rows are 0. Tables that are stacked in one variable are variables of their own to `combine`.
 
     Args:
         combine: one of this module's functions.
         gradients: of each loss.
+        ends: for each variable that is a stack of tables, the row after the last one of each table.
     """
     compact, rows_of = [], []
-    for of_variable in zip(*gradients, strict=True):
+    for place, of_variable in enumerate(zip(*gradients, strict=True)):
         sparse = [g for g in of_variable if isinstance(g, tf.IndexedSlices)]
         if len(sparse) < sum(g is not None for g in of_variable) or not sparse:
             rows_of.append(None)
@@ -125,15 +128,27 @@ def on_touched_rows(
             continue
         rows, position = tf.unique(tf.concat([g.indices for g in sparse], axis=0))
         positions = iter(tf.split(position, [tf.size(g.indices) for g in sparse]))
-        rows_of.append((rows, sparse[0].dense_shape))
-        compact.append(
-            [
-                None if g is None else tf.math.unsorted_segment_sum(g.values, next(positions), tf.size(rows))
-                for g in of_variable
-            ]
+        tables = (ends and ends[place]) or [rows.dtype.max]
+        partition = functools.partial(
+            tf.dynamic_partition,
+            partitions=tf.searchsorted(tf.constant(tables, rows.dtype), rows, side="right"),
+            num_partitions=len(tables),
         )
-    combined = combine(list(zip(*compact, strict=True)))
-    return [
-        gradient if where is None or gradient is None else tf.IndexedSlices(gradient, *where)
-        for gradient, where in zip(combined, rows_of, strict=True)
-    ]
+        rows_of.append((partition(rows), sparse[0].dense_shape))
+        of_tables = [
+            [None] * len(tables)
+            if g is None
+            else partition(tf.math.unsorted_segment_sum(g.values, next(positions), tf.size(rows)))
+            for g in of_variable
+        ]
+        compact += zip(*of_tables, strict=True)
+    combined = iter(combine(list(zip(*compact, strict=True))))
+    found = []
+    for where in rows_of:
+        if where is None:
+            found.append(next(combined))
+        else:
+            rows, shape = where
+            values = tf.concat([next(combined) for _ in rows], axis=0)
+            found.append(tf.IndexedSlices(values, tf.concat(rows, axis=0), shape))
+    return found

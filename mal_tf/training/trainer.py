@@ -33,6 +33,8 @@ class Trainer(tfrs.models.Model):
             head.output: tfrs.tasks.Ranking(loss=losses.cross_entropy(head.target == CAT, config.loss))
             for head in network.heads
         }
+        ends = {stack.embeddings.ref(): stack.ends for stack in network.stacks}
+        self._ends = [ends.get(variable.ref()) for variable in self.network.trainable_variables]
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
 
     def head_losses(self, inputs: tuple[dict, dict], training: bool = False) -> list[tf.Tensor]:
@@ -76,7 +78,7 @@ class Trainer(tfrs.models.Model):
             scales = weights if self._config.gradient_variant == "published" else [1.0] * len(found)
             scaled = [scale * loss for scale, loss in zip(scales, found, strict=True)]
         of_each = [tape.gradient(loss, variables) for loss in scaled]
-        combined = gradients.on_touched_rows(self._combination(), of_each)
+        combined = gradients.on_touched_rows(self._combination(), of_each, self._ends)
         self.optimizer.apply_gradients(zip(combined, variables, strict=True))
         total = tf.add_n([weight * loss for weight, loss in zip(weights, found, strict=True)])
         return {metric.name: metric.result() for metric in self.metrics} | {"loss": total}

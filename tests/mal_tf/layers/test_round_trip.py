@@ -8,6 +8,7 @@ from mal_tf.layers.gate import Gate, SelfGate
 from mal_tf.layers.multi_head import MultiHeadTargetAttention
 from mal_tf.layers.senet import SqueezeExcitation
 from mal_tf.layers.simtier import SimTier
+from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.layers.tower import MLP, KnowledgeFusion
 from mal_tf.layers.tower_fusion import TowerFusion
 
@@ -21,6 +22,7 @@ LAYERS = [
     SelfGate(),
     SimTier(8),
     SqueezeExcitation(8, 2),
+    StackedEmbedding({"item": 3, "a": 2}, 4),
     TargetAttention([3]),
     TowerFusion(),
 ]

@@ -80,7 +80,8 @@ def arrays_of(tensors, meta):
     def expert(name):
         return [array for part in ("senet.fc.0", "senet.fc.2", "fc1") for array in linear(f"EXPERT.{name}.{part}")]
 
-    found = {f"embedding_{name}": [tensors[f"EmbeddingTable.embs_table.{name}.weight"]] for name in meta["vocab_sizes"]}
+    tables = [tensors[f"EmbeddingTable.embs_table.{name}.weight"] for name in (*meta["user_cols"], *meta["ad_cols"])]
+    found = {f"embedding_{meta['hidden_dim']}": [np.concatenate(tables)]}
     for i, name in enumerate(meta["seq_cols"]):
         found[f"query_{name}"] = linear(f"FC.queryproj{i}")
         attention = f"CrossAtten.{i}.cross_attn"

@@ -17,7 +17,7 @@ def made():
 
 def test_distributions():
     model = made()
-    table = model.get_layer("embedding_item").get_weights()[0]
+    table = model.get_layer("embedding_16").get_weights()[0]
     assert (abs(table.mean()) < 0.05, abs(table.std() - 1) < 0.05) == (True, True)
     kernel, bias = model.get_layer("last_tower_1").get_weights()
     for values in (kernel, bias):

@@ -86,6 +86,16 @@ def test_tables_stay_sparse_and_repeated_rows_count_together():
     np.testing.assert_allclose(dense[[2, 7]], [[0, 3], [2, 0]], atol=1e-6)
 
 
+def test_stacked_tables_are_variables_of_their_own():
+    first = tf.IndexedSlices(tf.constant([[1.0], [1.0]]), tf.constant([0, 3]), tf.constant([4, 1]))
+    second = tf.IndexedSlices(tf.constant([[2.0], [-1.0]]), tf.constant([0, 3]), tf.constant([4, 1]))
+    # One vector: 1 * 2 - 1 * 1 > 0 is no conflict. A table each: the second's two are opposite, so that one goes.
+    (whole,) = gradients.on_touched_rows(gradients.pcgrad_pymal, [[first], [second]])
+    assert lists([whole])[0] == [[3], [0], [0], [0]]
+    (found,) = gradients.on_touched_rows(gradients.pcgrad_pymal, [[first], [second]], [[2, 4]])
+    assert lists([found])[0] == [[3], [0], [0], [pytest.approx(1)]]
+
+
 @pytest.mark.parametrize("variant", ["published", "pymal"])
 @pytest.mark.parametrize("kind", ["pcgrad", "gcs"])
 def test_training_steps(kind, variant):

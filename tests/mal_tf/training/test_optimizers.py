@@ -16,6 +16,6 @@ def test_tables_and_dense_parts_have_their_own():
     network = build("moae")
     config = TrainingConfig(embedding_optimizer="adam", adam_epsilon=1e-8, clip_norm=3, optimizer="sgd")
     tables, dense = optimizers.build(network, config, 100).optimizers
-    assert [variable.name for variable in network.embedding_variables] == ["embedding_item/embeddings:0"]
+    assert [variable.name for variable in network.embedding_variables] == ["embedding_16/embeddings:0"]
     assert tables.epsilon == 1e-8
     assert dense.global_clipnorm == 3
