@@ -1,6 +1,7 @@
 """The stages after the label job: train, export, evaluate. Each takes finished directories and fills one."""
 
 import json
+import logging
 import pathlib
 
 import numpy as np
@@ -11,13 +12,14 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
-from features.parsing import parse_features
+from features.parsing import parse_features, raw_signature
 from mal_tf.evaluation.bootstrap import paired_differences
 from mal_tf.evaluation.metrics import all_metrics
 from mal_tf.models import catalog
 from mal_tf.models.network import Network
 from mal_tf.serving import check
 from mal_tf.serving.export import OUTPUT, ServedModel, export
+from mal_tf.serving.graph_size import graph_size
 from mal_tf.training.dataset import serialized
 from mal_tf.training.fit import fit
 from pipelines import files
@@ -25,6 +27,8 @@ from pipelines.config import RunConfig
 from pipelines.labelled import Labelled
 
 WEIGHTS, METRICS, PREDICTIONS = "model.weights.h5", "metrics.json", "predictions.parquet"
+
+log = logging.getLogger("mal_tf.export")
 
 
 def train(config: RunConfig, labelled: Labelled, name: str, output: str) -> dict:
@@ -57,22 +61,30 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
     """Exports a trained model as the next version under `output`, and checks it in a fresh process.
 
     Returns:
-        `{"version": integer, "largest_difference": of the check}`.
+        `{"version": integer, "largest_difference": of the check, "trained": size, "served": size}`, sizes as `graph_size`
+        gives them: from raw features to all heads of the trained network, and to the CVR.
     """
-    spec = config.feature_spec
-    lookup = lookup_model(spec, labelled.vocabularies)
+    spec, lookup = config.feature_spec, lookup_model(config.feature_spec, labelled.vocabularies)
     network = _restore(config, labelled, name, weights_directory)
+    trained = tf.function(lambda raw: network.model(lookup(raw), training=False), [raw_signature(spec)])
     served = ServedModel(spec, lookup, network)
-    count = max(config.export.warmup_requests, 32)
-    examples = next(iter(serialized(labelled.splits["eval"].segments, count))).numpy().tolist()
-    raw = {key: value.numpy() for key, value in parse_features(tf.constant(examples), spec).items()}
-    expected = served.serving_default(tf.constant(examples))[OUTPUT].numpy()
+    graphs = {"trained": trained.get_concrete_function(), "served": served.signatures["predict_raw"]}
+    sizes = {which: graph_size(graph) for which, graph in graphs.items()}
+    for which, size in sizes.items():
+        log.info("%s, %s graph: %s parameters, %s ops", name, which, f"{size['parameters']:,}", f"{size['ops']:,}")
+
+    count = config.export.warmup_requests
+    examples = next(iter(serialized(labelled.splits["eval"].segments, max(count, 32))))
+    raw = parse_features(examples, spec)
+    expected = tf.sigmoid(trained(raw)[network.primary.output]).numpy()
+    inputs = {"serving_default": {"examples": examples.numpy()}, "predict_raw": {k: v.numpy() for k, v in raw.items()}}
+    requests = {signature: {k: v[:count] for k, v in named.items()} for signature, named in inputs.items()}
 
     def verify(directory: str) -> float:
-        return check.in_fresh_process(directory, examples, raw, expected)
+        return check.in_fresh_process(directory, {signature: (named, expected) for signature, named in inputs.items()})
 
-    version, difference = export(served, output, examples[: config.export.warmup_requests], verify)
-    return {"version": int(pathlib.Path(version).name), "largest_difference": difference}
+    version, difference = export(served, output, requests if count else {}, verify)
+    return {"version": int(pathlib.Path(version).name), "largest_difference": difference, **sizes}
 
 
 def _restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:

@@ -1,9 +1,10 @@
-"""A fresh process that loads an export, runs both signatures and compares: `python -m mal_tf.serving.check`."""
+"""A fresh process that loads an export, runs it and compares: `python -m mal_tf.serving.check`."""
 
 import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,26 +13,32 @@ from features.errors import MalTfError
 #: How far a served prediction may be from the in-memory model's.
 TOLERANCE = 1e-5
 
+#: Inputs of a signature by name, and the CVR that it should give, float32 [batch].
+Case = tuple[Mapping[str, np.ndarray], np.ndarray]
 
-def in_fresh_process(version: str, examples: list[bytes], raw: dict[str, np.ndarray], expected: np.ndarray) -> float:
+
+def in_fresh_process(version: str, cases: Mapping[str, Case]) -> float:
     """Loads the export in a new Python process and compares its predictions.
+
+    Each signature is called with its case, with the first click of it and with none; then every warm-up request is read
+    back from the file and run.
 
     Args:
         version: directory of the SavedModel.
-        examples: serialized tf.Examples.
-        raw: the same clicks as `predict_raw` takes them.
-        expected: float32 [batch], the in-memory model's CVR.
+        cases: by signature. Warm-up requests hold the first clicks of them.
 
     Returns:
         Largest absolute difference found.
 
     Raises:
-        MalTfError: it can't be loaded, a signature fails, or a difference is above `TOLERANCE`.
+        MalTfError: it can't be loaded, a signature or a warm-up request fails, or a difference is above `TOLERANCE`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "case.npz"
-        inputs = {f"raw/{name}": values for name, values in raw.items()}
-        np.savez(path, examples=np.array(examples, object), expected=expected, **inputs)
+        path = pathlib.Path(folder) / "cases.npz"
+        arrays = {f"{signature}/expected": expected for signature, (_, expected) in cases.items()}
+        for signature, (inputs, _) in cases.items():
+            arrays |= {f"{signature}/inputs/{name}": values for name, values in inputs.items()}
+        np.savez(path, **arrays)
         command = [sys.executable, "-m", "mal_tf.serving.check", version, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -40,25 +47,27 @@ def in_fresh_process(version: str, examples: list[bytes], raw: dict[str, np.ndar
     return float(done.stdout.strip().splitlines()[-1])
 
 
-def main(version: str, case: str) -> None:
+def main(version: str, path: str) -> None:
     """Compares and prints the largest difference; exits with a message if it is too large."""
     from features.keras2 import tf
+    from mal_tf.serving import warmup
     from mal_tf.serving.export import OUTPUT
 
-    data = np.load(case, allow_pickle=True)
-    model = tf.saved_model.load(version)
-    examples, expected = data["examples"].tolist(), data["expected"]
-    raw = {name.removeprefix("raw/"): tf.constant(data[name]) for name in data.files if name.startswith("raw/")}
-    both = {
-        "serving_default": model.signatures["serving_default"](examples=tf.constant(examples))[OUTPUT],
-        "predict_raw": model.signatures["predict_raw"](**raw)[OUTPUT],
+    data = np.load(path, allow_pickle=True)
+    signatures, found = tf.saved_model.load(version).signatures, {}
+    for name in {key.split("/")[0] for key in data.files}:
+        inputs = {key.rpartition("/")[2]: data[key] for key in data.files if key.startswith(f"{name}/inputs/")}
+        expected = data[f"{name}/expected"]
+        for rows in (len(expected), 1, 0):  # Requests with one click and with none are defined too.
+            cut = {key: tf.constant(values[:rows]) for key, values in inputs.items()}
+            found[f"{name}, batch {rows}"] = signatures[name](**cut)[OUTPUT], expected[:rows]
+    for name, _, outputs in warmup.replay(version, signatures):
+        expected = data[f"{name}/expected"]
+        found[f"{name}, warm-up request"] = outputs[OUTPUT], expected[: len(outputs[OUTPUT])]
+    worst = {
+        name: float(np.max(np.abs(served.numpy() - expected), initial=0.0))
+        for name, (served, expected) in found.items()
     }
-    for rows in (0, 1):  # Empty and single-click requests are defined too.
-        part = {name: values[:rows] for name, values in raw.items()}
-        both[f"predict_raw, batch {rows}"] = tf.concat(
-            [model.signatures["predict_raw"](**part)[OUTPUT], expected[rows:]], 0
-        )
-    worst = {name: float(np.max(np.abs(found.numpy() - expected), initial=0.0)) for name, found in both.items()}
     name, difference = max(worst.items(), key=lambda item: item[1])
     if not difference <= TOLERANCE:
         sys.exit(f"signature {name} differs from the in-memory model by {difference:g}, more than {TOLERANCE:g}")

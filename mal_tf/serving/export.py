@@ -3,18 +3,21 @@
 import pathlib
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.parsing import parse_features, raw_signature
 from features.spec import FeatureSpec
 from mal_tf.models.network import Network
+from mal_tf.serving import warmup
 
 OUTPUT = "cvr"
 
 
-class ServedModel(tf.Module):
+class ServedModel:
     """Signatures over lookup and network, cut down to what the primary target needs.
 
     `serving_default`: `{"examples": string [batch]}`, serialized tf.Examples; labels are not parsed.
@@ -28,11 +31,28 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, spec: FeatureSpec, lookup: keras.Model, network: Network):
-        super().__init__()
         self._spec, self._lookup = spec, lookup
         self._network = keras.Model(network.model.input, network.model.output[network.primary.output])
         self.serving_default = tf.function(self._serving_default, [tf.TensorSpec([None], tf.string, "examples")])
         self.predict_raw = tf.function(self._predict_raw, [raw_signature(spec)])
+
+    @property
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """Traced, by name."""
+        functions = {"serving_default": self.serving_default, "predict_raw": self.predict_raw}
+        return {name: function.get_concrete_function() for name, function in functions.items()}
+
+    def module(self) -> tf.Module:
+        """What the signatures need and nothing else: variables and lookup tables, no Keras model.
+
+        A Keras model would bring along the graph of each of its layers a second time.
+        """
+        module = tf.Module()
+        signatures = self.signatures.values()
+        module.variables_ = list({id(v): v for function in signatures for v in function.variables}.values())
+        within = tf.train.TrackableView(self._lookup).descendants()
+        module.tables = [table for table in within if isinstance(table, tf.lookup.StaticHashTable)]
+        return module
 
     def _cvr(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         logits = self._network(self._lookup(raw), training=False)
@@ -46,14 +66,14 @@ class ServedModel(tf.Module):
 
 
 def export(
-    served: ServedModel, base: str, warmup: Sequence[bytes], verify: Callable[[str], float]
+    served: ServedModel, base: str, requests: Mapping[str, Mapping[str, np.ndarray]], verify: Callable[[str], float]
 ) -> tuple[str, float]:
     """Writes the next version `base/<integer>/`, complete and verified or not at all.
 
     Args:
-        served: the module.
-        base: directory of all versions; local.
-        warmup: serialized tf.Examples for TF Serving's warm-up file; none, no file.
+        served: the model.
+        base: directory of all versions; local. Its name is the model's.
+        requests: for TF Serving's warm-up file, inputs by signature; none, no file.
         verify: called with the SavedModel's directory before the version appears; what it raises, this raises.
 
     Returns:
@@ -68,13 +88,9 @@ def export(
     # TF Serving only looks at directories named by an integer: the rename makes the version appear at once.
     partial = directory / f".{version}.{uuid.uuid4().hex}.partial"
     try:
-        tf.saved_model.save(
-            served,
-            str(partial),
-            {"serving_default": served.serving_default, "predict_raw": served.predict_raw},
-        )
-        if warmup:
-            _write_warmup(partial / "assets.extra" / "tf_serving_warmup_requests", directory.name, warmup)
+        tf.saved_model.save(served.module(), str(partial), served.signatures)
+        if requests:
+            warmup.write(str(partial), directory.name, requests)
         verified = verify(str(partial))
         final = directory / str(version)
         partial.rename(final)
@@ -83,16 +99,3 @@ def export(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return str(final), verified
-
-
-def _write_warmup(path: pathlib.Path, model_name: str, examples: Sequence[bytes]) -> None:
-    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
-
-    path.parent.mkdir(parents=True)
-    request = predict_pb2.PredictRequest(
-        model_spec=model_pb2.ModelSpec(name=model_name, signature_name="serving_default"),
-        inputs={"examples": tf.make_tensor_proto(list(examples), tf.string)},
-    )
-    record = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(record.SerializeToString(deterministic=True))

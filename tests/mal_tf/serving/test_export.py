@@ -1,3 +1,7 @@
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -6,42 +10,122 @@ from features.errors import MalTfError
 from features.example import encode, to_lists
 from features.keras2 import tf
 from features.lookup import lookup_model
-from mal_tf.serving import check
+from mal_tf.serving import check, warmup
 from mal_tf.serving.export import ServedModel, export
+from mal_tf.serving.graph_size import graph_size
 from tests.mal_tf.models.test_models import SPEC, VOCABULARIES, build
 
 BATCH = pa.record_batch(
     [pa.array(["a", None, "never seen"]), pa.array([["b", "a"], [], None], pa.list_(pa.string()))], ["item", "seen"]
 )
+ROWS = {"item": tf.constant([2, 0, 1]), "seen": tf.constant([[3, 2, 0], [0, 0, 0], [0, 0, 0]])}
+INPUTS = {
+    "serving_default": {"examples": np.array(encode(to_lists(BATCH)), object)},
+    "predict_raw": {
+        "item": np.array([b"a", b"", b"never seen"], object),
+        "seen": np.array([[b"b", b"a"], [b"", b""], [b"", b""]], object),
+    },
+}
 
 
 @pytest.fixture(scope="module")
-def served():
-    return ServedModel(SPEC, lookup_model(SPEC, VOCABULARIES), build())
+def network():
+    return build()
 
 
-def test_versions_count_up_and_answer_the_same_in_a_fresh_process(served, tmp_path):
-    examples = encode(to_lists(BATCH))
-    raw = {"item": np.array([b"a", b"", b"never seen"], object)}
-    raw["seen"] = np.array([[b"b", b"a"], [b"", b""], [b"", b""]], object)
-    expected = served.serving_default(tf.constant(examples))["cvr"].numpy()
+@pytest.fixture(scope="module")
+def served(network):
+    return ServedModel(SPEC, lookup_model(SPEC, VOCABULARIES), network)
 
-    def verify(directory):
-        return check.in_fresh_process(directory, examples, raw, expected)
 
-    version, difference = export(served, str(tmp_path), examples[:2], verify)
-    assert (version, difference <= 1e-6) == (str(tmp_path / "1"), True)
-    (record,) = tf.data.TFRecordDataset(f"{version}/assets.extra/tf_serving_warmup_requests")
-    assert examples[0] in record.numpy()
+@pytest.fixture(scope="module")
+def expected(network):
+    return tf.sigmoid(network.model(ROWS)["last"]).numpy()
+
+
+@pytest.fixture(scope="module")
+def version(served, tmp_path_factory):
+    """As exported, with a warm-up request of two clicks per signature."""
+    requests = {name: {key: values[:2] for key, values in inputs.items()} for name, inputs in INPUTS.items()}
+    return export(served, str(tmp_path_factory.mktemp("export")), requests, lambda _: 0.0)[0]
+
+
+def cases(expected):
+    return {name: (inputs, expected) for name, inputs in INPUTS.items()}
+
+
+def test_a_fresh_process_answers_as_the_trained_model(version, expected):
+    assert check.in_fresh_process(version, cases(expected)) <= 1e-6
     with pytest.raises(MalTfError, match="differs from the in-memory model"):
-        check.in_fresh_process(version, examples, raw, expected + 0.1)
-    assert export(served, str(tmp_path), [], lambda _: 0.0)[0] == str(tmp_path / "2")
+        check.in_fresh_process(version, cases(expected + 0.1))
 
 
-def test_a_version_that_fails_its_check_never_appears(served, tmp_path):
-    def verify(_):
+def test_warmup_requests_are_run_as_they_are_read_back(version, expected):
+    signatures = tf.saved_model.load(version).signatures
+    found = {name: (inputs, outputs["cvr"]) for name, inputs, outputs in warmup.replay(version, signatures)}
+    assert list(found) == ["serving_default", "predict_raw"]
+    for name, (inputs, cvr) in found.items():
+        assert {key: values.numpy().tolist() for key, values in inputs.items()} == {
+            key: values[:2].tolist() for key, values in INPUTS[name].items()
+        }
+        np.testing.assert_allclose(cvr, expected[:2], atol=1e-6)
+    with pytest.raises(MalTfError, match="a request to signature 'predict_raw'; the model has: serving_default"):
+        list(warmup.replay(version, {"serving_default": signatures["serving_default"]}))
+
+
+def test_garbage_is_no_warmup_file(tmp_path):
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / warmup.FILE).write_bytes(b"garbage of some length")
+    with pytest.raises(MalTfError, match="can't be read as warm-up requests"):
+        list(warmup.replay(str(tmp_path), {}))
+
+
+def test_saved_model_cli_shows_names_types_and_shapes(version):
+    program = pathlib.Path(sys.executable).parent / "saved_model_cli"
+    command = [str(program), "show", "--dir", version, "--all"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    signatures = {text.split("']")[0]: text.split() for text in shown.split("signature_def['")[1:]}
+    inputs = {
+        "serving_default": {"examples": ("DT_STRING", "(-1)")},
+        "predict_raw": {"item": ("DT_STRING", "(-1)"), "seen": ("DT_STRING", "(-1, -1)")},
+    }
+    for signature, tensors in inputs.items():
+        words = " ".join(signatures[signature])
+        for kind, named in (("inputs", tensors), ("outputs", {"cvr": ("DT_FLOAT", "(-1)")})):
+            assert words.count(f"{kind}['") == len(named)
+            for name, (dtype, shape) in named.items():
+                assert f"{kind}['{name}'] tensor_info: dtype: {dtype} shape: {shape} name:" in words
+
+
+def test_what_only_training_needs_is_not_in_it(version, network, served):
+    trained = tf.function(
+        network.model, input_signature=[{k: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for k, v in ROWS.items()}]
+    )
+    whole, cut = graph_size(trained.get_concrete_function()), graph_size(served.signatures["predict_raw"])
+    heads = 3 * (32 + 1) + (32 + 1) * 8  # of three AKA towers of width 32, and of the CAT tower for 2³ classes
+    assert whole["parameters"] - cut["parameters"] == heads
+    saved = [shape for name, shape in tf.train.list_variables(f"{version}/variables/variables") if "variables_" in name]
+    assert sum(int(np.prod(shape)) for shape in saved) == cut["parameters"]
+
+
+def test_graph_size_counts_a_called_function_too():
+    weights = tf.Variable(tf.zeros([2, 3]))
+    inner = tf.function(lambda x: tf.nn.relu(x @ weights))
+    spec = [tf.TensorSpec([None, 2])]
+    plain = graph_size(tf.function(inner.python_function, spec).get_concrete_function())
+    more = graph_size(tf.function(lambda x: tf.nn.relu(tf.nn.relu(x @ weights)), spec).get_concrete_function())
+    calling = graph_size(tf.function(lambda x: inner(x), spec).get_concrete_function())
+    assert plain["parameters"] == more["parameters"] == calling["parameters"] == 6
+    assert more["ops"] - plain["ops"] == 1
+    assert calling["ops"] > plain["ops"]
+
+
+def test_versions_count_up_and_one_that_fails_its_check_never_appears(served, tmp_path):
+    def refuse(_):
         raise MalTfError("no")
 
+    for number in ("1", "2"):
+        assert export(served, str(tmp_path), {}, lambda _: 0.0)[0] == str(tmp_path / number)
     with pytest.raises(MalTfError, match="no"):
-        export(served, str(tmp_path), [], verify)
-    assert list(tmp_path.iterdir()) == []
+        export(served, str(tmp_path), {}, refuse)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
