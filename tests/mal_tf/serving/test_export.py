@@ -3,51 +3,14 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from features.errors import MalTfError
-from features.example import encode, to_lists
 from features.keras2 import tf
-from features.lookup import lookup_model
 from mal_tf.serving import check, warmup
-from mal_tf.serving.export import ServedModel, export
+from mal_tf.serving.export import export
 from mal_tf.serving.graph_size import graph_size
-from tests.mal_tf.models.test_models import SPEC, VOCABULARIES, build
-
-BATCH = pa.record_batch(
-    [pa.array(["a", None, "never seen"]), pa.array([["b", "a"], [], None], pa.list_(pa.string()))], ["item", "seen"]
-)
-ROWS = {"item": tf.constant([2, 0, 1]), "seen": tf.constant([[3, 2, 0], [0, 0, 0], [0, 0, 0]])}
-INPUTS = {
-    "serving_default": {"examples": np.array(encode(to_lists(BATCH)), object)},
-    "predict_raw": {
-        "item": np.array([b"a", b"", b"never seen"], object),
-        "seen": np.array([[b"b", b"a"], [b"", b""], [b"", b""]], object),
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def network():
-    return build()
-
-
-@pytest.fixture(scope="module")
-def served(network):
-    return ServedModel(SPEC, lookup_model(SPEC, VOCABULARIES), network)
-
-
-@pytest.fixture(scope="module")
-def expected(network):
-    return tf.sigmoid(network.model(ROWS)["last"]).numpy()
-
-
-@pytest.fixture(scope="module")
-def version(served, tmp_path_factory):
-    """As exported, with a warm-up request of two clicks per signature."""
-    requests = {name: {key: values[:2] for key, values in inputs.items()} for name, inputs in INPUTS.items()}
-    return export(served, str(tmp_path_factory.mktemp("export")), requests, lambda _: 0.0)[0]
+from tests.mal_tf.serving.conftest import INPUTS, ROWS
 
 
 def cases(expected):
