@@ -59,6 +59,7 @@ def run(context: typer.Context, config: Config, set_: Set = [], output: Output =
     with _run(context, config, set_, output, overwrite).opened() as opened:
         result = opened.evaluate()
         _show_labels(opened)
+        _show_auxiliaries(opened)
         show_metrics(console, result)
         served = opened.export(opened.config.model.name)
         console.print(f"SavedModel: {served}", soft_wrap=True)
@@ -133,6 +134,7 @@ def train(context: typer.Context, config: Config, set_: Set = [], output: Output
     with _run(context, config, set_, output, overwrite).opened() as opened:
         for name in opened.config.model.names:
             console.print(f"{name}: {opened.train(name)}", soft_wrap=True)
+        _show_auxiliaries(opened)
 
 
 @app.command(context_settings=_BEAM)
@@ -196,6 +198,13 @@ def _show_labels(opened) -> None:
     from pipelines.summary import show_labels
 
     show_labels(console, json.loads(files.read_text(opened.path("labels", REPORT))))
+
+
+def _show_auxiliaries(opened) -> None:
+    from pipelines.summary import show_auxiliaries
+
+    if found := opened.auxiliaries():
+        show_auxiliaries(console, found)
 
 
 def main() -> None:

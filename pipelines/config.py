@@ -15,7 +15,7 @@ from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
 from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.attribution.touchpoints import TouchpointConfig
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import AUTO, ModelConfig
 from mal_tf.training.config import TrainingConfig
 from pipelines import files, yaml_config
 from pipelines.sources import MacSource, SourceConfig
@@ -212,9 +212,13 @@ class RunConfig(Frozen):
     def _fits_together(self):
         _ = self.feature_spec
         targets = self.attribution.names
-        for name in (self.model.primary, *(self.model.auxiliaries or ())):
+        for name in (self.model.primary, *self.model.listed):
             if name not in targets:
                 raise ValueError(f"model: unknown target '{name}'; attribution.mechanisms has: {', '.join(targets)}")
+        try:
+            self.model.check(self.feature_spec, targets if self.model.auxiliaries == AUTO else self.targets)
+        except MalTfError as error:
+            raise ValueError(str(error)) from error
         if self.ready_made:
             _check_ready_made(self)
             return self
@@ -248,8 +252,17 @@ class RunConfig(Frozen):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Mechanisms the model learns, in configured order: the primary and its auxiliaries."""
+        """Mechanisms the model learns, in configured order: the primary and its auxiliaries.
+
+        Raises:
+            MalTfError: the auxiliaries are `auto`; see `resolved`.
+        """
         return self.model.targets(self.attribution.names)
+
+    def resolved(self, auxiliaries: Sequence[str]) -> "RunConfig":
+        """The same with these auxiliaries, chosen where the config says `auto`."""
+        model = self.model.model_copy(update={"auxiliaries": tuple(auxiliaries)})
+        return self.model_copy(update={"model": model})
 
 
 def _check_ready_made(config: RunConfig) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from features.errors import MalTfError
 from features.keras2 import tf
+from mal_tf.models.config import AUTO
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.labels import run as labels
@@ -22,6 +23,9 @@ log = logging.getLogger("mal_tf.run")
 
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
+
+#: What trainings depend on, beside the labels and the architecture.
+_TRAINED_FROM = {"seed", "features", "vocabulary", "training"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,18 +78,40 @@ class Run:
             lambda output: gate.validate(source, output, self.config.feature_spec, schema),
         )
 
-    def train(self, name: str) -> str:
-        """One model's training: its directory."""
+    def auxiliaries(self) -> dict | None:
+        """The choice that `model.auxiliaries: auto` stands for (`mal_tf.training.auxiliaries`); None where it is not `auto`."""
+        if self.config.model.auxiliaries != AUTO:
+            return None
         source = self.labels()
         self.validate()
-        parts = self.config.model_dump(mode="json", include={"seed", "features", "vocabulary", "training"})
+        parts = self.config.model_dump(mode="json", include=_TRAINED_FROM)
         architecture = self.config.model.model_dump(mode="json", exclude={"name", "compare_with"})
 
         def make(output: str) -> dict:
             stages.clear_session()
-            return stages.train(self.config, labelled.load(source, self.config.feature_spec), name, output)
+            return stages.choose_auxiliaries(self.config, labelled.load(source, self.config.feature_spec))
 
-        return self._stage(f"train/{name}", [_made_from(source), parts, architecture, name, self.config.targets], make)
+        made_from = [_made_from(source), parts, architecture, self.config.attribution.names]
+        return manifest.read(self._stage("auxiliaries", made_from, make))["result"]
+
+    def resolved(self) -> RunConfig:
+        """The config as models are made from it: with the chosen auxiliaries in the place of `auto`."""
+        found = self.auxiliaries()
+        return self.config.resolved(found["auxiliaries"]) if found else self.config
+
+    def train(self, name: str) -> str:
+        """One model's training: its directory."""
+        source = self.labels()
+        self.validate()
+        config = self.resolved()
+        parts = config.model_dump(mode="json", include=_TRAINED_FROM)
+        architecture = config.model.model_dump(mode="json", exclude={"name", "compare_with"})
+
+        def make(output: str) -> dict:
+            stages.clear_session()
+            return stages.train(config, labelled.load(source, config.feature_spec), name, output)
+
+        return self._stage(f"train/{name}", [_made_from(source), parts, architecture, name, config.targets], make)
 
     def export(self, name: str) -> str:
         """One model's export: its SavedModel's directory."""
@@ -93,7 +119,7 @@ class Run:
 
         def make(output: str) -> dict:
             data = labelled.load(source, self.config.feature_spec)
-            return stages.export_model(self.config, data, name, weights, self.path("serving", name))
+            return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name))
 
         made_from = [_made_from(weights), self.config.export.model_dump(mode="json")]
         output = self.path("export", name)

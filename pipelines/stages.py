@@ -20,6 +20,7 @@ from mal_tf.models.network import Network
 from mal_tf.serving import check
 from mal_tf.serving.export import OUTPUT, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
+from mal_tf.training import auxiliaries
 from mal_tf.training.dataset import serialized
 from mal_tf.training.fit import fit
 from pipelines import files
@@ -29,6 +30,22 @@ from pipelines.labelled import Labelled
 WEIGHTS, METRICS, PREDICTIONS = "model.weights.h5", "metrics.json", "predictions.parquet"
 
 log = logging.getLogger("mal_tf.export")
+
+
+def choose_auxiliaries(config: RunConfig, labelled: Labelled) -> dict:
+    """Chooses auxiliaries for `auto`; see `mal_tf.training.auxiliaries.choose_auxiliaries`."""
+    split, spec = labelled.splits["train"], config.feature_spec
+    return auxiliaries.choose_auxiliaries(
+        spec,
+        lookup_model(spec, labelled.vocabularies),
+        labelled.vocabularies,
+        split.segments,
+        split.rows,
+        config.attribution.names,
+        config.model,
+        config.training,
+        config.seed,
+    )
 
 
 def train(config: RunConfig, labelled: Labelled, name: str, output: str) -> dict:

@@ -66,3 +66,14 @@ def show_metrics(console: Console, result: dict) -> None:
                 f"served model minus {other}, {metric.upper()}: {found['difference']:+.4f} "
                 f"(95% interval over users: {found['low']:+.4f} … {found['high']:+.4f})"
             )
+
+
+def show_auxiliaries(console: Console, result: dict) -> None:
+    """What `model.auxiliaries: auto` chose, and by which gains."""
+    table = Table("mechanism", "gain", "90% interval", "chosen")
+    judged = f"{result['judged_batches']:,} batches before they are trained on"
+    table.title = f"Auxiliary targets in order of choice; gain: share of the primary's loss saved on {judged}"
+    for name, found in result["gains"].items():
+        limits = f"{found['low']:+.3%} … {found['high']:+.3%}"
+        table.add_row(name, f"{found['gain']:+.3%}", limits, "yes" if found["chosen"] else "no")
+    console.print(table)

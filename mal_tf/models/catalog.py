@@ -35,7 +35,11 @@ def build(
         sizes: rows of each scalar feature's embedding table (`features.lookup.table_sizes`).
         config: primary target, widths, ablations.
         targets: the primary and its auxiliaries, in configured order.
+
+    Raises:
+        MalTfError: see `ModelConfig.check`.
     """
+    config.check(spec, targets)
     network = importlib.import_module(MODELS[name]).build(spec, sizes, config, targets)
     if config.compatibility == "pymal":
         from mal_tf.models.pymal_initial import initialize

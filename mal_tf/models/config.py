@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from features.errors import MalTfError
 from features.frozen import Frozen
+from features.spec import FeatureSpec
 from mal_tf.models.catalog import MODELS
 
 #: Target of a head that predicts the CAT class of all targets.
@@ -19,6 +21,16 @@ def _known(name: str) -> str:
 
 
 ModelName = Annotated[str, pydantic.AfterValidator(_known)]
+
+#: Auxiliaries that are chosen by measurement (`mal_tf.training.auxiliaries`).
+AUTO = "auto"
+
+
+def _named_or_auto(value):
+    if isinstance(value, str) and value != AUTO:
+        raise ValueError(f"expected a list of mechanisms or '{AUTO}', found '{value}'")
+    return value
+
 
 _Units = tuple[pydantic.PositiveInt, ...]
 
@@ -43,7 +55,8 @@ class ModelConfig(Frozen):
         name: the model to serve.
         compare_with: further models to train and evaluate beside it.
         primary: the mechanism whose label is predicted in serving.
-        auxiliaries: mechanisms learned beside it; all others when absent.
+        auxiliaries: mechanisms learned beside it; all others when absent; `auto`: those that help to predict the
+            primary (`mal_tf.training.auxiliaries`).
         cat: `mal`, `natal`, `moae`: whether the CAT class is learned too.
         single_attribution: an ablation: all towers learn the primary label, and there is no CAT tower.
         compatibility: `pymal`: the architecture of the papers' released code, alimama-tech/PyMAL, where it differs from
@@ -76,7 +89,7 @@ class ModelConfig(Frozen):
     name: ModelName = "mal"
     compare_with: tuple[ModelName, ...] = ()
     primary: str
-    auxiliaries: tuple[str, ...] | None = None
+    auxiliaries: Annotated[tuple[str, ...] | Literal["auto"] | None, pydantic.BeforeValidator(_named_or_auto)] = None
     cat: bool = True
     single_attribution: bool = False
     compatibility: Literal["pymal"] | None = None
@@ -112,7 +125,7 @@ class ModelConfig(Frozen):
     @pydantic.model_validator(mode="after")
     def _fits_together(self):
         # PyMAL's runs for the first-click target list it as its own auxiliary.
-        if self.primary in (self.auxiliaries or ()) and self.compatibility != "pymal":
+        if self.primary in self.listed and self.compatibility != "pymal":
             raise ValueError(f"'{self.primary}' is the primary target and can't be an auxiliary too")
         if self.query and self.attention == "din":
             raise ValueError(
@@ -121,9 +134,31 @@ class ModelConfig(Frozen):
         grouped = [target for members in self.categories.values() for target in members]
         if len(set(grouped)) < len(grouped):
             raise ValueError(f"categories: each target has one category; found {', '.join(grouped)}")
-        if grouped and (missing := {self.primary, *(self.auxiliaries or ())} - set(grouped)):
-            raise ValueError(f"categories: none has {', '.join(sorted(missing))}")
         return self
+
+    def check(self, spec: FeatureSpec, targets: Sequence[str]) -> None:
+        """Refuses names that the features and targets do not have.
+
+        Args:
+            spec: features.
+            targets: what is learned, or with `auto` may be.
+
+        Raises:
+            MalTfError: `query` names an unknown feature, or no category has one of the targets.
+        """
+        known = [feature.name for feature in spec.scalars]
+        if unknown := [name for name in self.query if name not in known]:
+            there = ", ".join(known) or "none"
+            raise MalTfError(f"model.query: no categorical or numeric feature '{unknown[0]}'; there are: {there}")
+        grouped = [target for members in self.categories.values() for target in members]
+        if self.categories and (missing := [target for target in targets if target not in grouped]):
+            groups = ", ".join(self.categories)
+            raise MalTfError(f"model.categories: none has target '{missing[0]}'; categories: {groups}")
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The auxiliaries that the config names."""
+        return () if self.auxiliaries in (None, AUTO) else self.auxiliaries
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,12 +176,19 @@ class ModelConfig(Frozen):
         return self.embedding_dim if self.senet else None
 
     def targets(self, mechanisms: Sequence[str]) -> tuple[str, ...]:
-        """The primary and its auxiliaries, in the order of `mechanisms`."""
+        """The primary and its auxiliaries, in the order of `mechanisms`.
+
+        Raises:
+            MalTfError: the auxiliaries are `auto` and were not chosen yet.
+        """
+        if self.auxiliaries == AUTO:
+            raise MalTfError(
+                "model.auxiliaries: auto: choose them first (mal_tf.training.auxiliaries.choose_auxiliaries)"
+            )
         chosen = mechanisms if self.auxiliaries is None else (self.primary, *self.auxiliaries)
         return tuple(name for name in mechanisms if name in chosen)
 
     def auxiliary_views(self, targets: Sequence[str]) -> tuple[str, ...]:
         """What `natal` and `moae` learn beside the primary: the other `targets`, in their order, then `CAT`."""
-        own = self.auxiliaries or ()
-        views = tuple(name for name in targets if name != self.primary or name in own)
+        views = tuple(name for name in targets if name != self.primary or name in self.listed)
         return (*views, CAT) if self.learns_cat else views

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from features.errors import MalTfError
 from features.keras2 import tf
 from features.spec import FeatureSpec
 from mal_tf.layers.feature_gate import FeatureGate
@@ -22,9 +21,6 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targ
 
     With `compatibility: pymal`: PyMAL's form, a level of plain experts behind feature gates; gates read the ungated
     click, and the self gate, a softmax over its one logit, is 1.
-
-    Raises:
-        MalTfError: a target is in no category.
     """
     inputs, x = click(spec, sizes, config)
     vectors = _gate_only(x, config, targets) if config.compatibility == "pymal" else _hierarchy(x, config, targets)
@@ -67,6 +63,4 @@ def _category_of(targets: Sequence[str], config: ModelConfig) -> dict[str, str]:
     """Branch of each target's category. No mechanism can have a dot in its name."""
     groups = config.categories or {"all": tuple(targets)}
     found = {target: f"category.{name}" for name, members in groups.items() for target in members}
-    if missing := [target for target in targets if target not in found]:
-        raise MalTfError(f"model.categories: none has target '{missing[0]}'; categories: {', '.join(groups)}")
     return {target: found[target] for target in targets}

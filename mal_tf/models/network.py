@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow_recommenders as tfrs
 
-from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.spec import FeatureSpec
 from mal_tf.layers.attention import TargetAttention
@@ -76,9 +75,6 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
     Returns:
         inputs: int32 rows by feature name: scalars [batch], histories [batch, length]; similarities float [batch, length].
         x: float [batch, any].
-
-    Raises:
-        MalTfError: `config.query` names an unknown feature.
     """
     inputs = {f.name: keras.Input((), dtype=tf.int32, name=f.name) for f in spec.scalars}
     inputs |= {f.name: keras.Input((f.length,), dtype=tf.int32, name=f.name) for f in spec.histories}
@@ -120,9 +116,6 @@ def _attended(feature, rows: tf.Tensor, keys: tf.Tensor, scalars: Mapping[str, t
     if config.attention == "din":
         return TargetAttention(config.attention_units, name=name)((query, keys, mask))
     if config.query:
-        if unknown := [asked for asked in config.query if asked not in scalars]:
-            known = ", ".join(scalars)
-            raise MalTfError(f"model.query: no categorical or numeric feature '{unknown[0]}'; there are: {known}")
         query = keras.layers.Dense(keys.shape[-1], name=f"query_{feature.name}")(
             tf.concat([scalars[asked] for asked in config.query], axis=-1)
         )

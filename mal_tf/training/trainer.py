@@ -37,6 +37,11 @@ class Trainer(tfrs.models.Model):
         self._ends = [ends.get(variable.ref()) for variable in self.network.trainable_variables]
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
 
+    @property
+    def primary_loss_name(self) -> str:
+        """What the primary head's loss is called among the metrics."""
+        return self._means[self._heads[0].output].name
+
     def head_losses(self, inputs: tuple[dict, dict], training: bool = False) -> list[tf.Tensor]:
         """Loss of each head on a batch, without λ; updates the means.
 

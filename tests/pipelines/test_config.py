@@ -13,6 +13,9 @@ from pipelines.config import RunConfig, dump, load
         ("attribution.mechanisms.0.type=x", "unknown attribution mechanism 'x'; Known: first, last"),
         ("features.3.of=colour", "history 'clicked_items' is of unknown feature 'colour'"),
         ("model.primary=x", "unknown target 'x'"),
+        ("model.auxiliaries=[last, x]", "'last' is the primary target"),
+        ("model.auxiliaries=all", "model.auxiliaries: expected a list of mechanisms or 'auto', found 'all'"),
+        ("model.categories={a: [first, last, mta]}", "model.categories: none has target 'linear'; categories: a"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),
@@ -23,6 +26,27 @@ def test_says_what_is_wrong_and_where(project, override, message):
     with pytest.raises(MalTfError) as error:
         load(project.write(), [override])
     assert message in str(error.value)
+
+
+def test_queries_and_categories_are_held_to_features_and_targets(project):
+    multi_head = ["model.attention=multi_head", "model.query=[item, shop]"]
+    with pytest.raises(
+        MalTfError, match="model.query: no categorical or numeric feature 'shop'; there are: place, item"
+    ):
+        load(project.write(), multi_head)
+    two = "model.categories={a: [first, last]}"
+    assert load(project.write(), [two, "model.auxiliaries=[first]"]).targets == ("first", "last")
+    with pytest.raises(MalTfError, match="none has target 'linear'"):
+        load(project.write(), [two, "model.auxiliaries=auto"])
+
+
+def test_auto_is_resolved_before_anything_reads_the_targets(project):
+    config = load(project.write(), ["model.auxiliaries=auto"])
+    assert RunConfig.model_validate(yaml.safe_load(dump(config))) == config
+    with pytest.raises(MalTfError, match="auto: choose them first"):
+        _ = config.targets
+    assert config.resolved(["mta", "first"]).targets == ("first", "last", "mta")
+    assert config.resolved([]).targets == ("last",)
 
 
 def test_overrides_and_reads_back_what_it_dumps(project):

@@ -69,6 +69,14 @@ def test_single_attribution_has_the_primary_label_everywhere(name):
     assert not any("cat" in head.output for head in network.heads)
 
 
+@pytest.mark.parametrize("cat", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_no_auxiliary_at_all(name, cat):
+    network = build(name, auxiliaries=[], cat=cat)
+    assert {head.target for head in network.heads} <= {"last", "cat"}
+    assert np.isfinite(Trainer(network, ("last",), TrainingConfig()).compute_loss((ROWS, LABELS)))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_learns(name):
     network = build(name, categories={"single": ["first", "last"], "multi": ["linear"]})
@@ -108,8 +116,10 @@ def test_errors_for_people():
         ModelConfig(name="mall", primary="last")
     with pytest.raises(ValueError, match="each target has one category"):
         ModelConfig(primary="last", categories={"a": ["last"], "b": ["last"]})
-    with pytest.raises(ValueError, match="none has last"):
-        ModelConfig(primary="last", categories={"a": ["first"]})
+    with pytest.raises(ValueError, match="expected a list of mechanisms or 'auto', found 'first'"):
+        ModelConfig(primary="last", auxiliaries="first")
+    with pytest.raises(MalTfError, match="auto: choose them first"):
+        build(auxiliaries="auto")
     with pytest.raises(MalTfError, match="none has target 'linear'"):
         build("home", categories={"a": ["first", "last"]})
     with pytest.raises(MalTfError, match="no categorical or numeric feature 'shop'; there are: item"):

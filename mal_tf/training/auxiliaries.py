@@ -1,0 +1,164 @@
+"""Choice of the auxiliary targets: train with and without, and see how well the primary is predicted.
+
+In one pass over data in time order a batch's loss before its own step is a validation loss: progressive validation (Blum,
+Kalai and Langford, COLT '99), also called prequential (Dawid, 1984). Two trainings that differ in one auxiliary target see
+the same batches, so the differences of their primary losses, batch by batch, tell what that target is worth. That is how task
+relations are found in Standley et al. (ICML 2020, arXiv 1905.07553): by training the tasks together.
+
+Cheaper are gradients of one step, as in TAG (Fifty et al., NeurIPS 2021, arXiv 2109.04617), which holds the towers fixed. It
+misses an auxiliary whose use is a better representation, to which the primary's tower has to adapt first: the case of
+`tests/mal_tf/training/test_auxiliaries.py`, where it found nothing.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from features.errors import MalTfError
+from features.keras2 import keras, tf
+from features.lookup import table_sizes
+from features.spec import FeatureSpec
+from mal_tf.models import catalog
+from mal_tf.models.config import ModelConfig
+from mal_tf.training import optimizers
+from mal_tf.training.config import TrainingConfig
+from mal_tf.training.dataset import batches
+from mal_tf.training.trainer import Trainer
+
+log = logging.getLogger("mal_tf.training")
+
+#: Blocks of neighbouring batches whose means are taken for independent, and the 95% quantile of Student's t for them.
+_BLOCKS, _QUANTILE = 20, 1.7291
+
+
+def choose_auxiliaries(
+    spec: FeatureSpec,
+    lookup: keras.Model,
+    vocabularies: dict[str, Sequence[str]],
+    segments: Sequence[Sequence[str]],
+    examples: int,
+    mechanisms: Sequence[str],
+    model: ModelConfig,
+    config: TrainingConfig,
+    seed: int,
+) -> dict:
+    """Chooses by `forward_selection`; each loss it asks for is a training of `model.name` from the same initial values.
+
+    At most 1 + (N − 1) + (N − 2) + … + 1 trainings for N mechanisms; N if nothing helps. With `single_attribution` the
+    auxiliaries are those that help without it, for in that ablation they all have the primary's label.
+
+    Args:
+        spec: features.
+        lookup: raw values → rows.
+        vocabularies: lines of the vocabulary files.
+        segments: files of each segment of the training split.
+        examples: how many there are in all.
+        mechanisms: all of them, in configured order.
+        model: name, primary target and architecture; its `auxiliaries` are not looked at.
+        config: training.
+        seed: of the trainings.
+
+    Returns:
+        JSON-able: `{"auxiliaries": names in configured order, "gains": see forward_selection, "judged_batches": n}`.
+
+    Raises:
+        MalTfError: too few batches to judge by, or a loss that is not finite.
+    """
+    steps = math.ceil(examples / config.batch_size)
+    if steps < 2 * _BLOCKS:
+        raise MalTfError(
+            f"model.auxiliaries: auto: expected at least {2 * _BLOCKS} batches, found {steps} of {config.batch_size} clicks; "
+            f"lower training.batch_size, or name the auxiliaries"
+        )
+
+    def losses(auxiliaries: tuple[str, ...]) -> np.ndarray:
+        asked = model.model_copy(update={"auxiliaries": auxiliaries, "single_attribution": False})
+        targets = asked.targets(mechanisms)
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        network = catalog.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
+        trainer = Trainer(network, targets, config, seed)
+        trainer.compile(optimizer=optimizers.build(network, config, steps))
+        found = progressive_losses(trainer, batches(segments, spec, lookup, targets, config.batch_size))
+        judged = found[len(found) // 2 :]
+        log.info(
+            "auxiliaries: loss of %s with %s: %.5f", asked.primary, ", ".join(auxiliaries) or "none", judged.mean()
+        )
+        return judged
+
+    tf.config.experimental.enable_op_determinism()
+    gains = forward_selection(losses, [name for name in mechanisms if name != model.primary])
+    chosen = [name for name in mechanisms if name in gains and gains[name]["chosen"]]
+    return {"auxiliaries": chosen, "gains": gains, "judged_batches": steps - steps // 2}
+
+
+def progressive_losses(trainer: Trainer, dataset: tf.data.Dataset) -> np.ndarray:
+    """Trains over the dataset; the primary head's loss on each batch before its step, float64 [batches].
+
+    Args:
+        trainer: compiled.
+        dataset: batches in time order.
+
+    Raises:
+        MalTfError: a loss is not finite.
+    """
+    collected = _Losses(trainer.primary_loss_name)
+    trainer.fit(dataset, epochs=1, verbose=0, callbacks=[collected])
+    found = np.array(collected.found)
+    if not np.isfinite(found).all():
+        raise MalTfError("model.auxiliaries: auto: the loss is not finite; lower training.learning_rate")
+    return found
+
+
+class _Losses(keras.callbacks.Callback):
+    """Collects one loss of each batch, where Keras shows means over the batches so far."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self._name, self.found = name, []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.found.append(float(logs[self._name]))
+
+
+def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidates: Sequence[str]) -> dict[str, dict]:
+    """Takes in the candidate with the largest gain for as long as that gain is above 0 at a one-sided 95% level.
+
+    The gain of i beside a set S is mean(losses(S) − losses(S ∪ {i})) / mean(losses(S)), its interval by block means.
+
+    Args:
+        losses: of the primary target, with these auxiliaries: float64 [batches] in time order, at least `_BLOCKS`.
+        candidates: names.
+
+    Returns:
+        By name, in the order of choice: `{"gain", "low", "high", "chosen"}`; the gain beside the ones chosen before, for
+        those not chosen beside all that were; `low` and `high` each hold at a one-sided 95% level.
+    """
+    taken, found, left = (), {}, list(candidates)
+    base = losses(taken)
+    while left:
+        beside = {name: losses((*taken, name)) for name in left}
+        gains = {name: interval((base - own) / base.mean()) for name, own in beside.items()}
+        best = max(left, key=lambda name: gains[name][0])
+        chosen = gains[best][1] > 0
+        for name in [best] if chosen else tuple(left):
+            found[name] = dict(zip(("gain", "low", "high"), gains[name], strict=True)) | {"chosen": chosen}
+            left.remove(name)
+        taken, base = (*taken, best), beside[best]
+    return found
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of the block means of a series in time order, and its 90% interval.
+
+    Args:
+        values: float64 [n], n ≥ `_BLOCKS`; neighbours may depend on each other, blocks are taken for independent.
+    """
+    means = np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
+    half = _QUANTILE * means.std(ddof=1) / math.sqrt(_BLOCKS)
+    return float(means.mean()), float(means.mean() - half), float(means.mean() + half)
