@@ -120,7 +120,8 @@ class _Losses(keras.callbacks.Callback):
         self._name, self.found = name, []
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.reset_metrics()
+        for metric in self.model.metrics:
+            metric.reset_state()
 
     def on_train_batch_end(self, batch, logs=None):
         self.found.append(float(logs[self._name]))
