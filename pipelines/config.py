@@ -172,9 +172,12 @@ class ExportConfig(Frozen):
 
     Attributes:
         warmup_requests: how many real examples go into the TF Serving warm-up file.
+        user_features: features that are the same for all ads of a request; with them the model has a signature
+            `predict_candidates`, which takes and computes them once.
     """
 
     warmup_requests: int = pydantic.Field(10, ge=0, le=1000)
+    user_features: tuple[str, ...] = ()
 
 
 class RunConfig(Frozen):
@@ -211,6 +214,7 @@ class RunConfig(Frozen):
     @pydantic.model_validator(mode="after")
     def _fits_together(self):
         _ = self.feature_spec
+        _check_user_features(self)
         targets = self.attribution.names
         for name in (self.model.primary, *self.model.listed):
             if name not in targets:
@@ -263,6 +267,14 @@ class RunConfig(Frozen):
         """The same with these auxiliaries, chosen where the config says `auto`."""
         model = self.model.model_copy(update={"auxiliaries": tuple(auxiliaries)})
         return self.model_copy(update={"model": model})
+
+
+def _check_user_features(config: RunConfig) -> None:
+    names, chosen = [feature.name for feature in config.features], config.export.user_features
+    if unknown := [name for name in chosen if name not in names]:
+        raise ValueError(f"export.user_features: unknown feature '{unknown[0]}'; there are: {', '.join(names)}")
+    if set(chosen) == set(names):
+        raise ValueError("export.user_features: all features are the user's; expected at least one of the ad")
 
 
 def _check_ready_made(config: RunConfig) -> None:

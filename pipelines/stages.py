@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,14 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from features.parsing import parse_features, raw_signature
+from features.spec import FeatureSpec
 from mal_tf.evaluation.bootstrap import paired_differences
 from mal_tf.evaluation.metrics import all_metrics
 from mal_tf.models import catalog
 from mal_tf.models.network import Network
 from mal_tf.serving import check
-from mal_tf.serving.export import OUTPUT, ServedModel, export
+from mal_tf.serving.candidates import of_one_user
+from mal_tf.serving.export import CANDIDATES, OUTPUT, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
 from mal_tf.training import auxiliaries
 from mal_tf.training.dataset import serialized
@@ -84,7 +87,7 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
     spec, lookup = config.feature_spec, lookup_model(config.feature_spec, labelled.vocabularies)
     network = _restore(config, labelled, name, weights_directory)
     trained = tf.function(lambda raw: network.model(lookup(raw), training=False), [raw_signature(spec)])
-    served = ServedModel(spec, lookup, network)
+    served = ServedModel(spec, lookup, network, config.export.user_features)
     graphs = {"trained": trained.get_concrete_function(), "served": served.signatures["predict_raw"]}
     sizes = {which: graph_size(graph) for which, graph in graphs.items()}
     for which, size in sizes.items():
@@ -92,16 +95,29 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
 
     count = config.export.warmup_requests
     examples = next(iter(serialized(labelled.splits["eval"].segments, max(count, 32))))
-    raw = parse_features(examples, spec)
-    expected = tf.sigmoid(trained(raw)[network.primary.output]).numpy()
-    inputs = {"serving_default": {"examples": examples.numpy()}, "predict_raw": {k: v.numpy() for k, v in raw.items()}}
-    requests = {signature: {k: v[:count] for k, v in named.items()} for signature, named in inputs.items()}
-
-    def verify(directory: str) -> float:
-        return check.in_fresh_process(directory, {signature: (named, expected) for signature, named in inputs.items()})
-
-    version, difference = export(served, output, requests if count else {}, verify)
+    cases = _cases(examples, spec, config.export.user_features, lambda raw: trained(raw)[network.primary.output])
+    requests = {signature: {k: v[:count] for k, v in inputs.items()} for signature, (inputs, _) in cases.items()}
+    version, difference = export(
+        served, output, requests if count else {}, lambda directory: check.in_fresh_process(directory, cases)
+    )
     return {"version": int(pathlib.Path(version).name), "largest_difference": difference, **sizes}
+
+
+def _cases(
+    examples: tf.Tensor, spec: FeatureSpec, user_features: Sequence[str], logits: Callable[[dict], tf.Tensor]
+) -> dict[str, check.Case]:
+    """Each signature's inputs and what the trained model makes of them."""
+
+    def cvr(raw: dict[str, np.ndarray]) -> np.ndarray:
+        return tf.sigmoid(logits(raw)).numpy()
+
+    raw = {name: values.numpy() for name, values in parse_features(examples, spec).items()}
+    expected = cvr(raw)
+    cases = {"serving_default": ({"examples": examples.numpy()}, expected), "predict_raw": (raw, expected)}
+    if user_features:
+        once, repeated = of_one_user(raw, user_features)
+        cases[CANDIDATES] = (once, cvr(repeated))
+    return cases
 
 
 def _restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:

@@ -59,7 +59,8 @@ def main(version: str, path: str) -> None:
         inputs = {key.rpartition("/")[2]: data[key] for key in data.files if key.startswith(f"{name}/inputs/")}
         expected = data[f"{name}/expected"]
         for rows in (len(expected), 1, 0):  # Requests with one click and with none are defined too.
-            cut = {key: tf.constant(values[:rows]) for key, values in inputs.items()}
+            batched = {key for key, of in signatures[name].structured_input_signature[1].items() if of.shape[0] is None}
+            cut = {key: tf.constant(values[:rows] if key in batched else values) for key, values in inputs.items()}
             found[f"{name}, batch {rows}"] = signatures[name](**cut)[OUTPUT], expected[:rows]
     for name, _, outputs in warmup.replay(version, signatures):
         expected = data[f"{name}/expected"]

@@ -1,9 +1,9 @@
-"""Export: a SavedModel with two signatures that gives the primary target's CVR, lookup included."""
+"""Export: a SavedModel that gives the primary target's CVR, lookup included."""
 
 import pathlib
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from features.parsing import parse_features, raw_signature
 from features.spec import FeatureSpec
 from mal_tf.models.network import Network
 from mal_tf.serving import warmup
+from mal_tf.serving.candidates import CandidateNetwork, candidates_signature
 
-OUTPUT = "cvr"
+OUTPUT, CANDIDATES = "cvr", "predict_candidates"
 
 
 class ServedModel:
@@ -22,25 +23,30 @@ class ServedModel:
 
     `serving_default`: `{"examples": string [batch]}`, serialized tf.Examples; labels are not parsed.
     `predict_raw`: raw values by feature name, scalars [batch], histories [batch, any].
-    Both give `{"cvr": float32 [batch]}`.
+    `predict_candidates`, with `user_features`: as `predict_raw`, but these once, scalars [1], histories [1, any], for all
+    ads of the batch.
+    All give `{"cvr": float32 [batch]}`.
 
     Args:
         spec: features.
         lookup: raw values → rows.
         network: trained model; heads other than the primary are left behind.
+        user_features: names of the user's features.
+
+    Attributes:
+        signatures: traced functions by name.
     """
 
-    def __init__(self, spec: FeatureSpec, lookup: keras.Model, network: Network):
+    def __init__(self, spec: FeatureSpec, lookup: keras.Model, network: Network, user_features: Sequence[str] = ()):
         self._spec, self._lookup = spec, lookup
         self._network = keras.Model(network.model.input, network.model.output[network.primary.output])
         self.serving_default = tf.function(self._serving_default, [tf.TensorSpec([None], tf.string, "examples")])
         self.predict_raw = tf.function(self._predict_raw, [raw_signature(spec)])
-
-    @property
-    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """Traced, by name."""
         functions = {"serving_default": self.serving_default, "predict_raw": self.predict_raw}
-        return {name: function.get_concrete_function() for name, function in functions.items()}
+        if user_features:
+            self._candidates = CandidateNetwork(spec, network, user_features)
+            functions[CANDIDATES] = tf.function(self._predict_candidates, [candidates_signature(spec, user_features)])
+        self.signatures = {name: function.get_concrete_function() for name, function in functions.items()}
 
     def module(self) -> tf.Module:
         """What the signatures need and nothing else: variables and lookup tables, no Keras model.
@@ -63,6 +69,9 @@ class ServedModel:
 
     def _predict_raw(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self._cvr(features)
+
+    def _predict_candidates(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {OUTPUT: tf.sigmoid(self._candidates(self._lookup(features)))}
 
 
 def export(

@@ -16,6 +16,8 @@ from pipelines.config import RunConfig, dump, load
         ("model.auxiliaries=[last, x]", "'last' is the primary target"),
         ("model.auxiliaries=all", "model.auxiliaries: expected a list of mechanisms or 'auto', found 'all'"),
         ("model.categories={a: [first, last, mta]}", "model.categories: none has target 'linear'; categories: a"),
+        ("export.user_features=[age]", "export.user_features: unknown feature 'age'; there are: place, item, price"),
+        ("export.user_features=[place, item, price, clicked_items]", "expected at least one of the ad"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),

@@ -13,14 +13,17 @@ from tests.mal_tf.models.test_models import SPEC, VOCABULARIES, build
 BATCH = pa.record_batch(
     [pa.array(["a", None, "never seen"]), pa.array([["b", "a"], [], None], pa.list_(pa.string()))], ["item", "seen"]
 )
-ROWS = {"item": tf.constant([2, 0, 1]), "seen": tf.constant([[3, 2, 0], [0, 0, 0], [0, 0, 0]])}
+RAW = {
+    "item": np.array([b"a", b"", b"never seen"], object),
+    "seen": np.array([[b"b", b"a"], [b"", b""], [b"", b""]], object),
+}
 INPUTS = {
     "serving_default": {"examples": np.array(encode(to_lists(BATCH)), object)},
-    "predict_raw": {
-        "item": np.array([b"a", b"", b"never seen"], object),
-        "seen": np.array([[b"b", b"a"], [b"", b""], [b"", b""]], object),
-    },
+    "predict_raw": RAW,
+    "predict_candidates": RAW | {"seen": RAW["seen"][:1]},
 }
+ITEM = tf.constant([2, 0, 1])
+SEEN = tf.constant([[3, 2, 0], [0, 0, 0], [0, 0, 0]])
 
 
 @pytest.fixture(scope="package")
@@ -30,13 +33,15 @@ def network():
 
 @pytest.fixture(scope="package")
 def served(network):
-    return ServedModel(SPEC, lookup_model(SPEC, VOCABULARIES), network)
+    return ServedModel(SPEC, lookup_model(SPEC, VOCABULARIES), network, user_features=["seen"])
 
 
 @pytest.fixture(scope="package")
-def expected(network):
-    """CVR of the clicks in `INPUTS` by the model as it was trained."""
-    return tf.sigmoid(network.model(ROWS)["last"]).numpy()
+def cases(network):
+    """By signature, its inputs and the CVR that the model as it was trained gives."""
+    rows = {"serving_default": SEEN, "predict_raw": SEEN, "predict_candidates": tf.repeat(SEEN[:1], 3, axis=0)}
+    expected = {name: tf.sigmoid(network.model({"item": ITEM, "seen": seen})["last"]) for name, seen in rows.items()}
+    return {name: (INPUTS[name], cvr.numpy()) for name, cvr in expected.items()}
 
 
 @pytest.fixture(scope="package")

@@ -10,28 +10,25 @@ from features.keras2 import tf
 from mal_tf.serving import check, warmup
 from mal_tf.serving.export import export
 from mal_tf.serving.graph_size import graph_size
-from tests.mal_tf.serving.conftest import INPUTS, ROWS
+from tests.mal_tf.serving.conftest import INPUTS, ITEM, SEEN
 
 
-def cases(expected):
-    return {name: (inputs, expected) for name, inputs in INPUTS.items()}
+def test_a_fresh_process_answers_as_the_trained_model(version, cases):
+    assert check.in_fresh_process(version, cases) <= 1e-6
+    wrong = cases | {"predict_raw": (INPUTS["predict_raw"], cases["predict_raw"][1] + 0.1)}
+    with pytest.raises(MalTfError, match="signature predict_raw, .* differs from the in-memory model"):
+        check.in_fresh_process(version, wrong)
 
 
-def test_a_fresh_process_answers_as_the_trained_model(version, expected):
-    assert check.in_fresh_process(version, cases(expected)) <= 1e-6
-    with pytest.raises(MalTfError, match="differs from the in-memory model"):
-        check.in_fresh_process(version, cases(expected + 0.1))
-
-
-def test_warmup_requests_are_run_as_they_are_read_back(version, expected):
+def test_warmup_requests_are_run_as_they_are_read_back(version, cases):
     signatures = tf.saved_model.load(version).signatures
     found = {name: (inputs, outputs["cvr"]) for name, inputs, outputs in warmup.replay(version, signatures)}
-    assert list(found) == ["serving_default", "predict_raw"]
+    assert list(found) == ["serving_default", "predict_raw", "predict_candidates"]
     for name, (inputs, cvr) in found.items():
         assert {key: values.numpy().tolist() for key, values in inputs.items()} == {
             key: values[:2].tolist() for key, values in INPUTS[name].items()
         }
-        np.testing.assert_allclose(cvr, expected[:2], atol=1e-6)
+        np.testing.assert_allclose(cvr, cases[name][1][:2], atol=1e-6)
     with pytest.raises(MalTfError, match="a request to signature 'predict_raw'; the model has: serving_default"):
         list(warmup.replay(version, {"serving_default": signatures["serving_default"]}))
 
@@ -51,6 +48,7 @@ def test_saved_model_cli_shows_names_types_and_shapes(version):
     inputs = {
         "serving_default": {"examples": ("DT_STRING", "(-1)")},
         "predict_raw": {"item": ("DT_STRING", "(-1)"), "seen": ("DT_STRING", "(-1, -1)")},
+        "predict_candidates": {"item": ("DT_STRING", "(-1)"), "seen": ("DT_STRING", "(1, -1)")},
     }
     for signature, tensors in inputs.items():
         words = " ".join(signatures[signature])
@@ -61,9 +59,11 @@ def test_saved_model_cli_shows_names_types_and_shapes(version):
 
 
 def test_what_only_training_needs_is_not_in_it(version, network, served):
-    trained = tf.function(
-        network.model, input_signature=[{k: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for k, v in ROWS.items()}]
-    )
+    rows = {
+        name: tf.TensorSpec([None, *values.shape[1:]], values.dtype)
+        for name, values in (("item", ITEM), ("seen", SEEN))
+    }
+    trained = tf.function(network.model, [rows])
     whole, cut = graph_size(trained.get_concrete_function()), graph_size(served.signatures["predict_raw"])
     heads = 3 * (32 + 1) + (32 + 1) * 8  # of three AKA towers of width 32, and of the CAT tower for 2³ classes
     assert whole["parameters"] - cut["parameters"] == heads

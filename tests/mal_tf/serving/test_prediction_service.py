@@ -33,11 +33,12 @@ def code():
     return found, call
 
 
-def test_both_signatures_answer(address, code, expected):
+def test_all_signatures_answer(address, code, cases):
     client = code[0]["Client"](address, "mal")
-    for name, inputs in INPUTS.items():
+    for name, (inputs, expected) in cases.items():
         np.testing.assert_allclose(client.cvr(name, inputs), expected, atol=1e-6)
-        assert client.cvr(name, {key: values[:0] for key, values in inputs.items()}).shape == (0,)
+    nothing = {key: values[:0] for key, values in INPUTS["predict_raw"].items()}
+    assert client.cvr("predict_raw", nothing).shape == (0,)
 
 
 def test_the_call_in_the_docs(address, code):
@@ -48,8 +49,8 @@ def test_the_call_in_the_docs(address, code):
     assert cvr.shape == (2,) and ((cvr > 0) & (cvr < 1)).all()
 
 
-def test_many_callers_get_their_own_answers(address, code, expected):
-    client = code[0]["Client"](address, "mal")
+def test_many_callers_get_their_own_answers(address, code, cases):
+    client, expected = code[0]["Client"](address, "mal"), cases["predict_raw"][1]
 
     def ask(row):
         return client.cvr("predict_raw", {key: values[[row]] for key, values in INPUTS["predict_raw"].items()}, 10.0)
