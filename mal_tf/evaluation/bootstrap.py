@@ -1,47 +1,73 @@
 """Is one model better than another? Paired bootstrap over users."""
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 
-from mal_tf.evaluation.metrics import auc, per_user
+from mal_tf.evaluation.metrics import per_user
+
+#: A metric's name to its values: of the clicks as they are, then of each resample.
+Resampled = dict[str, np.ndarray]
+
+
+def resampled(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, samples: int, seed: int) -> Resampled:
+    """AUC and GAUC of the clicks, and of resamples of their users.
+
+    Each resample draws as many users as there are, with replacement (Efron and Tibshirani, 1993). The draws depend on
+    the users and the seed alone, so that two predictions of the same clicks are resampled alike. AUC needs a sum over
+    clicks per resample; GAUC only the users' AUCs.
+
+    Args:
+        user: int64 [clicks], codes 0 … U − 1.
+        label: float [clicks].
+        prediction: float [clicks].
+        samples: how many resamples.
+        seed: of the draws.
+
+    Returns:
+        `auc` and `gauc`, float64 [1 + samples], NaN where a class is missing; the first value is of the clicks as they are.
+    """
+    users = int(np.max(user, initial=-1)) + 1
+    generator = np.random.default_rng(seed)
+    weighted, by_user = _WeightedAuc(user, label, prediction), per_user(user, label, prediction)
+    mass = np.where(np.isnan(by_user.auc), 0, by_user.clicks).astype(np.float64)
+    won = np.nan_to_num(by_user.auc) * mass
+    found: dict[str, list[float]] = {"auc": [], "gauc": []}
+    for number in range(1 + samples):
+        drawn = np.bincount(generator.integers(users, size=users), minlength=users) if number else np.ones(users, int)
+        found["auc"].append(weighted(drawn))
+        total = drawn @ mass
+        found["gauc"].append(drawn @ won / total if total else np.nan)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def differences(first: Sequence[Resampled], second: Sequence[Resampled]) -> dict[str, dict[str, float]]:
+    """Differences second − first, with 95% percentile intervals over the resamples.
+
+    Args:
+        first: one model, trained as many times as there are entries (by seed): its metrics are the mean over them.
+        second: another.
+
+    Returns:
+        `{"auc" | "gauc": {"difference", "low", "high"}}`.
+    """
+    found = {}
+    for name in first[0]:
+        gain = np.mean([one[name] for one in second], axis=0) - np.mean([one[name] for one in first], axis=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # No resample has both classes: NaN.
+            low, high = np.nanpercentile(gain[1:], [2.5, 97.5]) if gain.size > 1 else (np.nan, np.nan)
+        found[name] = {"difference": float(gain[0]), "low": float(low), "high": float(high)}
+    return found
 
 
 def paired_differences(
     user: np.ndarray, label: np.ndarray, first: np.ndarray, second: np.ndarray, samples: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Differences second − first of AUC and GAUC, with 95% percentile intervals over resampled users.
-
-    Each resample draws as many users as there are, with replacement, the same for both models (Efron and Tibshirani,
-    1993). AUC needs a sum over clicks per resample; GAUC only the users' AUCs.
-
-    Args:
-        user: int64 [clicks], codes 0 … U − 1.
-        label: float [clicks].
-        first: predictions of one model.
-        second: predictions of the other.
-        samples: how many resamples; at least 1.
-        seed: of the draws.
-
-    Returns:
-        `{"auc" | "gauc": {"difference", "low", "high"}}`.
-    """
-    users = int(user.max()) + 1
-    generator = np.random.default_rng(seed)
-    weighted = [_WeightedAuc(user, label, prediction) for prediction in (first, second)]
-    by_user = [per_user(user, label, prediction) for prediction in (first, second)]
-    mass = np.where(np.isnan(by_user[0].auc), 0, by_user[0].clicks).astype(np.float64)
-    gain = np.nan_to_num(by_user[1].auc - by_user[0].auc) * mass
-    found = {"auc": [], "gauc": []}
-    for _ in range(samples):
-        drawn = np.bincount(generator.integers(users, size=users), minlength=users)
-        found["auc"].append(weighted[1](drawn) - weighted[0](drawn))
-        total = drawn @ mass
-        found["gauc"].append(drawn @ gain / total if total else np.nan)
-    point = {"auc": auc(label, second) - auc(label, first), "gauc": float(gain.sum() / mass.sum())}
-    return {
-        name: {"difference": point[name], "low": float(low), "high": float(high)}
-        for name, draws in found.items()
-        for low, high in [np.nanpercentile(draws, [2.5, 97.5])]
-    }
+    """As `differences`, of two predictions of the same clicks; arguments as in `resampled`."""
+    one, other = (resampled(user, label, prediction, samples, seed) for prediction in (first, second))
+    return differences([one], [other])
 
 
 class _WeightedAuc:
@@ -52,7 +78,7 @@ class _WeightedAuc:
         self._user, label, prediction = user[order], label[order], prediction[order]
         self._negative = (label <= 0).astype(np.float64)
         self._positive = np.where(label > 0, label, 0.0).astype(np.float64)
-        self._tie = np.cumsum(np.append(True, np.diff(prediction) != 0)) - 1
+        self._tie = np.cumsum(np.append(True, np.diff(prediction) != 0)[: order.size]) - 1
 
     def __call__(self, times: np.ndarray) -> float:
         """AUC, NaN if a class is missing."""
