@@ -1,0 +1,50 @@
+"""A table of text, for the terminal and for Markdown."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import rich.box
+import rich.table
+from rich.console import Console
+from rich.markup import escape
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of text; the first column is to the left, the others are numbers, to the right.
+
+    Attributes:
+        title: above it.
+        columns: names.
+        rows: cells.
+        note: below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def show(console: Console, table: Table) -> None:
+    """Prints a table."""
+    drawn = rich.table.Table(
+        title=escape(table.title),
+        caption=escape(table.note),
+        box=rich.box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        min_width=min(max(len(table.title), 100), console.width),
+    )
+    for index, name in enumerate(table.columns):
+        drawn.add_column(escape(name), justify="right" if index else "left")
+    for row in table.rows:
+        drawn.add_row(*map(escape, row))
+    console.print(drawn)
+
+
+def markdown(table: Table) -> str:
+    """A table in Markdown, under a heading."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (table.columns, *table.rows)]
+    lines.insert(1, "|---" + "|---:" * (len(table.columns) - 1) + "|")
+    return "\n".join([f"### {table.title}", "", *lines, "", *([table.note, ""] if table.note else [])])
