@@ -170,6 +170,30 @@ def predict(
 
 
 @app.command()
+def benchmark(
+    config: Annotated[
+        str, typer.Argument(help="The comparison's YAML file, such as examples/benchmark/kuairand.yaml.")
+    ],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: seeds=[1].")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Local directory of the outputs; runs/<name> if not given.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = 1,
+):
+    """Compare models, primary targets, auxiliary sets and seeds on the same labels. What is finished is not repeated."""
+    from pipelines import files, text_table
+    from pipelines.comparison import report
+    from pipelines.comparison.config import load
+    from pipelines.comparison.run import RESULTS, run
+
+    comparison, run_config = load(config, set_)
+    directory = output or _default_output(comparison)
+    tables = report.tables(run(comparison, run_config, directory, workers))
+    for table in tables:
+        text_table.show(console, table)
+    files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
+    console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md", soft_wrap=True)
+
+
+@app.command()
 def simulate(
     config: Annotated[str, typer.Argument(help="The market's YAML file, such as examples/simulation/market.yaml.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: clicks=2000000.")] = [],  # noqa: B006

@@ -16,11 +16,16 @@ class Split:
 
     Attributes:
         segments: files of each segment, in time order.
-        rows: clicks in all of them.
+        file_rows: clicks in each of them.
     """
 
     segments: list[list[str]]
-    rows: int
+    file_rows: list[list[int]]
+
+    @property
+    def rows(self) -> int:
+        """Clicks in all files."""
+        return sum(map(sum, self.file_rows))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +62,11 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
                     f"{path}: expected {entry['bytes']:,} bytes, the file was lost or changed; run `labels` again"
                 )
         segments = sorted({entry["segment"] for entry in entries})
-        by_segment = [
-            [FileSystems.join(directory, e["path"]) for e in entries if e["segment"] == segment] for segment in segments
-        ]
-        splits[split] = Split(by_segment, sum(entry["rows"] for entry in entries))
+        by_segment = [[entry for entry in entries if entry["segment"] == segment] for segment in segments]
+        splits[split] = Split(
+            [[FileSystems.join(directory, entry["path"]) for entry in segment] for segment in by_segment],
+            [[entry["rows"] for entry in segment] for segment in by_segment],
+        )
     vocabularies = {}
     for feature in spec.scalars:
         path = FileSystems.join(directory, "vocabulary", f"{feature.name}.txt")

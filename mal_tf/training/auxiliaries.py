@@ -43,6 +43,7 @@ def choose_auxiliaries(
     model: ModelConfig,
     config: TrainingConfig,
     seed: int,
+    ready: tf.data.Dataset | None = None,
 ) -> dict:
     """Chooses by `forward_selection`; each loss it asks for is a training of `model.name` from the same initial values.
 
@@ -59,6 +60,7 @@ def choose_auxiliaries(
         model: name, primary target and architecture; its `auxiliaries` are not looked at.
         config: training.
         seed: of the trainings.
+        ready: the batches themselves, with the labels of all mechanisms, where something else has them already.
 
     Returns:
         JSON-able: `{"auxiliaries": names in configured order, "gains": see forward_selection, "judged_batches": n}`.
@@ -81,7 +83,8 @@ def choose_auxiliaries(
         network = catalog.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
         trainer = Trainer(network, targets, config, seed)
         trainer.compile(optimizer=optimizers.build(network, config, steps))
-        found = progressive_losses(trainer, batches(segments, spec, lookup, targets, config.batch_size))
+        dataset = ready or batches(segments, spec, lookup, targets, config.batch_size)
+        found = progressive_losses(trainer, dataset)
         judged = found[len(found) // 2 :]
         log.info(
             "auxiliaries: loss of %s with %s: %.5f", asked.primary, ", ".join(auxiliaries) or "none", judged.mean()

@@ -30,6 +30,7 @@ def fit(
     config: TrainingConfig,
     seed: int,
     tensorboard: str,
+    ready: tf.data.Dataset | None = None,
 ) -> tuple[Network, dict]:
     """Builds and trains one model, in time order, each example once.
 
@@ -45,6 +46,7 @@ def fit(
         config: training.
         seed: of the initial weights, and of the order in which PCGrad projects.
         tensorboard: directory for event files.
+        ready: the batches themselves, as `batches` makes them of `segments`, where something else has them already.
 
     Returns:
         The trained network, and `{"examples", "seconds", "examples_per_second", "parameters", "losses"}`.
@@ -58,7 +60,7 @@ def fit(
     steps = math.ceil(examples / config.batch_size)
     trainer = Trainer(network, targets, config, seed)
     trainer.compile(optimizer=optimizers.build(network, config, steps))
-    dataset = batches(segments, spec, lookup, targets, config.batch_size)
+    dataset = ready or batches(segments, spec, lookup, targets, config.batch_size)
     began = time.monotonic()
     progress = Progress(name, examples, config.batch_size, tensorboard)
     history = trainer.fit(dataset, epochs=1, verbose=0, callbacks=[progress, keras.callbacks.TerminateOnNaN()])

@@ -1,0 +1,87 @@
+import pickle
+
+import pytest
+import yaml
+
+from features.errors import MalTfError
+from pipelines.comparison import plan
+from pipelines.comparison.config import Comparison, Variant, load
+
+BASIC = {"name": "x", "run": "config.yaml", "comparisons": [{"name": "t", "models": ["mal"], "primaries": ["last"]}]}
+
+
+def written(project, **changes):
+    project.write()
+    path = project.folder / "benchmark.yaml"
+    path.write_text(yaml.safe_dump(BASIC | changes))
+    return str(path)
+
+
+def table(**changes):
+    return [BASIC["comparisons"][0] | changes]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"comparisons": table(slices=["shop"])},
+            "slice 'shop' is neither path_length, growth nor a categorical feature",
+        ),
+        ({"comparisons": table(against="mal (all)")}, "no row is called 'mal \\(all\\)'; rows: base, mal"),
+        ({"comparisons": table(slices=["growth"]), "growth": {"wider": "position"}}, "unknown mechanism 'position'"),
+        ({"comparisons": table(models=["deepfm"])}, "unknown model 'deepfm'"),
+        ({"sedes": [1]}, "did you mean 'seeds'"),
+        ({"overrides": ["training.batch_sise=3"]}, "did you mean 'batch_size'"),
+    ],
+)
+def test_says_what_is_wrong(project, changes, message):
+    with pytest.raises(MalTfError, match=message):
+        load(written(project, **changes))
+
+
+def test_rows_are_models_times_variants_after_base():
+    comparison = Comparison(
+        name="t",
+        models=("mal", "natal"),
+        primaries=("last",),
+        variants={"all": Variant(cat=False), "all + CAT": Variant()},
+    )
+    assert list(comparison.rows) == ["base", "mal (all)", "mal (all + CAT)", "natal (all)", "natal (all + CAT)"]
+
+
+def test_a_variant_changes_what_it_names_alone(project):
+    project.config["model"] |= {"cat": False}
+    project.config["training"] |= {"gradients": "gcs", "learning_rate": 0.01, "embedding_learning_rate": 0.1}
+    _, run = load(written(project))
+    kept = plan.configured(run, "mal", "first", Variant(auxiliaries=("last",)), seed=5, rate=0.02)
+    assert (kept.model.cat, kept.model.auxiliaries, kept.model.primary) == (False, ("last",), "first")
+    assert (kept.training.gradients, kept.seed) == ("gcs", 5)
+    assert kept.training.embedding_learning_rate == pytest.approx(0.2)
+    assert plan.configured(run, "mal", "last", Variant(cat=True), seed=1).model.cat
+
+
+def test_base_is_one_trial_whatever_the_variant(project):
+    _, run = load(written(project))
+    trials = [
+        plan.Trial(plan.configured(run, "base", "last", variant, seed=1))
+        for variant in (Variant(), Variant(cat=False, gradients="pcgrad"), Variant(auxiliaries=("first",)))
+    ]
+    assert len({str(trial.made_from("labels")) for trial in trials}) == 1
+
+
+def test_an_auxiliary_that_is_the_primary_is_refused(project):
+    _, run = load(written(project))
+    with pytest.raises(MalTfError, match="model 'mal', primary target 'last': 'last' is the primary target"):
+        plan.configured(run, "mal", "last", Variant(auxiliaries=("last",)), seed=1)
+
+
+def test_best_rate_is_the_smaller_of_equals():
+    aucs = {("mal", 0.01): 0.7, ("mal", 0.001): 0.7, ("base", 0.001): 0.6, ("base", 0.01): 0.65}
+    assert plan.best_rates(aucs) == {"base": 0.01, "mal": 0.001}
+
+
+def test_a_trial_reaches_a_worker_process_as_it_is(project):
+    _, run = load(written(project))
+    trial = plan.Trial(plan.configured(run, "natal", "mta", Variant(cat=False), seed=3), held_out=2)
+    assert pickle.loads(pickle.dumps(trial)) == trial

@@ -1,0 +1,135 @@
+"""A whole comparison on the small project, in this process."""
+
+import concurrent.futures
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mal_tf.evaluation.metrics import all_metrics
+from pipelines import text_table
+from pipelines.comparison import report, tasks, trial
+from pipelines.comparison.config import load
+from pipelines.comparison.run import CLICKS, RESULTS, run
+from tests.conftest import Project
+
+CONFIG = {
+    "name": "comparison",
+    "run": "config.yaml",
+    "overrides": ["labels.segment_hours=12"],
+    "seeds": [1, 2],
+    "tuning": {"learning_rates": [0.001, 0.01], "primary": "last"},
+    "growth": {"bounds": [1], "segments": 2},
+    "bootstrap_samples": 10,
+    "rate_steps": 1,
+    "comparisons": [
+        {"name": "models", "models": ["mal"], "primaries": ["last"], "slices": ["path_length", "growth", "place"]},
+        {"name": "sets", "models": ["mal"], "primaries": ["last"], "variants": {"auto": {"auxiliaries": "auto"}}},
+    ],
+}
+
+
+def here(_):
+    """A pool of one thread: processes would take seconds to load TensorFlow."""
+    return concurrent.futures.ThreadPoolExecutor(1)
+
+
+def linear_alone(one, labels, prepared, output):
+    """Stands in for the trainings that `auto` takes."""
+    return {"auxiliaries": ["linear"]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("comparison"))
+    project.write()
+    path = project.folder / "benchmark.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    output = project.folder / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "choose", linear_alone)
+        return path, output, run(*load(str(path)), str(output), make=here)
+
+
+def trainings(output):
+    """Directory of each training by what it is called."""
+    return {json.loads((d / "manifest.json").read_text())["task"]: d for d in (output / "trainings").iterdir()}
+
+
+def test_trains_what_is_asked_for_and_nothing_twice(finished):
+    _, output, result = finished
+    tuning = {f"{model}, last{beside}, rate {rate}" for model, beside in MODELS for rate in ("0.001", "0.01")}
+    seeds = {f"{model}, last{beside}, seed {seed}" for model, beside in MODELS for seed in (1, 2)}
+    assert set(trainings(output)) == tuning | seeds | {f"mal, last + linear, seed {seed}" for seed in (1, 2)}
+    assert json.loads((output / RESULTS).read_text()) == result
+
+
+MODELS = (("base", " + none"), ("mal", ""))
+
+
+def test_rows_are_means_over_seeds_of_the_metrics_of_mature_evaluation_clicks(finished):
+    _, output, result = finished
+    frame = pd.read_parquet(output / CLICKS)
+    found = trainings(output)
+    for row in result["comparisons"][0]["rows"]:
+        beside = dict(MODELS)[row["row"]]
+        expected = []
+        for seed in (1, 2):
+            score = np.load(found[f"{row['row']}, last{beside}, seed {seed}"] / trial.PREDICTIONS)
+            label = frame["label_last"].to_numpy(np.float64)
+            expected.append(all_metrics(frame["user"].to_numpy(), label, score[frame["position"]]))
+        for name in ("auc", "gauc", "log_loss", "pcoc"):
+            assert row["metrics"][name] == pytest.approx(np.mean([one[name] for one in expected]))
+        assert row["deviation"]["auc"] == pytest.approx(np.std([one["auc"] for one in expected], ddof=1))
+        assert row["differences"]["all"]["all"]["auc"]["value"] == pytest.approx(row["metrics"]["auc"])
+
+
+def test_each_model_has_the_rate_with_the_best_held_out_auc(finished):
+    _, output, result = finished
+    found = trainings(output)
+    for model, beside in MODELS:
+        tuned = result["tuning"][model]
+        for rate, auc in tuned["auc"].items():
+            directory = found[f"{model}, last{beside}, rate {float(rate):g}"]
+            assert json.loads((directory / trial.RESULT).read_text())["auc"] == auc
+        assert tuned["auc"][str(tuned["learning_rate"])] == max(tuned["auc"].values())
+    rows = result["comparisons"][0]["rows"]
+    assert [row["learning_rate"] for row in rows] == [result["tuning"][row["row"]]["learning_rate"] for row in rows]
+
+
+def test_chosen_auxiliaries_are_trained_and_told(finished):
+    _, _, result = finished
+    row = result["comparisons"][1]["rows"][1]
+    assert row["auxiliaries"] == [["linear"], ["linear"]]
+    assert "mal (auto): linear" in text_table.markdown(report.tables(result)[-1])
+
+
+def test_slices_hold_the_clicks_once(finished):
+    _, _, result = finished
+    parts = result["comparisons"][0]["slices"]["last"]
+    clicks, positives = (result["comparisons"][0]["rows"][0]["metrics"][name] for name in ("clicks", "positives"))
+    assert sum(part["clicks"] for part in parts["place"].values()) == clicks
+    assert sum(part["clicks"] for part in parts["growth"].values()) == clicks
+    assert sum(part["positives"] for part in parts["path_length"].values()) == positives
+
+
+def test_again_does_nothing(finished, monkeypatch):
+    path, output, result = finished
+    monkeypatch.setattr(tasks, "_do", None)
+    assert run(*load(str(path)), str(output), make=here) == result
+
+
+def test_tables_have_every_row_and_slice(finished):
+    _, _, result = finished
+    shown = "\n".join(map(text_table.markdown, report.tables(result)))
+    for words in (
+        "### models: primary target last\n",
+        "Δ GAUC by growth",
+        "| 4 or more |",
+        "| base | ",
+        "paired bootstrap over users (10 resamples)",
+        "± their standard deviation",
+    ):
+        assert words in shown
