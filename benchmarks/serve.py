@@ -1,0 +1,319 @@
+"""Serving: our export against the model as it was trained, exported by Keras: `python -m benchmarks.serve`.
+
+Both are SavedModels of the same, untrained network, loaded and called in a process of their own: latency depends on sizes,
+not on weights. Inputs are tensors that are there already, so no request is decoded. The clicks are a simulated market's, or
+those of a config.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks import measure, tables
+from benchmarks.serve_process import Settings
+from benchmarks.tables import Table
+from features.errors import MalTfError
+from features.keras2 import keras, tf
+from features.lookup import lookup_model, table_sizes
+from features.parsing import parse_features, raw_signature
+from mal_tf.models import catalog
+from mal_tf.models.network import Network
+from mal_tf.serving.candidates import of_one_user
+from mal_tf.serving.export import CANDIDATES, ServedModel, export
+from mal_tf.serving.graph_size import graph_size
+from mal_tf.training import optimizers
+from mal_tf.training.dataset import batches as training_batches
+from mal_tf.training.dataset import serialized
+from mal_tf.training.trainer import Trainer
+from pipelines import labelled
+from pipelines.config import RunConfig, load
+from pipelines.labelled import Labelled
+from pipelines.run import Run
+from pipelines.simulation import run as simulation
+from pipelines.simulation.config import load as load_market
+
+_MARKET = measure.ROOT / "examples" / "simulation" / "market.yaml"
+_MARKET_SIZE = ("users=2000", "clicks=20000")
+_MARKET_USER = "export.user_features=[hour, weekday, city, member, age, clicked_products, clicked_industries, clicked_channels, bought_products]"  # noqa: E501
+
+#: Ours, and what it is compared with.
+OURS, THEIRS = "ours", "(a) model.export"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A model's two exports.
+
+    Attributes:
+        versions: directory of the SavedModel by contender.
+        sizes: parameters and ops by graph: `training step`, `all heads`, `served`.
+    """
+
+    versions: dict[str, str]
+    sizes: dict[str, dict[str, int]]
+
+
+def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Path, requests: dict) -> Exported:
+    """Exports an untrained model as we do, with `requests` as its warm-up, and as Keras does, with all heads."""
+    keras.backend.clear_session()
+    spec = config.feature_spec
+    lookup, sizes = lookup_model(spec, data.vocabularies), table_sizes(spec, data.vocabularies)
+    network = catalog.build(name, spec, sizes, config.model, config.targets)
+    served = ServedModel(spec, lookup, network, config.export.user_features)
+    ours, _ = export(served, str(folder / "ours" / name), requests, lambda _: None)
+    whole, theirs = keras.Model(lookup.input, network.model(lookup.output)), str(folder / "theirs" / name)
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints a line per variable.
+        whole.export(theirs)
+    all_heads = tf.function(whole, [raw_signature(spec)]).get_concrete_function()
+    sizes = {
+        "training step": _training_step(config, data, lookup, network),
+        "all heads": graph_size(all_heads),
+        "served": graph_size(served.signatures["predict_raw"]),
+    }
+    return Exported({OURS: ours, THEIRS: theirs}, sizes)
+
+
+def _training_step(config: RunConfig, data: Labelled, lookup: keras.Model, network: Network) -> dict[str, int]:
+    trainer = Trainer(network, config.targets, config.training)
+    trainer.compile(optimizer=optimizers.build(network, config.training, 1))
+    segments, spec = data.splits["train"].segments, config.feature_spec
+    batch = training_batches(segments, spec, lookup, config.targets, config.training.batch_size).element_spec
+    return graph_size(tf.function(trainer.train_step, autograph=False).get_concrete_function(batch))
+
+
+def make_requests(config: RunConfig, data: Labelled, rows: int) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs by signature, of the first `rows` clicks that evaluate.
+
+    Raises:
+        MalTfError: there are fewer.
+    """
+    examples = next(iter(serialized(data.splits["eval"].segments, rows)))
+    if len(examples) < rows:
+        raise MalTfError(f"the evaluation split has {len(examples):,} clicks, fewer than the largest batch, {rows:,}")
+    raw = {name: v.numpy() for name, v in parse_features(examples, config.feature_spec).items()}
+    requests = {"serving_default": {"examples": examples.numpy()}, "predict_raw": raw}
+    if config.export.user_features:
+        requests[CANDIDATES] = of_one_user(raw, config.export.user_features)[0]
+    return requests
+
+
+@dataclasses.dataclass
+class Benchmark:
+    """One run of the benchmark.
+
+    Attributes:
+        config: features and architectures.
+        data: the labelled clicks.
+        names: of the models.
+        folder: for exports and requests.
+        threads: counts to measure with.
+        settings: of `serve_process`, but for the model's.
+        progress: shown meanwhile.
+        exported: by model.
+        found: results of `serve_process` by model, contender, threads and whether it was warmed up.
+    """
+
+    config: RunConfig
+    data: Labelled
+    names: Sequence[str]
+    folder: pathlib.Path
+    threads: Sequence[int]
+    settings: dict
+    progress: Progress
+    exported: dict[str, Exported] = dataclasses.field(default_factory=dict)
+    found: dict[tuple[str, str, int, bool], dict] = dataclasses.field(default_factory=dict)
+
+    def run(self) -> None:
+        """Exports and measures each model."""
+        rows = max(*self.settings["batches"], self.settings["shared_batch"])
+        requests = make_requests(self.config, self.data, rows)
+        np.savez(
+            self.folder / "requests.npz", **{f"{s}/{k}": v for s, named in requests.items() for k, v in named.items()}
+        )
+        few = {s: {k: v[:10] for k, v in named.items()} for s, named in requests.items()}
+        task = self.progress.add_task("", total=len(self.names) * (2 * len(self.threads) + 2))
+        for name in self.names:
+            self.progress.update(task, description=escape(f"{name}: exporting"))
+            self.exported[name] = export_both(self.config, self.data, name, self.folder, few)
+            self.progress.advance(task)
+            ours = {signature: signature for signature in requests}
+            for threads in self.threads:
+                self._measure(task, name, THEIRS, threads, {"predict_raw": "serving_default"})
+                self._measure(task, name, OURS, threads, ours)
+            self._measure(task, name, OURS, self.threads[-1], ours, warmup=True, batches=[])
+
+    def _measure(
+        self, task, name: str, contender: str, threads: int, signatures: dict, warmup=False, **options
+    ) -> None:
+        what = f"{name}: {contender}, threads: {threads}" + (", warmed up" if warmup else "")
+        self.progress.update(task, description=escape(what))
+        version, requests = self.exported[name].versions[contender], str(self.folder / "requests.npz")
+        settings = Settings(version, requests, signatures, threads, warmup, **(self.settings | options))
+        asked, answered = self.folder / "settings.json", self.folder / "result.json"
+        asked.write_text(json.dumps(dataclasses.asdict(settings)))
+        command = [sys.executable, "-m", "benchmarks.serve_process", str(asked), str(answered)]
+        measure.run(command, self.folder / "output.log")
+        self.found[name, contender, threads, warmup] = json.loads(answered.read_text())
+        self.progress.advance(task)
+        self.progress.console.print(escape(what))
+
+    def tables(self) -> list[Table]:
+        """All that is to be shown."""
+        return [self._sizes(), self._latency(), self._throughput(), self._first_call(), self._memory()]
+
+    def _sizes(self) -> Table:
+        rows = []
+        for name, exported in self.exported.items():
+            for graph, size in exported.sizes.items():
+                version = {"all heads": THEIRS, "served": OURS}.get(graph)
+                mib = f"{_bytes(exported.versions[version]) / 2**20:,.1f}" if version else ""
+                rows.append([f"{name}: {graph}", f"{size['parameters']:,}", f"{size['ops']:,}", mib])
+        note = (
+            "Training step: rows to losses, gradients and optimiser, whose slots are parameters here. All heads: raw "
+            f"features to all logits, {THEIRS}. Served: predict_raw."
+        )
+        return Table("Graphs", ["graph", "parameters", "ops", "SavedModel, MiB"], rows, note)
+
+    def _calls(self) -> list[tuple[str, str, str]]:
+        return [
+            (name, contender, signature)
+            for name in self.names
+            for contender in (THEIRS, OURS)
+            for signature in self.found[name, contender, self.threads[0], False]["latency"]
+        ]
+
+    def _latency(self) -> Table:
+        rows, sizes = [], [str(batch) for batch in self.settings["batches"]]
+        for name, contender, signature in self._calls():
+            for threads in self.threads:
+                of = self.found[name, contender, threads, False]["latency"][signature]
+                base = self.found[name, THEIRS, threads, False]["latency"]["predict_raw"]
+                cells = [f"{of[size][0]:,.2f} / {of[size][1]:,.2f}" for size in sizes]
+                ratio = f"{base[sizes[-1]][0] / of[sizes[-1]][0]:,.2f}"
+                rows.append([f"{name}: {contender} {signature}", str(threads), *cells, ratio])
+        columns = ["signature", "threads", *(f"batch {size}" for size in sizes), f"(a) ÷ it at {sizes[-1]}"]
+        note = f"{self.settings['calls']} calls each, one at a time; {CANDIDATES}: one user, a batch of ads."
+        return Table("Latency, p50 / p99 in ms", columns, rows, note)
+
+    def _throughput(self) -> Table:
+        rows = [
+            [
+                f"{name}: {contender} {signature}",
+                *(f"{self.found[name, contender, t, False]['throughput'][signature]:,.0f}" for t in self.threads),
+            ]
+            for name, contender, signature in self._calls()
+        ]
+        callers, batch = self.settings["callers"], self.settings["shared_batch"]
+        columns = ["signature", *(f"threads: {threads}" for threads in self.threads)]
+        return Table(f"Requests/s of {batch} clicks, {callers} callers, one loaded model", columns, rows)
+
+    def _first_call(self) -> Table:
+        rows, threads, batch = [], self.threads[-1], self.settings["shared_batch"]
+        for name in self.names:
+            cold, warm = (self.found[name, OURS, threads, warmed] for warmed in (False, True))
+            for signature in cold["first"]:
+                usual = cold["latency"][signature].get(str(batch))
+                cells = [cold["load"] * 1e3, cold["first"][signature], warm["warmup"] * 1e3, warm["first"][signature]]
+                shown = [f"{cell:,.1f}" for cell in cells] + [f"{usual[0]:,.2f}" if usual else ""]
+                rows.append([f"{name}: {signature}", *shown])
+        columns = ["signature", "load", "first call, cold", "warm-up file", "first call after it", "p50"]
+        return Table(
+            f"First call of {batch} clicks, ms", columns, rows, f"Threads: {threads}. Called in the order of the rows."
+        )
+
+    def _memory(self) -> Table:
+        rows = []
+        for name in self.names:
+            for contender in (THEIRS, OURS):
+                found = self.found[name, contender, self.threads[-1], False]
+                imported, loaded, called = (size / 2**20 for size in found["memory"])
+                cells = (imported, loaded - imported, called - loaded)
+                rows.append([f"{name}: {contender}", *(f"{cell:,.0f}" for cell in cells), f"{found['load']:,.2f}"])
+        columns = ["export", "TensorFlow", "+ loaded", "+ all calls", "load, seconds"]
+        return Table("Resident memory, MiB", columns, rows)
+
+
+def _bytes(directory: str) -> int:
+    return sum(path.stat().st_size for path in pathlib.Path(directory).rglob("*") if path.is_file())
+
+
+def _market(folder: pathlib.Path) -> str:
+    """Simulates the default clicks; path of their config."""
+    if not (folder / "manifest.json").exists():
+        simulation.run(load_market(str(_MARKET), _MARKET_SIZE), str(folder), overwrite=True)
+    return str(folder / simulation.CONFIG)
+
+
+def main(
+    config: Annotated[str, typer.Argument(help="A run's YAML file; a simulated market if not given.")] = "",
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of it.")] = [],  # noqa: B006
+    model: Annotated[list[str], typer.Option(help="Measure this one; all if not given.")] = [],  # noqa: B006
+    threads: Annotated[list[int], typer.Option(min=1, help="Give it twice for two counts.")] = [1, 2],  # noqa: B006
+    batch: Annotated[list[int], typer.Option(min=1, help="Size of requests; give it several times.")] = [  # noqa: B006
+        1,
+        10,
+        100,
+        500,
+    ],
+    calls: Annotated[int, typer.Option(min=1, help="Of each size.")] = 300,
+    callers: Annotated[int, typer.Option(min=1, help="At a time, for the throughput.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0, help="That they go on.")] = 5.0,
+    folder: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Work here and keep the labels for the next time; temporary if not given."),
+    ] = None,
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
+) -> None:
+    """Measure the exported models."""
+    if unknown := sorted(set(model) - set(catalog.MODELS)):
+        raise typer.BadParameter(f"--model {unknown[0]}: expected one of {', '.join(catalog.MODELS)}")
+    console, where = Console(), tables.machine()
+    if not console.is_terminal:
+        console.width = 150
+    if os.getloadavg()[0] > 0.5:
+        console.print("[yellow]Other processes keep this machine busy: times will be off.[/]")
+    settings = {
+        "batches": sorted(set(batch)),
+        "calls": calls,
+        "callers": callers,
+        "seconds": seconds,
+        "shared_batch": 100,
+    }
+    parts = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory(prefix="mal-tf-benchmark-") as temporary:
+        place = (folder or pathlib.Path(temporary)).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        path, overrides = (config, set_) if config else (_market(place / "market"), [_MARKET_USER, *set_])
+        loaded = load(path, overrides)
+        with Run(loaded, str(place / "run")).opened() as run:
+            data = labelled.load(run.labels(), loaded.feature_spec)
+        for old in ("ours", "theirs"):
+            shutil.rmtree(place / old, ignore_errors=True)
+        with Progress(*parts, console=console, transient=True) as progress:
+            names = [name for name in catalog.MODELS if name in model or not model]
+            benchmark = Benchmark(loaded, data, names, place, sorted(set(threads)), settings, progress)
+            benchmark.run()
+        made = benchmark.tables()
+    console.print(escape(where), soft_wrap=True)
+    for table in made:
+        tables.show(console, table)
+    if markdown:
+        markdown.write_text("\n".join([where, "", *map(tables.markdown, made)]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    tables.run(main)

@@ -1,0 +1,117 @@
+"""One SavedModel, measured in a process of its own: `python -m benchmarks.serve_process SETTINGS.json RESULT.json`."""
+
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        version: directory of the SavedModel.
+        requests: `.npz` with `<signature>/<input>`: values of the largest batch.
+        signatures: to call, the model's name by the requests'.
+        threads: for operations, within and between them.
+        warmup: whether the warm-up file is run first.
+        batches: sizes of the requests; none: only the first call is measured.
+        calls: of each size.
+        callers: at a time, for the throughput.
+        seconds: that they go on.
+        shared_batch: their size, and that of the first call.
+    """
+
+    version: str
+    requests: str
+    signatures: Mapping[str, str]
+    threads: int
+    warmup: bool
+    batches: Sequence[int]
+    calls: int
+    callers: int
+    seconds: float
+    shared_batch: int
+
+
+def measure(settings: Settings) -> dict:
+    """Loads and calls the model.
+
+    Returns:
+        Seconds of `load` and `warmup`; `memory`: resident bytes after the imports, the load and all calls; by signature
+        `first`: milliseconds of the first call, `latency`: [p50, p99] in milliseconds by batch, `throughput`: requests/s.
+    """
+    from features.keras2 import tf
+    from mal_tf.serving import warmup
+
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
+    tf.constant(0)  # Sets TensorFlow's threads and devices up, which is no model's doing.
+    memory, began = [_resident()], time.perf_counter()
+    signatures = tf.saved_model.load(settings.version).signatures
+    result = {"load": time.perf_counter() - began, "warmup": 0.0, "first": {}, "latency": {}, "throughput": {}}
+    memory.append(_resident())
+    if settings.warmup:
+        began = time.perf_counter()
+        for _ in warmup.replay(settings.version, signatures):
+            pass
+        result["warmup"] = time.perf_counter() - began
+    data = np.load(settings.requests, allow_pickle=True)
+    for name, called in settings.signatures.items():
+        function = signatures[called]
+        batched = {key for key, of in function.structured_input_signature[1].items() if of.shape[0] is None}
+        values = {key.split("/")[1]: data[key] for key in data.files if key.startswith(f"{name}/")}
+
+        def caller(batch: int, function=function, values=values, batched=batched) -> Callable[[], object]:
+            inputs = {key: tf.constant(v[:batch] if key in batched else v) for key, v in values.items()}
+            return lambda: [output.numpy() for output in function(**inputs).values()]
+
+        shared = caller(settings.shared_batch)
+        result["first"][name] = _milliseconds(shared)
+        if settings.batches:
+            result["latency"][name] = {batch: _latency(caller(batch), settings.calls) for batch in settings.batches}
+            result["throughput"][name] = _throughput(shared, settings.callers, settings.seconds)
+    return result | {"memory": [*memory, _resident()]}
+
+
+def _latency(call: Callable[[], object], calls: int) -> list[float]:
+    for _ in range(max(calls // 10, 3)):  # A new shape is not what is measured.
+        call()
+    return np.percentile([_milliseconds(call) for _ in range(calls)], [50, 99]).tolist()
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1e3
+
+
+def _throughput(call: Callable[[], object], callers: int, seconds: float) -> float:
+    began = time.perf_counter()
+
+    def ask(_: int) -> int:
+        done = 0
+        while time.perf_counter() - began < seconds:
+            call()
+            done += 1
+        return done
+
+    with concurrent.futures.ThreadPoolExecutor(callers) as pool:
+        done = sum(pool.map(ask, range(callers)))
+    return done / (time.perf_counter() - began)
+
+
+def _resident() -> int:
+    line = next(s for s in pathlib.Path("/proc/self/status").read_text().splitlines() if s.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    settings = Settings(**json.loads(pathlib.Path(sys.argv[1]).read_text()))
+    pathlib.Path(sys.argv[2]).write_text(json.dumps(measure(settings)))

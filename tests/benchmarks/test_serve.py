@@ -1,0 +1,60 @@
+"""What the benchmark compares gives the same CVRs, and a process measures what it was asked to."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import serve
+from benchmarks.measure import ROOT
+from benchmarks.serve_process import Settings
+from features.keras2 import tf
+from pipelines import labelled
+from pipelines.config import load
+from tests.conftest import Project
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Both exports of `mal`, and requests of 20 clicks."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    config = load(project.write(), ["export.user_features=[clicked_items]"])
+    project.labels()
+    data = labelled.load(str(project.folder / "labels"), config.feature_spec)
+    requests = serve.make_requests(config, data, 20)
+    return serve.export_both(config, data, "mal", project.folder, requests), requests
+
+
+def test_both_exports_answer_the_same(made):
+    exported, requests = made
+    models = {name: tf.saved_model.load(version) for name, version in exported.versions.items()}
+    ours, theirs = (models[name].signatures for name in (serve.OURS, serve.THEIRS))
+    raw = {name: tf.constant(values) for name, values in requests["predict_raw"].items()}
+    logits = theirs["serving_default"](**raw)
+    assert set(logits) == {"last", "aka_first", "aka_last", "aka_linear", "aka_mta", "aka_cat"}
+    np.testing.assert_allclose(ours["predict_raw"](**raw)["cvr"], tf.sigmoid(logits["last"]), atol=1e-6)
+
+
+def test_each_graph_is_a_part_of_the_one_before(made):
+    step, heads, served = (made[0].sizes[graph] for graph in ("training step", "all heads", "served"))
+    assert all(step[what] > heads[what] > served[what] for what in ("parameters", "ops"))
+    assert step["parameters"] > 2 * heads["parameters"]  # The optimisers' slots.
+
+
+def test_a_process_measures_every_signature(made, tmp_path):
+    exported, requests = made
+    np.savez(tmp_path / "r.npz", **{f"{s}/{k}": v for s, named in requests.items() for k, v in named.items()})
+    signatures = {name: name for name in requests}
+    version, batches = exported.versions[serve.OURS], [1, 20]
+    settings = Settings(version, str(tmp_path / "r.npz"), signatures, 1, True, batches, 2, 2, 0.05, 20)
+    (tmp_path / "s.json").write_text(json.dumps(dataclasses.asdict(settings)))
+    command = [sys.executable, "-m", "benchmarks.serve_process", str(tmp_path / "s.json"), str(tmp_path / "out.json")]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["warmup"] > 0 and found["memory"] == sorted(found["memory"])
+    for name in signatures:
+        assert found["first"][name] > 0 and found["throughput"][name] > 0
+        assert [batch for batch, (p50, p99) in found["latency"][name].items() if 0 < p50 <= p99] == ["1", "20"]
