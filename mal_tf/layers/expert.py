@@ -17,6 +17,7 @@ class Expert(keras.layers.Layer):
     Plain (MMoE, PLE): relu(W_n … relu(W_1 x + b_1) … + b_n).
     `normalized`: Swish(BatchNorm(W_n … relu(W_1 x + b_1) … + b_n)), HoME's (arXiv 2408.05430): equal scale for all
     experts and no dead units, so that the gates don't collapse onto one of them.
+    The moments are those of the whole batch, also where replicas have shares of it.
 
     Args:
         units: width of each layer; none: the identity (or the normalisation alone).
@@ -32,7 +33,10 @@ class Expert(keras.layers.Layer):
         for number, n in enumerate(self.units, 1):
             layers.append(keras.layers.Dense(n, activation=last if number == len(self.units) else "relu"))
         if normalized:
-            layers += [keras.layers.BatchNormalization(momentum=_MOMENTUM), keras.layers.Activation("swish")]
+            layers += [
+                keras.layers.BatchNormalization(momentum=_MOMENTUM, synchronized=True),
+                keras.layers.Activation("swish"),
+            ]
         self._layers = layers
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

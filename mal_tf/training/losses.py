@@ -1,6 +1,7 @@
 """Losses of the targets: which label and weight a click has, and the weighted mean they are used in."""
 
 from features.keras2 import keras, tf
+from mal_tf.training import replicas
 
 
 def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -27,8 +28,12 @@ def cat_class(labels: list[tf.Tensor]) -> tf.Tensor:
 
 
 def share(weight: tf.Tensor) -> tf.Tensor:
-    """Weights divided by their sum, so that Σ share·loss = Σ w·loss / Σ w; all 0 if the weights are."""
-    return tf.math.divide_no_nan(weight, tf.reduce_sum(weight))
+    """Weights divided by their sum, so that Σ share·loss = Σ w·loss / Σ w; all 0 if the weights are.
+
+    Both sums are over the whole batch: where replicas have shares of it, their losses add up.
+    """
+    (total,) = replicas.total([tf.reduce_sum(weight)])
+    return tf.math.divide_no_nan(weight, total)
 
 
 class FlooredCrossEntropy(keras.losses.Loss):

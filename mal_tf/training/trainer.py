@@ -8,7 +8,7 @@ import tensorflow_recommenders as tfrs
 from features.keras2 import keras, tf
 from mal_tf.models.config import CAT
 from mal_tf.models.network import Head, Network
-from mal_tf.training import gradients, losses
+from mal_tf.training import gradients, losses, replicas
 from mal_tf.training.config import TrainingConfig
 
 
@@ -63,7 +63,8 @@ class Trainer(tfrs.models.Model):
                 target, prediction = target[:, tf.newaxis], logits[head.output][:, tf.newaxis]
             share = losses.share(weight * labels["mature"])
             loss = self._tasks[head.output](target, prediction, sample_weight=share, compute_metrics=False)
-            self._means[head.output].update_state(loss)
+            # A mean over replicas and steps, while the loss is the sum over the replicas.
+            self._means[head.output].update_state(loss * tf.distribute.get_strategy().num_replicas_in_sync)
             found.append(loss)
         return found
 
@@ -82,9 +83,9 @@ class Trainer(tfrs.models.Model):
             # PyMAL projects and weights the gradients without λ.
             scales = weights if self._config.gradient_variant == "published" else [1.0] * len(found)
             scaled = [scale * loss for scale, loss in zip(scales, found, strict=True)]
-        of_each = [tape.gradient(loss, variables) for loss in scaled]
+        of_each = [replicas.total(tape.gradient(loss, variables)) for loss in scaled]
         combined = gradients.on_touched_rows(self._combination(), of_each, self._ends)
-        self.optimizer.apply_gradients(zip(combined, variables, strict=True))
+        self.optimizer.apply_gradients(zip(combined, variables, strict=True), experimental_aggregate_gradients=False)
         total = tf.add_n([weight * loss for weight, loss in zip(weights, found, strict=True)])
         return {metric.name: metric.result() for metric in self.metrics} | {"loss": total}
 

@@ -1,0 +1,32 @@
+"""What the replicas of a training have to agree on, each with its share of the batch; without a strategy there is one."""
+
+from collections.abc import Sequence
+
+from features.keras2 import tf
+
+
+def total(values: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor | tf.IndexedSlices | None]:
+    """Sum of each value over the replicas; None where it is None."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return list(values)
+    sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [value for value in values if value is not None]))
+    return [None if value is None else next(sums) for value in values]
+
+
+def shares(examples: tf.data.Dataset, mine: Sequence[int], count: int) -> tf.data.Dataset:
+    """Cuts every batch into `count` shares of neighbouring rows and keeps some: so all replicas have the same steps.
+
+    No row is in two shares or in none. Shares differ by a row at most; of a batch of fewer rows some are empty.
+
+    Args:
+        examples: batches, any [batch].
+        mine: which shares are kept, one after the other.
+        count: replicas in all.
+    """
+
+    def of_batch(batch: tf.Tensor) -> tf.data.Dataset:
+        bounds = tf.range(count + 1, dtype=tf.int64) * tf.size(batch, tf.int64) // count
+        return tf.data.Dataset.from_tensor_slices(list(mine)).map(lambda i: batch[bounds[i] : bounds[i + 1]])
+
+    return examples.flat_map(of_batch)
