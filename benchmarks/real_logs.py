@@ -90,7 +90,12 @@ def otto(folder: pathlib.Path) -> list[str]:
     )
 
 
-def criteo(folder: pathlib.Path, name: str = "nofeatures", touchpoint: Sequence[str] = ("campaign",)) -> list[str]:
+def criteo(
+    folder: pathlib.Path,
+    name: str = "nofeatures",
+    touchpoint: Sequence[str] = ("campaign",),
+    features: Sequence[str] = ("campaign",),
+) -> list[str]:
     """Touches as clicks, and a conversion one second after the last touch of each converting path.
 
     What was decided, for the log has no clicks, no times of conversions and no other key:
@@ -110,6 +115,7 @@ def criteo(folder: pathlib.Path, name: str = "nofeatures", touchpoint: Sequence[
         folder: to write to.
         name: `nofeatures` or `with_features`.
         touchpoint: columns that make the touchpoint type.
+        features: categorical columns.
     """
     criteo_tables(criteo_source(name), folder)
     roles = {"user_id": "uid", "timestamp": "timestamp", "match_key": "seq_id"}
@@ -123,7 +129,7 @@ def criteo(folder: pathlib.Path, name: str = "nofeatures", touchpoint: Sequence[
             },
             "conversions": {"files": "conversions.parquet", "columns": roles | {"conversion_id": "seq_id"}},
         },
-        features=["campaign"],
+        features=features,
         attribution={"window_hours": 720},
         labels={
             "eval_from": "1970-01-23T00:00:00+00:00",
@@ -172,6 +178,8 @@ def _conversions(last: pa.Table) -> pa.Table:
     return last.set_column(time, "timestamp", pc.add(last["timestamp"], 1))
 
 
+_CRITEO_FEATURES = ("campaign", *(f"cat{number}" for number in range(1, 10)))
+
 LOGS = {
     "kuairand": Log("KuaiRand", "user, 12 h, tag of the video", kuairand),
     "otto": Log("OTTO", "session and article, 7 days, position × age", otto),
@@ -179,7 +187,7 @@ LOGS = {
     "criteo_cat8": Log(
         "Criteo with features",
         "path, 30 days, campaign × cat8",
-        lambda folder: criteo(folder, "with_features", ("campaign", "cat8")),
+        lambda folder: criteo(folder, "with_features", ("campaign", "cat8"), _CRITEO_FEATURES),
     ),
 }
 
@@ -248,12 +256,21 @@ def log_table(reports: dict[str, dict]) -> Table:
 
 def main(
     only: Annotated[list[str], typer.Option(help=f"Logs: {', '.join(LOGS)}; all if not given.")] = [],  # noqa: B006
+    write: Annotated[
+        pathlib.Path | None, typer.Option(help="Write the one log's tables and config here, and stop.")
+    ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
     """Label three real logs by all mechanisms."""
     unknown = sorted(set(only) - set(LOGS))
     if unknown:
         raise typer.BadParameter(f"--only {unknown[0]}: expected one of {', '.join(LOGS)}")
+    if write:
+        if len(only) != 1:
+            raise typer.BadParameter("--write: name one log by --only")
+        write.mkdir(parents=True, exist_ok=True)
+        print(*LOGS[only[0]].make(write))
+        return
     console, reports = Console(), {}
     if not console.is_terminal:
         console.width = 130
