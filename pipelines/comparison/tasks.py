@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -101,7 +102,14 @@ def workers(count: int) -> Iterator[concurrent.futures.Executor]:
 
 
 def _begin(threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from features.keras2 import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A killed parent would leave its workers training, into directories that the next run writes to."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

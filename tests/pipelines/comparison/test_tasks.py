@@ -1,5 +1,10 @@
 import concurrent.futures
+import os
 import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -32,3 +37,32 @@ def test_a_failure_is_raised_and_what_was_done_stays(tmp_path):
             finish([task("a"), task("bad")], str(tmp_path), pool)
         assert finish([task("a")], str(tmp_path), pool) == ["A"]
     assert (tmp_path / "called").read_text() == "abad"
+
+
+PARENT = """
+import os, time
+from pipelines.comparison.tasks import workers
+
+if __name__ == "__main__":
+    with workers(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)
+        parent.send_signal(signal.SIGKILL)
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its parent")
