@@ -19,14 +19,15 @@ def resampled(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, sampl
     clicks per resample; GAUC only the users' AUCs.
 
     Args:
-        user: int64 [clicks], codes 0 … U − 1.
+        user: int64 [clicks], codes 0 … U − 1; a code that is not used is a user without clicks.
         label: float [clicks].
         prediction: float [clicks].
         samples: how many resamples.
         seed: of the draws.
 
     Returns:
-        `auc` and `gauc`, float64 [1 + samples], NaN where a class is missing; the first value is of the clicks as they are.
+        `auc` and `gauc`, float64 [1 + samples]; the first value is of the clicks as they are. NaN where a class is
+        missing: such resamples are left out of intervals.
     """
     users = int(np.max(user, initial=-1)) + 1
     generator = np.random.default_rng(seed)
@@ -42,24 +43,36 @@ def resampled(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, sampl
     return {name: np.array(values) for name, values in found.items()}
 
 
-def differences(first: Sequence[Resampled], second: Sequence[Resampled]) -> dict[str, dict[str, float]]:
+def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: int = 0) -> dict[str, dict[str, float]]:
     """Differences second − first, with 95% percentile intervals over the resamples.
 
+    A model trained several times is resampled in its trainings too, for each resample of the users: with few trainings
+    the interval is still a little too narrow.
+
     Args:
-        first: one model, trained as many times as there are entries (by seed): its metrics are the mean over them.
+        first: one model, an entry per training (by seed): its metrics are the mean over them.
         second: another.
+        seed: of the draws of trainings.
 
     Returns:
         `{"auc" | "gauc": {"difference", "low", "high"}}`.
     """
-    found = {}
+    generator, found = np.random.default_rng(seed), {}
     for name in first[0]:
-        gain = np.mean([one[name] for one in second], axis=0) - np.mean([one[name] for one in first], axis=0)
+        gain = _mean(second, name, generator) - _mean(first, name, generator)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # No resample has both classes: NaN.
             low, high = np.nanpercentile(gain[1:], [2.5, 97.5]) if gain.size > 1 else (np.nan, np.nan)
         found[name] = {"difference": float(gain[0]), "low": float(low), "high": float(high)}
     return found
+
+
+def _mean(trainings: Sequence[Resampled], name: str, generator: np.random.Generator) -> np.ndarray:
+    """A metric's mean over trainings, then over as many of them drawn anew for each resample."""
+    values = np.array([one[name] for one in trainings])
+    drawn = generator.integers(len(trainings), size=values.shape)
+    drawn[:, 0] = np.arange(len(trainings))
+    return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
 
 
 def paired_differences(

@@ -12,6 +12,7 @@ misses an auxiliary whose use is a better representation, to which the primary's
 
 import logging
 import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -29,8 +30,8 @@ from mal_tf.training.trainer import Trainer
 
 log = logging.getLogger("mal_tf.training")
 
-#: Blocks of neighbouring batches whose means are taken for independent, and the 95% quantile of Student's t for them.
-_BLOCKS, _QUANTILE = 20, 1.7291
+#: Blocks of neighbouring batches whose means are taken for independent.
+_BLOCKS = 20
 
 
 def choose_auxiliaries(
@@ -45,7 +46,8 @@ def choose_auxiliaries(
     seed: int,
     ready: tf.data.Dataset | None = None,
 ) -> dict:
-    """Chooses by `forward_selection`; each loss it asks for is a training of `model.name` from the same initial values.
+    """Chooses by `forward_selection`; each loss it asks for is a training of `model.name` with the same seed: what is
+    built before the towers begins alike.
 
     At most 1 + (N − 1) + (N − 2) + … + 1 trainings for N mechanisms; N if nothing helps. With `single_attribution` the
     auxiliaries are those that help without it, for in that ablation they all have the primary's label.
@@ -133,7 +135,8 @@ class _Losses(keras.callbacks.Callback):
 def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidates: Sequence[str]) -> dict[str, dict]:
     """Takes in the candidate with the largest gain for as long as that gain is above 0 at a one-sided 95% level.
 
-    The gain of i beside a set S is mean(losses(S) − losses(S ∪ {i})) / mean(losses(S)), its interval by block means.
+    As it is the best of those left, each is judged at the level 1 − 0.05 / left (Bonferroni). The gain of i beside a set
+    S is mean(losses(S) − losses(S ∪ {i})) / mean(losses(S)), its interval by block means.
 
     Args:
         losses: of the primary target, with these auxiliaries: float64 [batches] in time order, at least `_BLOCKS`.
@@ -141,13 +144,13 @@ def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidate
 
     Returns:
         By name, in the order of choice: `{"gain", "low", "high", "chosen"}`; the gain beside the ones chosen before, for
-        those not chosen beside all that were; `low` and `high` each hold at a one-sided 95% level.
+        those not chosen beside all that were; `low` and `high` each hold at the level it was judged by.
     """
     taken, found, left = (), {}, list(candidates)
     base = losses(taken)
     while left:
         beside = {name: losses((*taken, name)) for name in left}
-        gains = {name: interval((base - own) / base.mean()) for name, own in beside.items()}
+        gains = {name: interval((base - own) / base.mean(), len(left)) for name, own in beside.items()}
         best = max(left, key=lambda name: gains[name][0])
         chosen = gains[best][1] > 0
         for name in [best] if chosen else tuple(left):
@@ -157,12 +160,16 @@ def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidate
     return found
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of the block means of a series in time order, and its 90% interval.
+def interval(values: np.ndarray, tests: int = 1) -> tuple[float, float, float]:
+    """Mean of the block means of a series in time order, and limits that each hold at the level 1 − 0.05 / tests.
 
     Args:
         values: float64 [n], n ≥ `_BLOCKS`; neighbours may depend on each other, blocks are taken for independent.
+        tests: how many such intervals are looked at together.
     """
     means = np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
-    half = _QUANTILE * means.std(ddof=1) / math.sqrt(_BLOCKS)
+    z, freedom = statistics.NormalDist().inv_cdf(1 - 0.05 / tests), _BLOCKS - 1
+    # Student's t by its expansion around the normal quantile (Abramowitz and Stegun, 26.7.5).
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    half = t * means.std(ddof=1) / math.sqrt(_BLOCKS)
     return float(means.mean()), float(means.mean() - half), float(means.mean() + half)

@@ -1,7 +1,7 @@
 """The clicks that a comparison is judged on: labels, users, slices, and what a simulated market knows of them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,9 +35,14 @@ class Slice:
     chosen: np.ndarray
 
 
-def read(segments: Sequence[Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of labelled clicks, one value per click, in the files' order as `mal_tf.training.dataset` has it."""
-    parsing = _parsing(segments, columns)
+def read(segments: Sequence[Sequence[str]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Columns of labelled clicks, one value per click, in the files' order as `mal_tf.training.dataset` has it.
+
+    Args:
+        segments: files of each segment.
+        columns: dtype by name.
+    """
+    parsing = {name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind]) for name, kind in columns.items()}
     parts = [
         pd.DataFrame({name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()})
         for examples in serialized(segments, _BATCH)
@@ -49,45 +54,43 @@ def read(segments: Sequence[Sequence[str]], columns: Sequence[str]) -> pd.DataFr
     return frame
 
 
-def _parsing(segments: Sequence[Sequence[str]], columns: Sequence[str]) -> dict[str, tf.io.FixedLenFeature]:
-    """How to parse columns, by the type that the first click has them in; a column it lacks is taken for text."""
+def click_id_dtype(segments: Sequence[Sequence[str]]) -> str:
+    """Whether click ids are `string` or `int64`, as the first click has its own."""
     first = tf.train.Example.FromString(next(iter(serialized(segments, 1))).numpy()[0]).features.feature
-    dtypes = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64", None: "string"}
-    found = {name: dtypes[first[name].WhichOneof("kind") if name in first else None] for name in columns}
-    return {name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind]) for name, kind in found.items()}
+    return "int64" if first["click_id"].WhichOneof("kind") == "int64_list" else "string"
 
 
 def evaluated(
-    labelled: Labelled, mechanisms: Sequence[str], slices: Sequence[str], growth: GrowthConfig
+    labelled: Labelled, mechanisms: Sequence[str], slices: Mapping[str, str], growth: GrowthConfig
 ) -> pd.DataFrame:
     """The mature clicks of the evaluation split.
 
     Args:
         labelled: splits.
         mechanisms: whose labels are wanted.
-        slices: names of `Comparison.slices`.
+        slices: names of `Comparison.slices`, and the dtype of those that are features.
         growth: for slices of that name.
 
     Returns:
         A row per click: `position` in the split, `click_id`, `user` (int64 code), `path_length`, `label_<mechanism>`, the
         features of `slices`; `growth`, the user's extra positives, if asked for.
     """
-    labels = [f"label_{name}" for name in mechanisms]
-    features = [name for name in slices if name not in (PATH_LENGTH, GROWTH)]
-    columns = ["click_id", "user_id", "path_length", "mature", *labels, *features]
-    frame = read(labelled.splits["eval"].segments, columns)
+    segments = labelled.splits["eval"].segments
+    columns = {"click_id": click_id_dtype(segments), "user_id": "string", "path_length": "int64", "mature": "int64"}
+    columns |= dict.fromkeys((f"label_{name}" for name in mechanisms), "float32")
+    columns |= {name: dtype for name, dtype in slices.items() if name not in (PATH_LENGTH, GROWTH)}
+    frame = read(segments, columns)
     frame["position"] = np.arange(len(frame))
     frame = frame[frame["mature"] == 1].reset_index(drop=True)
     if GROWTH in slices:
-        past = read(labelled.splits["train"].segments[-growth.segments :], ["user_id", *_pair(growth)])
-        extra = (past[_pair(growth)[0]] > 0).astype(int) - (past[_pair(growth)[1]] > 0).astype(int)
+        wider, narrower = f"label_{growth.wider}", f"label_{growth.narrower}"
+        wanted = {"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"}
+        past = read(labelled.splits["train"].segments[-growth.segments :], wanted)
+        past = past[past["mature"] == 1]
+        extra = (past[wider] > 0).astype(int) - (past[narrower] > 0).astype(int)
         frame[GROWTH] = frame["user_id"].map(extra.groupby(past["user_id"]).sum()).fillna(0).astype(np.int64)
     frame["user"] = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
     return frame
-
-
-def _pair(growth: GrowthConfig) -> list[str]:
-    return [f"label_{growth.wider}", f"label_{growth.narrower}"]
 
 
 def sliced(frame: pd.DataFrame, by: str, growth: GrowthConfig, label: np.ndarray) -> list[Slice]:
@@ -111,20 +114,37 @@ def sliced(frame: pd.DataFrame, by: str, growth: GrowthConfig, label: np.ndarray
             name = f"{low} or more" if high == np.inf else f"{low}" if high == low + 1 else f"{low} to {high - 1}"
             found.append((name, (extra >= low) & (extra < high)))
         return [Slice(name, chosen) for name, chosen in found]
-    values = frame[by].astype(str)
+    missing = frame[by].isin([MISSING["string"], MISSING["int64"]])
+    values = frame[by].astype(str).where(~missing, "(missing)")
     return [Slice(value, (values == value).to_numpy()) for value in values.value_counts().index]
+
+
+def of_truth(truth: TruthConfig | None) -> list:
+    """What tells whether a market's truth has changed: its files with their sizes."""
+    return [truth.model_dump(mode="json"), _truth_files(truth)] if truth else []
+
+
+def _truth_files(truth: TruthConfig) -> list[tuple[str, int]]:
+    try:
+        return files.match((truth.files,))
+    except MalTfError as error:
+        raise MalTfError(f"truth.files: {truth.files}: expected what `mal-tf simulate` wrote, found no file") from error
 
 
 def with_truth(frame: pd.DataFrame, truth: TruthConfig) -> pd.DataFrame:
     """Adds a market's columns `truth.caused` and `truth.oracles`, found by click id.
 
     Raises:
-        MalTfError: there are no such files, or they do not know every click.
+        MalTfError: there are no such files, they lack a column, or they do not know every click.
     """
-    paths = [path for path, _ in files.match((truth.files,))]
-    columns = [truth.caused, *truth.oracles]
-    known = pd.concat([pq.read_table(path, columns=["click_id", *columns]).to_pandas() for path in paths])
-    merged = frame.merge(known, on="click_id", how="left", validate="one_to_one")
+    columns, tables = ["click_id", truth.caused, *truth.oracles], []
+    for path, _ in _truth_files(truth):
+        there = pq.read_schema(path).names
+        if absent := [name for name in columns if name not in there]:
+            raise MalTfError(f"truth: {path} has no column '{absent[0]}'; it has: {', '.join(there)}")
+        tables.append(pq.read_table(path, columns=columns).to_pandas())
+    known = pd.concat(tables).drop_duplicates("click_id")
+    merged = frame.merge(known, on="click_id", how="left")
     if unknown := int(merged[truth.caused].isna().sum()):
         raise MalTfError(f"truth.files: {truth.files} lack {unknown:,} of the {len(frame):,} evaluation clicks")
     return merged

@@ -16,7 +16,13 @@ from pipelines.config import RunConfig
 BASE = "base"
 
 #: Slices that are no feature.
-PATH_LENGTH, GROWTH = "path_length", "growth"
+NO_FEATURE = PATH_LENGTH, GROWTH = "path_length", "growth"
+
+
+def _all_different(values: tuple) -> tuple:
+    if doubled := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise ValueError(f"given twice: {', '.join(doubled)}")
+    return values
 
 
 class Variant(Frozen):
@@ -55,6 +61,11 @@ class Comparison(Frozen):
     against: str = BASE
     slices: tuple[str, ...] = ()
 
+    @pydantic.field_validator("models", "primaries", "slices")
+    @classmethod
+    def _differ(cls, names):
+        return _all_different(names)
+
     @pydantic.model_validator(mode="after")
     def _against_a_row(self):
         if self.against not in self.rows:
@@ -75,7 +86,8 @@ class Comparison(Frozen):
 
 class TuningConfig(Frozen):
     """The learning rate of each model: every rate is trained on all but the last segments of the training split, and the
-    one with the best AUC on those is taken. Every model gets the same rates to try.
+    one with the best AUC on those is taken. Every model gets the same rates to try, once each, as it is without a variant;
+    what it gets is used in all its rows.
 
     Attributes:
         learning_rates: of the dense parts; the tables' rate keeps its ratio to it in the run's config.
@@ -95,13 +107,20 @@ class GrowthConfig(Frozen):
         wider: mechanism with more positives.
         narrower: mechanism with fewer.
         segments: how many last segments of the training split are counted, the trailing window.
-        bounds: lower bounds of the groups above the first, which holds the users without extra positives.
+        bounds: lower bounds of the groups above the first, ascending; the first holds the users below them all.
     """
 
     wider: str = "linear"
     narrower: str = "last"
     segments: int = pydantic.Field(7, ge=1)
     bounds: tuple[pydantic.PositiveInt, ...] = (1, 2, 4)
+
+    @pydantic.field_validator("bounds")
+    @classmethod
+    def _ascending(cls, bounds):
+        if any(low >= high for low, high in zip(bounds, bounds[1:], strict=False)):
+            raise ValueError(f"expected ascending bounds, found {', '.join(map(str, bounds))}")
+        return bounds
 
 
 class TruthConfig(Frozen):
@@ -147,6 +166,17 @@ class BenchmarkConfig(Frozen):
     bootstrap_samples: int = pydantic.Field(200, ge=1)
     rate_steps: int = pydantic.Field(50, ge=0)
 
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds):
+        return _all_different(seeds)
+
+    @pydantic.field_validator("comparisons")
+    @classmethod
+    def _names_differ(cls, comparisons):
+        _all_different(tuple(comparison.name for comparison in comparisons))
+        return comparisons
+
 
 def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, RunConfig]:
     """Reads a comparison's file and the run's that it names; paths are relative to the file.
@@ -166,7 +196,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
     categorical = [f.name for f in run.feature_spec.categorical]
     for comparison in found.comparisons:
         for name in comparison.slices:
-            if name not in (PATH_LENGTH, GROWTH, *categorical):
+            if name not in (*NO_FEATURE, *categorical):
                 raise MalTfError(
                     f"{path}: comparison '{comparison.name}': slice '{name}' is neither {PATH_LENGTH}, {GROWTH} nor a "
                     f"categorical feature; there are: {', '.join(categorical)}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pydantic
 
 from features.errors import MalTfError
+from mal_tf.models.config import AUTO
 from pipelines.comparison.config import BASE, BenchmarkConfig, Comparison, Variant
 from pipelines.config import RunConfig
 
@@ -26,7 +27,10 @@ class Trial:
     def made_from(self, labels: str) -> list:
         """What its outcome depends on, given the fingerprint of the labels."""
         kept = self.config.model_dump(mode="json", include={"seed", "features", "vocabulary", "training"})
-        return [labels, kept, self.config.model.model_dump(mode="json"), self.config.attribution.names, self.held_out]
+        model, names = self.config.model, self.config.attribution.names
+        targets = [AUTO] if model.auxiliaries == AUTO else self.config.targets
+        views = [*targets, *model.auxiliary_views(targets)]
+        return [labels, kept, model.model_dump(mode="json", exclude={"auxiliaries"}), views, names, self.held_out]
 
     def batches_made_from(self, labels: str) -> list:
         """What the batches that it trains on depend on, given the fingerprint of the labels."""
@@ -38,10 +42,15 @@ class Trial:
 
     def __str__(self):
         model, target = self.config.model, self.config.model.primary
-        kind = f"rate {self.config.training.learning_rate:g}" if self.held_out else f"seed {self.config.seed}"
-        aux = model.auxiliaries
-        beside = "" if aux is None else f" + {aux if isinstance(aux, str) else ', '.join(aux) or 'none'}"
-        return f"{model.name}, {target}{beside}, {kind}"
+        words = [model.name, target]
+        if model.auxiliaries is not None:
+            aux = model.auxiliaries
+            words[-1] += f" + {aux if isinstance(aux, str) else ', '.join(aux) or 'none'}"
+        words += [] if model.cat else ["without CAT"]
+        words += ["single attribution"] if model.single_attribution else []
+        words += [] if self.config.training.gradients == "sum" else [self.config.training.gradients]
+        words.append(f"rate {self.config.training.learning_rate:g}" if self.held_out else f"seed {self.config.seed}")
+        return ", ".join(words)
 
 
 def _trial(config: str, held_out: int) -> Trial:
@@ -93,23 +102,34 @@ def tuning_trials(config: BenchmarkConfig, run: RunConfig) -> dict[tuple[str, fl
     models = dict.fromkeys(model for comparison in config.comparisons for model, _ in comparison.rows.values())
     return {
         (model, rate): Trial(
-            configured(run, model, tuning.primary, Variant(), config.seeds[0], rate), tuning.validation_segments
+            configured(run, model, tuning.primary, Variant(auxiliaries=None), config.seeds[0], rate),
+            tuning.validation_segments,
         )
         for model in models
         for rate in tuning.learning_rates
     }
 
 
-def best_rates(aucs: Mapping[tuple[str, float], float]) -> dict[str, float]:
+def best_rates(aucs: Mapping[tuple[str, float], float | None]) -> dict[str, float]:
     """Learning rate of each model: of the best AUC, the smaller one where two are equal.
 
     Args:
-        aucs: by model and rate.
+        aucs: by model and rate; none where the training diverged or what was held out has one class only.
+
+    Raises:
+        MalTfError: a model has no AUC at all.
     """
     best: dict[str, float] = {}
     for model, rate in sorted(aucs):
-        if model not in best or aucs[model, rate] > aucs[model, best[model]]:
+        auc = aucs[model, rate]
+        if auc is not None and (model not in best or auc > aucs[model, best[model]]):
             best[model] = rate
+    for model, _ in aucs:
+        if model not in best:
+            raise MalTfError(
+                f"tuning: no learning rate gave '{model}' an AUC: it diverged at each (try smaller ones), or the held-out "
+                "segments have no positives (raise tuning.validation_segments)"
+            )
     return best
 
 

@@ -1,5 +1,6 @@
 """The tables of a comparison: the papers' tables, with intervals."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
         for primary in dict.fromkeys(row["primary"] for row in comparison["rows"]):
             rows = [row for row in comparison["rows"] if row["primary"] == primary]
             made.append(_models(result, comparison, primary, rows))
+            made += [_choice(comparison, primary, row) for row in rows if row["choice"]]
             made += [_slices(result, comparison, primary, kind, rows) for kind in comparison["slices"][primary]]
     return made
 
@@ -48,8 +50,14 @@ def _tuning(tuning: dict[str, dict]) -> Table:
         "Learning rate of each model",
         ["model", *(f"AUC at {float(rate):g}" for rate in rates), "taken"],
         rows,
-        "AUC on the segments held out of the training split; one training each.",
+        "AUC on the segments held out of the training split; one training each. " + _at_an_edge(tuning, rates),
     )
+
+
+def _at_an_edge(tuning: dict[str, dict], rates: Sequence[str]) -> str:
+    tried = sorted(map(float, rates))
+    found = [model for model, of in tuning.items() if of["learning_rate"] in (tried[0], tried[-1])]
+    return f"Best at an edge of what was tried: {', '.join(found)}." if found else "No model is best at an edge."
 
 
 def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequence[dict]) -> Table:
@@ -81,7 +89,21 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
         columns,
         lines,
         f"{metrics['clicks']:,.0f} clicks, {metrics['positives']:,.0f} positives; GAUC over {metrics['gauc_users']:,.0f} users. "
-        + _how(result, len(rows) - 1),
+        + _how(result, (len(rows) - 1) * (3 if has_truth else 2)),
+    )
+
+
+def _choice(comparison: dict, primary: str, row: dict) -> Table:
+    gains = row["choice"]["gains"]
+    lines = [
+        [name, *(f"{100 * found[key]:+.3f}%" for key in ("gain", "low", "high")), "yes" if found["chosen"] else "no"]
+        for name, found in gains.items()
+    ]
+    return Table(
+        f"{comparison['name']}: primary target {primary}, what {row['row']} chose by",
+        ["auxiliary", "fall of the primary's loss", "low", "high", "chosen"],
+        lines,
+        "Beside the ones chosen above it, on batches before their own step; see mal_tf/training/auxiliaries.py. One seed.",
     )
 
 
@@ -107,16 +129,15 @@ def _how(result: dict[str, Any], intervals: int) -> str:
     seeds = len(result["seeds"])
     kinds = f"Means over {seeds} seeds, ± their standard deviation. " if seeds > 1 else "One seed. "
     return (
-        f"{kinds}In brackets: 95% interval of the difference of means, paired bootstrap over users "
-        f"({result['bootstrap_samples']} resamples); of {intervals} such intervals about {intervals * 0.05:.1f} miss 0 by chance."
+        f"{kinds}In brackets: 95% interval of the difference of means, paired bootstrap over users and over trainings "
+        f"({result['bootstrap_samples']} resamples). With {intervals} such intervals, {math.ceil(intervals * 0.05)} that miss 0 "
+        "would be no surprise."
     )
 
 
 def _label(row: dict) -> str:
-    """A row's name; where auxiliaries were chosen, with those of each seed."""
-    chosen = {tuple(names) for names in row["auxiliaries"] if names is not None}
-    told = [", ".join(names) or "none" for names in sorted(chosen)]
-    return f"{row['row']}: {' / '.join(told)}" if "auto" in row["row"] and told else row["row"]
+    """A row's name; where auxiliaries were chosen, with those."""
+    return f"{row['row']}: {', '.join(row['choice']['auxiliaries']) or 'none'}" if row["choice"] else row["row"]
 
 
 def _number(value: float | None, digits: int) -> str:

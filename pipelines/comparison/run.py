@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -11,13 +10,16 @@ from typing import Any
 from mal_tf.models.config import AUTO
 from pipelines import files, labelled, manifest
 from pipelines.comparison import clicks, judge, plan, tasks, trial
-from pipelines.comparison.config import BenchmarkConfig
+from pipelines.comparison.config import NO_FEATURE, BenchmarkConfig
 from pipelines.comparison.plan import Trial
 from pipelines.comparison.tasks import Task
 from pipelines.config import RunConfig
 from pipelines.run import Run
 
 CLICKS, RESULTS = "clicks.parquet", "results.json"
+
+#: Count up when the code of a kind of task changes what it makes of the same input.
+_VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 1, "rates": 1}
 
 #: Comparison, primary target and name of a row.
 Key = tuple[str, str, str]
@@ -42,6 +44,9 @@ def run(
     Returns:
         `name`, `seeds`, `bootstrap_samples`, `labels` (the label report), `tuning`, `comparisons`, `oracles`.
     """
+    for comparison in config.comparisons:  # What can't be trained is refused before anything is.
+        plan.row_trials(config, run_config, comparison, {})
+    plan.tuning_trials(config, run_config)
     opened = Run(run_config, directory)
     with opened.opened():
         opened.validate()
@@ -57,7 +62,8 @@ def run(
                 for key, trials in plan.row_trials(config, run_config, comparison, rates).items()
             }
             work.prepare(pool, [one for trials in rows.values() for one in trials])
-            rows = work.chosen(pool, rows)
+            choices = work.choices(pool, rows)
+            rows |= work.resolved(rows, choices)
             trained, judged, oracles = work.trained(pool, rows), work.judged(pool, rows), work.oracles(pool)
         with make(1) as alone:  # Speed is measured with the machine to itself.
             speeds = work.speeds(alone, rows)
@@ -79,7 +85,7 @@ def run(
                         {
                             "primary": primary,
                             "row": name,
-                            "auxiliaries": [one.config.model.auxiliaries for one in rows[key]],
+                            "choice": choices.get(key),
                             "learning_rate": rows[key][0].config.training.learning_rate,
                             "parameters": trained[key][0]["parameters"],
                             "examples_per_second": speeds[key][0],
@@ -93,6 +99,7 @@ def run(
                 for comparison in config.comparisons
             ],
             "oracles": oracles,
+            "made_by": json.loads(files.read_text(f"{directory}/run.json")),
         }
         text = json.dumps(result, indent=1)
         files.write_text(f"{directory}/{RESULTS}", text + "\n")
@@ -122,8 +129,10 @@ class _Work:
 
     def write_clicks(self) -> None:
         """Writes what the trials are judged on."""
-        slices = list(dict.fromkeys(by for comparison in self.config.comparisons for by in comparison.slices))
-        data = labelled.load(self.labels, self.run_config.feature_spec)
+        spec = self.run_config.feature_spec
+        names = dict.fromkeys(by for comparison in self.config.comparisons for by in comparison.slices)
+        slices = {name: "" if name in NO_FEATURE else spec.dtype(spec.scalar(name)) for name in names}
+        data = labelled.load(self.labels, spec)
         frame = clicks.evaluated(data, self.run_config.attribution.names, slices, self.config.growth)
         if self.config.truth:
             frame = clicks.with_truth(frame, self.config.truth)
@@ -144,13 +153,17 @@ class _Work:
         """Saves the batches that trials train on."""
         tasks.finish([self._batches(one) for one in trials], self.root, pool)
 
-    def chosen(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[Trial]]:
-        """The rows with `auxiliaries: auto` replaced by what is chosen with the first seed."""
+    def choices(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, dict]:
+        """What `trial.choose` returned with the first seed, for the rows with `auxiliaries: auto`."""
         asked = {key: trials[0] for key, trials in rows.items() if trials[0].config.model.auxiliaries == AUTO}
         found = self._each(pool, {key: [self._of_trial("choices", trial.choose, one)] for key, one in asked.items()})
-        return rows | {
+        return {key: choice for key, (choice,) in found.items()}
+
+    def resolved(self, rows: dict[Key, list[Trial]], choices: dict[Key, dict]) -> dict[Key, list[Trial]]:
+        """The rows with `auxiliaries: auto`, with what was chosen in its place."""
+        return {
             key: [dataclasses.replace(one, config=one.config.resolved(choice["auxiliaries"])) for one in rows[key]]
-            for key, (choice,) in found.items()
+            for key, choice in choices.items()
         }
 
     def trained(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[dict]]:
@@ -165,6 +178,7 @@ class _Work:
             {
                 (name, primary, row): [
                     self._judging(
+                        str(one),
                         f"{self._training(one).directory(self.root)}/{trial.PREDICTIONS}",
                         one.made_from(self._made_from),
                         primary,
@@ -181,7 +195,7 @@ class _Work:
         truth = self.config.truth
         primaries = dict.fromkeys(primary for comparison in self.config.comparisons for primary in comparison.primaries)
         made = {
-            (primary, column): [self._judging(column, [self._made_from, column], primary, ())]
+            (primary, column): [self._judging(f"truth: {column}", column, [self._made_from, column], primary, ())]
             for primary in primaries
             for column in (truth.oracles if truth else ())
         }
@@ -204,22 +218,22 @@ class _Work:
         return manifest.read(self.labels)["made_from"]
 
     def _batches(self, one: Trial) -> Task:
-        key = manifest.fingerprint("batches", *one.batches_made_from(self._made_from))
+        key = manifest.fingerprint("batches", _VERSIONS["batches"], *one.batches_made_from(self._made_from))
         return Task("batches", str(one), key, trial.prepare, (one, self.labels))
 
     def _training(self, one: Trial) -> Task:
         return self._of_trial("trainings", trial.run, one)
 
     def _of_trial(self, kind: str, work: Callable, one: Trial, *arguments) -> Task:
-        key = manifest.fingerprint(kind, *one.made_from(self._made_from), *arguments)
+        key = manifest.fingerprint(kind, _VERSIONS[kind], *one.made_from(self._made_from), *arguments)
         prepared = self._batches(one).directory(self.root)
         return Task(kind, str(one), key, work, (one, self.labels, prepared, *arguments))
 
-    def _judging(self, prediction: str, made_from: Sequence, primary: str, slices: Sequence[str]) -> Task:
-        caused = self.config.truth.caused if self.config.truth else None
+    def _judging(self, name: str, prediction: str, made_from: Sequence, primary: str, slices: Sequence[str]) -> Task:
+        truth = self.config.truth
+        caused = truth.caused if truth else None
         how = (primary, tuple(slices), self.config.growth, caused, self.config.bootstrap_samples, self.run_config.seed)
-        name = f"{pathlib.Path(prediction).parent.name or prediction}, {primary}"
-        key = manifest.fingerprint("metrics", *made_from, *how)
+        key = manifest.fingerprint("metrics", _VERSIONS["metrics"], *made_from, *how, clicks.of_truth(truth))
         return Task("metrics", name, key, judge.judge, (self.clicks, prediction, *how))
 
     def _each(self, pool: Executor, made: dict[Any, list[Task]]) -> dict[Any, list]:

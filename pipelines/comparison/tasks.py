@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pipelines import manifest
+from features.errors import MalTfError
+from pipelines import files, manifest
 
 log = logging.getLogger("mal_tf.benchmark")
 
@@ -51,7 +52,7 @@ def finish(tasks: Sequence[Task], root: str, pool: concurrent.futures.Executor) 
         What each task's work returned, in the order of `tasks`.
 
     Raises:
-        Exception: what the first failing task raised; the finished ones stay finished.
+        MalTfError: what the first failing task raised; the finished ones stay finished.
     """
     results = {
         task.key: manifest.read(task.directory(root))["result"]
@@ -66,7 +67,10 @@ def finish(tasks: Sequence[Task], root: str, pool: concurrent.futures.Executor) 
     try:
         for number, done in enumerate(concurrent.futures.as_completed(running), 1):
             task = running[done]
-            results[task.key] = done.result()
+            try:
+                results[task.key] = done.result()
+            except MalTfError as error:
+                raise MalTfError(f"{task.kind}, {task.name}: {error}") from error
             spent = time.monotonic() - began
             log.info(
                 "%s %d of %d: %s; %.0f s spent, %.0f s left",
@@ -88,7 +92,8 @@ def _do(task: Task, root: str) -> Any:
     output = task.directory(root)
     manifest.begin(output, overwrite=True)
     result = task.work(*task.arguments, output)
-    manifest.finish(output, {"made_from": task.key, "task": task.name, "result": result})
+    listed = [{"path": path, "bytes": size} for path, size in files.listing(output).items() if path != manifest.MARK]
+    manifest.finish(output, {"made_from": task.key, "task": task.name, "result": result, "files": listed})
     return result
 
 

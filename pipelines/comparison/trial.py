@@ -1,6 +1,7 @@
 """One trial of a comparison: trains a model, scores what it is judged on, measures how fast it trains."""
 
 import json
+import logging
 import pathlib
 import time
 
@@ -21,6 +22,8 @@ from pipelines import files, labelled
 from pipelines.comparison.plan import Trial
 
 PREDICTIONS, RESULT, BATCHES = "predictions.npy", "trial.json", "batches"
+
+log = logging.getLogger("mal_tf.benchmark")
 
 #: Steps before the clock runs: tracing, and the first steps of all.
 _WARMUP_STEPS = 10
@@ -61,18 +64,42 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
 
     Returns:
         `{"auc", "parameters", "examples_per_second", "seconds", "losses", …}`: AUC of the primary target on the scored
-        mature clicks, null if they are of one class.
+        mature clicks, null if they are of one class; `{"auc": null, "diverged": why}` for a rate to try at which the
+        training diverges.
+
+    Raises:
+        MalTfError: the training of a row diverges.
     """
+    try:
+        network, result = _fitted(trial, labels, prepared, output)
+    except MalTfError as error:
+        if not trial.held_out:
+            raise
+        log.warning("%s: %s", trial, error)
+        return {"auc": None, "diverged": str(error)}
+    spec, data = trial.config.feature_spec, labelled.load(labels, trial.config.feature_spec)
+    judged = data.splits["train"].segments[-trial.held_out :] if trial.held_out else data.splits["eval"].segments
+    clicks = batches(judged, spec, lookup_model(spec, data.vocabularies), [trial.config.model.primary], 8192)
+    prediction, label, mature = _scored(network, clicks)
+    try:
+        result["auc"] = auc(label[mature], prediction[mature])
+    except MalTfError:
+        result["auc"] = None
+    np.save(pathlib.Path(output) / PREDICTIONS, prediction)
+    files.write_text(f"{output}/{RESULT}", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _fitted(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Network, dict]:
     keras.backend.clear_session()
     config, spec = trial.config, trial.config.feature_spec
     data = labelled.load(labels, spec)
     train = data.splits["train"]
-    lookup = lookup_model(spec, data.vocabularies)
     kept = len(train.segments) - trial.held_out
-    network, result = fit(
+    return fit(
         config.model.name,
         spec,
-        lookup,
+        lookup_model(spec, data.vocabularies),
         data.vocabularies,
         train.segments[:kept],
         sum(map(sum, train.file_rows[:kept])),
@@ -83,15 +110,6 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
         str(pathlib.Path(output) / "tensorboard"),
         _batches(prepared),
     )
-    judged = train.segments[kept:] if trial.held_out else data.splits["eval"].segments
-    prediction, label, mature = _scored(network, batches(judged, spec, lookup, [config.model.primary], 8192))
-    try:
-        result["auc"] = auc(label[mature], prediction[mature])
-    except MalTfError:
-        result["auc"] = None
-    np.save(pathlib.Path(output) / PREDICTIONS, prediction)
-    files.write_text(f"{output}/{RESULT}", json.dumps(result, indent=1) + "\n")
-    return result
 
 
 def _batches(prepared: str) -> tf.data.Dataset:
@@ -138,6 +156,7 @@ def rate(trial: Trial, labels: str, prepared: str, steps: int, output: str) -> f
         output: directory of the task; nothing is written to it.
     """
     keras.backend.clear_session()
+    tf.config.experimental.enable_op_determinism()  # As `fit` does.
     config, spec = trial.config, trial.config.feature_spec
     data = labelled.load(labels, spec)
     ready = list(_batches(prepared).take(_READY))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mal_tf.evaluation.bootstrap import _WeightedAuc, paired_differences
+from mal_tf.evaluation.bootstrap import _WeightedAuc, differences, paired_differences
 from mal_tf.evaluation.metrics import auc, gauc, per_user
 
 GENERATOR = np.random.default_rng(0)
@@ -47,3 +47,12 @@ def test_interval_is_about_as_wide_as_the_spread_over_users():
     weight = by_user[0].clicks[both] / by_user[0].clicks[both].sum()
     error = np.sqrt((weight**2 * (gain[both] - found["gauc"]["difference"]) ** 2).sum())
     assert found["gauc"]["high"] - found["gauc"]["low"] == pytest.approx(2 * 1.96 * error, rel=0.2)
+
+
+def test_trainings_are_resampled_too():
+    """One training differs from the others: the interval has to be as wide as its share of the mean may become."""
+    none = {"auc": np.zeros(1 + 2000)}
+    found = differences([none], [{"auc": np.full(1 + 2000, value)} for value in (0.0, 0.0, 0.3)])["auc"]
+    assert found["difference"] == pytest.approx(0.1)
+    # Of three draws of three, all are the odd one with probability 1/27, none with 8/27.
+    assert (found["low"], found["high"]) == pytest.approx((0.0, 0.3))

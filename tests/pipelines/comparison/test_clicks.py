@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import MalTfError
-from pipelines.comparison.clicks import sliced, with_truth
+from pipelines.comparison.clicks import of_truth, sliced, with_truth
 from pipelines.comparison.config import GrowthConfig, TruthConfig
 
 FRAME = pd.DataFrame({"path_length": [0, 0, 1, 2, 3, 4, 9], "growth": [0, 1, 2, 3, 4, 9, -1], "shop": list("abababa")})
@@ -34,3 +34,7 @@ def test_truth_is_found_by_click_id_and_has_to_know_all(tmp_path):
     assert found.to_dict("list") == {"click_id": [1, 3], "caused": [0, 2], "p_caused": [0.1, 0.3]}
     with pytest.raises(MalTfError, match="lack 1 of the 2 evaluation clicks"):
         with_truth(pd.DataFrame({"click_id": [1, 4]}), truth)
+    with pytest.raises(MalTfError, match="has no column 'cased'; it has: click_id, caused, p_caused"):
+        with_truth(pd.DataFrame({"click_id": [1]}), truth.model_copy(update={"caused": "cased"}))
+    with pytest.raises(MalTfError, match="truth.files: .*: expected what `mal-tf simulate` wrote"):
+        of_truth(truth.model_copy(update={"files": str(tmp_path / "none-*")}))

@@ -31,6 +31,9 @@ def table(**changes):
         ({"comparisons": table(against="mal (all)")}, "no row is called 'mal \\(all\\)'; rows: base, mal"),
         ({"comparisons": table(slices=["growth"]), "growth": {"wider": "position"}}, "unknown mechanism 'position'"),
         ({"comparisons": table(models=["deepfm"])}, "unknown model 'deepfm'"),
+        ({"comparisons": table() + table()}, "given twice: t"),
+        ({"seeds": [1, 2, 1]}, "given twice: 1"),
+        ({"growth": {"bounds": [4, 2]}}, "expected ascending bounds, found 4, 2"),
         ({"sedes": [1]}, "did you mean 'seeds'"),
         ({"overrides": ["training.batch_sise=3"]}, "did you mean 'batch_size'"),
     ],
@@ -79,6 +82,25 @@ def test_an_auxiliary_that_is_the_primary_is_refused(project):
 def test_best_rate_is_the_smaller_of_equals():
     aucs = {("mal", 0.01): 0.7, ("mal", 0.001): 0.7, ("base", 0.001): 0.6, ("base", 0.01): 0.65}
     assert plan.best_rates(aucs) == {"base": 0.01, "mal": 0.001}
+    assert plan.best_rates(aucs | {("base", 0.01): None}) == {"base": 0.001, "mal": 0.001}
+    with pytest.raises(MalTfError, match="no learning rate gave 'base' an AUC"):
+        plan.best_rates({("base", 0.01): None})
+
+
+def test_naming_all_others_is_the_same_trial_as_naming_none(project):
+    _, run = load(written(project))
+    named = Variant(auxiliaries=("mta", "first", "linear"))
+    both = [plan.Trial(plan.configured(run, "mal", "last", variant, seed=1)) for variant in (Variant(), named)]
+    assert both[0].made_from("labels") == both[1].made_from("labels")
+
+
+def test_tuning_does_without_auto(project):
+    project.config["model"]["auxiliaries"] = "auto"
+    config, run = load(written(project, tuning={"learning_rates": [0.1], "primary": "last"}))
+    assert {trial.config.targets for trial in plan.tuning_trials(config, run).values()} == {
+        ("last",),
+        ("first", "last", "linear", "mta"),
+    }
 
 
 def test_a_trial_reaches_a_worker_process_as_it_is(project):

@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -24,6 +26,7 @@ CONFIG = {
     "growth": {"bounds": [1], "segments": 2},
     "bootstrap_samples": 10,
     "rate_steps": 1,
+    "truth": {"files": "truth.parquet", "caused": "caused", "oracles": ["p_caused"]},
     "comparisons": [
         {"name": "models", "models": ["mal"], "primaries": ["last"], "slices": ["path_length", "growth", "place"]},
         {"name": "sets", "models": ["mal"], "primaries": ["last"], "variants": {"auto": {"auxiliaries": "auto"}}},
@@ -38,13 +41,17 @@ def here(_):
 
 def linear_alone(one, labels, prepared, output):
     """Stands in for the trainings that `auto` takes."""
-    return {"auxiliaries": ["linear"]}
+    gain = {"gain": 0.02, "low": 0.01, "high": 0.03, "chosen": True}
+    return {"auxiliaries": ["linear"], "gains": {"linear": gain}}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("comparison"))
     project.write()
+    caused = np.random.default_rng(0).random(project.clicks.num_rows)
+    truth = {"click_id": project.clicks["id"], "p_caused": caused, "caused": (caused > 0.6).astype(int)}
+    pq.write_table(pa.table(truth), project.folder / "truth.parquet")
     path = project.folder / "benchmark.yaml"
     path.write_text(yaml.safe_dump(CONFIG))
     output = project.folder / "out"
@@ -101,9 +108,18 @@ def test_each_model_has_the_rate_with_the_best_held_out_auc(finished):
 
 def test_chosen_auxiliaries_are_trained_and_told(finished):
     _, _, result = finished
-    row = result["comparisons"][1]["rows"][1]
-    assert row["auxiliaries"] == [["linear"], ["linear"]]
-    assert "mal (auto): linear" in text_table.markdown(report.tables(result)[-1])
+    *_, rows, choice = map(text_table.markdown, report.tables(result))
+    assert "| mal (auto): linear |" in rows
+    assert "| linear | +2.000% | +1.000% | +3.000% | yes |" in choice
+
+
+def test_the_truth_is_scored_like_a_model(finished):
+    _, _, result = finished
+    oracle = result["oracles"]["last"]["p_caused"]
+    assert oracle["caused_auc"] == 1.0
+    assert oracle["clicks"] == result["comparisons"][0]["rows"][0]["metrics"]["clicks"]
+    models, *_ = (t for t in report.tables(result) if t.title == "models: primary target last")
+    assert models.rows[-1][0] == "truth: p_caused" and len(models.rows[-1]) == len(models.columns)
 
 
 def test_slices_hold_the_clicks_once(finished):
@@ -129,7 +145,7 @@ def test_tables_have_every_row_and_slice(finished):
         "Δ GAUC by growth",
         "| 4 or more |",
         "| base | ",
-        "paired bootstrap over users (10 resamples)",
+        "paired bootstrap over users and over trainings (10 resamples)",
         "± their standard deviation",
     ):
         assert words in shown
