@@ -4,7 +4,7 @@ from features.keras2 import keras, tf
 
 
 def _mix(weights: tf.Tensor, experts: list[tf.Tensor]) -> tf.Tensor:
-    return tf.einsum("be,bew->bw", weights, tf.stack(experts, axis=1))
+    return tf.add_n([weights[:, i : i + 1] * expert for i, expert in enumerate(experts)])
 
 
 @keras.utils.register_keras_serializable("mal_tf")

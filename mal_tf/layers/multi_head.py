@@ -8,9 +8,12 @@ from features.keras2 import keras, tf
 class MultiHeadTargetAttention(keras.layers.Layer):
     """Scaled dot-product attention of a single query over a history.
 
-    Q = W_q q + b_q, K_t = W_k k_t + b_k, V_t = W_v k_t + b_v, each cut into `heads` parts of width w; per head
+    Q = W_q q + b_q, K_t = W_k k_t, V_t = W_v k_t + b_v, each cut into `heads` parts of width w; per head
     o = Σ_t softmax_t(Q · K_t / √w) V_t; output = W_o [o_1; …; o_heads] + b_o (Vaswani et al., 2017, arXiv 1706.03762).
-    Masked positions have no weight; where all are masked, o = 0.
+    Masked positions have no weight; where all are masked, o = 0. K has no bias: it would add the same to all scores.
+
+    With one query, keys and values need not be made for each position: Q · K_t = (W_kᵀ Q) · k_t, and with weights a_t
+    W_o Σ_t a_t V_t = W_o W_v Σ_t a_t k_t + W_o b_v Σ_t a_t. The products W_kᵀ W_q and W_o W_v, per head, come first.
 
     Args:
         heads: how many; divides the keys' width, which is the output's too.
@@ -28,7 +31,12 @@ class MultiHeadTargetAttention(keras.layers.Layer):
                 f"{self.name}: embeddings of width {width} can't be cut into {self.heads} heads; "
                 "choose model.attention_heads so that it divides the width"
             )
-        self._query, self._key, self._value, self.output_projection = (keras.layers.Dense(width) for _ in range(4))
+        self._query, self._key, self._value, self.output_projection = (
+            keras.layers.Dense(width, use_bias=name != "key", name=name) for name in ("query", "key", "value", "output")
+        )
+        self._query.build(shapes[0])
+        for layer in (self._key, self._value, self.output_projection):
+            layer.build([None, width])
         super().build(shapes)
 
     @property
@@ -46,16 +54,26 @@ class MultiHeadTargetAttention(keras.layers.Layer):
             float [batch, dim].
         """
         query, keys, mask = inputs
-        time, width = keys.shape[1:]
-        split = [self.heads, width // self.heads]
-        q = tf.reshape(self._query(query), [-1, *split])
-        k = tf.reshape(self._key(keys), [-1, time, *split])
-        v = tf.reshape(self._value(keys), [-1, time, *split])
+        width = keys.shape[-1]
+        cut = [-1, self.heads, width // self.heads]
+        key, value = tf.reshape(self._key.kernel, cut), tf.reshape(self._value.kernel, cut)
+        to_keys = tf.einsum("qhw,khw->qhk", tf.reshape(self._query.kernel, cut), key)
+        bias = tf.einsum("qhw,khw->qhk", tf.reshape(self._query.bias, cut), key)
+        folded = tf.matmul(query, _merged(to_keys)) + _merged(bias)
+        scores = tf.matmul(tf.reshape(folded, [-1, self.heads, width]), keys, transpose_b=True) / cut[-1] ** 0.5
         mask = mask[:, tf.newaxis, :]
-        scores = tf.einsum("bhw,bthw->bht", q, k) / split[1] ** 0.5
         weights = tf.nn.softmax(tf.where(mask, scores, scores.dtype.min)) * tf.cast(mask, scores.dtype)
-        return self.output_projection(tf.reshape(tf.einsum("bht,bthw->bhw", weights, v), [-1, width]))
+        output = self.output_projection
+        to_output = tf.einsum("khw,hwo->hko", value, tf.reshape(output.kernel, [*cut[1:], width]))
+        attended = tf.matmul(_merged(tf.matmul(weights, keys)), tf.reshape(to_output, [-1, width]))
+        constant = tf.matmul(self._value.bias[tf.newaxis], output.kernel)
+        return attended + tf.cast(tf.reduce_any(mask, axis=-1), keys.dtype) * constant + output.bias
 
     def get_config(self):
         """See base class."""
         return super().get_config() | {"heads": self.heads}
+
+
+def _merged(by_head: tf.Tensor) -> tf.Tensor:
+    """[any, heads, dim] to [any, heads · dim]."""
+    return tf.reshape(by_head, [-1, by_head.shape[1] * by_head.shape[2]])

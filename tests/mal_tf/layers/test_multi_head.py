@@ -12,7 +12,7 @@ KEYS = tf.constant([[[0.0, np.log(2)], [np.log(3), 0.0], [9.0, 9.0]]])
 def made(heads):
     layer, one, none = MultiHeadTargetAttention(heads), np.eye(2, dtype="f"), np.zeros(2, "f")
     layer((QUERY, KEYS, tf.ones([1, 3], tf.bool)))
-    layer.set_weights([one, none, one, none, one, none, one, np.array([0.5, 0], "f")])
+    layer.set_weights([one, none, one, one, none, one, np.array([0.5, 0], "f")])
     return layer
 
 

@@ -86,8 +86,8 @@ def arrays_of(tensors, meta):
         found[f"query_{name}"] = linear(f"FC.queryproj{i}")
         attention = f"CrossAtten.{i}.cross_attn"
         kernels = np.split(tensors[f"{attention}.in_proj_weight"], 3)
-        biases = np.split(tensors[f"{attention}.in_proj_bias"], 3)
-        parts = [array for kernel, bias in zip(kernels, biases, strict=True) for array in (kernel.T, bias)]
+        query, _, value = np.split(tensors[f"{attention}.in_proj_bias"], 3)
+        parts = [kernels[0].T, query, kernels[1].T, kernels[2].T, value]  # The keys' bias changes no output.
         found[f"attention_{name}"] = [*parts, *linear(f"{attention}.out_proj")]
     found["tiers_picture"] = [tensors["DeepSetPic.bin_embs"][:, 0]]
     found["tiers_words"] = [tensors["DeepSetText.bin_embs"][:, 0]]
