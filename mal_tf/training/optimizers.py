@@ -1,16 +1,21 @@
 """Optimisers: one for the embedding tables, one for the dense parts, both with linear warm-up."""
 
+import functools
+
 import tensorflow_recommenders as tfrs
 
 from features.keras2 import keras, tf
 from mal_tf.models.network import Network
+from mal_tf.training.adam import Adam
 from mal_tf.training.config import TrainingConfig
 
 _OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
+    "adam": Adam,
+    "lazy_adam": functools.partial(Adam, lazy=True),
     "adagrad": keras.optimizers.Adagrad,
     "sgd": keras.optimizers.SGD,
-    "clippy_adagrad": tfrs.experimental.optimizers.ClippyAdagrad,
+    # The default weight decay, 0, is a pass over the table that changes nothing.
+    "clippy_adagrad": functools.partial(tfrs.experimental.optimizers.ClippyAdagrad, weight_decay=None),
 }
 
 
@@ -49,6 +54,6 @@ def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experime
 
 
 def _one(name: str, config: TrainingConfig, rate: LinearWarmup, **options) -> keras.optimizers.Optimizer:
-    if name == "adam":
+    if name in ("adam", "lazy_adam"):
         options["epsilon"] = config.adam_epsilon
     return _OPTIMIZERS[name](rate, **options)

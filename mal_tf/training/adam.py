@@ -1,0 +1,93 @@
+"""Adam as PyTorch computes it, in one pass over a table, or over the rows of the batch alone."""
+
+from collections.abc import Sequence
+
+from features.keras2 import keras, tf
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class Adam(keras.optimizers.Optimizer):
+    """Adam (Kingma and Ba, 2015, arXiv 1412.6980) with epsilon after the bias correction, as PyTorch has it.
+
+    m = β1 m + (1 − β1) g, v = β2 v + (1 − β2) g², x −= rate · m̂ / (√v̂ + epsilon), m̂ = m / (1 − β1^t), v̂ = v / (1 − β2^t).
+    Keras adds epsilon to √v: as much as √(1 − β2^t) times PyTorch's, at the first step 32 times less.
+
+    Args:
+        learning_rate: a number or a schedule.
+        epsilon: see above.
+        lazy: of a table, only the rows that the batch has seen move, m and v too; others keep theirs as if no step
+            had been. The cost of a step does not depend on the size of the table.
+        beta_1: β1.
+        beta_2: β2.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+        epsilon: float = 1e-8,
+        lazy: bool = False,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        name: str = "Adam",
+        **kwargs,
+    ):
+        # Keras' default weight decay of 0 is a pass over every variable that changes nothing.
+        super().__init__(name=name, **{"jit_compile": False, "weight_decay": None} | kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.epsilon, self.lazy, self.beta_1, self.beta_2 = epsilon, lazy, beta_1, beta_2
+
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        """See base class."""
+        super().build(var_list)
+        if getattr(self, "_moments", None) is None:
+            self._moments = [
+                [self.add_variable_from_reference(variable, name) for name in ("m", "v")] for variable in var_list
+            ]
+
+    def aggregate_gradients(self, grads_and_vars):
+        """See base class; a table's gradient becomes dense, unless `lazy`, so that its rows need not be told apart."""
+        aggregated = super().aggregate_gradients(grads_and_vars)
+        return aggregated if self.lazy else [(_dense(gradient), variable) for gradient, variable in aggregated]
+
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """See base class."""
+        m, v = self._moments[self._index_dict[self._var_key(variable)]]
+        betas = [tf.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2)]
+        # In double precision, from the betas as the moments use them: 1 - 0.999^t has few digits in single.
+        step = tf.cast(self.iterations + 1, tf.float64)
+        corrections = [1 - tf.cast(beta, tf.float64) ** step for beta in betas]
+        # As published, x -= rate' m / (sqrt(v) + epsilon'), rate' = rate sqrt(1 - b2^t) / (1 - b1^t).
+        root = tf.sqrt(corrections[1])
+        epsilon = tf.cast(self.epsilon * root, variable.dtype)
+        rate = tf.cast(tf.cast(self.learning_rate, tf.float64) * root / corrections[0], variable.dtype)
+        if self.lazy and isinstance(gradient, tf.IndexedSlices):
+            rows, values = gradient.indices, gradient.values
+            mean = betas[0] * tf.gather(m, rows) + (1 - betas[0]) * values
+            square = betas[1] * tf.gather(v, rows) + (1 - betas[1]) * values * values
+            m.scatter_update(tf.IndexedSlices(mean, rows))
+            v.scatter_update(tf.IndexedSlices(square, rows))
+            variable.scatter_sub(tf.IndexedSlices(rate * mean / (tf.sqrt(square) + epsilon), rows))
+        else:
+            none = tf.zeros([], variable.dtype)  # The corrections are in the rate.
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=none,
+                beta2_power=none,
+                lr=rate,
+                beta1=betas[0],
+                beta2=betas[1],
+                epsilon=epsilon,
+                grad=_dense(gradient),
+            )
+
+    def get_config(self) -> dict:
+        """See base class."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        own = {"learning_rate": rate, "epsilon": self.epsilon, "lazy": self.lazy}
+        return super().get_config() | own | {"beta_1": self.beta_1, "beta_2": self.beta_2}
+
+
+def _dense(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
