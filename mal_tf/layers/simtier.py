@@ -30,9 +30,11 @@ class SimTier(keras.layers.Layer):
         """Float [batch, time] to float [batch, tiers]."""
         half = self.tiers // 2
         clamped = tf.clip_by_value(similarities, -0.999, 0.999)
-        tier = tf.where(tf.math.is_nan(clamped), -1, tf.cast(tf.floor(clamped * half), tf.int32) + half)
-        hits = tf.one_hot(tier, self.tiers, dtype=similarities.dtype)
-        logs = tf.math.log1p(tf.reduce_sum(hits, axis=1)) / tf.math.log(tf.constant(2, similarities.dtype))
+        tier = tf.where(tf.math.is_nan(clamped), self.tiers, tf.cast(tf.floor(clamped * half), tf.int32) + half)
+        # Tiers that are not below `size` are left out.
+        none = tf.constant([], similarities.dtype)
+        hits = tf.raw_ops.DenseBincount(input=tier, size=self.tiers, weights=none, binary_output=False)
+        logs = tf.math.log1p(hits) / tf.math.log(tf.constant(2, similarities.dtype))
         return tf.cast(tf.stop_gradient(logs), self.compute_dtype) * tf.cast(self._values, self.compute_dtype)
 
     def get_config(self):

@@ -14,6 +14,7 @@ class TowerFusion(keras.layers.Layer):
     def build(self, shapes):
         """See base class."""
         self._mix = keras.layers.Dense(shapes[0][-1])
+        self._mix.build([None, shapes[0][-1] + sum(shape[-1] for shape in shapes[1])])
         super().build(shapes)
 
     def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
@@ -26,4 +27,8 @@ class TowerFusion(keras.layers.Layer):
             float [batch, dim].
         """
         primary, auxiliaries = inputs
-        return tf.nn.relu(self._mix(tf.concat([primary, *auxiliaries], axis=-1)) + primary)
+        # p is among what W mixes: as a residual it adds the identity to W. (A sum between bias and ReLU makes
+        # TensorFlow 2.16's graph optimiser give up on the whole model.)
+        kernel = self._mix.kernel + tf.eye(*self._mix.kernel.shape, dtype=primary.dtype)
+        mixed = tf.matmul(tf.concat([primary, *auxiliaries], axis=-1), kernel)
+        return tf.nn.relu(tf.nn.bias_add(mixed, self._mix.bias))
