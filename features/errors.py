@@ -1,8 +1,19 @@
-"""The error a person is meant to read."""
+"""The errors a person is meant to read."""
 
 
 class MalTfError(Exception):
     """Something the user can mend: says what was expected, what was found, where, and what to do.
 
     The command line prints its message alone; any other exception is a defect and keeps its traceback.
+
+    Attributes:
+        exit_code: the command line's.
     """
+
+    exit_code = 1
+
+
+class Interrupted(MalTfError):
+    """Stopped from outside; the same command goes on. Exit code 75: `EX_TEMPFAIL`, try again, of sysexits.h."""
+
+    exit_code = 75

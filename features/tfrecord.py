@@ -7,7 +7,7 @@ A record is `uint64 length, uint32 masked_crc32c(length), data, uint32 masked_cr
 import gzip
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import google_crc32c
@@ -15,6 +15,9 @@ import numpy as np
 
 #: zlib's: level 6, the usual one, takes twice as long for files a seventh smaller.
 LEVEL = 2
+
+_HEADER = np.dtype([("length", "<u8"), ("crc", "<u4")])
+_FOOTER = 4
 
 
 def _masked_crc(blocks: Sequence[bytes]) -> np.ndarray:
@@ -24,7 +27,7 @@ def _masked_crc(blocks: Sequence[bytes]) -> np.ndarray:
 
 def frame(records: Sequence[bytes]) -> bytes:
     """Frames serialized records as the bytes of an uncompressed TFRecord file."""
-    header = np.empty(len(records), np.dtype([("length", "<u8"), ("crc", "<u4")]))
+    header = np.empty(len(records), _HEADER)
     header["length"] = np.fromiter(map(len, records), np.uint64, len(records))
     header["crc"] = _masked_crc(header["length"].astype("V8").tolist())
     footer = _masked_crc(records).astype("<u4")
@@ -52,3 +55,23 @@ class GzippedTFRecords:
         """The whole file."""
         self._file.close()
         return self._out.getvalue()
+
+
+def read(file: IO[bytes]) -> Iterator[bytes | None]:
+    """Records of an uncompressed TFRecord stream, in order; None for one whose checksum is wrong.
+
+    A Python loop, for looking at damaged files: reading whole ones is TensorFlow's.
+
+    Raises:
+        EOFError, OSError, zlib.error: the stream ends within a record, or can't be decompressed.
+        ValueError: the length of a record is damaged: nothing after it can be found.
+    """
+    while head := file.read(_HEADER.itemsize):
+        header = np.frombuffer(head.ljust(_HEADER.itemsize, b"\0"), _HEADER)[0]
+        if len(head) < _HEADER.itemsize or _masked_crc([head[:8]])[0] != header["crc"]:
+            raise ValueError("the length of a record is damaged")
+        body = file.read(int(header["length"]) + _FOOTER)
+        if len(body) < header["length"] + _FOOTER:
+            raise EOFError("the file ends within a record")
+        data = body[:-_FOOTER]
+        yield data if _masked_crc([data])[0] == int.from_bytes(body[-_FOOTER:], "little") else None

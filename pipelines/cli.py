@@ -232,7 +232,7 @@ def _show_auxiliaries(opened) -> None:
 
 
 def main() -> None:
-    """Entry point: errors for people are printed alone and exit with 1."""
+    """Entry point: errors for people are printed alone and exit with 1, with 75 where the same command goes on."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
     logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[RichHandler(show_path=False)])
@@ -242,7 +242,7 @@ def main() -> None:
         app()
     except MalTfError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
 
 
 def _escape(text: str) -> str:

@@ -323,7 +323,7 @@ def dump(config: RunConfig) -> str:
 
 
 #: Keys whose values are paths or globs relative to the config file.
-_PATH_KEYS = ("files", "folder", "log", "users", "videos", "schema_file", "fit_from", "grow_from")
+_PATH_KEYS = ("files", "folder", "log", "users", "videos", "schema_file", "fit_from", "grow_from", "warm_start")
 
 
 def _resolve_paths(data: Any, folder: str) -> None:
@@ -336,5 +336,5 @@ def _resolve_paths(data: Any, folder: str) -> None:
                 data[key] = files.resolve(value, folder)
             elif key in _PATH_KEYS and isinstance(value, list):
                 data[key] = [files.resolve(v, folder) if isinstance(v, str) else v for v in value]
-            elif key in ("sources", "clicks", "conversions", "join", "validation", "attribution", "labels"):
+            elif key in ("sources", "clicks", "conversions", "join", "validation", "attribution", "labels", "training"):
                 _resolve_paths(value, folder)

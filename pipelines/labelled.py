@@ -7,25 +7,8 @@ from apache_beam.io.filesystems import FileSystems
 from features import vocabulary
 from features.errors import MalTfError
 from features.spec import FeatureSpec
+from mal_tf.training.split import Split
 from pipelines import files, manifest
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """One split's files.
-
-    Attributes:
-        segments: files of each segment, in time order.
-        file_rows: clicks in each of them.
-    """
-
-    segments: list[list[str]]
-    file_rows: list[list[int]]
-
-    @property
-    def rows(self) -> int:
-        """Clicks in all files."""
-        return sum(map(sum, self.file_rows))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import logging
 import pathlib
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.models.config import AUTO
+from mal_tf.training import warm_start
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.labels import run as labels
@@ -23,9 +25,6 @@ log = logging.getLogger("mal_tf.run")
 
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
-
-#: What trainings depend on, beside the labels and the architecture.
-_TRAINED_FROM = {"seed", "features", "vocabulary", "training"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +83,13 @@ class Run:
             return None
         source = self.labels()
         self.validate()
-        parts = self.config.model_dump(mode="json", include=_TRAINED_FROM)
         architecture = self.config.model.model_dump(mode="json", exclude={"name", "compare_with"})
 
         def make(output: str) -> dict:
             stages.clear_session()
             return stages.choose_auxiliaries(self.config, labelled.load(source, self.config.feature_spec))
 
-        made_from = [_made_from(source), parts, architecture, self.config.attribution.names]
+        made_from = [_made_from(source), _trained_from(self.config), architecture, self.config.attribution.names]
         return manifest.read(self._stage("auxiliaries", made_from, make))["result"]
 
     def resolved(self) -> RunConfig:
@@ -100,18 +98,35 @@ class Run:
         return self.config.resolved(found["auxiliaries"]) if found else self.config
 
     def train(self, name: str) -> str:
-        """One model's training: its directory."""
+        """One model's training: its directory.
+
+        What a training that is cut short goes on from lies in `checkpoints/<name>/<fingerprint>`, so that another
+        config's is never taken up; with `overwrite` it begins anew.
+        """
         source = self.labels()
         self.validate()
         config = self.resolved()
-        parts = config.model_dump(mode="json", include=_TRAINED_FROM)
         architecture = config.model.model_dump(mode="json", exclude={"name", "compare_with"})
+        made_from = [_made_from(source), _trained_from(config), architecture, name, config.targets]
+        stage, kept = f"train/{name}", pathlib.Path(self.path("checkpoints", name))
+        if config.training.warm_start:
+            earlier = warm_start.locate(config.training.warm_start, name)
+            if pathlib.Path(earlier).resolve() == pathlib.Path(self.path(stage)).resolve():
+                raise MalTfError(
+                    f"training.warm_start is {earlier}, which this run would replace; choose another --output"
+                )
+            made_from.append(_made_from(earlier))
+        if self.overwrite and stage not in self._fresh:
+            shutil.rmtree(kept, ignore_errors=True)
 
         def make(output: str) -> dict:
             stages.clear_session()
-            return stages.train(config, labelled.load(source, config.feature_spec), name, output)
+            data = labelled.load(source, config.feature_spec)
+            return stages.train(config, data, name, output, str(kept / manifest.fingerprint(*made_from)[:16]))
 
-        return self._stage(f"train/{name}", [_made_from(source), parts, architecture, name, config.targets], make)
+        output = self._stage(stage, made_from, make)
+        shutil.rmtree(kept, ignore_errors=True)
+        return output
 
     def export(self, name: str) -> str:
         """One model's export: its SavedModel's directory."""
@@ -178,6 +193,12 @@ def _listed(directory: str) -> list[dict]:
     found = (path for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file())
     listed = [{"path": str(path.relative_to(directory)), "bytes": path.stat().st_size} for path in found]
     return [entry for entry in listed if entry["path"] != manifest.MARK]
+
+
+def _trained_from(config: RunConfig) -> dict:
+    """The part of the config that a training's result depends on, besides the model's own."""
+    included, without = {"seed", "features", "vocabulary", "training"}, {"training": {"checkpoint", "corrupt_records"}}
+    return config.model_dump(mode="json", include=included, exclude=without)
 
 
 def _made_from(directory: str) -> str:

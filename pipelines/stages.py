@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import shutil
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,14 +24,14 @@ from mal_tf.serving import check
 from mal_tf.serving.candidates import of_one_user
 from mal_tf.serving.export import CANDIDATES, OUTPUT, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
-from mal_tf.training import auxiliaries
+from mal_tf.training import auxiliaries, warm_start
 from mal_tf.training.dataset import serialized
-from mal_tf.training.fit import fit
+from mal_tf.training.fit import EVENTS, fit
 from pipelines import files
 from pipelines.config import RunConfig
 from pipelines.labelled import Labelled
 
-WEIGHTS, METRICS, PREDICTIONS = "model.weights.h5", "metrics.json", "predictions.parquet"
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
 log = logging.getLogger("mal_tf.export")
 
@@ -51,28 +52,36 @@ def choose_auxiliaries(config: RunConfig, labelled: Labelled) -> dict:
     )
 
 
-def train(config: RunConfig, labelled: Labelled, name: str, output: str) -> dict:
-    """Trains the model called `name`; writes its weights, `training.json` and TensorBoard's event files.
+def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: str) -> dict:
+    """Trains the model called `name`; writes its weights, what a later one needs to start from them, `training.json`
+    and TensorBoard's event files.
+
+    Args:
+        config: the run.
+        labelled: splits and vocabularies.
+        name: of the model.
+        output: directory to write to.
+        kept: directory that outlives a process that is killed: the same training goes on from what lies there.
 
     Returns:
-        Examples, seconds, examples/s, parameters and mean losses.
+        See `mal_tf.training.fit.fit`.
     """
-    split, spec = labelled.splits["train"], config.feature_spec
-    lookup = lookup_model(spec, labelled.vocabularies)
+    spec = config.feature_spec
     network, result = fit(
         name,
         spec,
-        lookup,
+        lookup_model(spec, labelled.vocabularies),
         labelled.vocabularies,
-        split.segments,
-        split.rows,
+        labelled.splits["train"],
         config.targets,
         config.model,
         config.training,
         config.seed,
-        str(pathlib.Path(output) / "tensorboard"),
+        kept,
     )
-    network.model.save_weights(str(pathlib.Path(output) / WEIGHTS))
+    description = warm_start.describe(name, spec, config.model, config.targets, labelled.vocabularies)
+    warm_start.write(output, network, description)
+    shutil.copytree(pathlib.Path(kept) / EVENTS, pathlib.Path(output) / EVENTS)
     files.write_text(f"{output}/training.json", json.dumps(result, indent=1) + "\n")
     return result
 
@@ -123,7 +132,7 @@ def _cases(
 def _restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:
     sizes = table_sizes(config.feature_spec, labelled.vocabularies)
     network = catalog.build(name, config.feature_spec, sizes, config.model, config.targets)
-    network.model.load_weights(str(pathlib.Path(directory) / WEIGHTS))
+    network.model.load_weights(str(pathlib.Path(directory) / warm_start.WEIGHTS))
     return network
 
 

@@ -94,6 +94,8 @@ def export(
     directory = pathlib.Path(base)
     directory.mkdir(parents=True, exist_ok=True)
     version = max((int(path.name) for path in directory.iterdir() if path.name.isdigit()), default=0) + 1
+    for cut_short in directory.glob(".*.partial"):
+        shutil.rmtree(cut_short)
     # TF Serving only looks at directories named by an integer: the rename makes the version appear at once.
     partial = directory / f".{version}.{uuid.uuid4().hex}.partial"
     try:

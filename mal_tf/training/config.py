@@ -7,6 +7,20 @@ import pydantic
 from features.frozen import Frozen
 
 
+class CheckpointConfig(Frozen):
+    """When a training is saved. It changes nothing of its result.
+
+    Attributes:
+        every_seconds: after this many since the last checkpoint.
+        every_steps: besides, every so many steps.
+        keep: how many of the latest stay.
+    """
+
+    every_seconds: float = pydantic.Field(600, gt=0)
+    every_steps: int | None = pydantic.Field(None, ge=1)
+    keep: int = pydantic.Field(2, ge=1)
+
+
 class TrainingConfig(Frozen):
     """One pass over the training split in time order.
 
@@ -30,6 +44,10 @@ class TrainingConfig(Frozen):
         embedding_learning_rate: of the embedding tables.
         warmup_share: both learning rates rise linearly over this share of the steps.
         clip_norm: gradients of the dense parts are scaled down to this global norm; not at all when absent.
+        corrupt_records: `fail` at the first record that can't be read, or `skip` and count them.
+        checkpoint: when the training is saved.
+        warm_start: an earlier run, or its `train/<model>`, relative to the config, whose weights this training begins with as
+            far as they mean the same (see `mal_tf.training.warm_start`).
     """
 
     batch_size: int = pydantic.Field(512, ge=1)
@@ -45,3 +63,6 @@ class TrainingConfig(Frozen):
     embedding_learning_rate: float = pydantic.Field(0.05, gt=0)
     warmup_share: float = pydantic.Field(0.05, ge=0, le=1)
     clip_norm: float | None = pydantic.Field(None, gt=0)
+    corrupt_records: Literal["fail", "skip"] = "fail"
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    warm_start: str | None = None

@@ -10,7 +10,7 @@ from features.spec import FeatureSpec
 _BLOCK = 16
 
 
-def serialized(segments: Sequence[Sequence[str]], batch_size: int) -> tf.data.Dataset:
+def serialized(segments: Sequence[Sequence[str]], batch_size: int, skip: int = 0) -> tf.data.Dataset:
     """Batches of serialized tf.Examples, string [batch], in time order.
 
     Segments follow each other; within one, its files, each sorted by time, are read in turns. The order is always the
@@ -19,23 +19,42 @@ def serialized(segments: Sequence[Sequence[str]], batch_size: int) -> tf.data.Da
     Args:
         segments: files of each segment, as many in each.
         batch_size: examples per batch; the last batch may be smaller.
+        skip: leave out this many examples of the first segment.
     """
+    matrix = tf.constant([list(files) for files in segments], tf.string)
+    if not skip:
+        return _blocks(matrix).rebatch(batch_size)
+    rest = _blocks(matrix[:1]).unbatch().skip(skip).batch(_BLOCK)
+    return rest.concatenate(_blocks(matrix[1:])).rebatch(batch_size)
+
+
+def _blocks(segments: tf.Tensor) -> tf.data.Dataset:
+    """Blocks of records, string [≤ 16]: cheaper to pass on than one by one."""
 
     def of_segment(files: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(files).interleave(
-            lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
-            cycle_length=max(len(segments[0]), 1),
-            block_length=_BLOCK,
+            lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP").batch(_BLOCK),
+            cycle_length=segments.shape[1],
+            block_length=1,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 
-    matrix = tf.constant([list(files) for files in segments], tf.string)
-    return tf.data.Dataset.from_tensor_slices(matrix).flat_map(of_segment).batch(batch_size)
+    return tf.data.Dataset.from_tensor_slices(segments).flat_map(of_segment)
+
+
+def label_columns(targets: Sequence[str]) -> list[tuple[str, str]]:
+    """Columns that training reads beside the features, as `features.parsing.parse_features` takes them."""
+    return [*((f"label_{target}", "float32") for target in targets), ("mature", "int64")]
 
 
 def batches(
-    segments: Sequence[Sequence[str]], spec: FeatureSpec, lookup: keras.Model, targets: Sequence[str], batch_size: int
+    segments: Sequence[Sequence[str]],
+    spec: FeatureSpec,
+    lookup: keras.Model,
+    targets: Sequence[str],
+    batch_size: int,
+    skip: int = 0,
 ) -> tf.data.Dataset:
     """Batches of (rows by feature, labels by target and `mature`), in time order.
 
@@ -45,13 +64,14 @@ def batches(
         lookup: raw values → rows (`features.lookup.lookup_model`).
         targets: mechanisms whose labels are read.
         batch_size: examples per batch.
+        skip: see `serialized`.
     """
-    extra = [*((f"label_{target}", "float32") for target in targets), ("mature", "int64")]
+    columns = label_columns(targets)
 
-    def split(examples: tf.Tensor) -> tuple[dict, dict]:
-        parsed = parse_features(examples, spec, extra)
-        labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in extra}
+    def split(batch: tf.Tensor) -> tuple[dict, dict]:
+        parsed = parse_features(batch, spec, columns)
+        labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in columns}
         return lookup(parsed), labels
 
-    dataset = serialized(segments, batch_size)
+    dataset = serialized(segments, batch_size, skip)
     return dataset.map(split, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

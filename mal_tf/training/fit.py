@@ -1,35 +1,39 @@
-"""One pass over the training split."""
+"""One pass over the training split, from wherever an earlier process left it."""
 
+import functools
+import itertools
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
-from features.lookup import table_sizes
+from features.parsing import parse_features
 from features.spec import FeatureSpec
-from mal_tf.models import catalog
 from mal_tf.models.config import ModelConfig
 from mal_tf.models.network import Network
-from mal_tf.training import optimizers
+from mal_tf.training import corrupt, optimizers, warm_start
+from mal_tf.training.checkpoint import Checkpoints, Place
 from mal_tf.training.config import TrainingConfig
-from mal_tf.training.dataset import batches
+from mal_tf.training.dataset import batches, label_columns
 from mal_tf.training.progress import Progress
+from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
+
+#: TensorBoard's event files, under the directory given to `fit`.
+EVENTS = "tensorboard"
 
 
 def fit(
     name: str,
     spec: FeatureSpec,
     lookup: keras.Model,
-    vocabularies: dict[str, Sequence[str]],
-    segments: Sequence[Sequence[str]],
-    examples: int,
+    vocabularies: Mapping[str, Sequence[str]],
+    split: Split,
     targets: Sequence[str],
     model: ModelConfig,
     config: TrainingConfig,
     seed: int,
-    tensorboard: str,
+    directory: str,
     ready: tf.data.Dataset | None = None,
 ) -> tuple[Network, dict]:
     """Builds and trains one model, in time order, each example once.
@@ -39,41 +43,87 @@ def fit(
         spec: features.
         lookup: raw values → rows.
         vocabularies: lines of the vocabulary files.
-        segments: files of each segment.
-        examples: how many there are in all.
+        split: what to train on.
         targets: the primary and its auxiliaries.
         model: architecture.
         config: training.
         seed: of the initial weights, and of the order in which PCGrad projects.
-        tensorboard: directory for event files.
-        ready: the batches themselves, as `batches` makes them of `segments`, where something else has them already.
+        directory: for checkpoints and event files; a training with the same arguments that was cut short goes on from
+            what lies there.
+        ready: the batches themselves, as `batches` makes them of `split`, where something else has them already.
 
     Returns:
-        The trained network, and `{"examples", "seconds", "examples_per_second", "parameters", "losses"}`.
+        The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters",
+        "losses"}`, with a warm start `"warm_start"` too; seconds are those of all processes.
 
     Raises:
-        MalTfError: a loss that is not finite.
+        Diverged: the loss or a weight is not finite.
+        MalTfError: no clicks, a corrupt record, a checkpoint of another model.
+        Interrupted: by SIGTERM.
     """
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    network = catalog.build(name, spec, table_sizes(spec, vocabularies), model, targets)
-    steps = math.ceil(examples / config.batch_size)
-    trainer = Trainer(network, targets, config, seed)
-    trainer.compile(optimizer=optimizers.build(network, config, steps))
-    dataset = ready or batches(segments, spec, lookup, targets, config.batch_size)
-    began = time.monotonic()
-    progress = Progress(name, examples, config.batch_size, tensorboard)
-    history = trainer.fit(dataset, epochs=1, verbose=0, callbacks=[progress, keras.callbacks.TerminateOnNaN()])
-    seconds = time.monotonic() - began
-    losses = {key.removeprefix("loss_"): float(v[-1]) for key, v in history.history.items() if key.startswith("loss_")}
-    if not all(math.isfinite(value) for value in (*losses.values(), history.history["loss"][-1])):
-        raise MalTfError(
-            f"{name}: the loss is not finite ({losses}); lower training.learning_rate or set training.clip_norm"
-        )
+    if not split.rows:
+        raise MalTfError(f"{name}: the training split has no clicks; see labels.eval_from and the label report")
+    parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets))
+
+    def read(readable: Split, step: int) -> tf.data.Dataset:
+        if ready is not None:
+            return ready.skip(step)
+        left, skip = readable.after(step * config.batch_size)
+        return batches(left.segments, spec, lookup, targets, config.batch_size, skip)
+
+    description, report = warm_start.describe(name, spec, model, targets, vocabularies), {}
+    while True:
+        readable = split.replaced(corrupt.copies(directory))
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
+        network = description.build()
+        if config.warm_start:
+            earlier = warm_start.locate(config.warm_start, name)
+            report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)
+        trainer = Trainer(network, targets, config, seed)
+        trainer.compile(optimizer=optimizers.build(network, config, math.ceil(split.rows / config.batch_size)))
+        try:
+            place = _train(name, trainer, readable, read, parse, config, directory)
+            break
+        except corrupt.Damaged as damage:
+            if config.corrupt_records == "fail":
+                raise
+            # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
+            corrupt.leave_out(damage, parse, directory)
     return network, {
-        "examples": examples,
-        "seconds": round(seconds, 3),
-        "examples_per_second": round(examples / seconds, 1),
+        "examples": readable.rows,
+        "corrupt_records": split.rows - readable.rows,
+        "seconds": round(place.seconds, 3),
+        "examples_per_second": round(readable.rows / place.seconds, 1),
         "parameters": network.model.count_params(),
-        "losses": losses,
+        "losses": {m.name.removeprefix("loss_"): float(m.result()) for m in trainer.metrics},
+        **report,
     }
+
+
+def _train(
+    name: str,
+    trainer: Trainer,
+    split: Split,
+    read: Callable[[Split, int], tf.data.Dataset],
+    parse: corrupt.Parse,
+    config: TrainingConfig,
+    directory: str,
+) -> Place:
+    """Takes up the last checkpoint and trains to the end of the split."""
+    checkpoints = Checkpoints(name, trainer, directory, config.checkpoint)
+    checkpoints.restore()
+    place, steps = checkpoints.place, math.ceil(split.rows / config.batch_size)
+    progress = Progress(name, split.rows, config.batch_size, place.step, f"{directory}/{EVENTS}")
+    try:
+        if place.step < steps:
+            with checkpoints.until_terminated():
+                trainer.fit(read(split, place.step), epochs=1, verbose=0, callbacks=[checkpoints, progress])
+    except corrupt.ERRORS as error:
+        left, _ = split.after(place.step * config.batch_size)
+        if damage := corrupt.find(itertools.chain(*left.segments), parse):
+            raise damage from error
+        raise
+    if place.step != steps:
+        raise MalTfError(f"{name}: expected {split.rows:,} clicks in {steps:,} batches, found {place.step:,} batches")
+    return place

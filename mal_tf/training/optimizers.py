@@ -41,7 +41,7 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experimental.optimizers.CompositeOptimizer:
-    """Makes the optimiser of a whole run of `steps` steps."""
+    """Makes the optimiser of a whole run of `steps` steps, its slots included, so that a checkpoint can fill them."""
     warmup = round(config.warmup_share * steps)
     tables = network.embedding_variables
     is_table = {variable.ref() for variable in tables}
@@ -50,6 +50,8 @@ def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experime
     of_dense = _one(
         config.optimizer, config, LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm
     )
+    of_tables.build(tables)
+    of_dense.build(dense)
     return tfrs.experimental.optimizers.CompositeOptimizer([(of_tables, lambda: tables), (of_dense, lambda: dense)])
 
 

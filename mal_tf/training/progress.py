@@ -15,33 +15,36 @@ class Progress(keras.callbacks.Callback):
         name: of the model.
         examples: how many there are.
         batch_size: examples per step.
+        step: steps done before.
         directory: for TensorBoard's event files.
         every: seconds between lines.
     """
 
-    def __init__(self, name: str, examples: int, batch_size: int, directory: str, every: float = 2.0):
+    def __init__(self, name: str, examples: int, batch_size: int, step: int, directory: str, every: float = 2.0):
         super().__init__()
         self._name, self._examples, self._batch_size, self._every = name, examples, batch_size, every
         self._writer = tf.summary.create_file_writer(directory)
-        self._done = self._shown = 0
+        self._first, self._done = step, step * batch_size
+        self._shown = self._done
 
     def on_train_begin(self, logs=None):
         """See base class."""
-        self._began = self._last = time.monotonic()
+        self._last = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         """See base class."""
-        self._done = min((batch + 1) * self._batch_size, self._examples)
+        self._step = self._first + batch + 1
+        self._done = min(self._step * self._batch_size, self._examples)
         if time.monotonic() - self._last >= self._every:
-            self._show(batch, logs)
+            self._show(logs)
 
     def on_train_end(self, logs=None):
         """See base class."""
         if self._shown < self._done:
-            self._show(-(-self._done // self._batch_size) - 1, logs)
+            self._show(logs)
         self._writer.close()
 
-    def _show(self, batch: int, logs: dict) -> None:
+    def _show(self, logs: dict) -> None:
         now = time.monotonic()
         rate = (self._done - self._shown) / max(now - self._last, 1e-9)
         losses = {name: float(value) for name, value in (logs or {}).items() if name.startswith("loss_")}
@@ -54,7 +57,7 @@ class Progress(keras.callbacks.Callback):
             (self._examples - self._done) / max(rate, 1e-9),
             ", ".join(f"{name.removeprefix('loss_')} {value:.4f}" for name, value in losses.items()),
         )
-        with self._writer.as_default(step=batch + 1):
+        with self._writer.as_default(step=self._step):
             tf.summary.scalar("examples_per_second", rate)
             for name, value in losses.items():
                 tf.summary.scalar(name, value)

@@ -73,6 +73,9 @@ class Trainer(tfrs.models.Model):
         found = self.head_losses(inputs, training)
         return tf.add_n([self._weight(head) * loss for head, loss in zip(self._heads, found, strict=True)])
 
+    def reset_metrics(self) -> None:
+        """Does nothing: a training is one pass, and its means go on where it was cut short."""
+
     def train_step(self, inputs: tuple[dict, dict]) -> dict:
         """One step of the optimiser, with the configured gradient."""
         if self._config.gradients == "sum":

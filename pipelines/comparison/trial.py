@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import shutil
 import time
 
 import numpy as np
@@ -15,8 +16,10 @@ from mal_tf.models import catalog
 from mal_tf.models.network import Network
 from mal_tf.training import optimizers
 from mal_tf.training.auxiliaries import choose_auxiliaries
+from mal_tf.training.checkpoint import Diverged
 from mal_tf.training.dataset import batches
-from mal_tf.training.fit import fit
+from mal_tf.training.fit import EVENTS, fit
+from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 from pipelines import files, labelled
 from pipelines.comparison.plan import Trial
@@ -72,7 +75,7 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
     """
     try:
         network, result = _fitted(trial, labels, prepared, output)
-    except MalTfError as error:
+    except Diverged as error:
         if not trial.held_out:
             raise
         log.warning("%s: %s", trial, error)
@@ -95,21 +98,23 @@ def _fitted(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Netw
     config, spec = trial.config, trial.config.feature_spec
     data = labelled.load(labels, spec)
     train = data.splits["train"]
-    kept = len(train.segments) - trial.held_out
-    return fit(
+    kept, unfinished = len(train.segments) - trial.held_out, pathlib.Path(output) / "unfinished"
+    fitted = fit(
         config.model.name,
         spec,
         lookup_model(spec, data.vocabularies),
         data.vocabularies,
-        train.segments[:kept],
-        sum(map(sum, train.file_rows[:kept])),
+        Split(train.segments[:kept], train.file_rows[:kept]),
         config.targets,
         config.model,
         config.training,
         config.seed,
-        str(pathlib.Path(output) / "tensorboard"),
+        str(unfinished),
         _batches(prepared),
     )
+    (unfinished / EVENTS).rename(pathlib.Path(output) / EVENTS)
+    shutil.rmtree(unfinished)
+    return fitted
 
 
 def _batches(prepared: str) -> tf.data.Dataset:

@@ -51,7 +51,7 @@ def test_trains_restores_and_exports(project, name, options, tmp_path, monkeypat
     config = load(str(project.folder / "config.yaml"), options)
     data = labelled.load(str(project.folder / "labels"), config.feature_spec)
     stages.clear_session()
-    result = stages.train(config, data, name, str(tmp_path))
+    result = stages.train(config, data, name, str(tmp_path), str(tmp_path / "checkpoints"))
     assert result == json.loads((tmp_path / "training.json").read_text())
     assert np.isfinite(list(result["losses"].values())).all()
     exported = stages.export_model(config, data, name, str(tmp_path), str(tmp_path / "serving"))

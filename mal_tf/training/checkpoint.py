@@ -1,0 +1,154 @@
+"""Checkpoints of a training: weights, optimiser, means of the losses and the place in the data, by step and by time."""
+
+import contextlib
+import json
+import logging
+import math
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+from features.errors import Interrupted, MalTfError
+from features.keras2 import keras, tf
+from mal_tf.training.config import CheckpointConfig
+
+log = logging.getLogger("mal_tf.training")
+
+
+class Place(tf.train.experimental.PythonState):
+    """How far a training is. Every batch but the last is full, so the step says how many examples were seen.
+
+    Attributes:
+        step: steps done, each once.
+        seconds: spent on them, over all processes.
+    """
+
+    def __init__(self):
+        self.step, self.seconds = 0, 0.0
+
+    def serialize(self) -> str:
+        """JSON."""
+        return json.dumps([self.step, self.seconds])
+
+    def deserialize(self, text: bytes) -> None:
+        """See `serialize`."""
+        self.step, self.seconds = json.loads(text)
+
+
+class Diverged(MalTfError):
+    """The loss or a weight is not finite."""
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves a training now and then, and goes on from what was saved.
+
+    A checkpoint appears whole or not at all; the last `keep` stay. One with weights that are not finite is never written.
+
+    Args:
+        name: of the model.
+        trainer: compiled, its optimiser built: all its variables are saved.
+        directory: of this training's checkpoints alone.
+        config: when, and how many are kept.
+
+    Attributes:
+        place: how far the training is.
+    """
+
+    def __init__(self, name: str, trainer: keras.Model, directory: str, config: CheckpointConfig):
+        super().__init__()
+        self.place = Place()
+        self._name, self._trainer, self._config = name, trainer, config
+        self._whole = tf.train.Checkpoint(trainer=trainer, place=self.place)
+        self._manager = tf.train.CheckpointManager(self._whole, directory, max_to_keep=config.keep)
+        self._terminated = self._saved = None
+        self._clock = self._last = time.monotonic()
+
+    def restore(self) -> None:
+        """Takes up the latest checkpoint, if there is one.
+
+        Raises:
+            MalTfError: it is of another model, or was damaged.
+        """
+        path = self._manager.latest_checkpoint
+        if not path:
+            return
+        try:
+            self._whole.restore(path).assert_existing_objects_matched()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise MalTfError(
+                f"{path}: expected a checkpoint of this model '{self._name}', found one of another, or a damaged one; remove "
+                f"{pathlib.Path(path).parent} to train from the start: {str(error).splitlines()[0]}"
+            ) from error
+        self._saved = self.place.step
+        log.info("%s: goes on after step %s", self._name, f"{self.place.step:,}")
+
+    @contextlib.contextmanager
+    def until_terminated(self) -> Iterator[None]:
+        """Within it, SIGTERM lets the step end, saves a checkpoint and raises `Interrupted`."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python gives signals to the main thread alone.
+            return
+        self._terminated = threading.Event()
+        before = signal.signal(signal.SIGTERM, lambda *_: self._terminated.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def on_train_begin(self, logs=None):
+        """See base class."""
+        self._first = self.place.step
+        self._clock = self._last = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """See base class."""
+        now = time.monotonic()
+        before, self.place.step = self.place.step, self._first + batch + 1
+        self.place.seconds += now - self._clock
+        self._clock = now
+        losses = {key: float(value) for key, value in logs.items() if key.startswith("loss")}
+        if not all(map(math.isfinite, losses.values())):
+            raise self._not_finite("the loss is", losses)
+        every = self._config.every_steps
+        by_step = every is not None and self.place.step // every > before // every
+        if by_step or now - self._last >= self._config.every_seconds:
+            self._save()
+        if self._terminated is not None and self._terminated.is_set():
+            if self._saved != self.place.step:
+                self._save()
+            raise Interrupted(
+                f"{self._name}: stopped by SIGTERM after step {self.place.step:,}; a checkpoint was saved: the same command "
+                "goes on from it"
+            )
+
+    def on_train_end(self, logs=None):
+        """See base class."""
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        # A sum is finite only if all its terms are, and takes no memory.
+        bad = [v.name for v in self._trainer.variables if v.dtype.is_floating and not _finite_sum(v)]
+        if bad:
+            raise self._not_finite("weights are", bad)
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        self._check_weights()
+        self._manager.save(checkpoint_number=self.place.step)
+        self._saved, self._last = self.place.step, time.monotonic()
+        log.info("%s: checkpoint of step %s, in %.1f s", self._name, f"{self._saved:,}", self._last - began)
+
+    def _not_finite(self, what: str, found) -> Diverged:
+        kept = (
+            f"the checkpoint of step {self._saved:,} is left as it is" if self._saved else "there is no checkpoint yet"
+        )
+        return Diverged(
+            f"{self._name}: {what} not finite after step {self.place.step:,} ({found}); {kept}. Lower "
+            "training.learning_rate or training.embedding_learning_rate, or set training.clip_norm"
+        )
+
+
+def _finite_sum(variable: tf.Variable) -> bool:
+    return bool(tf.math.is_finite(tf.reduce_sum(variable)))

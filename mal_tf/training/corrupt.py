@@ -1,0 +1,128 @@
+"""Corrupt records: which record of which file, and a copy of the file without them."""
+
+import contextlib
+import gzip
+import hashlib
+import itertools
+import json
+import logging
+import os
+import pathlib
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from features import tfrecord
+from features.errors import MalTfError
+from features.keras2 import tf
+
+log = logging.getLogger("mal_tf.training")
+
+#: Raises one of `ERRORS` for a batch of records, string [batch], with a bad one.
+Parse = Callable[[tf.Tensor], object]
+
+#: What TensorFlow raises at a bad record; the last one where its message quotes a record that is no UTF-8.
+ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
+
+#: Records looked at together.
+_BLOCK = 1024
+
+
+class Damaged(MalTfError):
+    """A file that can't be read to its end.
+
+    Args:
+        file: its path.
+        record: number of the first bad record, from 0.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, file: str, record: int, reason: str):
+        super().__init__(
+            f"{file}: record {record:,} can't be read: {reason}. Write the file again, or leave such records out with "
+            "`training.corrupt_records: skip`"
+        )
+        self.file, self.record, self.reason = file, record, reason
+
+
+def find(files: Iterable[str], parse: Parse) -> Damaged | None:
+    """The first bad record of the first file, TFRecords, gzipped, that has one; None if all can be read."""
+    for file in files:
+        for number, record in enumerate(_records(file, parse)):
+            if isinstance(record, str):
+                return Damaged(file, number, record)
+    return None
+
+
+def leave_out(damage: Damaged, parse: Parse, directory: str) -> None:
+    """Copies a file without its bad records, to be read in its place (see `copies`).
+
+    After damage to the compression, or to a record's length, the rest of the file is lost.
+
+    Args:
+        damage: which file.
+        parse: see `find`.
+        directory: of copies.
+    """
+    copy = pathlib.Path(directory) / f"{hashlib.sha256(damage.file.encode()).hexdigest()[:16]}.repaired.gz"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with _appearing(copy) as raw, tfrecord.gzipped(raw) as out:
+        kept = 0
+        for block in _blocks(record for record in _records(damage.file, parse) if isinstance(record, bytes)):
+            out.write(tfrecord.frame(block))
+            kept += len(block)
+    entries = copies(directory) | {damage.file: (str(copy), kept)}
+    with _appearing(pathlib.Path(directory) / _COPIES) as file:
+        file.write(json.dumps(entries).encode())
+    log.warning("%s: record %s can't be read: %s; %s records are kept", damage.file, damage.record, damage.reason, kept)
+
+
+def copies(directory: str) -> dict[str, tuple[str, int]]:
+    """The copies in a directory: path and records, by the path of the damaged file."""
+    path = pathlib.Path(directory) / _COPIES
+    return {file: tuple(copy) for file, copy in json.loads(path.read_text()).items()} if path.exists() else {}
+
+
+_COPIES = "repaired.json"
+
+
+@contextlib.contextmanager
+def _appearing(path: pathlib.Path):
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    with open(partial, "wb") as file:
+        yield file
+    os.replace(partial, path)
+
+
+def _records(file: str, parse: Parse) -> Iterator[bytes | str]:
+    """Each record, or what is wrong with it."""
+    for block in _blocks(_framed(file)):
+        whole = [record for record in block if isinstance(record, bytes)]
+        yield from block if _parses(parse, whole) else (_parsed(parse, record) for record in block)
+
+
+def _framed(file: str) -> Iterator[bytes | str]:
+    try:
+        with gzip.open(file) as stream:
+            for record in tfrecord.read(stream):
+                yield "its checksum is wrong" if record is None else record
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        yield f"{error}; the rest of the file can't be read"
+
+
+def _parsed(parse: Parse, record: bytes | str) -> bytes | str:
+    if isinstance(record, str) or _parses(parse, [record]):
+        return record
+    return "it is no tf.Example with the features and labels of this config"
+
+
+def _parses(parse: Parse, records: Sequence[bytes]) -> bool:
+    with contextlib.suppress(*ERRORS):
+        parse(tf.constant(records, tf.string))
+        return True
+    return False
+
+
+def _blocks(records: Iterable) -> Iterator[list]:
+    records = iter(records)
+    return iter(lambda: list(itertools.islice(records, _BLOCK)), [])

@@ -1,0 +1,235 @@
+"""Warm start: the weights of an earlier model taken over, tables that grew included, with a report per variable."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from features.errors import MalTfError
+from features.keras2 import keras
+from features.lookup import table_sizes
+from features.spec import FeatureSpec, NumericFeature
+from mal_tf.layers.stacked_embedding import StackedEmbedding
+from mal_tf.models import catalog
+from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.network import Network
+
+WEIGHTS, NETWORK = "model.weights.h5", "network.json"
+
+log = logging.getLogger("mal_tf.training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """All that a network is made from, and how many lines of which vocabularies its tables have.
+
+    Attributes:
+        name: of the model.
+        spec: features.
+        model: architecture.
+        targets: the primary and its auxiliaries.
+        sizes: rows of each scalar feature's table.
+        lines: lines of each scalar feature's vocabulary.
+        digests: of those lines.
+    """
+
+    name: str
+    spec: FeatureSpec
+    model: ModelConfig
+    targets: tuple[str, ...]
+    sizes: Mapping[str, int]
+    lines: Mapping[str, int]
+    digests: Mapping[str, str]
+
+    def build(self) -> Network:
+        """The network, with initial weights."""
+        return catalog.build(self.name, self.spec, self.sizes, self.model, self.targets)
+
+
+def describe(
+    name: str, spec: FeatureSpec, model: ModelConfig, targets: Sequence[str], vocabularies: Mapping[str, Sequence[str]]
+) -> Description:
+    """Describes the network of these arguments (see `mal_tf.training.fit.fit`)."""
+    lines = {feature.name: len(vocabularies[feature.name]) for feature in spec.scalars}
+    digests = {feature: _digest(vocabularies[feature], count) for feature, count in lines.items()}
+    return Description(name, spec, model, tuple(targets), table_sizes(spec, vocabularies), lines, digests)
+
+
+def write(directory: str, network: Network, description: Description) -> None:
+    """Saves a trained network so that a later one can start from it: `model.weights.h5` and `network.json`."""
+    network.model.save_weights(str(pathlib.Path(directory) / WEIGHTS))
+    fields = dataclasses.asdict(description)
+    fields |= {key: getattr(description, key).model_dump(mode="json") for key in ("spec", "model")}
+    (pathlib.Path(directory) / NETWORK).write_text(json.dumps(fields, indent=1) + "\n")
+
+
+def locate(path: str, name: str) -> str:
+    """The training that `training.warm_start` means: `path` itself, or that of the model called `name` in the run at `path`.
+
+    Raises:
+        MalTfError: there is neither.
+    """
+    for directory in (pathlib.Path(path), pathlib.Path(path) / "train" / name):
+        if (directory / NETWORK).exists():
+            return str(directory)
+    raise MalTfError(
+        f"training.warm_start: expected a run that trained '{name}', or a run's train/<model>; found no such in {path}"
+    )
+
+
+def _read(directory: str) -> Description:
+    path = pathlib.Path(directory) / NETWORK
+    fields = json.loads(path.read_text())
+    try:
+        fields |= {
+            "spec": FeatureSpec.model_validate(fields["spec"]),
+            "model": ModelConfig.model_validate(fields["model"]),
+        }
+        return Description(**fields | {"targets": tuple(fields["targets"])})
+    except (TypeError, KeyError, ValueError) as error:
+        raise MalTfError(f"{path}: written by another version of mal-tf: {error}") from error
+
+
+def take_over(
+    network: Network, description: Description, vocabularies: Mapping[str, Sequence[str]], directory: str
+) -> list[dict]:
+    """Assigns an earlier network's weights to those of `network` that mean the same.
+
+    - A feature's table is taken over where width, kind and out-of-vocabulary rows are the same and its old vocabulary is
+      the beginning of the new one: the old entries keep their vectors, in their new places; the rows of new entries stay
+      as they were initialised. Bucket boundaries must be equal.
+    - Other variables are matched by layer and place in it, and taken over where shapes agree. Where the features of a
+      click, their order or their widths differ, only layers that belong to a feature are; where the targets differ, CAT
+      heads are not: the same shape would mean something else.
+
+    Optimiser slots are not saved with finished trainings: they start anew, and the warm-up covers for that.
+
+    Args:
+        network: the new one, with initial weights.
+        description: of it.
+        vocabularies: of it.
+        directory: of the earlier training.
+
+    Returns:
+        An entry for each variable, and each feature of a table: `{"variable", "status", "reason"}`, status one of
+        `restored`, `grown`, `new`, `dropped`.
+
+    Raises:
+        MalTfError: the earlier training can't be read.
+    """
+    earlier = _read(directory)
+    old = earlier.build()
+    try:
+        old.model.load_weights(str(pathlib.Path(directory) / WEIGHTS))
+    except (OSError, ValueError) as error:
+        raise MalTfError(f"{directory}/{WEIGHTS} can't be read: {error}") from error
+    report = [*_tables(network, old, description, earlier, vocabularies), *_layers(network, old, description, earlier)]
+    counts = collections.Counter(entry["status"] for entry in report)
+    log.info("warm start from %s: %s", directory, ", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
+    for entry in report:
+        if entry["reason"]:
+            log.info("warm start: %s is %s: %s", entry["variable"], entry["status"], entry["reason"])
+    return report
+
+
+def _entry(variable: str, status: str, reason: str = "") -> dict:
+    return {"variable": variable, "status": status, "reason": reason}
+
+
+def _tables(
+    network: Network,
+    old: Network,
+    description: Description,
+    earlier: Description,
+    vocabularies: Mapping[str, Sequence[str]],
+) -> Iterator[dict]:
+    known = {feature: stack for stack in old.stacks for feature in stack.sizes}
+    for stack in network.stacks:
+        values = stack.embeddings.numpy()
+        for feature, size in stack.sizes.items():
+            name = f"{stack.name}/{feature}"
+            if reason := _differs(feature, stack, known.get(feature), description, earlier, vocabularies):
+                yield _entry(name, "new", reason)
+                continue
+            rows, size_before = stack.row_range(feature), earlier.sizes[feature]
+            before = known[feature].embeddings[known[feature].row_range(feature)].numpy()
+            values[rows.start : rows.start + size_before] = before
+            grown = f"{size_before:,} rows kept, {size - size_before:,} new" if size > size_before else ""
+            yield _entry(name, "grown" if grown else "restored", grown)
+        stack.embeddings.assign(values)
+    for feature in sorted(known.keys() - description.sizes.keys()):
+        yield _entry(f"{known[feature].name}/{feature}", "dropped", "there is no such feature any more")
+
+
+def _differs(
+    feature: str,
+    stack: StackedEmbedding,
+    before: StackedEmbedding | None,
+    description: Description,
+    earlier: Description,
+    vocabularies: Mapping[str, Sequence[str]],
+) -> str:
+    """Why a feature's table can't be taken over; empty if it can."""
+    if before is None:
+        return "the earlier model has no such feature"
+    now, then, lines = description.spec.scalar(feature), earlier.spec.scalar(feature), earlier.lines[feature]
+    if (now.type, now.dtype) != (then.type, then.dtype):
+        return f"it was {then.type} of {then.dtype}"
+    if stack.width != before.width:
+        return f"it was {before.width} wide"
+    if isinstance(now, NumericFeature):
+        same = description.digests[feature] == earlier.digests[feature]
+        return "" if same else "its bucket boundaries are others (labels.grow_from keeps them)"
+    oov = earlier.spec.vocabulary.oov_buckets
+    if description.spec.vocabulary.oov_buckets != oov:
+        return f"it had {oov} out-of-vocabulary rows"
+    if _digest(vocabularies[feature], lines) != earlier.digests[feature]:
+        return "its vocabulary does not begin with the earlier one (labels.grow_from keeps it)"
+    return ""
+
+
+def _layers(network: Network, old: Network, description: Description, earlier: Description) -> Iterator[dict]:
+    """Everything but tables: by layer, and place in it."""
+    before = {layer.name: layer.weights for layer in _plain(old)}
+    cat = [head.output for head in network.heads if head.target == CAT]
+    for layer in _plain(network):
+        reason = ""
+        if _click(description) != _click(earlier) and not layer.name.startswith(("attention_", "tiers_")):
+            reason = "the features of a click are others"
+        elif description.targets != earlier.targets and (layer.name in cat or layer.name.startswith("fusion")):
+            reason = "the targets are others"
+        elif description.model.query != earlier.model.query and layer.name.startswith("query_"):
+            reason = "model.query is another"
+        elif layer.name not in before:
+            reason = "the earlier model has no such layer"
+        candidates = [] if reason else before[layer.name]
+        for place, variable in enumerate(layer.weights):
+            name = f"{layer.name}/{place}/{variable.name.split('/')[-1].removesuffix(':0')}"
+            found = candidates[place] if place < len(candidates) else None
+            if found is not None and found.shape == variable.shape:
+                variable.assign(found)
+                yield _entry(name, "restored")
+            else:
+                shape = "" if found is None else f"its shape was {tuple(found.shape)}, is {tuple(variable.shape)}"
+                yield _entry(name, "new", reason or shape or "the earlier layer has fewer")
+    for name in sorted(before.keys() - {layer.name for layer in _plain(network)}):
+        yield _entry(name, "dropped", "there is no such layer any more")
+
+
+def _plain(network: Network) -> list[keras.layers.Layer]:
+    return [layer for layer in network.model.layers if layer.weights and not isinstance(layer, StackedEmbedding)]
+
+
+def _click(description: Description) -> list[tuple]:
+    """What a click's vector is made of, in order."""
+    model = description.model
+    width = {feature.name: feature.embedding_dim or model.embedding_dim for feature in description.spec.scalars}
+    parts = [(f.name, f.type, width.get(getattr(f, "of", f.name), model.tiers)) for f in description.spec.features]
+    return [*parts, model.compatibility]
+
+
+def _digest(lines: Sequence[str], count: int) -> str:
+    return hashlib.sha256(json.dumps(list(lines[:count])).encode()).hexdigest()

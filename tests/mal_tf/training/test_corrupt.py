@@ -1,0 +1,91 @@
+"""Damaged files: named to the record, and read around as if the bad records had never been there."""
+
+import gzip
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+
+from features.errors import MalTfError
+from features.tfrecord import frame
+from mal_tf.training.split import Split
+from tests.mal_tf.training import small
+
+
+def records(path: str) -> list[bytes]:
+    from features import tfrecord
+
+    with gzip.open(path) as file:
+        return list(tfrecord.read(file))
+
+
+def rewritten(path: str, framed: bytes) -> None:
+    pathlib.Path(path).write_bytes(gzip.compress(framed))
+
+
+def flipped(path: str) -> None:
+    """A bit of record 20 is another."""
+    found = records(path)
+    before, data = frame(found[:20]), bytearray(frame(found))
+    data[len(before) + 40] ^= 1
+    rewritten(path, bytes(data))
+
+
+def foreign(path: str) -> None:
+    """Record 20 is whole, but no tf.Example."""
+    found = records(path)
+    found[20] = b"\xff" * 30
+    rewritten(path, frame(found))
+
+
+def truncated(path: str) -> None:
+    """The file ends within a record after the first 20."""
+    found = records(path)
+    rewritten(path, frame(found)[: len(frame(found[:20])) + 30])
+
+
+def cut(path: str) -> None:
+    """The compressed file ends early."""
+    data = pathlib.Path(path).read_bytes()
+    pathlib.Path(path).write_bytes(data[: len(data) // 2])
+
+
+DAMAGED = 1, 1  # Segment and file: the one with 101 clicks.
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost", "every"), [(flipped, 1, 3), (foreign, 1, 1), (truncated, 81, None), (cut, None, 4)]
+)
+def test_skipped_and_counted_the_rest_as_if_they_had_never_been(tmp_path, damage, lost, every, caplog):
+    split = small.write(tmp_path)
+    path = split.segments[DAMAGED[0]][DAMAGED[1]]
+    whole = records(path)
+    damage(path)
+    with pytest.raises(MalTfError, match=r"1-1\.gz: record \d+ can't be read: .*corrupt_records: skip") as error:
+        small.train(split, tmp_path / "fails", "base", {})
+    if lost:
+        assert "record 20 " in str(error.value)
+    with caplog.at_level(logging.WARNING, "mal_tf.training"):
+        config = {"corrupt_records": "skip", "checkpoint": {"every_steps": every}}
+        found, report = small.train(split, tmp_path / "skips", "base", config)
+    lost = lost or report["corrupt_records"]
+    assert 0 < lost < len(whole)
+    assert report["corrupt_records"] == lost and report["examples"] == split.rows - lost
+    assert f"1-1.gz: record {20 if lost in (1, 81) else len(whole) - lost} " in caplog.text
+    assert f"{len(whole) - lost} records are kept" in caplog.text
+
+    kept = whole[:20] + whole[21:] if lost == 1 else whole[: len(whole) - lost]
+    rewritten(path, frame(kept))
+    rows = [list(segment) for segment in split.file_rows]
+    rows[DAMAGED[0]][DAMAGED[1]] = len(kept)
+    expected, _ = small.train(Split(split.segments, rows), tmp_path / "clean", "base", {})
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_file_with_fewer_clicks_than_expected_is_noticed(tmp_path):
+    split = small.write(tmp_path, ((40,), (40,)))
+    rewritten(split.segments[1][0], frame(records(split.segments[1][0])[:4]))
+    with pytest.raises(MalTfError, match="expected 80 clicks in 5 batches, found 3 batches"):
+        small.train(split, tmp_path / "x", "base", {})
