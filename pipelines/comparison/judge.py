@@ -132,3 +132,27 @@ def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig
                 "growth": wider / narrower if narrower else None,
             }
     return found
+
+
+def labels_and_causes(clicks: str, caused: str, mechanisms: Sequence[str]) -> dict[str, dict[str, float]]:
+    """How a mechanism's positives and the clicks that caused a conversion go together.
+
+    Args:
+        clicks: as in `judge`.
+        caused: as in `judge`.
+        mechanisms: whose labels are looked at.
+
+    Returns:
+        By mechanism: `positives`; `without_cause`, the share of them that caused nothing; `causes_found`, the share of the
+        causing clicks that are positive.
+    """
+    frame = pd.read_parquet(clicks)
+    cause, found = frame[caused] > 0, {}
+    for name in mechanisms:
+        positive = frame[f"label_{name}"] > 0
+        found[name] = {
+            "positives": int(positive.sum()),
+            "without_cause": float((positive & ~cause).sum() / max(positive.sum(), 1)),
+            "causes_found": float((positive & cause).sum() / max(cause.sum(), 1)),
+        }
+    return found

@@ -14,6 +14,8 @@ _SLICE_METRIC = {"growth": "gauc"}
 def tables(result: dict[str, Any]) -> list[Table]:
     """Makes the tables of what `run.run` returned."""
     made = [_labels(result["labels"])]
+    if result["causes"]:
+        made.append(_causes(result["causes"]))
     if result["tuning"]:
         made.append(_tuning(result["tuning"]))
     for comparison in result["comparisons"]:
@@ -38,6 +40,18 @@ def _labels(report: dict[str, Any]) -> Table:
         rows.append(cells)
     clicks = ", ".join(f"{name} {split['clicks']:,}" for name, split in report["splits"].items())
     return Table("Labels", columns, rows, f"Clicks: {clicks}.")
+
+
+def _causes(causes: dict[str, dict]) -> Table:
+    rows = [
+        [name, f"{found['positives']:,}", _number(found["without_cause"], 3), _number(found["causes_found"], 3)]
+        for name, found in causes.items()
+    ]
+    return Table(
+        "Labels and causes, evaluation split",
+        ["mechanism", "positives", "share that caused nothing", "share of the causing clicks found"],
+        rows,
+    )
 
 
 def _tuning(tuning: dict[str, dict]) -> Table:

@@ -42,7 +42,8 @@ def run(
         make: makes executors of so many workers.
 
     Returns:
-        `name`, `seeds`, `bootstrap_samples`, `labels` (the label report), `tuning`, `comparisons`, `oracles`.
+        `name`, `seeds`, `bootstrap_samples`, `labels` (the label report), `tuning`, `comparisons`, `oracles`, `causes`,
+        `made_by`.
     """
     for comparison in config.comparisons:  # What can't be trained is refused before anything is.
         plan.row_trials(config, run_config, comparison, {})
@@ -99,6 +100,7 @@ def run(
                 for comparison in config.comparisons
             ],
             "oracles": oracles,
+            "causes": work.causes(),
             "made_by": json.loads(files.read_text(f"{directory}/run.json")),
         }
         text = json.dumps(result, indent=1)
@@ -204,6 +206,11 @@ class _Work:
             caused = result["resampled"][judge.CAUSED][judge.CAUSED]["auc"][0]
             found.setdefault(primary, {})[column] = result["metrics"] | {"caused_auc": caused}
         return found
+
+    def causes(self) -> dict[str, dict]:
+        """See `judge.labels_and_causes`; nothing without a truth."""
+        truth = self.config.truth
+        return judge.labels_and_causes(self.clicks, truth.caused, self.run_config.attribution.names) if truth else {}
 
     def speeds(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[float | None]]:
         """Examples per second of training, of each row's first trial."""

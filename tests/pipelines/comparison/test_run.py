@@ -114,9 +114,14 @@ def test_chosen_auxiliaries_are_trained_and_told(finished):
 
 
 def test_the_truth_is_scored_like_a_model(finished):
-    _, _, result = finished
+    _, output, result = finished
     oracle = result["oracles"]["last"]["p_caused"]
     assert oracle["caused_auc"] == 1.0
+    frame = pd.read_parquet(output / CLICKS)
+    both = ((frame["label_last"] > 0) & (frame["caused"] > 0)).sum()
+    expected = 1 - both / (frame["label_last"] > 0).sum(), both / (frame["caused"] > 0).sum()
+    found = result["causes"]["last"]
+    assert (found["without_cause"], found["causes_found"]) == pytest.approx(expected)
     assert oracle["clicks"] == result["comparisons"][0]["rows"][0]["metrics"]["clicks"]
     models, *_ = (t for t in report.tables(result) if t.title == "models: primary target last")
     assert models.rows[-1][0] == "truth: p_caused" and len(models.rows[-1]) == len(models.columns)
