@@ -1,4 +1,6 @@
+import pathlib
 import pickle
+import re
 
 import pytest
 import yaml
@@ -6,6 +8,8 @@ import yaml
 from features.errors import MalTfError
 from pipelines.comparison import plan
 from pipelines.comparison.config import Comparison, Variant, load
+
+DOCS = pathlib.Path(__file__).parents[3] / "docs/results.md"
 
 BASIC = {"name": "x", "run": "config.yaml", "comparisons": [{"name": "t", "models": ["mal"], "primaries": ["last"]}]}
 
@@ -107,3 +111,11 @@ def test_a_trial_reaches_a_worker_process_as_it_is(project):
     _, run = load(written(project))
     trial = plan.Trial(plan.configured(run, "natal", "mta", Variant(cat=False), seed=3), held_out=2)
     assert pickle.loads(pickle.dumps(trial)) == trial
+
+
+def test_the_example_of_the_docs_is_valid(project):
+    project.write()
+    path = project.folder / "benchmark.yaml"
+    path.write_text(re.search(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)[1])
+    config, run = load(str(path))
+    assert [len(plan.row_trials(config, run, comparison, {})) for comparison in config.comparisons] == [4]
