@@ -15,6 +15,9 @@ from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.layers.tower import MLP
 from mal_tf.models.config import ModelConfig
 
+#: Name of the layer whose output is the click's vector, before it is normalised and crossed.
+CLICK = "click"
+
 
 @dataclasses.dataclass(frozen=True)
 class Head:
@@ -48,6 +51,11 @@ class Network:
     def primary(self) -> Head:
         """The head that is served."""
         return self.heads[0]
+
+    def split(self) -> tuple[keras.Model, keras.Model]:
+        """The model in two: rows to the click's vector as it is looked up and attended, and that vector to logits."""
+        click = self.model.get_layer(CLICK).output
+        return keras.Model(self.model.input, click), keras.Model(click, self.model.output)
 
     @property
     def stacks(self) -> list[StackedEmbedding]:
@@ -84,7 +92,7 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
     for feature in spec.histories:
         keys = embedded[feature.name]
         parts[feature.name] = _attended(feature, inputs[feature.name], keys, scalars, config)
-    x = keras.layers.Concatenate(name="click")([*parts.values(), *_histograms(spec, inputs, config)])
+    x = keras.layers.Concatenate(name=CLICK)([*parts.values(), *_histograms(spec, inputs, config)])
     if config.layer_norm:
         x = keras.layers.LayerNormalization(epsilon=1e-5, name="layer_norm")(x)
     first = x

@@ -26,6 +26,7 @@ from mal_tf.models.config import ModelConfig
 from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches
+from mal_tf.training.precision import precision
 from mal_tf.training.trainer import Trainer
 
 log = logging.getLogger("mal_tf.training")
@@ -82,7 +83,8 @@ def choose_auxiliaries(
         targets = asked.targets(mechanisms)
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
-        network = catalog.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
+        with precision(config.precision):
+            network = catalog.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
         trainer = Trainer(network, targets, config, seed)
         trainer.compile(optimizer=optimizers.build(network, config, steps))
         dataset = ready or batches(segments, spec, lookup, targets, config.batch_size)

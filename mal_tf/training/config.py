@@ -6,6 +6,8 @@ import pydantic
 
 from features.frozen import Frozen
 
+Optimizer = Literal["adam", "lazy_adam", "adagrad", "clippy_adagrad", "sgd"]
+
 
 class CheckpointConfig(Frozen):
     """When a training is saved. It changes nothing of its result.
@@ -37,13 +39,22 @@ class TrainingConfig(Frozen):
         gradient_variant: of the last two: `published`, or `pymal` as in the papers' released code, which leaves out λ (see
             `mal_tf.training.gradients`).
         optimizer: of the dense parts.
-        adam_epsilon: of both optimisers where they are `adam`; Keras adds it before the bias correction. PyMAL has 1e-8,
-            which matters: gradients of large tables are of that size.
+        adam_epsilon: of both optimisers where they are `adam` or `lazy_adam`, added after the bias correction as PyTorch
+            does (`mal_tf.training.adam`). PyMAL has 1e-8, which matters: gradients of large tables are of that size.
         learning_rate: of the dense parts.
-        embedding_optimizer: of the embedding tables; `adagrad` and `clippy_adagrad` touch only the rows of the batch.
+        embedding_optimizer: of the embedding tables. `adam` moves every row in every step, also those that the batch
+            has not seen: a step costs a pass over the tables and their two moments. The others touch only the rows of the
+            batch, so that a step costs the same for any size of the tables; `lazy_adam` is `adam` in this way, which is
+            not the same mathematics. `clippy_adagrad` shrinks the step of all tables of a width by one factor. Memory per
+            weight: `adam` and `lazy_adam` 2 numbers, `adagrad` and `clippy_adagrad` 1, `sgd` none.
         embedding_learning_rate: of the embedding tables.
         warmup_share: both learning rates rise linearly over this share of the steps.
         clip_norm: gradients of the dense parts are scaled down to this global norm; not at all when absent.
+        precision: in which layers compute in training; weights, losses, optimisers and the exported model are float32 in
+            any case. `bfloat16` is for processors that multiply it (AMX, TPU), `float16`, with the loss scaled so that
+            small gradients are not lost, for GPUs.
+        xla: compile what is above the click's vector with XLA. Each size of batch is compiled once, which takes seconds.
+            On two CPU cores it was slower than without, for its loops are not parallel (docs/benchmarks.md).
         corrupt_records: `fail` at the first record that can't be read, or `skip` and count them.
         checkpoint: when the training is saved.
         warm_start: an earlier run, or its `train/<model>`, relative to the config, whose weights this training begins with as
@@ -56,13 +67,15 @@ class TrainingConfig(Frozen):
     cat_weight: float = pydantic.Field(0.3, ge=0)
     gradients: Literal["sum", "pcgrad", "gcs"] = "sum"
     gradient_variant: Literal["published", "pymal"] = "published"
-    optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
+    optimizer: Optimizer = "adam"
     adam_epsilon: float = pydantic.Field(1e-7, gt=0)
     learning_rate: float = pydantic.Field(1e-3, gt=0)
-    embedding_optimizer: Literal["adagrad", "clippy_adagrad", "adam", "sgd"] = "adagrad"
+    embedding_optimizer: Optimizer = "adagrad"
     embedding_learning_rate: float = pydantic.Field(0.05, gt=0)
     warmup_share: float = pydantic.Field(0.05, ge=0, le=1)
     clip_norm: float | None = pydantic.Field(None, gt=0)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    xla: bool = False
     corrupt_records: Literal["fail", "skip"] = "fail"
     checkpoint: CheckpointConfig = CheckpointConfig()
     warm_start: str | None = None

@@ -15,6 +15,7 @@ from mal_tf.training import corrupt, optimizers, warm_start
 from mal_tf.training.checkpoint import Checkpoints, Place
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches, label_columns
+from mal_tf.training.precision import precision
 from mal_tf.training.progress import Progress
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
@@ -76,7 +77,8 @@ def fit(
         readable = split.replaced(corrupt.copies(directory))
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
-        network = description.build()
+        with precision(config.precision):
+            network = description.build()
         if config.warm_start:
             earlier = warm_start.locate(config.warm_start, name)
             report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)

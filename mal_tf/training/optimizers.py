@@ -19,6 +19,15 @@ _OPTIMIZERS = {
 }
 
 
+class _Both(tfrs.experimental.optimizers.CompositeOptimizer):
+    """Gives an operation back, as optimisers do: Keras' loss scaling puts it in a branch beside another one."""
+
+    def apply_gradients(self, grads_and_vars, name=None, experimental_aggregate_gradients=True):
+        """See base class."""
+        super().apply_gradients(grads_and_vars, name, experimental_aggregate_gradients)
+        return self.iterations.assign_add(0, read_value=False)
+
+
 @keras.utils.register_keras_serializable("mal_tf")
 class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
     """rate(step) = peak · min(1, (step + 1) / steps).
@@ -40,22 +49,27 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps}
 
 
-def build(network: Network, config: TrainingConfig, steps: int) -> tfrs.experimental.optimizers.CompositeOptimizer:
-    """Makes the optimiser of a whole run of `steps` steps, its slots included, so that a checkpoint can fill them."""
+def build(network: Network, config: TrainingConfig, steps: int) -> keras.optimizers.legacy.Optimizer:
+    """Makes the optimiser of a whole run of `steps` steps, its slots included, so that a checkpoint can fill them.
+
+    With `float16` it scales the loss too.
+    """
     warmup = round(config.warmup_share * steps)
     tables = network.embedding_variables
     is_table = {variable.ref() for variable in tables}
     dense = [variable for variable in network.model.trainable_variables if variable.ref() not in is_table]
-    of_tables = _one(config.embedding_optimizer, config, LinearWarmup(config.embedding_learning_rate, warmup))
-    of_dense = _one(
+    of_tables = one(config.embedding_optimizer, config, LinearWarmup(config.embedding_learning_rate, warmup))
+    of_dense = one(
         config.optimizer, config, LinearWarmup(config.learning_rate, warmup), global_clipnorm=config.clip_norm
     )
     of_tables.build(tables)
     of_dense.build(dense)
-    return tfrs.experimental.optimizers.CompositeOptimizer([(of_tables, lambda: tables), (of_dense, lambda: dense)])
+    both = _Both([(of_tables, lambda: tables), (of_dense, lambda: dense)])
+    return keras.mixed_precision.LossScaleOptimizer(both) if config.precision == "float16" else both
 
 
-def _one(name: str, config: TrainingConfig, rate: LinearWarmup, **options) -> keras.optimizers.Optimizer:
+def one(name: str, config: TrainingConfig, rate: LinearWarmup, **options) -> keras.optimizers.Optimizer:
+    """Makes the optimiser called `name` with the learning rate `rate`; `options` are Keras'."""
     if name in ("adam", "lazy_adam"):
         options["epsilon"] = config.adam_epsilon
     return _OPTIMIZERS[name](rate, **options)

@@ -33,6 +33,11 @@ class Trainer(tfrs.models.Model):
             head.output: tfrs.tasks.Ranking(loss=losses.cross_entropy(head.target == CAT, config.loss))
             for head in network.heads
         }
+        self._below = self._above = None
+        if config.xla:
+            # Only what is above the click's vector: XLA has no sparse gradients and is slow in histories' attention.
+            self._below, above = network.split()
+            self._above = tf.function(above, jit_compile=True)
         ends = {stack.embeddings.ref(): stack.ends for stack in network.stacks}
         self._ends = [ends.get(variable.ref()) for variable in self.network.trainable_variables]
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
@@ -52,7 +57,7 @@ class Trainer(tfrs.models.Model):
         """
         rows, labels = inputs
         labels = {name: tf.cast(values, keras.backend.floatx()) for name, values in labels.items()}
-        logits = self.network(rows, training=training)
+        logits = self._logits(rows, training)
         found = []
         for head in self._heads:
             if head.target == CAT:
@@ -68,6 +73,11 @@ class Trainer(tfrs.models.Model):
             found.append(loss)
         return found
 
+    def _logits(self, rows: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+        if self._above is None:
+            return self.network(rows, training=training)
+        return self._above(self._below(rows, training=training), training=training)
+
     def compute_loss(self, inputs: tuple[dict, dict], training: bool = False) -> tf.Tensor:
         """Total loss of a batch; arguments as in `head_losses`."""
         found = self.head_losses(inputs, training)
@@ -78,18 +88,28 @@ class Trainer(tfrs.models.Model):
 
     def train_step(self, inputs: tuple[dict, dict]) -> dict:
         """One step of the optimiser, with the configured gradient."""
-        if self._config.gradients == "sum":
-            return super().train_step(inputs)
         variables, weights = self.network.trainable_variables, [self._weight(head) for head in self._heads]
+        half = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)
         with tf.GradientTape(persistent=True) as tape:
             found = self.head_losses(inputs, training=True)
-            # PyMAL projects and weights the gradients without λ.
-            scales = weights if self._config.gradient_variant == "published" else [1.0] * len(found)
-            scaled = [scale * loss for scale, loss in zip(scales, found, strict=True)]
-        of_each = [replicas.total(tape.gradient(loss, variables)) for loss in scaled]
-        combined = gradients.on_touched_rows(self._combination(), of_each, self._ends)
-        self.optimizer.apply_gradients(zip(combined, variables, strict=True), experimental_aggregate_gradients=False)
-        total = tf.add_n([weight * loss for weight, loss in zip(weights, found, strict=True)])
+            total = tf.add_n([weight * loss for weight, loss in zip(weights, found, strict=True)])
+            if self._config.gradients == "sum":
+                parts = [total]
+            elif self._config.gradient_variant == "published":
+                parts = [weight * loss for weight, loss in zip(weights, found, strict=True)]
+            else:
+                parts = found  # PyMAL projects and weights the gradients without λ.
+            if half:
+                parts = [self.optimizer.get_scaled_loss(part) for part in parts]
+        of_each = [tape.gradient(part, variables) for part in parts]
+        del tape
+        if half:
+            of_each = [self.optimizer.get_unscaled_gradients(of_part) for of_part in of_each]
+        alone = self._config.gradients == "sum"
+        if not alone:
+            of_each = [replicas.total(of_part) for of_part in of_each]
+        combined = of_each[0] if alone else gradients.on_touched_rows(self._combination(), of_each, self._ends)
+        self.optimizer.apply_gradients(zip(combined, variables, strict=True), experimental_aggregate_gradients=alone)
         return {metric.name: metric.result() for metric in self.metrics} | {"loss": total}
 
     def _weight(self, head: Head) -> float:

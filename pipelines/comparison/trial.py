@@ -19,6 +19,7 @@ from mal_tf.training.auxiliaries import choose_auxiliaries
 from mal_tf.training.checkpoint import Diverged
 from mal_tf.training.dataset import batches
 from mal_tf.training.fit import EVENTS, fit
+from mal_tf.training.precision import precision
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 from pipelines import files, labelled
@@ -165,7 +166,10 @@ def rate(trial: Trial, labels: str, prepared: str, steps: int, output: str) -> f
     config, spec = trial.config, trial.config.feature_spec
     data = labelled.load(labels, spec)
     ready = list(_batches(prepared).take(_READY))
-    network = catalog.build(config.model.name, spec, table_sizes(spec, data.vocabularies), config.model, config.targets)
+    with precision(config.training.precision):
+        network = catalog.build(
+            config.model.name, spec, table_sizes(spec, data.vocabularies), config.model, config.targets
+        )
     trainer = Trainer(network, config.targets, config.training, config.seed)
     trainer.compile(optimizer=optimizers.build(network, config.training, steps))
     step, seconds = tf.function(trainer.train_step), []
