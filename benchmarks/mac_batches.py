@@ -1,0 +1,98 @@
+"""Batches of MAC's shape in memory: the features and sizes of the work of reference, rows drawn at random."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import yaml
+
+from benchmarks.measure import ROOT
+from features.spec import FeatureSpec
+from mal_tf.models.config import ModelConfig
+from mal_tf.training.config import TrainingConfig
+
+#: PyMAL's settings for the target `last`.
+CONFIG = ROOT / "examples" / "mac" / "last.yaml"
+
+#: Tokens of each vocabulary, row 0 being padding.
+SIZES = {
+    "user_feat0": 5,
+    "user_feat1": 8,
+    "user_feat2": 12,
+    "user_feat3": 24,
+    "user_feat4": 60,
+    "user_feat5": 100,
+    "ad_feat0": 200_000,
+    "ad_feat1": 50_000,
+    "ad_feat2": 10_000,
+    "ad_feat3": 5_000,
+    "ad_feat4": 1_000,
+    "ad_feat5": 100,
+    "context_feat0": 30,
+    "context_feat1": 24,
+    "context_feat2": 7,
+    "context_feat3": 10,
+}
+
+#: Rows that the gradients of a single table draw from, spread over it: so a larger one has no more distinct rows in a batch.
+ACTIVE = 200_000
+
+#: Share of the clicks that have a label above 0.
+_POSITIVE = 0.03
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The work of reference.
+
+    Attributes:
+        spec: features.
+        model: architecture, PyMAL's.
+        training: as PyMAL trains.
+        targets: primary and auxiliaries.
+    """
+
+    spec: FeatureSpec
+    model: ModelConfig
+    training: TrainingConfig
+    targets: tuple[str, ...]
+
+
+def load(path: pathlib.Path = CONFIG, **training) -> Work:
+    """Reads the config; `training` overrides keys of its block."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    model = ModelConfig.model_validate(raw["model"])
+    targets = model.targets([mechanism["name"] for mechanism in raw["attribution"]["mechanisms"]])
+    spec = FeatureSpec(features=raw["features"])
+    return Work(spec, model, TrainingConfig.model_validate(raw["training"] | training), targets)
+
+
+def batches(work: Work, count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Draws rows and labels.
+
+    The popularity of the k-th token is as 1 / k, histories have 2 to all of their places filled.
+
+    Args:
+        work: features and batch size.
+        count: of batches.
+        seed: of the draws.
+
+    Returns:
+        Rows by feature and labels by target with `mature`: [count, batch, …].
+    """
+    rng, shape = np.random.default_rng(seed), (count, work.training.batch_size)
+
+    def rows(feature: str, shape: tuple[int, ...]) -> np.ndarray:
+        return (SIZES[feature] ** rng.random(shape)).astype(np.int32)
+
+    found = {}
+    for feature in work.spec.scalars:
+        found[feature.name] = np.minimum(rows(feature.name, shape), SIZES[feature.name] - 1)
+    for feature in work.spec.histories:
+        filled = np.arange(feature.length) < rng.integers(2, feature.length + 1, shape)[..., None]
+        found[feature.name] = np.where(filled, rows(feature.of, (*shape, feature.length)), 0)
+    for feature in work.spec.features:
+        if feature.type == "similarity":
+            found[feature.name] = rng.uniform(-1, 1, (*shape, feature.length)).astype(np.float32)
+    labels = {target: (rng.random(shape) < _POSITIVE).astype(np.float32) for target in work.targets}
+    return found, labels | {"mature": np.ones(shape, np.int64)}

@@ -1,0 +1,185 @@
+"""One measurement of training in a process of its own: `python -m benchmarks.train_process '{"what": …}'` prints JSON."""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks import mac_batches, plain_keras
+from features.keras2 import keras, tf
+from mal_tf.models import catalog
+from mal_tf.training import optimizers
+from mal_tf.training.config import TrainingConfig
+from mal_tf.training.precision import precision
+from mal_tf.training.trainer import Trainer
+
+#: Steps before the measured ones: tracing, compiling, first touches of memory.
+_WARMUP = 5
+
+#: Cells of a batch of the work of reference: 16 scalars and three histories of 20.
+_CELLS = 4096 * 76
+
+
+class _Clock(keras.callbacks.Callback):
+    """Seconds between the ends of batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.perf_counter())
+
+
+def rate(contender: str, model: str, steps: int, seed: int, training: dict) -> dict:
+    """Examples per second of `fit` and of inference by the primary head.
+
+    Args:
+        contender: `ours`, with the ops deterministic as in every training, or `plain`.
+        model: `base`, `natal` or `moae`.
+        steps: how many are measured; the median counts.
+        seed: of weights and data.
+        training: overrides of the config.
+
+    Returns:
+        `{"training", "inference", "parameters", "unique"}`, the last being the table rows in a batch, out of all its cells.
+    """
+    keras.utils.set_random_seed(seed)
+    work = mac_batches.load(**training)
+    rows, labels = mac_batches.batches(work, 8, seed)
+    dataset = tf.data.Dataset.from_tensor_slices((rows, labels))
+    if contender == "ours":
+        tf.config.experimental.enable_op_determinism()
+        with precision(work.training.precision):
+            network = catalog.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
+        trained = Trainer(network, work.targets, work.training, seed)
+        trained.compile(optimizer=optimizers.build(network, work.training, 1000))
+        forward = network.model
+    else:
+        trained = forward = plain_keras.build(model, work)
+        dataset = dataset.map(lambda rows, found: (rows, plain_keras.labels(trained, work, found)))
+    batches = dataset.cache().prefetch(2)
+    list(batches)
+    clock = _Clock()
+    trained.fit(batches.repeat(), steps_per_epoch=_WARMUP + steps, verbose=0, callbacks=[clock])
+    primary = keras.Model(forward.input, forward.output[work.model.primary])
+    predict = tf.function(lambda rows: primary(rows, training=False), autograph=False)
+    ready = [{name: tf.constant(values[i]) for name, values in rows.items()} for i in range(8)]
+    inference = _seconds(lambda i: predict(ready[i % 8]).numpy(), steps)
+    size = work.training.batch_size
+    return {
+        "training": size / float(np.median(np.diff(clock.ends[_WARMUP - 1 :]))),
+        "inference": size / float(np.median(inference)),
+        "parameters": forward.count_params(),
+        "unique": _unique(work, rows),
+    }
+
+
+def _unique(work: mac_batches.Work, rows: dict[str, np.ndarray]) -> int:
+    cells = collections.defaultdict(list)
+    for feature in work.spec.scalars:
+        cells[feature.name].append(rows[feature.name][0].ravel())
+    for feature in work.spec.histories:
+        cells[feature.of].append(rows[feature.name][0].ravel())
+    return sum(len(np.unique(np.concatenate(parts))) for parts in cells.values())
+
+
+def optimizer(name: str, rows: int, steps: int, seed: int) -> dict:
+    """Milliseconds that an optimiser takes for a table's gradient: as many cells as a batch has, popularity as 1 / k.
+
+    Args:
+        name: of `training.embedding_optimizer`, or `keras_adam` for Keras' own.
+        rows: of the table, 16 wide, at least `mac_batches.ACTIVE`.
+        steps: how many are measured; the median counts.
+        seed: of the rows.
+    """
+    rng = np.random.default_rng(seed)
+    table = tf.Variable(tf.zeros([rows, 16]))
+    if name == "keras_adam":
+        made = keras.optimizers.Adam(1e-3, epsilon=1e-8)
+    else:
+        made = optimizers.one(name, TrainingConfig(adam_epsilon=1e-8), optimizers.LinearWarmup(1e-3, 0))
+    made.build([table])
+    values = tf.constant(rng.normal(size=(_CELLS, 16)), tf.float32)
+
+    @tf.function(autograph=False)
+    def step(indices: tf.Tensor) -> tf.Tensor:
+        made.apply_gradients([(tf.IndexedSlices(values, indices, [rows, 16]), table)])
+        return made.iterations
+
+    ready = [
+        tf.constant((mac_batches.ACTIVE ** rng.random(_CELLS)).astype(np.int32) * (rows // mac_batches.ACTIVE))
+        for _ in range(4)
+    ]
+    return {"milliseconds": 1e3 * float(np.median(_seconds(lambda i: step(ready[i % 4]).numpy(), steps)))}
+
+
+def profile(model: str, steps: int, seed: int) -> dict:
+    """Where a training step's time goes, by TensorFlow's profiler.
+
+    Returns:
+        `{"ops", "parts"}`: milliseconds of a step, summed over threads, by kind of op and by layer.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    work = mac_batches.load()
+    rows, labels = mac_batches.batches(work, 4, seed)
+    network = catalog.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
+    trainer = Trainer(network, work.targets, work.training, seed)
+    trainer.compile(optimizer=optimizers.build(network, work.training, 1000))
+    step = tf.function(trainer.train_step, autograph=False)
+    ready = [tuple({k: tf.constant(v[i]) for k, v in part.items()} for part in (rows, labels)) for i in range(4)]
+    _seconds(lambda i: step(ready[i % 4])["loss"].numpy(), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for i in range(steps):
+            step(ready[i % 4])["loss"].numpy()
+        tf.profiler.experimental.stop()
+        (path,) = pathlib.Path(folder).glob("**/*.xplane.pb")
+        return op_times(path.read_bytes(), steps)
+
+
+def op_times(xspace: bytes, steps: int) -> dict:
+    """Milliseconds per step by kind of op and by layer, of a profile in TensorFlow's XSpace format."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    ops, parts = collections.Counter(), collections.Counter()
+    for plane in xplane_pb2.XSpace.FromString(xspace).planes:
+        if plane.name.startswith("/host:CPU"):
+            for line in plane.lines:
+                for event in line.events:
+                    # Ops are called `path/of/the/op:Kind`.
+                    match = re.fullmatch(r"([^\s:]+):(\w+)", plane.event_metadata[event.metadata_id].name)
+                    if match:
+                        ops[match[2]] += event.duration_ps / 1e9 / steps
+                        parts[_part(match[1])] += event.duration_ps / 1e9 / steps
+    return {"ops": dict(ops.most_common()), "parts": dict(parts.most_common())}
+
+
+def _part(op: str) -> str:
+    """`gradient_tape/natal/last_tower_1/MatMul` is of `last_tower_1`."""
+    path = op.removeprefix("gradient_tape/").split("/")
+    return path[1] if len(path) > 2 else path[0]
+
+
+def _seconds(run: Callable[[int], object], steps: int) -> list[float]:
+    """Seconds of each call after some that do not count; `run` gets the number of the call."""
+    found = []
+    for i in range(_WARMUP + steps):
+        began = time.perf_counter()
+        run(i)
+        found.append(time.perf_counter() - began)
+    return found[_WARMUP:]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    asked = json.loads(sys.argv[1])
+    print(json.dumps({"rate": rate, "optimizer": optimizer, "profile": profile}[asked.pop("what")](**asked)))
