@@ -29,9 +29,21 @@ Config = Annotated[str, typer.Argument(help="The run's YAML file.")]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: training.batch_size=256.")]
 Output = Annotated[str, typer.Option(help="Directory of the run's outputs; runs/<name> if not given.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make finished stages anew although nothing changed.")]
+Strategy = Annotated[
+    str,
+    typer.Option(help="Where to train: default, mirrored, multi_worker, parameter_server; see docs/distributed.md."),
+]
 
 
-def _run(context: typer.Context, config: str, overrides: list[str], output: str, overwrite: bool = False):
+def _run(
+    context: typer.Context,
+    config: str,
+    overrides: list[str],
+    output: str,
+    overwrite: bool = False,
+    strategy: str = "default",
+):
+    from mal_tf.training.cluster import connect
     from pipelines import beam
     from pipelines.config import load
     from pipelines.run import Run
@@ -40,7 +52,12 @@ def _run(context: typer.Context, config: str, overrides: list[str], output: str,
     if beam.is_dry_run(options):
         raise MalTfError("--dry_run=true goes with `mal-tf labels` alone")
     loaded = load(config, overrides)
-    return Run(loaded, output or _default_output(loaded), tuple(context.args), overwrite)
+    cluster = connect(strategy)
+    if overwrite and cluster.in_step:
+        raise MalTfError(
+            "--overwrite: its processes can't tell a finished stage from one to be replaced; remove it first"
+        )
+    return Run(loaded, output or _default_output(loaded), tuple(context.args), overwrite, cluster)
 
 
 def _default_output(config) -> str:
@@ -48,7 +65,14 @@ def _default_output(config) -> str:
 
 
 @app.command(context_settings=_BEAM)
-def run(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+def run(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    overwrite: Overwrite = False,
+    strategy: Strategy = "default",
+):
     """Do everything: labels, validate, train, export, evaluate. Finished stages are not repeated.
 
     Beam's own flags (--runner=…) may follow.
@@ -56,7 +80,11 @@ def run(context: typer.Context, config: Config, set_: Set = [], output: Output =
     from pipelines import manifest
     from pipelines.summary import show_metrics
 
-    with _run(context, config, set_, output, overwrite).opened() as opened:
+    with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
+        if not opened.cluster.chief:
+            for name in opened.config.model.names:
+                opened.train(name)
+            return
         result = opened.evaluate()
         _show_labels(opened)
         _show_auxiliaries(opened)
@@ -129,9 +157,16 @@ def validate(
 
 
 @app.command(context_settings=_BEAM)
-def train(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+def train(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    overwrite: Overwrite = False,
+    strategy: Strategy = "default",
+):
     """Train the configured models, in one pass over the train split in time order."""
-    with _run(context, config, set_, output, overwrite).opened() as opened:
+    with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
         for name in opened.config.model.names:
             console.print(f"{name}: {opened.train(name)}", soft_wrap=True)
         _show_auxiliaries(opened)

@@ -16,6 +16,7 @@ from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.models.config import AUTO
 from mal_tf.training import warm_start
+from mal_tf.training.cluster import ALONE, Cluster
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.labels import run as labels
@@ -36,6 +37,8 @@ class Run:
         directory: of its outputs; local (the label job alone may write elsewhere).
         flags: Beam's own flags.
         overwrite: replace finished stages although nothing changed.
+        cluster: where models are trained. Processes that are not its chief wait for the chief's stages, take their part in
+            trainings, and write nothing.
         _fresh: stages brought up to date by this process.
     """
 
@@ -43,6 +46,7 @@ class Run:
     directory: str
     flags: Sequence[str] = ()
     overwrite: bool = False
+    cluster: Cluster = ALONE
     _fresh: set[str] = dataclasses.field(default_factory=set)
 
     def path(self, *parts: str) -> str:
@@ -122,10 +126,12 @@ class Run:
         def make(output: str) -> dict:
             stages.clear_session()
             data = labelled.load(source, config.feature_spec)
-            return stages.train(config, data, name, output, str(kept / manifest.fingerprint(*made_from)[:16]))
+            place = kept / manifest.fingerprint(*made_from)[:16]
+            return stages.train(config, data, name, output, str(place), self.cluster)
 
         output = self._stage(stage, made_from, make)
-        shutil.rmtree(kept, ignore_errors=True)
+        if self.cluster.chief:
+            shutil.rmtree(kept, ignore_errors=True)
         return output
 
     def export(self, name: str) -> str:
@@ -163,6 +169,9 @@ class Run:
     @contextlib.contextmanager
     def opened(self):
         """Holds the run's directory for this process and stores config, revision and versions in it."""
+        if not self.cluster.chief:
+            yield self
+            return
         with manifest.lock(self.directory):
             files.write_text(self.path("config.yaml"), dump(self.config))
             files.write_text(self.path("run.json"), json.dumps(_provenance(), indent=1) + "\n")
@@ -172,16 +181,24 @@ class Run:
         output, key = self.path(name), manifest.fingerprint(name, _VERSION, *made_from)
         if self._needed(name, output, key):
             with _timed(name):
+                if not self.cluster.chief:
+                    make(output)
+                    return output
                 manifest.begin(output, overwrite=True)
                 result = make(output)
                 manifest.finish(output, {"stage": name, "made_from": key, "result": result, "files": _listed(output)})
         return output
 
     def _needed(self, name: str, output: str, made_from: str) -> bool:
-        """Whether a stage has to run; said and checked once per process."""
+        """Whether a stage has to run; said and checked once per process. Who is not the chief has trainings to run alone."""
         if name in self._fresh:
             return False
         finished = not self.overwrite and manifest.is_finished(output, made_from)
+        if not finished and not self.cluster.chief and not name.startswith("train/"):
+            log.info("%s: waiting for the chief", name)
+            while not finished:
+                time.sleep(1)
+                finished = manifest.is_finished(output, made_from)
         if finished:
             log.info("%s: finished already, nothing changed", name)
         self._fresh.add(name)

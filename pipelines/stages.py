@@ -25,6 +25,7 @@ from mal_tf.serving.candidates import of_one_user
 from mal_tf.serving.export import CANDIDATES, OUTPUT, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
 from mal_tf.training import auxiliaries, warm_start
+from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.dataset import serialized
 from mal_tf.training.fit import EVENTS, fit
 from pipelines import files
@@ -52,7 +53,7 @@ def choose_auxiliaries(config: RunConfig, labelled: Labelled) -> dict:
     )
 
 
-def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: str) -> dict:
+def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: str, cluster: Cluster = ALONE) -> dict:
     """Trains the model called `name`; writes its weights, what a later one needs to start from them, `training.json`
     and TensorBoard's event files.
 
@@ -62,6 +63,7 @@ def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: s
         name: of the model.
         output: directory to write to.
         kept: directory that outlives a process that is killed: the same training goes on from what lies there.
+        cluster: where to train; the chief alone writes.
 
     Returns:
         See `mal_tf.training.fit.fit`.
@@ -78,7 +80,10 @@ def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: s
         config.training,
         config.seed,
         kept,
+        cluster=cluster,
     )
+    if not cluster.chief:
+        return result
     description = warm_start.describe(name, spec, config.model, config.targets, labelled.vocabularies)
     warm_start.write(output, network, description)
     shutil.copytree(pathlib.Path(kept) / EVENTS, pathlib.Path(output) / EVENTS)

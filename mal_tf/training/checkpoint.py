@@ -6,12 +6,14 @@ import logging
 import math
 import pathlib
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 
 from features.errors import Interrupted, MalTfError
 from features.keras2 import keras, tf
+from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.config import CheckpointConfig
 
 log = logging.getLogger("mal_tf.training")
@@ -51,17 +53,23 @@ class Checkpoints(keras.callbacks.Callback):
         trainer: compiled, its optimiser built: all its variables are saved.
         directory: of this training's checkpoints alone.
         config: when, and how many are kept.
+        cluster: where the training runs. All processes of a cluster in step save, for the means of the losses are summed
+            over them, but the chief alone keeps what it saved. They can't agree on times: there only steps count.
 
     Attributes:
         place: how far the training is.
     """
 
-    def __init__(self, name: str, trainer: keras.Model, directory: str, config: CheckpointConfig):
+    def __init__(
+        self, name: str, trainer: keras.Model, directory: str, config: CheckpointConfig, cluster: Cluster = ALONE
+    ):
         super().__init__()
         self.place = Place()
         self._name, self._trainer, self._config = name, trainer, config
         self._whole = tf.train.Checkpoint(trainer=trainer, place=self.place)
-        self._manager = tf.train.CheckpointManager(self._whole, directory, max_to_keep=config.keep)
+        self._directory, self._in_step = directory, cluster.in_step
+        written = directory if cluster.chief else tempfile.mkdtemp()
+        self._manager = tf.train.CheckpointManager(self._whole, written, max_to_keep=config.keep)
         self._terminated = self._saved = None
         self._clock = self._last = time.monotonic()
 
@@ -71,7 +79,7 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             MalTfError: it is of another model, or was damaged.
         """
-        path = self._manager.latest_checkpoint
+        path = tf.train.latest_checkpoint(self._directory)
         if not path:
             return
         try:
@@ -87,8 +95,8 @@ class Checkpoints(keras.callbacks.Callback):
     @contextlib.contextmanager
     def until_terminated(self) -> Iterator[None]:
         """Within it, SIGTERM lets the step end, saves a checkpoint and raises `Interrupted`."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python gives signals to the main thread alone.
+        if self._in_step or threading.current_thread() is not threading.main_thread():
+            yield  # One process alone can't save; and Python gives signals to the main thread alone.
             return
         self._terminated = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: self._terminated.set())
@@ -113,7 +121,8 @@ class Checkpoints(keras.callbacks.Callback):
             raise self._not_finite("the loss is", losses)
         every = self._config.every_steps
         by_step = every is not None and self.place.step // every > before // every
-        if by_step or now - self._last >= self._config.every_seconds:
+        by_time = not self._in_step and now - self._last >= self._config.every_seconds
+        if by_step or by_time:
             self._save()
         if self._terminated is not None and self._terminated.is_set():
             if self._saved != self.place.step:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from features.keras2 import keras, tf
 from features.parsing import parse_features
 from features.spec import FeatureSpec
+from mal_tf.training.replicas import shares
 
 #: Records taken from a file before the next file's turn.
 _BLOCK = 16
@@ -55,6 +56,7 @@ def batches(
     targets: Sequence[str],
     batch_size: int,
     skip: int = 0,
+    share: tuple[Sequence[int], int] | None = None,
 ) -> tf.data.Dataset:
     """Batches of (rows by feature, labels by target and `mature`), in time order.
 
@@ -65,6 +67,7 @@ def batches(
         targets: mechanisms whose labels are read.
         batch_size: examples per batch.
         skip: see `serialized`.
+        share: not whole batches but these shares of them, of so many (`mal_tf.training.replicas.shares`).
     """
     columns = label_columns(targets)
 
@@ -74,4 +77,6 @@ def batches(
         return lookup(parsed), labels
 
     dataset = serialized(segments, batch_size, skip)
+    if share is not None:
+        dataset = shares(dataset, *share)
     return dataset.map(split, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

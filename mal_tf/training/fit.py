@@ -13,6 +13,7 @@ from mal_tf.models.config import ModelConfig
 from mal_tf.models.network import Network
 from mal_tf.training import corrupt, optimizers, warm_start
 from mal_tf.training.checkpoint import Checkpoints, Place
+from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches, label_columns
 from mal_tf.training.precision import precision
@@ -36,6 +37,7 @@ def fit(
     seed: int,
     directory: str,
     ready: tf.data.Dataset | None = None,
+    cluster: Cluster = ALONE,
 ) -> tuple[Network, dict]:
     """Builds and trains one model, in time order, each example once.
 
@@ -52,6 +54,7 @@ def fit(
         directory: for checkpoints and event files; a training with the same arguments that was cut short goes on from
             what lies there.
         ready: the batches themselves, as `batches` makes them of `split`, where something else has them already.
+        cluster: where to train; all its processes call this with the same arguments, and the chief writes.
 
     Returns:
         The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters",
@@ -70,25 +73,27 @@ def fit(
         if ready is not None:
             return ready.skip(step)
         left, skip = readable.after(step * config.batch_size)
-        return batches(left.segments, spec, lookup, targets, config.batch_size, skip)
+        read = functools.partial(batches, left.segments, spec, lookup, targets, config.batch_size, skip)
+        return cluster.spread(read)
 
     description, report = warm_start.describe(name, spec, model, targets, vocabularies), {}
     while True:
         readable = split.replaced(corrupt.copies(directory))
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
-        with precision(config.precision):
-            network = description.build()
-        if config.warm_start:
-            earlier = warm_start.locate(config.warm_start, name)
-            report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)
-        trainer = Trainer(network, targets, config, seed)
-        trainer.compile(optimizer=optimizers.build(network, config, math.ceil(split.rows / config.batch_size)))
+        with cluster.strategy.scope():
+            with precision(config.precision):
+                network = description.build()
+            if config.warm_start:
+                earlier = warm_start.locate(config.warm_start, name)
+                report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)
+            trainer = Trainer(network, targets, config, seed)
+            trainer.compile(optimizer=optimizers.build(network, config, math.ceil(split.rows / config.batch_size)))
         try:
-            place = _train(name, trainer, readable, read, parse, config, directory)
+            place = _train(name, trainer, readable, read, parse, config, directory, cluster)
             break
         except corrupt.Damaged as damage:
-            if config.corrupt_records == "fail":
+            if config.corrupt_records == "fail" or cluster.in_step:
                 raise
             # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
             corrupt.leave_out(damage, parse, directory)
@@ -111,16 +116,19 @@ def _train(
     parse: corrupt.Parse,
     config: TrainingConfig,
     directory: str,
+    cluster: Cluster,
 ) -> Place:
     """Takes up the last checkpoint and trains to the end of the split."""
-    checkpoints = Checkpoints(name, trainer, directory, config.checkpoint)
+    checkpoints = Checkpoints(name, trainer, directory, config.checkpoint, cluster)
     checkpoints.restore()
     place, steps = checkpoints.place, math.ceil(split.rows / config.batch_size)
-    progress = Progress(name, split.rows, config.batch_size, place.step, f"{directory}/{EVENTS}")
+    callbacks = [checkpoints]
+    if cluster.chief:
+        callbacks.append(Progress(name, split.rows, config.batch_size, place.step, f"{directory}/{EVENTS}"))
     try:
         if place.step < steps:
             with checkpoints.until_terminated():
-                trainer.fit(read(split, place.step), epochs=1, verbose=0, callbacks=[checkpoints, progress])
+                cluster.fit(trainer, read(split, place.step), steps - place.step, callbacks)
     except corrupt.ERRORS as error:
         left, _ = split.after(place.step * config.batch_size)
         if damage := corrupt.find(itertools.chain(*left.segments), parse):

@@ -40,6 +40,8 @@ class Trainer(tfrs.models.Model):
             self._above = tf.function(above, jit_compile=True)
         ends = {stack.embeddings.ref(): stack.ends for stack in network.stacks}
         self._ends = [ends.get(variable.ref()) for variable in self.network.trainable_variables]
+        # The means are of all replicas already, Keras would add up what each of them gives.
+        self.distribute_reduction_method = "first"
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
 
     @property

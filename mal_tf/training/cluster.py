@@ -1,0 +1,153 @@
+"""Where a training runs: `--strategy`, and what differs by it."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+
+from features.errors import MalTfError
+from features.keras2 import keras, tf
+
+#: Keras trains on one device, on all of this machine's, on several machines in step, or on workers that share the
+#: parameters of servers, each at its own pace.
+STRATEGIES = ("default", "mirrored", "multi_worker", "parameter_server")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """A strategy, and this process's part in it.
+
+    Attributes:
+        name: of `STRATEGIES`.
+        strategy: TensorFlow's.
+        chief: whether this process does all that is not training, and all the writing.
+        workers: of `parameter_server`: how many train.
+    """
+
+    name: str = "default"
+    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
+    chief: bool = True
+    workers: int = 1
+
+    @property
+    def in_step(self) -> bool:
+        """Whether other processes take the same steps at the same time: all must save at the same step."""
+        return self.name == "multi_worker"
+
+    def spread(self, read: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
+        """The input of this process: every process reads all batches, and makes tensors of its replicas' shares alone.
+
+        So a batch is the same clicks under every strategy, in the same order, however many files there are, and all
+        replicas have as many steps.
+
+        Args:
+            read: makes the batches; takes `share` as `mal_tf.training.dataset.batches` does.
+        """
+        if self.name not in ("mirrored", "multi_worker"):
+            return read()
+
+        def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            own = context.num_replicas_in_sync // context.num_input_pipelines
+            first = own * context.input_pipeline_id
+            return read(share=(range(first, first + own), context.num_replicas_in_sync))
+
+        return self.strategy.distribute_datasets_from_function(of_process)
+
+    def fit(
+        self, trainer: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        """Trains over the dataset.
+
+        Args:
+            trainer: compiled, in the strategy's scope.
+            dataset: see `spread`.
+            steps: batches in it.
+            callbacks: called after each step; with parameter servers, after a round of them.
+        """
+        if self.name == "parameter_server":
+            _fit_in_rounds(self, trainer, dataset, steps, callbacks)
+        else:
+            known = None if self.name == "default" else steps
+            trainer.fit(dataset, steps_per_epoch=known, epochs=1, verbose=0, callbacks=list(callbacks))
+
+
+ALONE = Cluster()
+
+
+def connect(name: str) -> Cluster:
+    """Takes this process's part; to be called before TensorFlow does anything else.
+
+    Workers and servers of `parameter_server` stay in here until they are ended from outside.
+
+    Args:
+        name: of `STRATEGIES`. `multi_worker` and `parameter_server` read the environment's `TF_CONFIG`.
+
+    Raises:
+        MalTfError: unknown name, or no such cluster in `TF_CONFIG`.
+    """
+    if name == "default":
+        return Cluster()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return Cluster(name, tf.distribute.MirroredStrategy([device.name for device in devices]))
+    if name not in STRATEGIES:
+        raise MalTfError(f"--strategy {name}: unknown; there are: {', '.join(STRATEGIES)}")
+    jobs, job, number = _tf_config(name)
+    if name == "multi_worker":
+        chief = job == "chief" or ("chief" not in jobs and (job, number) == ("worker", 0))
+        return Cluster(name, tf.distribute.MultiWorkerMirroredStrategy(), chief)
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if job != "chief":
+        tf.distribute.Server(resolver.cluster_spec(), job_name=job, task_index=number, protocol="grpc").join()
+    return Cluster(name, tf.distribute.ParameterServerStrategy(resolver), workers=len(jobs["worker"]))
+
+
+def _tf_config(strategy: str) -> tuple[dict, str, int]:
+    """Jobs of the cluster; this process's job and number."""
+    text = os.environ.get("TF_CONFIG", "")
+    needed = {"multi_worker": {"worker"}, "parameter_server": {"chief", "worker", "ps"}}[strategy]
+    example = '{"cluster": {"worker": ["host:port", …], …}, "task": {"type": "worker", "index": 0}}'
+    try:
+        config = json.loads(text)
+        jobs, job, number = config["cluster"], config["task"]["type"], int(config["task"]["index"])
+        fits = needed <= set(jobs) and 0 <= number < len(jobs[job])
+    except (ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise MalTfError(
+            f"--strategy {strategy}: expected TF_CONFIG such as {example} with the jobs {', '.join(sorted(needed))}; found "
+            f"{text or 'none'}"
+        )
+    return jobs, job, number
+
+
+#: Batches that workers are handed between two calls of the callbacks, each.
+_ROUND = 64
+
+
+def _fit_in_rounds(
+    cluster: Cluster,
+    trainer: keras.Model,
+    dataset: tf.data.Dataset,
+    steps: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Hands batches to whichever worker is free, in order, each once; at the end of a round all are done."""
+    coordinator = tf.distribute.coordinator.ClusterCoordinator(cluster.strategy)
+    in_round = _ROUND * cluster.workers
+
+    @tf.function(input_signature=[dataset.element_spec])
+    def step(batch):
+        cluster.strategy.run(trainer.train_step, args=(batch,))
+
+    for callback in callbacks:
+        callback.on_train_begin()
+    for number, batch in enumerate(dataset, 1):
+        coordinator.schedule(step, args=(batch,))
+        if number % in_round == 0 or number == steps:
+            coordinator.join()
+            means = {mean.name: float(mean.result()) for mean in trainer.metrics}
+            for callback in callbacks:
+                callback.on_train_batch_end(number - 1, means)
+    for callback in callbacks:
+        callback.on_train_end()
