@@ -12,6 +12,9 @@ class TargetAttention(keras.layers.Layer):
     output = Σ_t mask_t · a(q, k_t) · k_t, a = MLP([q, k_t, q − k_t, q ∘ k_t]) → scalar; the weights are not normalised
     over t, so that the strength of interest is kept (Zhou et al., KDD '18, arXiv 1706.06978). An empty history gives 0.
 
+    The MLP's first layer is applied in parts: with its kernel's rows W_q, W_k, W_d, W_p for the four parts of its input,
+    W x = (W_q + W_d) q + (W_k − W_d) k_t + W_p (q ∘ k_t), of which the first term is one per query, the second one per key.
+
     Args:
         units: hidden layers of the scoring MLP.
     """
@@ -22,22 +25,33 @@ class TargetAttention(keras.layers.Layer):
         self._hidden = [keras.layers.Dense(n, activation="relu") for n in self.units]
         self._score = keras.layers.Dense(1)
 
+    def build(self, shapes):
+        """See base class."""
+        first, *_ = *self._hidden, self._score
+        first.build([None, None, 4 * shapes[1][-1]])
+        super().build(shapes)
+
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Attends.
 
         Args:
             inputs: query float [batch, dim], keys float [batch, time, dim], mask bool [batch, time] (False: padding).
+                With a single history, keys [1, time, dim] and mask [1, time], all queries attend over it.
 
         Returns:
             float [batch, dim].
         """
         query, keys, mask = inputs
-        query = tf.broadcast_to(query[:, tf.newaxis, :], tf.shape(keys))
-        scores = tf.concat([query, keys, query - keys, query * keys], axis=-1)
-        for layer in self._hidden:
+        first, *others = *self._hidden, self._score
+        of_query, of_key, of_difference, of_product = tf.split(first.kernel, 4)
+        by_query = tf.matmul(query, of_query + of_difference) + first.bias
+        by_key = tf.tensordot(keys, of_key - of_difference, 1)
+        by_both = tf.tensordot(query[:, tf.newaxis, :] * keys, of_product, 1)
+        scores = first.activation(by_query[:, tf.newaxis, :] + by_key + by_both)
+        for layer in others:
             scores = layer(scores)
-        weights = self._score(scores) * tf.cast(mask, keys.dtype)[..., tf.newaxis]
-        return tf.reduce_sum(weights * keys, axis=1)
+        weights = scores * tf.cast(mask, keys.dtype)[..., tf.newaxis]
+        return tf.squeeze(tf.matmul(weights, keys, transpose_a=True), axis=1)
 
     def get_config(self):
         """See base class."""

@@ -26,6 +26,14 @@ def test_attention_ignores_padding_and_an_empty_history_gives_zero():
     np.testing.assert_array_equal(before[1], 0)
 
 
+def test_many_queries_attend_over_one_history():
+    layer, generator = TargetAttention(units=(4, 3)), np.random.default_rng(0)
+    query, keys = generator.normal(size=(3, 2)).astype("f"), generator.normal(size=(1, 5, 2)).astype("f")
+    mask = np.array([[True, True, False, True, False]])
+    of_each = layer((query, np.repeat(keys, 3, axis=0), np.repeat(mask, 3, axis=0)))
+    np.testing.assert_allclose(layer((query, keys, mask)), of_each, rtol=1e-6)
+
+
 def test_fusion_adds_a_linear_map_of_the_knowledge():
     layer = KnowledgeFusion(units=())
     primary, knowledge = tf.constant([[1.0, 2.0]]), tf.constant([[10.0]])
