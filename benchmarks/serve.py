@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import measure, tables
+from benchmarks import measure, runtimes, tables
 from benchmarks.serve_process import Settings
 from benchmarks.tables import Table
 from features.errors import MalTfError
@@ -35,6 +35,7 @@ from mal_tf.models.network import Network
 from mal_tf.serving.candidates import of_one_user
 from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
+from mal_tf.serving.rows import save_rows
 from mal_tf.training import optimizers
 from mal_tf.training.dataset import batches as training_batches
 from mal_tf.training.dataset import serialized
@@ -53,13 +54,16 @@ _MARKET_USER = "export.user_features=[hour, weekday, city, member, age, clicked_
 #: Ours, and what it is compared with.
 OURS, THEIRS = "ours", "(a) model.export"
 
+#: Signature of a model for other runtimes: from embedding rows, without the lookup of strings.
+ROWS = "rows"
+
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """A model's two exports.
 
     Attributes:
-        versions: directory of the SavedModel by contender.
+        versions: what a process loads, by contender.
         sizes: parameters and ops by graph: `training step`, `all heads`, `served`.
     """
 
@@ -84,7 +88,13 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
         "all heads": graph_size(all_heads),
         "served": graph_size(served.signatures["predict_raw"]),
     }
-    return Exported({OURS: ours, THEIRS: theirs}, sizes)
+    versions = {THEIRS: theirs, OURS: ours}
+    if not spec.similarities:
+        save_rows(network, spec, str(folder / "rows" / name))
+        for runtime in runtimes.NEEDS:
+            if not runtimes.missing(runtime):
+                versions[runtime] = runtimes.convert(runtime, str(folder / "rows" / name), folder / "rows" / name)
+    return Exported(versions, sizes)
 
 
 def _training_step(config: RunConfig, data: Labelled, lookup: keras.Model, network: Network) -> dict[str, int]:
@@ -108,6 +118,11 @@ def make_requests(config: RunConfig, data: Labelled, rows: int) -> dict[str, dic
     requests = {"serving_default": {"examples": examples.numpy()}, "predict_raw": raw}
     if config.export.user_features:
         requests[CANDIDATES] = of_one_user(raw, config.export.user_features)[0]
+    if not config.feature_spec.similarities:
+        lookup = lookup_model(config.feature_spec, data.vocabularies)
+        requests[ROWS] = {
+            name: rows.numpy() for name, rows in lookup(parse_features(examples, config.feature_spec)).items()
+        }
     return requests
 
 
@@ -144,31 +159,29 @@ class Benchmark:
         np.savez(
             self.folder / "requests.npz", **{f"{s}/{k}": v for s, named in requests.items() for k, v in named.items()}
         )
-        few = {s: {k: v[:10] for k, v in named.items()} for s, named in requests.items()}
-        task = self.progress.add_task("", total=len(self.names) * (2 * len(self.threads) + 2))
+        ours = {signature: signature for signature in requests if signature != ROWS}
+        few = {signature: {k: v[:10] for k, v in requests[signature].items()} for signature in ours}
+        task = self.progress.add_task("", total=len(self.names))
         for name in self.names:
             self.progress.update(task, description=escape(f"{name}: exporting"))
             self.exported[name] = export_both(self.config, self.data, name, self.folder, few)
-            self.progress.advance(task)
-            ours = {signature: signature for signature in requests}
             for threads in self.threads:
-                self._measure(task, name, THEIRS, threads, {"predict_raw": "serving_default"})
-                self._measure(task, name, OURS, threads, ours)
-            self._measure(task, name, OURS, self.threads[-1], ours, warmup=True, batches=[])
+                for contender in self.exported[name].versions:
+                    signatures = {THEIRS: {"predict_raw": "serving_default"}, OURS: ours}
+                    self._measure(name, contender, threads, signatures.get(contender, {ROWS: "serving_default"}))
+            self._measure(name, OURS, self.threads[-1], ours, warmup=True, batches=[])
+            self.progress.advance(task)
 
-    def _measure(
-        self, task, name: str, contender: str, threads: int, signatures: dict, warmup=False, **options
-    ) -> None:
+    def _measure(self, name: str, contender: str, threads: int, signatures: dict, warmup=False, **options) -> None:
         what = f"{name}: {contender}, threads: {threads}" + (", warmed up" if warmup else "")
-        self.progress.update(task, description=escape(what))
         version, requests = self.exported[name].versions[contender], str(self.folder / "requests.npz")
-        settings = Settings(version, requests, signatures, threads, warmup, **(self.settings | options))
+        runtime = contender if contender in runtimes.NEEDS else "TensorFlow"
+        settings = Settings(runtime, version, requests, signatures, threads, warmup, **(self.settings | options))
         asked, answered = self.folder / "settings.json", self.folder / "result.json"
         asked.write_text(json.dumps(dataclasses.asdict(settings)))
         command = [sys.executable, "-m", "benchmarks.serve_process", str(asked), str(answered)]
         measure.run(command, self.folder / "output.log")
         self.found[name, contender, threads, warmup] = json.loads(answered.read_text())
-        self.progress.advance(task)
         self.progress.console.print(escape(what))
 
     def tables(self) -> list[Table]:
@@ -192,7 +205,7 @@ class Benchmark:
         return [
             (name, contender, signature)
             for name in self.names
-            for contender in (THEIRS, OURS)
+            for contender in self.exported[name].versions
             for signature in self.found[name, contender, self.threads[0], False]["latency"]
         ]
 
@@ -210,7 +223,7 @@ class Benchmark:
         columns = ["signature", "threads", *batches, f"(a) ÷ it, {last}", f"CPU, {last}", f"(a) ÷ it, CPU, {last}"]
         note = (
             f"{self.settings['calls']} calls each, one at a time. (a) ÷ it: by p50, and by mean CPU time, which other "
-            f"processes disturb less. {CANDIDATES}: one user, a batch of ads."
+            f"processes disturb less. {CANDIDATES}: one user, a batch of ads. {ROWS}: without looking strings up."
         )
         return Table("Latency, p50 / p99 in ms", columns, rows, note)
 
@@ -243,7 +256,7 @@ class Benchmark:
     def _memory(self) -> Table:
         rows = []
         for name in self.names:
-            for contender in (THEIRS, OURS):
+            for contender in self.exported[name].versions:
                 found = self.found[name, contender, self.threads[-1], False]
                 imported, loaded, called = (size / 2**20 for size in found["memory"])
                 cells = (imported, loaded - imported, called - loaded)
@@ -287,6 +300,9 @@ def main(
     if unknown := sorted(set(model) - set(catalog.MODELS)):
         raise typer.BadParameter(f"--model {unknown[0]}: expected one of {', '.join(catalog.MODELS)}")
     console, where = Console(), tables.machine()
+    for runtime in runtimes.NEEDS:
+        if missing := runtimes.missing(runtime):
+            console.print(f"{runtime} is left out: not installed: {', '.join(missing)}")
     if not console.is_terminal:
         console.width = 150
     if os.getloadavg()[0] > 0.5:
@@ -306,7 +322,7 @@ def main(
         loaded = load(path, overrides)
         with Run(loaded, str(place / "run")).opened() as run:
             data = labelled.load(run.labels(), loaded.feature_spec)
-        for old in ("ours", "theirs"):
+        for old in ("ours", "theirs", "rows"):
             shutil.rmtree(place / old, ignore_errors=True)
         with Progress(*parts, console=console, transient=True) as progress:
             names = [name for name in catalog.MODELS if name in model or not model]

@@ -1,4 +1,4 @@
-"""One SavedModel, measured in a process of its own: `python -m benchmarks.serve_process SETTINGS.json RESULT.json`."""
+"""One exported model, measured in a process of its own: `python -m benchmarks.serve_process SETTINGS.json RESULT.json`."""
 
 import concurrent.futures
 import dataclasses
@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from benchmarks import runtimes
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What to measure.
 
     Attributes:
-        version: directory of the SavedModel.
+        runtime: of `runtimes.NEEDS`.
+        version: what it loads: directory of the SavedModel, or a file.
         requests: `.npz` with `<signature>/<input>`: values of the largest batch.
         signatures: to call, the model's name by the requests'.
         threads: for operations, within and between them.
@@ -28,6 +31,7 @@ class Settings:
         shared_batch: their size, and that of the first call.
     """
 
+    runtime: str
     version: str
     requests: str
     signatures: Mapping[str, str]
@@ -49,35 +53,33 @@ def measure(settings: Settings) -> dict:
         `throughput`: requests/s.
     """
     from features.keras2 import tf
-    from mal_tf.serving import warmup
 
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     tf.constant(0)  # Sets TensorFlow's threads and devices up, which is no model's doing.
     memory, began = [_resident()], time.perf_counter()
-    signatures = tf.saved_model.load(settings.version).signatures
+    prepare = runtimes.prepare(settings.runtime, settings.version, settings.threads)
     result = {"load": time.perf_counter() - began, "warmup": 0.0, "first": {}, "latency": {}, "throughput": {}}
     memory.append(_resident())
     if settings.warmup:
+        from mal_tf.serving import warmup
+
         began = time.perf_counter()
-        for _ in warmup.replay(settings.version, signatures):
+        for _ in warmup.replay(settings.version, {n: lambda p=p, **inputs: p(inputs)() for n, p in prepare.items()}):
             pass
         result["warmup"] = time.perf_counter() - began
     data = np.load(settings.requests, allow_pickle=True)
-    for name, called in settings.signatures.items():
-        function = signatures[called]
-        batched = {key for key, of in function.structured_input_signature[1].items() if of.shape[0] is None}
+    for name, signature in settings.signatures.items():
         values = {key.split("/")[1]: data[key] for key in data.files if key.startswith(f"{name}/")}
 
-        def caller(batch: int, function=function, values=values, batched=batched) -> Callable[[], object]:
-            inputs = {key: tf.constant(v[:batch] if key in batched else v) for key, v in values.items()}
-            return lambda: [output.numpy() for output in function(**inputs).values()]
+        def sized(batch: int, signature=signature, values=values) -> Callable[[], object]:
+            return prepare[signature]({key: v[:batch] for key, v in values.items()})  # One user stays one.
 
-        shared = caller(settings.shared_batch)
-        result["first"][name] = _milliseconds(shared)
+        result["first"][name] = _milliseconds(sized(settings.shared_batch))
         if settings.batches:
-            result["latency"][name] = {batch: _latency(caller(batch), settings.calls) for batch in settings.batches}
-            result["throughput"][name] = _throughput(shared, settings.callers, settings.seconds)
+            result["latency"][name] = {batch: _latency(sized(batch), settings.calls) for batch in settings.batches}
+            calls = [sized(settings.shared_batch) for _ in range(settings.callers)]
+            result["throughput"][name] = _throughput(calls, settings.seconds)
     return result | {"memory": [*memory, _resident()]}
 
 
@@ -95,18 +97,18 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _throughput(call: Callable[[], object], callers: int, seconds: float) -> float:
+def _throughput(calls: Sequence[Callable[[], object]], seconds: float) -> float:
     began = time.perf_counter()
 
-    def ask(_: int) -> int:
+    def ask(call: Callable[[], object]) -> int:
         done = 0
         while time.perf_counter() - began < seconds:
             call()
             done += 1
         return done
 
-    with concurrent.futures.ThreadPoolExecutor(callers) as pool:
-        done = sum(pool.map(ask, range(callers)))
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        done = sum(pool.map(ask, calls))
     return done / (time.perf_counter() - began)
 
 

@@ -49,7 +49,7 @@ def test_a_process_measures_every_signature(made, tmp_path):
     np.savez(tmp_path / "r.npz", **{f"{s}/{k}": v for s, named in requests.items() for k, v in named.items()})
     signatures = {name: name for name in requests}
     version, batches = exported.versions[serve.OURS], [1, 20]
-    settings = Settings(version, str(tmp_path / "r.npz"), signatures, 1, True, batches, 2, 2, 0.05, 20)
+    settings = Settings("TensorFlow", version, str(tmp_path / "r.npz"), signatures, 1, True, batches, 2, 2, 0.05, 20)
     (tmp_path / "s.json").write_text(json.dumps(dataclasses.asdict(settings)))
     command = [sys.executable, "-m", "benchmarks.serve_process", str(tmp_path / "s.json"), str(tmp_path / "out.json")]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
