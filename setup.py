@@ -49,7 +49,10 @@ setuptools.setup(
             "pytest-xdist>=3.6",
             "ruff>=0.6",
             "scikit-learn>=1.4",
-        ]
+        ],
+        # Other runtimes for models: docs/serving.md. Not in the locks.
+        "onnx": ["onnx<=1.18", "onnxruntime", "tf2onnx>=1.17,<2"],
+        "openvino": ["openvino"],
     },
     entry_points={"console_scripts": ["mal-tf=pipelines.cli:main"]},
 )

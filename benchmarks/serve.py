@@ -64,7 +64,7 @@ class Exported:
 
     Attributes:
         versions: what a process loads, by contender.
-        sizes: parameters and ops by graph: `training step`, `all heads`, `served`.
+        sizes: ops, and parameters but for the first, by graph: `training step`, `all heads`, `served`.
     """
 
     versions: dict[str, str]
@@ -84,7 +84,7 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
         whole.export(theirs)
     all_heads = tf.function(whole, [raw_signature(spec)]).get_concrete_function()
     sizes = {
-        "training step": _training_step(config, data, lookup, network),
+        "training step": {"ops": _training_step(config, data, lookup, network)["ops"]},
         "all heads": graph_size(all_heads),
         "served": graph_size(served.signatures["predict_raw"]),
     }
@@ -194,9 +194,16 @@ class Benchmark:
             for graph, size in exported.sizes.items():
                 version = {"all heads": THEIRS, "served": OURS}.get(graph)
                 mib = f"{_bytes(exported.versions[version]) / 2**20:,.1f}" if version else ""
-                rows.append([f"{name}: {graph}", f"{size['parameters']:,}", f"{size['ops']:,}", mib])
+                rows.append(
+                    [
+                        f"{name}: {graph}",
+                        f"{size['parameters']:,}" if "parameters" in size else "",
+                        f"{size['ops']:,}",
+                        mib,
+                    ]
+                )
         note = (
-            "Training step: rows to losses, gradients and optimiser, whose slots are parameters here. All heads: raw "
+            "Training step: rows to losses, gradients and optimiser. All heads: raw "
             f"features to all logits, {THEIRS}. Served: predict_raw."
         )
         return Table("Graphs", ["graph", "parameters", "ops", "SavedModel, MiB"], rows, note)

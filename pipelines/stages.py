@@ -99,7 +99,7 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
         gives them: from raw features to all heads of the trained network, and to the CVR.
     """
     spec, lookup = config.feature_spec, lookup_model(config.feature_spec, labelled.vocabularies)
-    network = _restore(config, labelled, name, weights_directory)
+    network = restore(config, labelled, name, weights_directory)
     trained = tf.function(lambda raw: network.model(lookup(raw), training=False), [raw_signature(spec)])
     served = ServedModel(spec, lookup, network, config.export.user_features)
     graphs = {"trained": trained.get_concrete_function(), "served": served.signatures["predict_raw"]}
@@ -134,7 +134,8 @@ def _cases(
     return cases
 
 
-def _restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:
+def restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:
+    """The model called `name` with the weights that `train` left in `directory`."""
     sizes = table_sizes(config.feature_spec, labelled.vocabularies)
     network = catalog.build(name, config.feature_spec, sizes, config.model, config.targets)
     network.model.load_weights(str(pathlib.Path(directory) / warm_start.WEIGHTS))

@@ -50,8 +50,9 @@ class TargetAttention(keras.layers.Layer):
         scores = first.activation(by_query[:, tf.newaxis, :] + by_key + by_both)
         for layer in others:
             scores = layer(scores)
-        weights = scores * tf.cast(mask, keys.dtype)[..., tf.newaxis]
-        return tf.squeeze(tf.matmul(weights, keys, transpose_a=True), axis=1)
+        weights = tf.squeeze(scores, axis=-1) * tf.cast(mask, keys.dtype)
+        # Not by transpose_a: TensorFlow 2.16 gets that wrong where a single history is broadcast.
+        return tf.squeeze(tf.matmul(weights[:, tf.newaxis, :], keys), axis=1)
 
     def get_config(self):
         """See base class."""

@@ -49,6 +49,7 @@ class MultiHeadTargetAttention(keras.layers.Layer):
 
         Args:
             inputs: query float [batch, any], keys float [batch, time, dim], mask bool [batch, time] (False: padding).
+                With a single history, keys [1, time, dim] and mask [1, time], all queries attend over it.
 
         Returns:
             float [batch, dim].

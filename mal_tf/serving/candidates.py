@@ -37,8 +37,9 @@ def of_one_user(
 class CandidateNetwork:
     """The primary's logits for one user and many ads, from rows as the network takes them.
 
-    The network is cut above its embedding tables. Below, the user's features are looked up once; their embeddings are
-    repeated for each ad, and the rest of the network runs as ever.
+    The network is cut above its embedding tables. Below, the user's features are looked up once. Of them, histories stay
+    one, for attention layers take a single one for all queries; the others are repeated for each ad. The rest of the network
+    runs as ever.
 
     Args:
         spec: features.
@@ -48,7 +49,8 @@ class CandidateNetwork:
 
     def __init__(self, spec: FeatureSpec, network: Network, user_features: Sequence[str]):
         model = network.model
-        self._user, self._ad = set(user_features), next(f.name for f in spec.features if f.name not in user_features)
+        self._ad = next(f.name for f in spec.features if f.name not in user_features)
+        self._repeated = set(user_features) - {f.name for f in spec.histories}
         embedded = {
             rows.name: found
             for stack in network.stacks
@@ -66,5 +68,5 @@ class CandidateNetwork:
         candidates = tf.shape(rows[self._ad])[0]
         inputs = [*embedded.items(), *((name, rows[name]) for name in self._direct)]
         return self._rest(
-            [tf.repeat(v, candidates, axis=0) if name in self._user else v for name, v in inputs], training=False
+            [tf.repeat(v, candidates, axis=0) if name in self._repeated else v for name, v in inputs], training=False
         )

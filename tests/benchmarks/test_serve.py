@@ -30,8 +30,8 @@ def made(tmp_path_factory):
 
 def test_both_exports_answer_the_same(made):
     exported, requests = made
-    models = {name: tf.saved_model.load(version) for name, version in exported.versions.items()}
-    ours, theirs = (models[name].signatures for name in (serve.OURS, serve.THEIRS))
+    models = [tf.saved_model.load(exported.versions[name]) for name in (serve.OURS, serve.THEIRS)]
+    ours, theirs = (model.signatures for model in models)
     raw = {name: tf.constant(values) for name, values in requests["predict_raw"].items()}
     logits = theirs["serving_default"](**raw)
     assert set(logits) == {"last", "aka_first", "aka_last", "aka_linear", "aka_mta", "aka_cat"}
@@ -40,14 +40,14 @@ def test_both_exports_answer_the_same(made):
 
 def test_each_graph_is_a_part_of_the_one_before(made):
     step, heads, served = (made[0].sizes[graph] for graph in ("training step", "all heads", "served"))
-    assert all(step[what] > heads[what] > served[what] for what in ("parameters", "ops"))
-    assert step["parameters"] > 2 * heads["parameters"]  # The optimisers' slots.
+    assert step["ops"] > heads["ops"] > served["ops"]
+    assert heads["parameters"] > served["parameters"]
 
 
 def test_a_process_measures_every_signature(made, tmp_path):
     exported, requests = made
     np.savez(tmp_path / "r.npz", **{f"{s}/{k}": v for s, named in requests.items() for k, v in named.items()})
-    signatures = {name: name for name in requests}
+    signatures = {name: name for name in requests if name != serve.ROWS}
     version, batches = exported.versions[serve.OURS], [1, 20]
     settings = Settings("TensorFlow", version, str(tmp_path / "r.npz"), signatures, 1, True, batches, 2, 2, 0.05, 20)
     (tmp_path / "s.json").write_text(json.dumps(dataclasses.asdict(settings)))
