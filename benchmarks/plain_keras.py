@@ -59,7 +59,10 @@ def build(name: str, work: Work) -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.Adam(training.learning_rate, epsilon=training.adam_epsilon),
         loss={view: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for view in outputs},
-        loss_weights={view: 1.0 if view == config.primary else training.auxiliary_weight for view in outputs},
+        loss_weights={
+            view: 1.0 if view == config.primary else training.cat_weight if view == CAT else training.auxiliary_weight
+            for view in outputs
+        },
     )
     return model
 

@@ -66,7 +66,7 @@ def goals_table(ours: dict[str, Rate], plain: dict[str, Rate]) -> Table:
         ("", "ours", "plain Keras", "× plain Keras", "PyMAL (quoted)", "× PyMAL", "goal: 2 × PyMAL"),
         rows,
         "Ours: fit with dense Adam on all parts, ops deterministic. Plain Keras: an Embedding layer per feature, a Dense "
-        "per layer, dense tf_keras Adam, fit. PyMAL: PyTorch 2.13, 2 threads, as the project's issue 5 says; another run.",
+        "per layer, dense tf_keras Adam, fit. All with 2 threads. PyMAL: PyTorch 2.13, as issue 5 says; another run.",
     )
 
 

@@ -20,6 +20,9 @@ from mal_tf.training.config import TrainingConfig
 from mal_tf.training.precision import precision
 from mal_tf.training.trainer import Trainer
 
+#: As PyMAL had in what its rates are quoted from.
+THREADS = 2
+
 #: Steps before the measured ones: tracing, compiling, first touches of memory.
 _WARMUP = 5
 
@@ -181,5 +184,6 @@ def _seconds(run: Callable[[int], object], steps: int) -> list[float]:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     asked = json.loads(sys.argv[1])
     print(json.dumps({"rate": rate, "optimizer": optimizer, "profile": profile}[asked.pop("what")](**asked)))

@@ -33,7 +33,8 @@ class SimTier(keras.layers.Layer):
         tier = tf.where(tf.math.is_nan(clamped), self.tiers, tf.cast(tf.floor(clamped * half), tf.int32) + half)
         # Tiers that are not below `size` are left out.
         none = tf.constant([], similarities.dtype)
-        hits = tf.raw_ops.DenseBincount(input=tier, size=self.tiers, weights=none, binary_output=False)
+        with tf.device("CPU:0"):  # TensorFlow's GPU kernel refuses to run with deterministic ops, as training does.
+            hits = tf.raw_ops.DenseBincount(input=tier, size=self.tiers, weights=none, binary_output=False)
         logs = tf.math.log1p(hits) / tf.math.log(tf.constant(2, similarities.dtype))
         return tf.cast(tf.stop_gradient(logs), self.compute_dtype) * tf.cast(self._values, self.compute_dtype)
 

@@ -10,7 +10,8 @@ class Adam(keras.optimizers.Optimizer):
     """Adam (Kingma and Ba, 2015, arXiv 1412.6980) with epsilon after the bias correction, as PyTorch has it.
 
     m = β1 m + (1 − β1) g, v = β2 v + (1 − β2) g², x −= rate · m̂ / (√v̂ + epsilon), m̂ = m / (1 − β1^t), v̂ = v / (1 − β2^t).
-    Keras adds epsilon to √v: as much as √(1 − β2^t) times PyTorch's, at the first step 32 times less.
+    Keras adds epsilon to √v, before the correction: there it counts 1 / √(1 − β2^t) times as much, 32 times at the first
+    step.
 
     Args:
         learning_rate: a number or a schedule.

@@ -54,7 +54,7 @@ class TrainingConfig(Frozen):
             any case. `bfloat16` is for processors that multiply it (AMX, TPU), `float16`, with the loss scaled so that
             small gradients are not lost, for GPUs.
         xla: compile what is above the click's vector with XLA. Each size of batch is compiled once, which takes seconds.
-            On two CPU cores it was slower than without, for its loops are not parallel (docs/benchmarks.md).
+            For GPUs; on a CPU measure first (`benchmarks/train.py`).
         corrupt_records: `fail` at the first record that can't be read, or `skip` and count them.
         checkpoint: when the training is saved.
         warm_start: an earlier run, or its `train/<model>`, relative to the config, whose weights this training begins with as

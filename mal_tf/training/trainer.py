@@ -35,7 +35,7 @@ class Trainer(tfrs.models.Model):
         }
         self._below = self._above = None
         if config.xla:
-            # Only what is above the click's vector: XLA has no sparse gradients and is slow in histories' attention.
+            # Only what is above the click's vector: XLA has no sparse gradients.
             self._below, above = network.split()
             self._above = tf.function(above, jit_compile=True)
         ends = {stack.embeddings.ref(): stack.ends for stack in network.stacks}

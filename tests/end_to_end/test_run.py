@@ -105,7 +105,9 @@ def test_schema_is_inferred_reviewed_and_then_stops_bad_data(finished):
     assert "--infer-schema" in mal_tf("validate", config, *setting, fails=True)
     mal_tf("validate", config, *setting, "--infer-schema")
     text = schema.read_text()
-    assert text.count('not_in_environment: "SERVING"') == 14  # ids, time, path_length, mature, five labels, four credits
+    assert (
+        text.count('not_in_environment: "SERVING"') == 14
+    )  # ids, time, path_length, mature, five labels, four credits
     assert "No anomalies" in mal_tf("validate", config, *setting)
     schema.write_text(text.replace('value: "side"', 'value: "aside"'))
     stopped = mal_tf("run", config, *setting, fails=True)
