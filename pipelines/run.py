@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import itertools
 import json
 import logging
 import pathlib
@@ -26,6 +27,9 @@ log = logging.getLogger("mal_tf.run")
 
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
+
+#: Seconds that a process waits for a stage of the chief's.
+_LONGEST_WAIT = 24 * 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,14 +199,27 @@ class Run:
             return False
         finished = not self.overwrite and manifest.is_finished(output, made_from)
         if not finished and not self.cluster.chief and not name.startswith("train/"):
-            log.info("%s: waiting for the chief", name)
-            while not finished:
-                time.sleep(1)
-                finished = manifest.is_finished(output, made_from)
+            _wait(name, output, made_from)
+            finished = True
         if finished:
             log.info("%s: finished already, nothing changed", name)
         self._fresh.add(name)
         return not finished
+
+
+def _wait(name: str, output: str, made_from: str) -> None:
+    """Returns when the chief has finished a stage. A chief that failed, or has another config, is not noticed otherwise."""
+    for second in itertools.count():
+        if manifest.is_finished(output, made_from):
+            return
+        if second >= _LONGEST_WAIT:
+            raise MalTfError(
+                f"{name}: expected the chief to finish {output} within {_LONGEST_WAIT:,} s; see the chief's log whether it "
+                "failed, and start all processes with the same config and flags"
+            )
+        if second % 60 == 0:
+            log.info("%s: waiting for the chief to finish %s", name, output)
+        time.sleep(1)
 
 
 def _listed(directory: str) -> list[dict]:

@@ -67,27 +67,27 @@ class Checkpoints(keras.callbacks.Callback):
         self.place = Place()
         self._name, self._trainer, self._config = name, trainer, config
         self._whole = tf.train.Checkpoint(trainer=trainer, place=self.place)
-        self._directory, self._in_step = directory, cluster.in_step
-        written = directory if cluster.chief else tempfile.mkdtemp()
-        self._manager = tf.train.CheckpointManager(self._whole, written, max_to_keep=config.keep)
+        self._directory, self._in_step, self._chief = directory, cluster.in_step, cluster.chief
         self._terminated = self._saved = None
         self._clock = self._last = time.monotonic()
 
     def restore(self) -> None:
-        """Takes up the latest checkpoint, if there is one.
+        """Takes up the latest checkpoint that is there, if any.
 
         Raises:
             MalTfError: it is of another model, or was damaged.
         """
-        path = tf.train.latest_checkpoint(self._directory)
+        state = tf.train.get_checkpoint_state(self._directory)
+        listed = state.all_model_checkpoint_paths if state else ()
+        *older, path = [None, *(kept for kept in listed if pathlib.Path(f"{kept}.index").exists())]
         if not path:
             return
         try:
             self._whole.restore(path).assert_existing_objects_matched()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
             raise MalTfError(
                 f"{path}: expected a checkpoint of this model '{self._name}', found one of another, or a damaged one; remove "
-                f"{pathlib.Path(path).parent} to train from the start: {str(error).splitlines()[0]}"
+                f"{path}.* to go on from {older[-1] or 'the start'}: {str(error).splitlines()[0]}"
             ) from error
         self._saved = self.place.step
         log.info("%s: goes on after step %s", self._name, f"{self.place.step:,}")
@@ -104,6 +104,7 @@ class Checkpoints(keras.callbacks.Callback):
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
+        self._stop_if_terminated()  # It may have come after the last step.
 
     def on_train_begin(self, logs=None):
         """See base class."""
@@ -124,6 +125,9 @@ class Checkpoints(keras.callbacks.Callback):
         by_time = not self._in_step and now - self._last >= self._config.every_seconds
         if by_step or by_time:
             self._save()
+        self._stop_if_terminated()
+
+    def _stop_if_terminated(self) -> None:
         if self._terminated is not None and self._terminated.is_set():
             if self._saved != self.place.step:
                 self._save()
@@ -145,7 +149,9 @@ class Checkpoints(keras.callbacks.Callback):
     def _save(self) -> None:
         began = time.monotonic()
         self._check_weights()
-        self._manager.save(checkpoint_number=self.place.step)
+        with contextlib.nullcontext(self._directory) if self._chief else tempfile.TemporaryDirectory() as written:
+            manager = tf.train.CheckpointManager(self._whole, written, max_to_keep=self._config.keep)
+            manager.save(checkpoint_number=self.place.step)
         self._saved, self._last = self.place.step, time.monotonic()
         log.info("%s: checkpoint of step %s, in %.1f s", self._name, f"{self._saved:,}", self._last - began)
 

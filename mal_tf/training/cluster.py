@@ -132,7 +132,10 @@ def _fit_in_rounds(
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    """Hands batches to whichever worker is free, in order, each once; at the end of a round all are done."""
+    """Hands batches to whichever worker is free, in order; at the end of a round all are done.
+
+    Each batch is used at least once: if a worker dies, TensorFlow has another do its step, which may have been done in part.
+    """
     coordinator = tf.distribute.coordinator.ClusterCoordinator(cluster.strategy)
     in_round = _ROUND * cluster.workers
 

@@ -39,7 +39,7 @@ def fit(
     ready: tf.data.Dataset | None = None,
     cluster: Cluster = ALONE,
 ) -> tuple[Network, dict]:
-    """Builds and trains one model, in time order, each example once.
+    """Builds and trains one model, in time order, each example once (but see `mal_tf.training.cluster` for a worker that dies).
 
     Args:
         name: of the model.
@@ -53,7 +53,8 @@ def fit(
         seed: of the initial weights, and of the order in which PCGrad projects.
         directory: for checkpoints and event files; a training with the same arguments that was cut short goes on from
             what lies there.
-        ready: the batches themselves, as `batches` makes them of `split`, where something else has them already.
+        ready: the batches themselves, as `batches` makes them of `split`, where something else has them already; on one
+            device only, for a cluster reads its own shares.
         cluster: where to train; all its processes call this with the same arguments, and the chief writes.
 
     Returns:
@@ -64,7 +65,10 @@ def fit(
         Diverged: the loss or a weight is not finite.
         MalTfError: no clicks, a corrupt record, a checkpoint of another model.
         Interrupted: by SIGTERM.
+        ValueError: `ready` for a cluster.
     """
+    if ready is not None and cluster.name != "default":
+        raise ValueError(f"ready batches are for one device, not for {cluster.name}")
     if not split.rows:
         raise MalTfError(f"{name}: the training split has no clicks; see labels.eval_from and the label report")
     parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets))
@@ -95,6 +99,11 @@ def fit(
         except corrupt.Damaged as damage:
             if config.corrupt_records == "fail" or cluster.in_step:
                 raise
+            if not any(damage.file in segment for segment in split.segments):
+                raise MalTfError(
+                    f"{damage.file}: this copy without corrupt records was damaged itself; remove {directory} to train from "
+                    "the start"
+                ) from damage
             # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
             corrupt.leave_out(damage, parse, directory)
     return network, {

@@ -9,7 +9,7 @@ log = logging.getLogger("mal_tf.training")
 
 
 class Progress(keras.callbacks.Callback):
-    """Logs steps, examples, examples/s, time left and the losses since the last line; writes them to TensorBoard.
+    """Logs steps, examples, examples/s, time left and the losses' means since the first step; writes them to TensorBoard.
 
     Args:
         name: of the model.

@@ -63,8 +63,8 @@ def write(folder: pathlib.Path, rows=ROWS) -> Split:
     return Split(segments, [list(segment) for segment in rows])
 
 
-def train(split: Split, directory: pathlib.Path, model: str, config: dict) -> tuple[list[np.ndarray], dict]:
-    """Trains; returns weights and what `fit` reports."""
+def train(split: Split, directory: pathlib.Path, model: str, config: dict, **more) -> tuple[list[np.ndarray], dict]:
+    """Trains, with `more` for `fit`; returns weights and what it reports."""
     from features.lookup import lookup_model
     from mal_tf.training.fit import fit
 
@@ -72,7 +72,7 @@ def train(split: Split, directory: pathlib.Path, model: str, config: dict) -> tu
     training = TrainingConfig(**{"batch_size": 16, "embedding_optimizer": "adam"} | config)
     lookup = lookup_model(SPEC, VOCABULARIES)
     arguments = (split, TARGETS, architecture, training, 5, str(directory))
-    network, result = fit(model, SPEC, lookup, VOCABULARIES, *arguments)
+    network, result = fit(model, SPEC, lookup, VOCABULARIES, *arguments, **more)
     return network.model.get_weights(), result
 
 

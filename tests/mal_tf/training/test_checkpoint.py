@@ -1,13 +1,16 @@
 """Trainings that are really killed end with the weights of one that was not."""
 
 import logging
+import pathlib
 import signal
+import tempfile
 
 import numpy as np
 import pytest
 
 from features.errors import Interrupted, MalTfError
 from features.keras2 import tf
+from mal_tf.training.cluster import Cluster
 from mal_tf.training.progress import Progress
 from tests.mal_tf.training import small
 
@@ -76,6 +79,41 @@ def test_sigterm_saves_and_the_next_process_goes_on(tmp_path, monkeypatch, caplo
     assert "base: goes on after step 10" in caplog.text
     with pytest.raises(MalTfError, match="expected a checkpoint of this model 'mal', found one of another"):
         small.train(split, tmp_path / "stopped", "mal", config)
+
+
+def test_sigterm_after_the_last_step_is_not_swallowed(tmp_path, monkeypatch):
+    split, config = small.write(tmp_path), {"checkpoint": {"every_seconds": 1e9}}
+    with monkeypatch.context() as patched, pytest.raises(Interrupted, match="after step 20; a checkpoint was saved"):
+        patched.setattr(Progress, "on_train_end", lambda *_: signal.raise_signal(signal.SIGTERM))
+        small.train(split, tmp_path / "stopped", "base", config)
+    same(
+        small.train(split, tmp_path / "stopped", "base", config), small.train(split, tmp_path / "whole", "base", config)
+    )
+
+
+def test_without_a_damaged_checkpoint_it_goes_on_from_the_one_before(tmp_path, caplog):
+    split, config = small.write(tmp_path), {"checkpoint": {"every_steps": 8}}
+    expected = small.train(split, tmp_path / "x", "base", config)
+    next((tmp_path / "x").glob("ckpt-16.data*")).write_bytes(b"")
+    with pytest.raises(MalTfError, match=r"a damaged one; remove \S+/ckpt-16\.\* to go on from \S+/ckpt-8:"):
+        small.train(split, tmp_path / "x", "base", config)
+    for path in (tmp_path / "x").glob("ckpt-16.*"):
+        path.unlink()
+    with caplog.at_level(logging.INFO, "mal_tf.training"):
+        same(small.train(split, tmp_path / "x", "base", config), expected)
+    assert "base: goes on after step 8" in caplog.text
+    assert {path.stem for path in (tmp_path / "x").glob("*.index")} == {"ckpt-8", "ckpt-16"}
+
+
+def test_who_is_not_the_chief_leaves_no_file(tmp_path, monkeypatch, caplog):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with caplog.at_level(logging.INFO, "mal_tf.training"):
+        config = {"checkpoint": {"every_steps": 8}}
+        small.train(small.write(tmp_path), tmp_path / "x", "base", config, cluster=Cluster(chief=False))
+    assert "checkpoint of step 16" in caplog.text
+    assert not list(pathlib.Path(scratch).iterdir()) and not (tmp_path / "x").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path):

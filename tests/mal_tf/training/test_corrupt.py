@@ -84,6 +84,15 @@ def test_skipped_and_counted_the_rest_as_if_they_had_never_been(tmp_path, damage
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_copy_that_is_damaged_itself_ends_the_training(tmp_path):
+    split, config = small.write(tmp_path), {"corrupt_records": "skip", "checkpoint": {"every_seconds": 1e9}}
+    flipped(split.segments[DAMAGED[0]][DAMAGED[1]])
+    small.train(split, tmp_path / "x", "base", config)
+    flipped(str(next((tmp_path / "x").glob("*.repaired.gz"))))
+    with pytest.raises(MalTfError, match=r"repaired\.gz: this copy .* remove \S+/x to train from the start"):
+        small.train(split, tmp_path / "x", "base", config)
+
+
 def test_a_file_with_fewer_clicks_than_expected_is_noticed(tmp_path):
     split = small.write(tmp_path, ((40,), (40,)))
     rewritten(split.segments[1][0], frame(records(split.segments[1][0])[:4]))

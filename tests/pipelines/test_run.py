@@ -1,0 +1,32 @@
+"""What a process that is not the chief does while the chief works."""
+
+import logging
+import time
+
+import pytest
+
+from features.errors import MalTfError
+from mal_tf.training.cluster import Cluster
+from pipelines import manifest, run
+
+
+def test_waiting_for_the_chief_is_said_every_minute_and_ends(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(run, "_LONGEST_WAIT", 150)
+    other, output = run.Run(None, str(tmp_path), cluster=Cluster(chief=False)), str(tmp_path / "labels")
+    manifest.begin(output, overwrite=False)
+    manifest.finish(output, {"made_from": "another config"})
+    with (
+        caplog.at_level(logging.INFO, "mal_tf.run"),
+        pytest.raises(MalTfError, match=r"labels: expected the chief .* within 150 s; see the chief's log"),
+    ):
+        other._needed("labels", output, "this config")
+    assert caplog.text.count("waiting for the chief to finish") == 3
+
+
+def test_waiting_ends_when_the_chief_has_finished(tmp_path, monkeypatch):
+    output = str(tmp_path / "labels")
+    manifest.begin(output, overwrite=False)
+    monkeypatch.setattr(time, "sleep", lambda _: manifest.finish(output, {"made_from": "this config"}))
+    other = run.Run(None, str(tmp_path), cluster=Cluster(chief=False))
+    assert not other._needed("labels", output, "this config")
