@@ -12,12 +12,25 @@ from features.errors import MalTfError
 from features.keras2 import keras
 from features.lookup import table_sizes
 from features.spec import FeatureSpec, NumericFeature
+from mal_tf.layers.gate import Gate
 from mal_tf.layers.stacked_embedding import StackedEmbedding
+from mal_tf.layers.tower import KnowledgeFusion
+from mal_tf.layers.tower_fusion import TowerFusion
 from mal_tf.models import catalog
 from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.extraction import SHARED
 from mal_tf.models.network import Network
 
 WEIGHTS, NETWORK = "model.weights.h5", "network.json"
+
+#: Keys of `ModelConfig` that say what the weights of attentions and histograms mean.
+_OF_FEATURES = ("compatibility", "attention", "attention_units", "attention_heads", "query", "mask_padding")
+#: Those of the layers between a click's vector and the shared bottom, with it.
+_OF_BOTTOM = (*_OF_FEATURES, "embedding_dim", "layer_norm", "cross_layers", "senet", "bottom_units")
+#: Those that say it of no layer; `cat` and `auxiliaries` are in the views, `tiers` among the parts of a click.
+_OF_NONE = ("name", "compare_with", "auxiliaries", "cat", "tiers")
+#: Those of all layers above.
+_OF_ALL = tuple(key for key in ModelConfig.model_fields if key not in _OF_NONE)
 
 log = logging.getLogger("mal_tf.training")
 
@@ -82,15 +95,18 @@ def locate(path: str, name: str) -> str:
 
 def _read(directory: str) -> Description:
     path = pathlib.Path(directory) / NETWORK
-    fields = json.loads(path.read_text())
     try:
+        fields = json.loads(path.read_text())
         fields |= {
             "spec": FeatureSpec.model_validate(fields["spec"]),
             "model": ModelConfig.model_validate(fields["model"]),
         }
         return Description(**fields | {"targets": tuple(fields["targets"])})
     except (TypeError, KeyError, ValueError) as error:
-        raise MalTfError(f"{path}: written by another version of mal-tf: {error}") from error
+        raise MalTfError(
+            f"{path}: expected the description of a trained network; the file is broken, or written by another version "
+            f"of mal-tf: {error}"
+        ) from error
 
 
 def take_over(
@@ -101,9 +117,10 @@ def take_over(
     - A feature's table is taken over where width, kind and out-of-vocabulary rows are the same and its old vocabulary is
       the beginning of the new one: the old entries keep their vectors, in their new places; the rows of new entries stay
       as they were initialised. Bucket boundaries must be equal.
-    - Other variables are matched by layer and place in it, and taken over where shapes agree. Where the features of a
-      click, their order or their widths differ, only layers that belong to a feature are; where the targets differ, CAT
-      heads are not: the same shape would mean something else.
+    - Other variables are matched by layer and place in it, and taken over where all that their layer is made of and reads
+      is the same: for attentions and histograms their features and the attention's keys of the config; for the layers up
+      to the shared bottom all features of a click, their order and widths, and the bottom's keys; above, all keys of the
+      architecture. Where the targets or views differ, CAT heads and what mixes the views are not taken over.
 
     Optimiser slots are not saved with finished trainings: they start anew, and the warm-up covers for that.
 
@@ -196,25 +213,18 @@ def _layers(network: Network, old: Network, description: Description, earlier: D
     before = {layer.name: layer.weights for layer in _plain(old)}
     cat = [head.output for head in network.heads if head.target == CAT]
     for layer in _plain(network):
-        reason = ""
-        if _click(description) != _click(earlier) and not layer.name.startswith(("attention_", "tiers_")):
-            reason = "the features of a click are others"
-        elif description.targets != earlier.targets and (layer.name in cat or layer.name.startswith("fusion")):
+        reason = _changed(layer.name, description, earlier)
+        shared_gate = isinstance(layer, Gate) and layer.name.startswith(SHARED)
+        mixes = shared_gate or isinstance(layer, KnowledgeFusion | TowerFusion)
+        if not reason and (mixes or layer.name in cat) and _views(description) != _views(earlier):
             reason = "the targets are others"
-        elif description.model.query != earlier.model.query and layer.name.startswith("query_"):
-            reason = "model.query is another"
-        elif layer.name not in before:
+        if layer.name not in before:
             reason = "the earlier model has no such layer"
-        candidates = [] if reason else before[layer.name]
         for place, variable in enumerate(layer.weights):
+            if not reason:
+                variable.assign(before[layer.name][place])
             name = f"{layer.name}/{place}/{variable.name.split('/')[-1].removesuffix(':0')}"
-            found = candidates[place] if place < len(candidates) else None
-            if found is not None and found.shape == variable.shape:
-                variable.assign(found)
-                yield _entry(name, "restored")
-            else:
-                shape = "" if found is None else f"its shape was {tuple(found.shape)}, is {tuple(variable.shape)}"
-                yield _entry(name, "new", reason or shape or "the earlier layer has fewer")
+            yield _entry(name, "new" if reason else "restored", reason)
     for name in sorted(before.keys() - {layer.name for layer in _plain(network)}):
         yield _entry(name, "dropped", "there is no such layer any more")
 
@@ -223,12 +233,41 @@ def _plain(network: Network) -> list[keras.layers.Layer]:
     return [layer for layer in network.model.layers if layer.weights and not isinstance(layer, StackedEmbedding)]
 
 
-def _click(description: Description) -> list[tuple]:
-    """What a click's vector is made of, in order."""
+def _changed(layer: str, description: Description, earlier: Description) -> str:
+    """What gives a layer's weights another meaning, whatever the targets; empty if nothing does."""
+    now, then = _parts(description), _parts(earlier)
+    spec, model = description.spec, description.model
+    owner = {f"{kind}_{feature.name}": feature.name for feature in spec.histories for kind in ("attention", "query")}
+    owner |= {f"tiers_{feature.name}": feature.name for feature in spec.similarities}
+    if layer in owner:
+        keys = _OF_FEATURES
+        if any(now[feature] != then.get(feature) for feature in (owner[layer], *model.query)):
+            return "the features it reads are others"
+    elif list(now.items()) != list(then.items()):
+        return "the features of a click are others"
+    elif layer in ("bottom", "layer_norm", *(f"cross_{number}" for number in range(model.cross_layers))):
+        keys = _OF_BOTTOM
+    elif description.name != earlier.name:
+        return f"the model was {earlier.name}"
+    else:
+        keys = _OF_ALL
+    differ = (key for key in keys if getattr(model, key) != getattr(earlier.model, key))
+    return next((f"model.{key} was {getattr(earlier.model, key)}" for key in differ), "")
+
+
+def _parts(description: Description) -> dict[str, dict]:
+    """What a click's vector is made of, by feature, in order."""
     model = description.model
     width = {feature.name: feature.embedding_dim or model.embedding_dim for feature in description.spec.scalars}
-    parts = [(f.name, f.type, width.get(getattr(f, "of", f.name), model.tiers)) for f in description.spec.features]
-    return [*parts, model.compatibility]
+    return {
+        feature.name: feature.model_dump(include={"type", "of", "events"})
+        | {"width": width.get(getattr(feature, "of", feature.name), model.tiers)}
+        for feature in description.spec.features
+    }
+
+
+def _views(description: Description) -> tuple:
+    return description.targets, description.model.auxiliary_views(description.targets)
 
 
 def _digest(lines: Sequence[str], count: int) -> str:

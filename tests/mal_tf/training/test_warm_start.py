@@ -10,13 +10,14 @@ from mal_tf.models.config import ModelConfig
 from mal_tf.training import warm_start
 from tests.mal_tf.training import small
 
+GROUPS = {"single": ("last",), "multi": ("first", "linear")}
+
 
 def made(name="mal", seed=1, spec=small.SPEC, vocabularies=small.VOCABULARIES, targets=small.TARGETS, **model):
     """A network with its own initial weights, and its description."""
     keras.utils.set_random_seed(seed)
-    description = warm_start.describe(
-        name, spec, ModelConfig(name=name, primary="last", **small.SMALL | model), targets, vocabularies
-    )
+    config = ModelConfig(**{"name": name, "primary": "last"} | small.SMALL | model)
+    description = warm_start.describe(name, spec, config, targets, vocabularies)
     return description.build(), description
 
 
@@ -89,7 +90,8 @@ def test_a_table_whose_rows_mean_something_else_is_not_taken_over(earlier, chang
 def test_another_model_takes_what_it_shares(earlier):
     directory, old = earlier
     _, after, report = taken_over(directory, name="shared_bottom")
-    assert report["bottom/0/kernel"] == report["last_tower/1/bias"] == ("restored", "")
+    assert report["bottom/0/kernel"] == ("restored", "")
+    assert report["last_tower/1/bias"] == ("new", "the model was mal")
     assert report["first_tower/0/kernel"] == ("new", "the earlier model has no such layer")
     assert report["fusion"] == report["aka_cat"] == ("dropped", "there is no such layer any more")
     np.testing.assert_array_equal(after["bottom/0"], old["bottom/0"])
@@ -98,10 +100,13 @@ def test_another_model_takes_what_it_shares(earlier):
 def test_widths_that_changed_and_targets_in_another_order(earlier):
     directory, _ = earlier
     before, after, report = taken_over(directory, tower_units=(5,), targets=("first", "last", "linear"))
-    assert report["last_tower/0/kernel"] == ("new", "its shape was (8, 4), is (8, 5)")
+    assert report["last_tower/0/kernel"] == ("new", "model.tower_units was (4,)")
     assert report["bottom/0/kernel"] == ("restored", "")
-    assert report["aka_cat/1/bias"] == ("new", "the targets are others")
-    np.testing.assert_array_equal(after["aka_cat/1"], before["aka_cat/1"])
+    before, after, report = taken_over(directory, targets=("first", "last", "linear"))
+    for layer in ("aka_cat/1", "fusion/0"):
+        assert report.pop(next(key for key in report if key.startswith(layer))) == ("new", "the targets are others")
+        np.testing.assert_array_equal(after[layer], before[layer])
+    assert report["last_tower/0/kernel"] == ("restored", "")
 
 
 def test_with_other_features_only_what_belongs_to_a_feature_is(earlier):
@@ -114,6 +119,80 @@ def test_with_other_features_only_what_belongs_to_a_feature_is(earlier):
     assert report["embedding_4/price"] == ("dropped", "there is no such feature any more")
     assert report["bottom/1/bias"] == ("new", "the features of a click are others")
     np.testing.assert_array_equal(after["attention_seen/0"], old["attention_seen/0"])
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "now", "layers", "reason"),
+    [
+        ("natal", {}, {"primary": "linear"}, ["fusion_1/0", "linear_tower_1/0"], "model.primary was last"),
+        ("moae", {}, {"single_attribution": True}, ["first_tower_1/0"], "model.single_attribution was False"),
+        (
+            "home",
+            {"categories": GROUPS},
+            {"categories": {"single": ("first",), "multi": ("last", "linear")}},
+            ["all.shared_meta_gate/0", "last_gate/0"],
+            f"model.categories was {GROUPS}",
+        ),
+        (
+            "home",
+            {"categories": GROUPS},
+            {"categories": GROUPS, "targets": ("first", "last", "linear")},
+            ["all.shared_meta_gate/0"],
+            "the targets are others",
+        ),
+        ("ple", {}, {"targets": ("first", "last", "linear")}, ["all.shared_gate_1/0"], "the targets are others"),
+        (
+            "base",
+            {"attention": "multi_head", "attention_heads": 2},
+            {"attention": "multi_head", "attention_heads": 4},
+            ["attention_seen/0", "bottom/0", "last_head/0"],
+            "model.attention_heads was 2",
+        ),
+        (
+            "base",
+            {},
+            {"compatibility": "pymal", "attention": "din", "attention_units": (4,)},
+            ["attention_seen/0"],
+            "model.compatibility was None",
+        ),
+    ],
+)
+def test_equal_shapes_that_mean_something_else_begin_anew(tmp_path, name, then, now, layers, reason):
+    network, description = made(name, **then)
+    warm_start.write(str(tmp_path), network, description)
+    before, after, report = taken_over(tmp_path, name=name, **now)
+    for layer in layers:
+        assert [entry for variable, entry in report.items() if variable.startswith(layer)] == [("new", reason)]
+        assert after[layer].shape == weights(network)[layer].shape
+        np.testing.assert_array_equal(after[layer], before[layer])
+    assert report["embedding_4/item"] == ("restored", "")
+
+
+def test_mechanisms_called_like_a_features_layers_are_no_features(tmp_path):
+    targets = ("last", "attention", "tiers")
+    network, description = made("mmoe", targets=targets)
+    warm_start.write(str(tmp_path), network, description)
+    shop, item, price, seen = small.SPEC.features
+    _, _, report = taken_over(
+        tmp_path, name="mmoe", targets=targets, spec=FeatureSpec(features=(item, shop, price, seen))
+    )
+    assert report["attention_gate/0/kernel"] == ("new", "the features of a click are others")
+    assert report["tiers_tower/0/kernel"] == ("new", "the features of a click are others")
+    assert report["attention_seen/0/kernel"] == ("restored", "")
+
+
+def test_a_history_of_another_feature_attends_anew(earlier):
+    shop, item, price, seen = small.SPEC.features
+    spec = FeatureSpec(features=(shop, item, price, seen.model_copy(update={"of": "shop"})))
+    _, _, report = taken_over(earlier[0], spec=spec)
+    assert report["attention_seen/0/kernel"] == ("new", "the features it reads are others")
+    assert report["bottom/0/kernel"] == ("new", "the features of a click are others")
+
+
+def test_a_broken_description_is_named(tmp_path):
+    (tmp_path / warm_start.NETWORK).write_text('{"name": "ma')
+    with pytest.raises(MalTfError, match="network.json: expected the description of a trained network"):
+        taken_over(tmp_path)
 
 
 def test_a_training_begins_with_it_and_reports_it(tmp_path):
