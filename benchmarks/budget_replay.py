@@ -29,8 +29,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from benchmarks import tables
 from benchmarks.real_logs import MECHANISMS, criteo_source
@@ -350,9 +348,7 @@ def main(
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
     """Judge all mechanisms on held-out users."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 130
+    console = tables.console()
     paths = read(file, channel, cut)
     what = (
         f"Criteo, {file}, channel {' × '.join(channel)}, {'paths built alike' if cut else 'as given'}: "
@@ -361,11 +357,7 @@ def main(
     with console.status(what):
         results = evaluate(paths, [m["name"] for m in MECHANISMS], folds)
     made = [prediction_table(results), *([replay_table(results)] if paths.cost.any() else [])]
-    console.print(escape(what), soft_wrap=True)
-    for table in made:
-        tables.show(console, table)
-    if markdown:
-        markdown.write_text("\n".join([what, "", *map(tables.markdown, made)]), encoding="utf-8")
+    tables.report(console, what, made, markdown)
 
 
 if __name__ == "__main__":

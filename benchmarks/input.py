@@ -9,7 +9,6 @@ import tempfile
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import measure, tables
@@ -77,9 +76,7 @@ def main(
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
     """Measure how fast the training split is read."""
-    console, where = Console(), tables.machine()
-    if not console.is_terminal:
-        console.width = 150
+    console, where = tables.console(), tables.machine()
     with tempfile.TemporaryDirectory(prefix="mal-tf-benchmark-") as temporary:
         place = (folder or pathlib.Path(temporary)).absolute()
         place.mkdir(parents=True, exist_ok=True)
@@ -95,11 +92,7 @@ def main(
                 found[name].append(read(dataclasses.replace(settings, contender=name), place))
         more = read(dataclasses.replace(settings, repeat=_MORE), place)
     made = [rates_table(found), memory_table({rows: found["ours"][-1], rows * _MORE: more})]
-    console.print(escape(where), soft_wrap=True)
-    for table in made:
-        tables.show(console, table)
-    if markdown:
-        markdown.write_text("\n".join([where, "", *map(tables.markdown, made)]), encoding="utf-8")
+    tables.report(console, where, made, markdown)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Annotated
 
 import pyarrow.parquet as pq
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -323,9 +322,7 @@ def main(
     if giant > min(size for found in sizes.values() for size in found):
         raise typer.BadParameter(f"--giant {giant:,} is more than the clicks of the smallest size")
     options = {"skew": skew, "giant": giant, "history": history, "seed": seed}
-    console, where = Console(), tables.machine()
-    if not console.is_terminal:
-        console.width = 130
+    console, where = tables.console(), tables.machine()
     busy = os.getloadavg()[0] > 0.5
     if busy:
         console.print(
@@ -339,13 +336,8 @@ def main(
             benchmark = Benchmark(options, place, sizes, repeats, busy, progress)
             benchmark.run()
             made = benchmark.tables()
-    console.print(escape(where), soft_wrap=True)
-    for table in made:
-        tables.show(console, table)
-    if markdown:
-        told = ", ".join(f"{name} {value}" for name, value in options.items())
-        text = "\n".join([f"{where} Logs: {told}.", "", *map(tables.markdown, made)])
-        markdown.write_text(text, encoding="utf-8")
+    told = ", ".join(f"{name} {value}" for name, value in options.items())
+    tables.report(console, f"{where} Logs: {told}.", made, markdown)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import typer
 import yaml
-from rich.console import Console
 
 from benchmarks import measure, tables
 from benchmarks.measure import ROOT
@@ -271,17 +270,11 @@ def main(
         write.mkdir(parents=True, exist_ok=True)
         print(*LOGS[only[0]].make(write))
         return
-    console, reports = Console(), {}
-    if not console.is_terminal:
-        console.width = 130
+    console, reports = tables.console(), {}
     for key in only or LOGS:
         with console.status(LOGS[key].name):
             reports[key] = label(LOGS[key])
-    made = [log_table(reports), ratio_table(reports)]
-    for table in made:
-        tables.show(console, table)
-    if markdown:
-        markdown.write_text("\n".join(map(tables.markdown, made)), encoding="utf-8")
+    tables.report(console, tables.machine(), [log_table(reports), ratio_table(reports)], markdown)
 
 
 if __name__ == "__main__":

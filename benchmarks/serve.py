@@ -19,7 +19,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -306,12 +305,10 @@ def main(
     """Measure the exported models."""
     if unknown := sorted(set(model) - set(catalog.MODELS)):
         raise typer.BadParameter(f"--model {unknown[0]}: expected one of {', '.join(catalog.MODELS)}")
-    console, where = Console(), tables.machine()
+    console, where = tables.console(), tables.machine()
     for runtime in runtimes.NEEDS:
         if missing := runtimes.missing(runtime):
             console.print(f"{runtime} is left out: not installed: {', '.join(missing)}")
-    if not console.is_terminal:
-        console.width = 150
     if os.getloadavg()[0] > 0.5:
         console.print("[yellow]Other processes keep this machine busy: times will be off.[/]")
     settings = {
@@ -336,11 +333,7 @@ def main(
             benchmark = Benchmark(loaded, data, names, place, sorted(set(threads)), settings, progress)
             benchmark.run()
         made = benchmark.tables()
-    console.print(escape(where), soft_wrap=True)
-    for table in made:
-        tables.show(console, table)
-    if markdown:
-        markdown.write_text("\n".join([where, "", *map(tables.markdown, made)]), encoding="utf-8")
+    tables.report(console, where, made, markdown)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pathlib
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from benchmarks.measure import ROOT
 from features.errors import MalTfError
 from pipelines.text_table import Table, markdown, show
 
-__all__ = ["Table", "machine", "markdown", "run", "show"]
+__all__ = ["Table", "console", "machine", "markdown", "report", "run", "show"]
 
 
 def machine() -> str:
@@ -32,6 +32,23 @@ def machine() -> str:
         f"{platform.release()}; Python {platform.python_version()}, {versions}; commit {commit}{changed}; "
         f"load average at the start {os.getloadavg()[0]:.2f}."
     )
+
+
+def console() -> Console:
+    """Where a benchmark prints; wide enough for its tables where it is no terminal."""
+    made = Console()
+    if not made.is_terminal:
+        made.width = 150
+    return made
+
+
+def report(shown: Console, told: str, made: Sequence[Table], markdown_file: pathlib.Path | None) -> None:
+    """Prints what was measured and where, then the tables; writes both as Markdown if a file is named."""
+    shown.print(escape(told), soft_wrap=True)
+    for table in made:
+        show(shown, table)
+    if markdown_file:
+        markdown_file.write_text("\n".join([told, "", *map(markdown, made)]), encoding="utf-8")
 
 
 def _version(name: str) -> str:

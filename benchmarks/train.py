@@ -14,7 +14,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -140,9 +139,7 @@ def main(
     models = [name for name in PYMAL if not only or name in only]
     rates = [(contender, model, {}) for model in models for contender in ("ours", "plain")]
     rates += [("ours", "natal", options) for options in VARIANTS.values() if "natal" in models]
-    console, where = Console(), tables.machine()
-    if not console.is_terminal:
-        console.width = 130
+    console, where = tables.console(), tables.machine()
     if os.getloadavg()[0] > 0.5:
         console.print("[yellow]Other processes keep this machine busy: all numbers will be off.[/]")
     parts = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -184,11 +181,7 @@ def main(
     ]
     first = found[0][0]
     told = f"{first['unique']:,} distinct rows among a batch's 311,296 cells; seed {seed}, {rounds} rounds of {steps} steps."
-    console.print(escape(f"{where} {told}"), soft_wrap=True)
-    for table in made:
-        tables.show(console, table)
-    if markdown:
-        markdown.write_text("\n".join([f"{where} {told}", "", *map(tables.markdown, made)]), encoding="utf-8")
+    tables.report(console, f"{where} {told}", made, markdown)
 
 
 if __name__ == "__main__":
