@@ -19,7 +19,7 @@ ALL, CAUSED = "all", "caused"
 
 def judge(
     clicks: str,
-    prediction: str | np.ndarray,
+    prediction: str,
     target: str,
     slices: Sequence[str],
     growth: GrowthConfig,

@@ -1,6 +1,5 @@
 """One trial of a comparison: trains a model, scores what it is judged on, measures how fast it trains."""
 
-import json
 import logging
 import pathlib
 import shutil
@@ -22,10 +21,10 @@ from mal_tf.training.fit import EVENTS, fit
 from mal_tf.training.precision import precision
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
-from pipelines import files, labelled
+from pipelines import labelled
 from pipelines.comparison.plan import Trial
 
-PREDICTIONS, RESULT, BATCHES = "predictions.npy", "trial.json", "batches"
+PREDICTIONS, BATCHES = "predictions.npy", "batches"
 
 log = logging.getLogger("mal_tf.benchmark")
 
@@ -58,7 +57,7 @@ def prepare(trial: Trial, labels: str, output: str) -> None:
 
 
 def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
-    """Trains and scores; writes `predictions.npy`, float32 [clicks] in the files' order, and `trial.json`.
+    """Trains and scores; writes `predictions.npy`, float32 [clicks] in the files' order.
 
     Args:
         trial: what to train.
@@ -90,7 +89,6 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
     except MalTfError:
         result["auc"] = None
     np.save(pathlib.Path(output) / PREDICTIONS, prediction)
-    files.write_text(f"{output}/{RESULT}", json.dumps(result, indent=1) + "\n")
     return result
 
 

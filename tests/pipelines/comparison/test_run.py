@@ -100,7 +100,7 @@ def test_each_model_has_the_rate_with_the_best_held_out_auc(finished):
         tuned = result["tuning"][model]
         for rate, auc in tuned["auc"].items():
             directory = found[f"{model}, last{beside}, rate {float(rate):g}"]
-            assert json.loads((directory / trial.RESULT).read_text())["auc"] == auc
+            assert json.loads((directory / "manifest.json").read_text())["result"]["auc"] == auc
         assert tuned["auc"][str(tuned["learning_rate"])] == max(tuned["auc"].values())
     rows = result["comparisons"][0]["rows"]
     assert [row["learning_rate"] for row in rows] == [result["tuning"][row["row"]]["learning_rate"] for row in rows]
