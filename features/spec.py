@@ -13,7 +13,24 @@ INT64_MISSING = -(2**63)
 _NAME = r"^[a-z][a-z0-9_]*$"
 
 
-class CategoricalFeature(Frozen):
+class _OfColumn(Frozen):
+    """A feature whose values stand in a column of the click table.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        column: column of the click table; `name` by default.
+    """
+
+    name: str = pydantic.Field(pattern=_NAME)
+    column: str | None = None
+
+    @property
+    def source_column(self) -> str:
+        """Column of the click table that holds the values."""
+        return self.column or self.name
+
+
+class CategoricalFeature(_OfColumn):
     """One token per click, looked up in a vocabulary and embedded.
 
     Attributes:
@@ -26,20 +43,13 @@ class CategoricalFeature(Frozen):
     """
 
     type: Literal["categorical"]
-    name: str = pydantic.Field(pattern=_NAME)
-    column: str | None = None
     dtype: Literal["string", "int64"] = "string"
     embedding_dim: int | None = pydantic.Field(None, gt=0)
     min_count: int | None = pydantic.Field(None, ge=1)
     max_size: int | None = pydantic.Field(None, ge=1)
 
-    @property
-    def source_column(self) -> str:
-        """Column of the click table that holds the values."""
-        return self.column or self.name
 
-
-class NumericFeature(Frozen):
+class NumericFeature(_OfColumn):
     """One number per click, cut into buckets of about equal mass and embedded.
 
     Bucket boundaries are quantiles of the training clicks, found from exact integer counts over fixed log-spaced bins
@@ -47,8 +57,6 @@ class NumericFeature(Frozen):
     """
 
     type: Literal["numeric"]
-    name: str = pydantic.Field(pattern=_NAME)
-    column: str | None = None
     buckets: int = pydantic.Field(20, ge=2, le=1000)
     embedding_dim: int | None = pydantic.Field(None, gt=0)
 
@@ -56,11 +64,6 @@ class NumericFeature(Frozen):
     def dtype(self) -> str:
         """Type of the value in the tf.Example."""
         return "float32"
-
-    @property
-    def source_column(self) -> str:
-        """Column of the click table that holds the values."""
-        return self.column or self.name
 
 
 class HistoryFeature(Frozen):
@@ -81,7 +84,7 @@ class HistoryFeature(Frozen):
     length: int = pydantic.Field(20, ge=1, le=10_000)
 
 
-class SimilarityFeature(Frozen):
+class SimilarityFeature(_OfColumn):
     """Cosine similarities of what was clicked and the user's last events, most recent first, as a list column holds them.
 
     The model sees them as a histogram (`mal_tf.layers.simtier`): no vocabulary, no embedding table.
@@ -94,19 +97,12 @@ class SimilarityFeature(Frozen):
     """
 
     type: Literal["similarity"]
-    name: str = pydantic.Field(pattern=_NAME)
-    column: str | None = None
     length: int = pydantic.Field(20, ge=1, le=10_000)
 
     @property
     def dtype(self) -> str:
         """Type of the values in the tf.Example."""
         return "float32"
-
-    @property
-    def source_column(self) -> str:
-        """Column of the click table that holds the values."""
-        return self.column or self.name
 
 
 Feature = Annotated[
