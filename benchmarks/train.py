@@ -25,7 +25,9 @@ from features.errors import MalTfError
 #: PyMAL's examples per second, training and inference, with PyTorch 2.13 and 2 threads: quoted from the project's issue
 #: 5, not measured here.
 PYMAL = {"base": (11_300, 43_000), "natal": (9_000, 34_000), "moae": (5_900, 21_000)}
-_TITLES = {"base": "BASE", "natal": "NATAL + CAT", "moae": "MoAE + CAT"}
+
+#: What the models are called in tables.
+TITLES = {"base": "BASE", "natal": "NATAL + CAT", "moae": "MoAE + CAT"}
 
 #: Variants of ours, all on `natal`: overrides of the training.
 VARIANTS = {
@@ -59,7 +61,7 @@ def goals_table(ours: dict[str, Rate], plain: dict[str, Rate]) -> Table:
         for kind, place in (("training", 0), ("inference", 1)):
             found, other, quoted = getattr(own, kind), getattr(plain[model], kind), PYMAL[model][place]
             cells = (f"{found:,.0f}", f"{other:,.0f}", f"{found / other:.2f}", f"{quoted:,}", f"{found / quoted:.2f}")
-            rows.append((f"{_TITLES[model]}, {kind}", *cells, "met" if found >= 2 * quoted else "not met"))
+            rows.append((f"{TITLES[model]}, {kind}", *cells, "met" if found >= 2 * quoted else "not met"))
     return Table(
         "Examples per second on ready batches of 4,096",
         ("", "ours", "plain Keras", "× plain Keras", "PyMAL (quoted)", "× PyMAL", "goal: 2 × PyMAL"),
@@ -175,7 +177,7 @@ def main(
     if "natal" in models:
         made.append(variants_table(by["ours"]["natal"], dict(zip(VARIANTS, medians[-len(VARIANTS) :], strict=True))))
     made.append(optimizers_table(costs))
-    title = f"{_TITLES[models[-1]]}: where a training step's time goes"
+    title = f"{TITLES[models[-1]]}: where a training step's time goes"
     made += [
         profile_table(f"{title}, {kind}", profile[key], 12) for kind, key in (("by layer", "parts"), ("by op", "ops"))
     ]

@@ -14,11 +14,18 @@ import numpy as np
 
 from benchmarks import mac_batches, plain_keras
 from features.keras2 import keras, tf
+from features.lookup import lookup_model, table_sizes
 from mal_tf.models import catalog
+from mal_tf.serving.export import OUTPUT, ServedModel
 from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
+from mal_tf.training.dataset import serialized
+from mal_tf.training.fit import fit
 from mal_tf.training.precision import precision
+from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
+from pipelines import labelled
+from pipelines.config import load
 
 #: As PyMAL had in what its rates are quoted from.
 THREADS = 2
@@ -83,6 +90,61 @@ def rate(contender: str, model: str, steps: int, seed: int, training: dict) -> d
         "parameters": forward.count_params(),
         "unique": _unique(work, rows),
     }
+
+
+def files(config: str, overrides: list[str], labels: str, model: str, times: int) -> dict:
+    """Examples per second from a label job's training split to trained weights, and to CVRs.
+
+    What a process pays once, start-up and tracing, is taken out: a pass over the split, then one over it `times` times as
+    often; the second's examples more over its seconds more. Before both comes one that does not count.
+
+    Args:
+        config: path of the run's config.
+        overrides: of its keys.
+        labels: directory of the finished label job.
+        model: architecture.
+        times: at least 2.
+
+    Returns:
+        `{"training", "inference"}`.
+    """
+    loaded = load(config, overrides)
+    data, spec, size = labelled.load(labels, loaded.feature_spec), loaded.feature_spec, loaded.training.batch_size
+    lookup, split = lookup_model(spec, data.vocabularies), data.splits["train"]
+
+    def train(times: int) -> float:
+        repeated = Split(list(split.segments) * times, list(split.file_rows) * times)
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            fit(
+                model,
+                spec,
+                lookup,
+                data.vocabularies,
+                repeated,
+                loaded.targets,
+                loaded.model,
+                loaded.training,
+                loaded.seed,
+                folder,
+            )
+        return time.perf_counter() - began
+
+    network = catalog.build(model, spec, table_sizes(spec, data.vocabularies), loaded.model, loaded.targets)
+    predict = ServedModel(spec, lookup, network).signatures["serving_default"]
+
+    def infer(times: int) -> float:
+        began = time.perf_counter()
+        for examples in serialized(list(split.segments) * times, size).prefetch(2):
+            predict(examples=examples)[OUTPUT].numpy()
+        return time.perf_counter() - began
+
+    found = {}
+    for kind, passed in (("training", train), ("inference", infer)):
+        passed(1)
+        once = passed(1)
+        found[kind] = split.rows * (times - 1) / (passed(times) - once)
+    return found
 
 
 def _unique(work: mac_batches.Work, rows: dict[str, np.ndarray]) -> int:
@@ -186,4 +248,8 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     asked = json.loads(sys.argv[1])
-    print(json.dumps({"rate": rate, "optimizer": optimizer, "profile": profile}[asked.pop("what")](**asked)))
+    print(
+        json.dumps(
+            {"rate": rate, "files": files, "optimizer": optimizer, "profile": profile}[asked.pop("what")](**asked)
+        )
+    )

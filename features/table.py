@@ -1,6 +1,7 @@
 """The click and conversion tables: column roles, their checks, and which rows are bad and why."""
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -18,6 +19,9 @@ SEPARATOR = ":"
 
 #: Put before the raw name of a feature column, so that it can't meet a role of that name.
 FEATURE = "feature/"
+
+#: Seconds in a day, and the day that times are counted from.
+DAY, EPOCH = 86_400, datetime.date(1970, 1, 1)
 
 _UNIT_NAMES = {1: "s", 1_000: "ms", 1_000_000: "us"}
 

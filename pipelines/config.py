@@ -113,7 +113,10 @@ class LabelsConfig(Frozen):
     """The label job.
 
     Attributes:
+        train_from: clicks before it are context: they are in journeys and histories, and in no split.
         eval_from: clicks from here on are the evaluation split, earlier ones the training split. With a time zone.
+        eval_until: clicks from here on are context too.
+        without_days: clicks of these days, UTC, are context too.
         observed_from: earlier events are bad rows; 1970 by default.
         observed_until: the logs are complete up to here; later events are left out as not known yet, and clicks whose
             window ends later are immature. By default the latest event found. Events after the start of the job are bad
@@ -128,6 +131,9 @@ class LabelsConfig(Frozen):
     """
 
     eval_from: datetime.datetime
+    train_from: datetime.datetime | None = None
+    eval_until: datetime.datetime | None = None
+    without_days: tuple[datetime.date, ...] = ()
     observed_from: datetime.datetime | None = None
     observed_until: datetime.datetime | None = None
     immature: Literal["drop", "mark"] = "drop"
@@ -136,12 +142,20 @@ class LabelsConfig(Frozen):
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
     grow_from: str | None = None
 
-    @pydantic.field_validator("eval_from", "observed_from", "observed_until")
+    @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")
     @classmethod
     def _zoned(cls, moment):
         if moment is not None and moment.tzinfo is None:
             raise ValueError(f"needs a time zone, such as {moment.isoformat()}+00:00")
         return moment
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self):
+        if self.train_from is not None and self.train_from >= self.eval_from:
+            raise ValueError(f"train_from, {self.train_from}, must be before eval_from, {self.eval_from}")
+        if self.eval_until is not None and self.eval_until <= self.eval_from:
+            raise ValueError(f"eval_until, {self.eval_until}, must be after eval_from, {self.eval_from}")
+        return self
 
 
 class ValidationConfig(Frozen):

@@ -54,6 +54,12 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
     return sorted(found.items())
 
 
+def matches(pattern: str) -> bool:
+    """Whether a glob matches any file."""
+    with _said("listed", pattern):
+        return bool(FileSystems.match([pattern])[0].metadata_list)
+
+
 def open_binary(path: str):
     """Opens a file for reading as it is, without decompression."""
     with _said("read", path):

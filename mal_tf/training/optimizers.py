@@ -8,12 +8,13 @@ from features.keras2 import keras, tf
 from mal_tf.models.network import Network
 from mal_tf.training.adam import Adam
 from mal_tf.training.config import TrainingConfig
+from mal_tf.training.sgd import SGD
 
 _OPTIMIZERS = {
     "adam": Adam,
     "lazy_adam": functools.partial(Adam, lazy=True),
     "adagrad": keras.optimizers.Adagrad,
-    "sgd": keras.optimizers.SGD,
+    "sgd": SGD,
     # The default weight decay, 0, is a pass over the table that changes nothing.
     "clippy_adagrad": functools.partial(tfrs.experimental.optimizers.ClippyAdagrad, weight_decay=None),
 }

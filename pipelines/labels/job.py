@@ -1,7 +1,6 @@
 """The label job: a Beam pipeline over Arrow tables with one shuffle of the clicks."""
 
 import dataclasses
-import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +16,7 @@ from pipelines.labels import dead_letters, fits, steps
 from pipelines.labels.attribute import Plan
 from pipelines.labels.exchange import Exchange
 from pipelines.labels.finish import Finish
-from pipelines.labels.read import Read, TimeRange
+from pipelines.labels.read import Read, TimeRange, time_units
 from pipelines.sources.reader import pieces
 from pipelines.sources.tables import SourceTables, TableSource
 
@@ -67,7 +66,7 @@ class LabelJob(beam.PTransform):
         clock = AsSingleton(
             [t.times for t in tables]
             | "FlattenTimes" >> beam.Flatten()
-            | "TimeRange" >> beam.CombineGlobally(TimeRange(self._moments()))
+            | "TimeRange" >> beam.CombineGlobally(TimeRange(self.labels, self.sources.units_per_second))
         )
         every_shard = pipeline | "EveryShard" >> beam.Create([(number, None) for number in range(self.shards)])
         schemas = {
@@ -112,10 +111,10 @@ class LabelJob(beam.PTransform):
 
     def _read(self, pipeline: beam.Pipeline, name: str):
         source: TableSource = getattr(self.sources, name)
-        bounds = table.TimeBounds(self._units(self.labels.observed_from, 0), self.now, "the start of this job")
-        until = self._units(self.labels.observed_until, self.now)
-        matched = [path for path, _ in files.match(source.files)]
         units, columns = self.sources.units_per_second, self._columns(source)
+        bounds = table.TimeBounds(time_units(self.labels.observed_from, units, 0), self.now, "the start of this job")
+        until = time_units(self.labels.observed_until, units, self.now)
+        matched = [path for path, _ in files.match(source.files)]
         reader = Read(source, columns, bounds, units, self.paths, self.shards, until, self.exchange)
         return (
             pipeline
@@ -174,16 +173,6 @@ class LabelJob(beam.PTransform):
 
     def _columns(self, source: TableSource) -> dict[str, str]:
         return self.spec.columns(source.columns.TABLE)
-
-    def _moments(self) -> dict[str, int | None]:
-        return {
-            "observed_until": self._units(self.labels.observed_until, None),
-            "eval_from": self._units(self.labels.eval_from, None),
-            "segment": round(self.labels.segment_hours * 3600 * self.sources.units_per_second),
-        }
-
-    def _units(self, moment: datetime.datetime | None, default):
-        return default if moment is None else round(moment.timestamp() * self.sources.units_per_second)
 
 
 def vocabulary_kinds(spec: FeatureSpec) -> dict[str, str]:

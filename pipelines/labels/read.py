@@ -1,5 +1,6 @@
 """First step of the label job: files to parcels of canonical rows by shard, and the range of their times."""
 
+import datetime
 import logging
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from features import table
 from features.errors import MalTfError
+from pipelines.config import LabelsConfig
 from pipelines.labels import dead_letters
 from pipelines.labels.exchange import Exchange
 from pipelines.labels.shard import PLACE, Clock
@@ -88,6 +90,8 @@ class Read(beam.DoFn):
         times = found.rows["timestamp"].to_numpy()
         known = times <= self._until
         count[name, "after_observed_until"] = int((~known).sum())
+        days, events = np.unique(times[known] // (table.DAY * self._units), return_counts=True)
+        count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
         yield TaggedOutput("counts", count)
         if known.any():
             earliest = int(times[known].min()) if name == "clicks" else None
@@ -117,6 +121,11 @@ class Read(beam.DoFn):
             yield number, (self._source.columns.TABLE, parcel)
 
 
+def time_units(moment: datetime.datetime | None, units: int, default: int | None = None) -> int:
+    """A moment in time units since 1970, at so many a second."""
+    return default if moment is None else round(moment.timestamp() * units)
+
+
 def raise_mixed_ids(column: str, kinds: set[str]) -> None:
     """Raises the error for an id that is of several types."""
     raise MalTfError(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
@@ -126,11 +135,12 @@ class TimeRange(beam.CombineFn):
     """(earliest click, latest event) pairs to the job's `Clock`.
 
     Args:
-        moments: `observed_until`, `eval_from` and `segment`, as `Clock` has them; the first may be None.
+        labels: splits, maturity.
+        units: time units in a second.
     """
 
-    def __init__(self, moments: Mapping[str, Any]):
-        self._moments = moments
+    def __init__(self, labels: LabelsConfig, units: int):
+        self._labels, self._units = labels, units
 
     def create_accumulator(self):
         """See base class."""
@@ -149,10 +159,17 @@ class TimeRange(beam.CombineFn):
     def extract_output(self, pair) -> Clock:
         """The clock; an error when the clicks span absurdly many segments."""
         start, end = pair
-        observed_until = end if self._moments["observed_until"] is None else self._moments["observed_until"]
-        eval_from = self._moments["eval_from"]
+        labels, units = self._labels, self._units
+        eval_from = time_units(labels.eval_from, units)
+        observed_until = time_units(labels.observed_until, units, eval_from if end is None else end)
         clock = Clock(
-            eval_from if start is None else start, eval_from, observed_until or eval_from, self._moments["segment"]
+            start=time_units(labels.train_from, units, eval_from if start is None else start),
+            eval_from=eval_from,
+            eval_until=min(time_units(labels.eval_until, units, observed_until + 1), observed_until + 1),
+            observed_until=observed_until,
+            segment=round(labels.segment_hours * 3600 * units),
+            day=table.DAY * units,
+            without_days=tuple((day - table.EPOCH).days for day in labels.without_days),
         )
         found = clock.segments()
         if sum(found.values()) > _MAX_SEGMENTS:

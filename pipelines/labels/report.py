@@ -1,13 +1,14 @@
 """The label report: what went in, what came out, and the paper's Table 1."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from features.errors import MalTfError
+from features.table import EPOCH
 
 #: Credits are summed as integers of this fraction, so that the sum is exact in any order.
 CREDIT_UNIT = 2.0**-24
-
 
 def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:
     """Makes the report of exact counts.
@@ -31,6 +32,7 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, A
         | {name: counts.get(("conversions", name), 0) for name in ("attributed", "without_click")},
         "ratio_to": reference,
         "splits": splits,
+        "days": {table: _days(counts, table) for table in ("clicks", "conversions")},
         "path_lengths": _by_number(counts, ("path_length",)),
         "cat_bits": list(mechanisms),
         "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
@@ -43,6 +45,7 @@ def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
     }
     rows["dead_letters"] = sum(_reasons(counts, table).values())
     if table == "clicks":
+        rows["context"] = counts.get((table, "context"), 0)
         rows["immature_dropped"] = counts.get((table, "immature_dropped"), 0)
         rows["immature_marked"] = counts.get((table, "immature_marked"), 0)
     rows["written" if table == "clicks" else "kept"] = sum(n for k, n in counts.items() if k[:2] == (table, "written"))
@@ -64,6 +67,12 @@ def _table_1(counts, split: str, mechanisms: Sequence[str], reference: str) -> d
 def _by_number(counts: Mapping[tuple, int], prefix: tuple) -> dict[str, int]:
     found = {key[-1]: n for key, n in counts.items() if key[:-1] == prefix and n}
     return {str(number): found[number] for number in sorted(found)}
+
+
+def _days(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
+    """Good rows up to `observed_until`, repeats included, by UTC day."""
+    days = {key[2]: n for key, n in counts.items() if key[:2] == (table, "day")}
+    return {str(EPOCH + datetime.timedelta(day)): days[day] for day in sorted(days)}
 
 
 def _reasons(counts: Mapping[tuple, int], table: str) -> dict[str, int]:

@@ -145,7 +145,9 @@ class Label(beam.DoFn):
             clicks, counts = attribute.label(prepared, self._plan, types, clock.observed_until)
             counts["conversions", "written"] = prepared.conversions.num_rows
             del prepared
-            clicks, immature = self._mature(clicks)
+            chosen = clock.in_splits(np.asarray(clicks["timestamp"]))
+            counts["clicks", "context"] = int((~chosen).sum())
+            clicks, immature = self._mature(clicks if chosen.all() else clicks.filter(pa.array(chosen)))
             counts["clicks", f"immature_{'dropped' if self._config.immature == 'drop' else 'marked'}"] = immature
             is_eval, segment = clock.split_and_segment(np.asarray(clicks["timestamp"]))
         for split, segments in clock.segments().items():

@@ -1,0 +1,33 @@
+"""Stochastic gradient descent that keeps nothing and, of a table, touches the rows of the batch alone."""
+
+from features.keras2 import keras, tf
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class SGD(keras.optimizers.Optimizer):
+    """x −= rate · g. Keras' own has a slot for momentum even where that is 0, and passes over it and the table in each step.
+
+    Args:
+        learning_rate: a number or a schedule.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-2,
+        name: str = "SGD",
+        **kwargs,
+    ):
+        super().__init__(name=name, **{"jit_compile": False, "weight_decay": None} | kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """See base class."""
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        if isinstance(gradient, tf.IndexedSlices):
+            variable.scatter_sub(tf.IndexedSlices(rate * gradient.values, gradient.indices))
+        else:
+            variable.assign_sub(rate * gradient)
+
+    def get_config(self) -> dict:
+        """See base class."""
+        return super().get_config() | {"learning_rate": self._serialize_hyperparameter(self._learning_rate)}

@@ -1,0 +1,1 @@
+"""Scheduled retraining: spans, gates, blessing, push, rollback."""

@@ -1,0 +1,148 @@
+"""What the retraining of a day trains on and is judged on, and the run's config that makes it so."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from features.errors import MalTfError
+from pipelines import files
+from pipelines.config import RunConfig
+
+#: Stands for a day, such as 2025-05-20, in the paths of the logs.
+PLACEHOLDER = "{date}"
+
+_DAY = datetime.timedelta(days=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A span's days, all UTC.
+
+    Attributes:
+        span: the newest day of the logs.
+        train: days whose clicks train, with final labels; none, where there is nothing new.
+        judge: day whose clicks judge the candidate and the model that serves: the newest whose windows have all closed.
+        logs: days whose logs are read: those before `train` are context for journeys and histories.
+    """
+
+    span: datetime.date
+    train: tuple[datetime.date, ...]
+    judge: datetime.date
+    logs: tuple[datetime.date, ...]
+
+
+def plan(
+    span: datetime.date,
+    first_day: datetime.date,
+    window_hours: float,
+    context_days: int,
+    trained_until: datetime.date | None,
+    left_out: Sequence[datetime.date] = (),
+) -> Plan:
+    """Plans the retraining of a span.
+
+    Args:
+        span: the newest day of the logs.
+        first_day: of the logs.
+        window_hours: longest attribution window.
+        context_days: days read before the first that trains.
+        trained_until: last day that the model to start from has been trained on; None without such a model.
+        left_out: days that are not to train.
+
+    Raises:
+        MalTfError: the logs are too short to train and to judge on.
+    """
+    judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
+    begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
+    train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out)
+    if judge <= first_day:
+        earliest = first_day + _DAY + datetime.timedelta(hours=window_hours) + _DAY
+        raise MalTfError(
+            f"span {span}: the logs begin on {first_day}, and with a window of {window_hours:g} hours no day before "
+            f"{judge + _DAY} has its final labels; the first span that a model can be trained and judged for is about {earliest}"
+        )
+    context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
+    return Plan(span, train, judge, tuple(days(context, span)))
+
+
+def midnight(day: datetime.date) -> datetime.datetime:
+    """A day's first moment, UTC."""
+    return datetime.datetime.combine(day, datetime.time(), datetime.timezone.utc)
+
+
+def days(first: datetime.date, last: datetime.date) -> list[datetime.date]:
+    """All days from the first to the last, both included; none if the last is earlier."""
+    return [first + number * _DAY for number in range((last - first).days + 1)]
+
+
+def window_hours(config: RunConfig) -> float:
+    """The longest window of all mechanisms."""
+    attribution = config.attribution
+    return max(attribution.window_hours, *(mechanism.window_hours or 0 for mechanism in attribution.mechanisms))
+
+
+def configured(
+    config: RunConfig,
+    name: str,
+    planned: Plan,
+    immature: str,
+    missing: Sequence[datetime.date] = (),
+    base: str | None = None,
+    fit_from: str | None = None,
+) -> RunConfig:
+    """The config of a span's run.
+
+    Args:
+        config: of all runs; `{date}` in the paths of its sources stands for each day that is read.
+        name: of the model.
+        planned: the span's days.
+        immature: `drop`, or `mark` to write the clicks after `planned.judge` too, with `mature = 0`.
+        missing: days that have no logs, as somebody has said.
+        base: directory of the run whose model this one starts from.
+        fit_from: directory of the label job whose fits are used.
+
+    Raises:
+        MalTfError: a day's log is missing.
+    """
+    data = config.model_dump(mode="json")
+    read = [day for day in planned.logs if day not in missing]
+    data["sources"] = _dated(data["sources"], read)
+    unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
+    first = planned.train[0] if planned.train else planned.judge - _DAY
+    data["labels"] |= {
+        "train_from": midnight(first).isoformat(),
+        "eval_from": midnight(planned.judge).isoformat(),
+        "eval_until": midnight(planned.judge + _DAY).isoformat() if immature == "drop" else None,
+        "observed_until": (midnight(planned.span + _DAY) - unit).isoformat(),
+        "immature": immature,
+        "segment_hours": 24,
+        "grow_from": f"{base}/labels" if base else None,
+    }
+    data["attribution"]["fit_from"] = fit_from
+    data["model"] |= {"name": name, "compare_with": []}
+    data["training"]["warm_start"] = f"{base}/train/{name}" if base else None
+    return RunConfig.model_validate(data)
+
+
+def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
+    """Sources with a path per day in the place of each with the placeholder."""
+    if isinstance(data, dict):
+        return {key: _dated(value, read) for key, value in data.items()}
+    if not isinstance(data, list):
+        if isinstance(data, str) and PLACEHOLDER in data:
+            raise MalTfError(f"{data}: {PLACEHOLDER} goes into a list of files, as `files` is, alone")
+        return data
+    found = []
+    for item in data:
+        if not (isinstance(item, str) and PLACEHOLDER in item):
+            found.append(_dated(item, read))
+            continue
+        for day in read:
+            found.append(item.replace(PLACEHOLDER, day.isoformat()))
+            if not files.matches(found[-1]):
+                raise MalTfError(
+                    f"no log of {day}: expected {found[-1]}. Bring it and run this span again; or, if there is none and "
+                    f"never will be, add {day} to missing_days."
+                )
+    return found
