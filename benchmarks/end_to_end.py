@@ -32,7 +32,9 @@ def goals_table(rates: dict[str, dict[str, float]], batch_size: int) -> Table:
         for (kind, goal), quoted in zip(GOALS.items(), PYMAL[model], strict=True):
             times = found[kind] / quoted
             met = "met" if times >= goal else "not met"
-            rows.append((f"{TITLES[model]}, {kind}", f"{found[kind]:,.0f}", f"{quoted:,}", f"{times:.2f}", f"{goal} ×", met))
+            rows.append(
+                (f"{TITLES[model]}, {kind}", f"{found[kind]:,.0f}", f"{quoted:,}", f"{times:.2f}", f"{goal} ×", met)
+            )
     return Table(
         f"Examples per second from files, batches of {batch_size:,}",
         ("", "ours", "PyMAL (quoted)", "× PyMAL", "goal", ""),

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import typer
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from features import example, tfrecord
+from features import example
 from features.keras2 import tf
 from features.spec import ARROW_TYPE
 from pipelines import files
@@ -32,7 +32,7 @@ def run(config: RunConfig, output: pathlib.Path, labels: bool = False) -> int:
         output: directory.
         labels: whether to add label columns, all zero.
     """
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=tfrecord.LEVEL)
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=config.tfrecords.compression_level)
     types = {"id": pa.int64(), "user": pa.string(), "ts": pa.int64()}
     types |= {feature.name: ARROW_TYPE[feature.dtype] for feature in config.feature_spec.scalars}
     written = {"id": "click_id", "user": "user_id", "ts": "timestamp"}

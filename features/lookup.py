@@ -34,6 +34,40 @@ class BucketLookup(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("mal_tf")
+class TokenLookup(keras.layers.Layer):
+    """Row of a token: 0 for the missing value, then those of unknown tokens, then the vocabulary's.
+
+    What `StringLookup` and `IntegerLookup` do with a mask token, in one table lookup where they take five passes.
+
+    Args:
+        tokens: of the vocabulary, as its file's lines.
+        dtype_of_tokens: `string` or `int64`.
+        oov_buckets: rows that unknown tokens are hashed into.
+    """
+
+    def __init__(self, tokens: Sequence[str], dtype_of_tokens: str, oov_buckets: int, **kwargs):
+        super().__init__(**kwargs)
+        self.tokens, self.dtype_of_tokens, self.oov_buckets = list(tokens), dtype_of_tokens, oov_buckets
+        of = str if dtype_of_tokens == "string" else int
+        keys = tf.constant([MISSING[dtype_of_tokens], *map(of, self.tokens)], dtype_of_tokens)
+        rows = tf.concat([[0], tf.range(len(self.tokens)) + 1 + oov_buckets], axis=0)
+        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=1)
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """String or int64 [...] to int32 [...]."""
+        rows = self.table.lookup(values)
+        if self.oov_buckets == 1:
+            return rows
+        hashed = tf.strings.to_hash_bucket_fast if self.dtype_of_tokens == "string" else tf.math.floormod
+        return tf.where(rows == 1, 1 + tf.cast(hashed(values, self.oov_buckets), tf.int32), rows)
+
+    def get_config(self):
+        """See base class."""
+        own = {"tokens": self.tokens, "dtype_of_tokens": self.dtype_of_tokens, "oov_buckets": self.oov_buckets}
+        return super().get_config() | own
+
+
+@keras.utils.register_keras_serializable("mal_tf")
 class FitLength(keras.layers.Layer):
     """Cuts or pads the second axis to `length`, so that the network sees histories of one width.
 
@@ -83,7 +117,7 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
             values = layers[feature.of](values)
         elif feature.name in layers:
             values = layers[feature.name](values)
-        outputs[feature.name] = values if values.dtype == tf.float32 else tf.cast(values, tf.int32)
+        outputs[feature.name] = values
     return keras.Model(inputs, outputs, name="lookup")
 
 
@@ -95,21 +129,8 @@ def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) ->
     }
 
 
-# Keras takes no empty vocabulary, which min_count can leave: then a token that no vocabulary can hold stands in.
 def _layer(feature, lines: Sequence[str], spec: FeatureSpec) -> keras.layers.Layer:
     name = f"lookup_{feature.name}"
     if isinstance(feature, NumericFeature):
         return BucketLookup([float(line) for line in lines], name=name)
-    oov = spec.vocabulary.oov_buckets
-    if feature.dtype == "int64":
-        tokens = [int(line) for line in lines] or [MISSING["int64"] + 2]
-        return keras.layers.IntegerLookup(
-            vocabulary=tokens,
-            mask_token=MISSING["int64"],
-            oov_token=MISSING["int64"] + 1,
-            num_oov_indices=oov,
-            name=name,
-        )
-    return keras.layers.StringLookup(
-        vocabulary=list(lines) or ["\n"], mask_token="", oov_token="[UNK]", num_oov_indices=oov, name=name
-    )
+    return TokenLookup(lines, feature.dtype, spec.vocabulary.oov_buckets, name=name)

@@ -13,9 +13,6 @@ from typing import IO
 import google_crc32c
 import numpy as np
 
-#: zlib's: level 6, the usual one, takes twice as long for files a seventh smaller.
-LEVEL = 2
-
 _HEADER = np.dtype([("length", "<u8"), ("crc", "<u4")])
 _FOOTER = 4
 
@@ -35,17 +32,21 @@ def frame(records: Sequence[bytes]) -> bytes:
     return b"".join(itertools.chain.from_iterable(parts))
 
 
-def gzipped(out: IO[bytes]) -> gzip.GzipFile:
-    """A compressed stream into `out`. The same records give the same bytes: no time, no name in the header."""
-    return gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=out, mtime=0)
+def gzipped(out: IO[bytes], level: int) -> gzip.GzipFile:
+    """A stream into `out`, compressed at zlib's `level`. The same records give the same bytes: no time, no name within."""
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=out, mtime=0)
 
 
 class GzippedTFRecords:
-    """A compressed TFRecord file in memory."""
+    """A compressed TFRecord file in memory.
 
-    def __init__(self):
+    Args:
+        level: zlib's, 0 to 9.
+    """
+
+    def __init__(self, level: int):
         self._out = io.BytesIO()
-        self._file = gzipped(self._out)
+        self._file = gzipped(self._out, level)
 
     def write(self, records: Sequence[bytes]) -> None:
         """Appends records."""

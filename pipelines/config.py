@@ -158,6 +158,17 @@ class LabelsConfig(Frozen):
         return self
 
 
+class TFRecordsConfig(Frozen):
+    """Files of labelled clicks.
+
+    Attributes:
+        compression_level: of gzip, from 0, none, to 9. Files of level 0 are about three times as large as those of 2 and
+            take a third less time to read; levels above 2 take more time to write for little (`docs/benchmarks.md`).
+    """
+
+    compression_level: int = pydantic.Field(2, ge=0, le=9)
+
+
 class ValidationConfig(Frozen):
     """Data validation by TFDV.
 
@@ -205,6 +216,7 @@ class RunConfig(Frozen):
         vocabulary: how vocabularies are cut.
         attribution: mechanisms and eligibility.
         labels: the label job; ready-made labels go without.
+        tfrecords: the files of labelled clicks.
         validation: data validation.
         model: primary target, auxiliary targets, architecture.
         training: optimisers, batch size, loss.
@@ -219,6 +231,7 @@ class RunConfig(Frozen):
     vocabulary: VocabularyConfig = VocabularyConfig()
     attribution: AttributionConfig
     labels: LabelsConfig | None = None
+    tfrecords: TFRecordsConfig = TFRecordsConfig()
     validation: ValidationConfig = ValidationConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()

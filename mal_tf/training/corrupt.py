@@ -66,7 +66,7 @@ def leave_out(damage: Damaged, parse: Parse, directory: str) -> None:
     """
     copy = pathlib.Path(directory) / f"{hashlib.sha256(damage.file.encode()).hexdigest()[:16]}.repaired.gz"
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with _appearing(copy) as raw, tfrecord.gzipped(raw) as out:
+    with _appearing(copy) as raw, tfrecord.gzipped(raw, level=2) as out:
         kept = 0
         for block in _blocks(record for record in _records(damage.file, parse) if isinstance(record, bytes)):
             out.write(tfrecord.frame(block))

@@ -33,6 +33,7 @@ class LabelJob(beam.PTransform):
         spec: features.
         attribution: mechanisms and eligibility.
         labels: splits, maturity.
+        level: of compression.
         shards: how many parts the users are split into.
         output: directory.
         paths: every event file, sorted; dead letters and rows refer to it by position.
@@ -47,6 +48,7 @@ class LabelJob(beam.PTransform):
     spec: FeatureSpec
     attribution: AttributionConfig
     labels: LabelsConfig
+    level: int
     shards: int
     output: str
     paths: Sequence[str]
@@ -84,7 +86,10 @@ class LabelJob(beam.PTransform):
         )
         types, found, fit_counts = self._fits(pipeline, plan, prepared, clock)
         labelled = prepared.shards | "Label" >> beam.ParDo(
-            steps.Label(plan, self.labels, self.shards, self.output), clock, AsSingleton(types), AsDict(found)
+            steps.Label(plan, self.labels, self.level, self.shards, self.output),
+            clock,
+            AsSingleton(types),
+            AsDict(found),
         ).with_outputs("vocabulary", "files", "counts")
         cut = (
             labelled.vocabulary

@@ -90,12 +90,14 @@ class Writer:
         spec: features.
         mechanisms: the columns of credits, in the order of the CAT label's bits.
         output: directory.
+        level: of compression.
     """
 
     source: MacSource
     spec: FeatureSpec
     mechanisms: Sequence[str]
     output: str
+    level: int
 
     def write(self, day: Day, segments: dict[str, int]) -> tuple[dict[str, Any], Counter]:
         """Writes one day's TFRecord file; returns its entry in the manifest, and counts."""
@@ -103,7 +105,7 @@ class Writer:
         counts, began = Counter({("clicks", "read"): 0}), time.monotonic()
         with files.created(FileSystems.join(self.output, name)) as file:
             out = _Hashed(file)
-            with tfrecord.gzipped(out) as records:
+            with tfrecord.gzipped(out, self.level) as records:
                 for raw in self._batches(day.path):
                     clicks = self._labelled(raw, day)
                     for start in range(0, clicks.num_rows, _ROWS_ENCODED):

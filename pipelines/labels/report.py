@@ -10,6 +10,7 @@ from features.table import EPOCH
 #: Credits are summed as integers of this fraction, so that the sum is exact in any order.
 CREDIT_UNIT = 2.0**-24
 
+
 def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:
     """Makes the report of exact counts.
 

@@ -34,7 +34,8 @@ def made_from(config: RunConfig) -> str:
         MalTfError: an input file is missing or empty, or an earlier run to go on from has not what is asked of it.
     """
     inputs = _inputs(config)
-    parts = config.model_dump(mode="json", include={"sources", "features", "vocabulary", "attribution", "labels"})
+    included = {"sources", "features", "vocabulary", "attribution", "labels", "tfrecords"}
+    parts = config.model_dump(mode="json", include=included)
     earlier = [_earlier_fits(config), _previous_vocabularies(config)]
     return manifest.fingerprint("labels", 2, inputs, [files.modified(path) for path, _ in inputs], parts, earlier)
 
@@ -107,6 +108,7 @@ def _job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         spec=config.feature_spec,
         attribution=config.attribution,
         labels=config.labels,
+        level=config.tfrecords.compression_level,
         shards=shards,
         output=output,
         paths=paths,
@@ -119,7 +121,8 @@ def _job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
 
 
 def _ready(config: RunConfig, output: str) -> ReadyLabels:
-    writer = Writer(config.sources, config.feature_spec, config.attribution.names, output)
+    level = config.tfrecords.compression_level
+    writer = Writer(config.sources, config.feature_spec, config.attribution.names, output, level)
     return ReadyLabels(writer, made_from(config))
 
 

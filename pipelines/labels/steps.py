@@ -131,8 +131,8 @@ class Fit:
 class Label(beam.DoFn):
     """A prepared shard to labelled TFRecord files: outputs `files`, `vocabulary` counts and `counts`."""
 
-    def __init__(self, plan: Plan, config: LabelsConfig, shards: int, output: str):
-        self._plan, self._config, self._shards, self._output = plan, config, shards, output
+    def __init__(self, plan: Plan, config: LabelsConfig, level: int, shards: int, output: str):
+        self._plan, self._config, self._level, self._shards, self._output = plan, config, level, shards, output
 
     def process(self, element, clock: Clock, types: Sequence[str], found: Mapping[str, dict]) -> Iterator[Any]:
         """Labels one shard."""
@@ -172,7 +172,7 @@ class Label(beam.DoFn):
     def _write(
         self, rows: pa.Table, split: str, segment: int, segments: int, number: int, timed: _Stopwatch
     ) -> dict[str, Any]:
-        out = tfrecord.GzippedTFRecords()
+        out = tfrecord.GzippedTFRecords(self._level)
         with timed("encode"):
             rows = rows.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
         at_once = max(min(_ROWS_ENCODED, _BYTES_ENCODED * rows.num_rows // max(rows.nbytes, 1)), 1)

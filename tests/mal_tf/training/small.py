@@ -55,7 +55,7 @@ def write(folder: pathlib.Path, rows=ROWS) -> Split:
     for number, segment in enumerate(rows):
         segments.append([])
         for part, count in enumerate(segment):
-            file = GzippedTFRecords()
+            file = GzippedTFRecords(level=2)
             file.write(encode(to_lists(clicks(count, generator))))
             path = folder / f"{number}-{part}.gz"
             path.write_bytes(file.close())
