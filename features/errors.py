@@ -13,6 +13,12 @@ class MalTfError(Exception):
     exit_code = 1
 
 
+class Busy(MalTfError):
+    """Another process is at it; the same command can go on when that has ended. Exit code 75, as `Interrupted`."""
+
+    exit_code = 75
+
+
 class Interrupted(MalTfError):
     """Stopped from outside; the same command goes on. Exit code 75: `EX_TEMPFAIL`, try again, of sysexits.h."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from features.errors import MalTfError
+from features.errors import Busy, MalTfError
 from pipelines import files
 
 MANIFEST = "manifest.json"
@@ -80,7 +80,7 @@ def lock(directory: str) -> Iterator[None]:
     Local directories only: on object stores the caller's scheduler has to see to it.
 
     Raises:
-        MalTfError: another process has it.
+        Busy: another process has it.
     """
     if not files.is_local(directory):
         yield
@@ -93,8 +93,9 @@ def lock(directory: str) -> Iterator[None]:
         except OSError as error:
             file.seek(0)
             holder = file.read().strip() or "?"
-            raise MalTfError(
-                f"{directory} is in use by process {holder}; wait for it or choose another output"
+            raise Busy(
+                f"{directory} is in use by process {holder}; wait for it or choose another output. A process that is dead "
+                "holds nothing"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))

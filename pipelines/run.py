@@ -72,14 +72,14 @@ class Run:
         def make(output: str) -> dict:
             return statistics.write(labelled.load(source, self.config.feature_spec), output, self.flags)
 
-        return self._stage("statistics", [_made_from(source)], make)
+        return self.stage("statistics", [_made_from(source)], make)
 
     def validate(self) -> str:
         """The data gate: its directory."""
         source = self.statistics()
         schema = self.config.validation.schema_file
         text = files.read_text(schema) if schema and files.exists(schema) else schema
-        return self._stage(
+        return self.stage(
             "validate",
             [_made_from(source), text],
             lambda output: gate.validate(source, output, self.config.feature_spec, schema),
@@ -98,7 +98,7 @@ class Run:
             return stages.choose_auxiliaries(self.config, labelled.load(source, self.config.feature_spec))
 
         made_from = [_made_from(source), _trained_from(self.config), architecture, self.config.attribution.names]
-        return manifest.read(self._stage("auxiliaries", made_from, make))["result"]
+        return manifest.read(self.stage("auxiliaries", made_from, make))["result"]
 
     def resolved(self) -> RunConfig:
         """The config as models are made from it: with the chosen auxiliaries in the place of `auto`."""
@@ -133,7 +133,7 @@ class Run:
             place = kept / manifest.fingerprint(*made_from)[:16]
             return stages.train(config, data, name, output, str(place), self.cluster)
 
-        output = self._stage(stage, made_from, make)
+        output = self.stage(stage, made_from, make)
         if self.cluster.chief:
             shutil.rmtree(kept, ignore_errors=True)
         return output
@@ -150,7 +150,7 @@ class Run:
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
             manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
-        self._stage(f"export/{name}", made_from, make)
+        self.stage(f"export/{name}", made_from, make)
         return self._version(name)
 
     def _version(self, name: str) -> str:
@@ -167,7 +167,7 @@ class Run:
         def make(output: str) -> dict:
             return stages.evaluate(self.config, labelled.load(source, self.config.feature_spec), versions, output)
 
-        self._stage("evaluate", [made_from, parts, self.config.seed], make)
+        self.stage("evaluate", [made_from, parts, self.config.seed], make)
         return json.loads(files.read_text(self.path("evaluate", stages.METRICS)))
 
     @contextlib.contextmanager
@@ -178,10 +178,17 @@ class Run:
             return
         with manifest.lock(self.directory):
             files.write_text(self.path("config.yaml"), dump(self.config))
-            files.write_text(self.path("run.json"), json.dumps(_provenance(), indent=1) + "\n")
+            files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
             yield self
 
-    def _stage(self, name: str, made_from: Sequence, make: Callable[[str], dict]) -> str:
+    def stage(self, name: str, made_from: Sequence, make: Callable[[str], dict]) -> str:
+        """Brings a stage up to date: its directory.
+
+        Args:
+            name: of the stage, and of its directory in the run's.
+            made_from: JSON-able, all that its result depends on.
+            make: writes to the directory it is given; what it returns stands in the manifest as `result`.
+        """
         output, key = self.path(name), manifest.fingerprint(name, _VERSION, *made_from)
         if self._needed(name, output, key):
             with _timed(name):
@@ -250,7 +257,9 @@ def _timed(name: str):
     log.info("%s: done in %.1f s", name, time.monotonic() - began)
 
 
-def _provenance() -> dict:
+def provenance() -> dict:
+    """Revision of the code, and versions of what it rests on."""
+
     def git(*words: str) -> str | None:
         root = pathlib.Path(__file__).parent
         done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)

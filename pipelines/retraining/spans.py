@@ -15,6 +15,12 @@ PLACEHOLDER = "{date}"
 _DAY = datetime.timedelta(days=1)
 
 
+class MissingLog(MalTfError):
+    """A day's log is not there (yet)."""
+
+    exit_code = 3
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """A span's days, all UTC.
@@ -47,7 +53,7 @@ def plan(
         first_day: of the logs.
         window_hours: longest attribution window.
         context_days: days read before the first that trains.
-        trained_until: last day that the model to start from has been trained on; None without such a model.
+        trained_until: last day that the model to start from could be trained on; None without such a model.
         left_out: days that are not to train.
 
     Raises:
@@ -74,6 +80,25 @@ def midnight(day: datetime.date) -> datetime.datetime:
 def days(first: datetime.date, last: datetime.date) -> list[datetime.date]:
     """All days from the first to the last, both included; none if the last is earlier."""
     return [first + number * _DAY for number in range((last - first).days + 1)]
+
+
+def wanted(span: str, first: str, last: str, today: datetime.date | None = None) -> list[datetime.date]:
+    """The spans that a command line asks for: one, by default yesterday's, or all from a first to a last.
+
+    Raises:
+        MalTfError: not a date, or one of two.
+    """
+    if (span and (first or last)) or bool(first) != bool(last):
+        raise MalTfError("expected --span alone, or --from and --to together")
+    if not (span or first):
+        return [(today or datetime.datetime.now(datetime.timezone.utc).date()) - _DAY]
+    try:
+        begin, end = (datetime.date.fromisoformat(text) for text in ((first, last) if first else (span, span)))
+    except ValueError as error:
+        raise MalTfError(f"expected a day such as 2025-05-20: {error}") from error
+    if end < begin:
+        raise MalTfError(f"--to {end} is before --from {begin}")
+    return days(begin, end)
 
 
 def window_hours(config: RunConfig) -> float:
@@ -103,7 +128,8 @@ def configured(
         fit_from: directory of the label job whose fits are used.
 
     Raises:
-        MalTfError: a day's log is missing.
+        MissingLog: of a day.
+        MalTfError: the placeholder is where no list of files is.
     """
     data = config.model_dump(mode="json")
     read = [day for day in planned.logs if day not in missing]
@@ -114,6 +140,7 @@ def configured(
         "train_from": midnight(first).isoformat(),
         "eval_from": midnight(planned.judge).isoformat(),
         "eval_until": midnight(planned.judge + _DAY).isoformat() if immature == "drop" else None,
+        "without_days": [str(day) for day in days(first, planned.judge - _DAY) if day not in planned.train],
         "observed_until": (midnight(planned.span + _DAY) - unit).isoformat(),
         "immature": immature,
         "segment_hours": 24,
@@ -141,7 +168,7 @@ def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
         for day in read:
             found.append(item.replace(PLACEHOLDER, day.isoformat()))
             if not files.matches(found[-1]):
-                raise MalTfError(
+                raise MissingLog(
                     f"no log of {day}: expected {found[-1]}. Bring it and run this span again; or, if there is none and "
                     f"never will be, add {day} to missing_days."
                 )

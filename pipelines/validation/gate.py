@@ -18,6 +18,18 @@ ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
 _VALUES_SHOWN = 5
 
 
+class Anomalies(MalTfError):
+    """The data is not as the schema says.
+
+    Attributes:
+        lines: one per anomaly, `<split> split, feature …`.
+    """
+
+    def __init__(self, message: str, lines: list[str]):
+        super().__init__(message)
+        self.lines = lines
+
+
 def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_file: str | None) -> dict[str, Any]:
     """Validates the splits' statistics; writes the schema used, the anomalies and TFDV's view of the statistics.
 
@@ -31,7 +43,8 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
         `{"schema": where it came from, "examples": {split: count}, "features": count}`.
 
     Raises:
-        MalTfError: the first anomalies: split, feature, reason, offending values.
+        Anomalies: split, feature, reason, offending values.
+        MalTfError: the schema is missing or is none, or its serving features are not the config's.
     """
     statistics = split_statistics.load(statistics_directory)
     schema = load_schema(schema_file) if schema_file else infer_schema(statistics["train"], spec)
@@ -43,12 +56,13 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
     for split, of_split in statistics.items():
         anomalies = tfdv.validate_statistics(of_split, schema, environment=TRAINING)
         files.write_bytes(f"{output}/Split-{split}/{ANOMALIES}", anomalies.SerializeToString(deterministic=True))
-        found += [f"  {split} split, {line}" for line in describe(anomalies, of_split, schema)]
+        found += [f"{split} split, {line}" for line in describe(anomalies, of_split, schema)]
     if found:
-        raise MalTfError(
+        raise Anomalies(
             f"{len(found)} anomalies against {schema_file or 'the schema inferred from the training split'}:\n"
-            + "\n".join(found)
-            + f"\nLook at {output}/{HTML}. Mend the data; or, if the data is right, edit the schema and say why."
+            + "\n".join(f"  {line}" for line in found)
+            + f"\nLook at {output}/{HTML}. Mend the data; or, if the data is right, edit the schema and say why.",
+            found,
         )
     examples = {split: of_split.datasets[0].num_examples for split, of_split in statistics.items()}
     return {"schema": schema_file or "inferred", "examples": examples, "features": len(schema.feature)}

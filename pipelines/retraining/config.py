@@ -1,0 +1,89 @@
+"""The configuration of scheduled retraining: one YAML file beside the run's."""
+
+import datetime
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import pydantic
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from pipelines import config as run_config
+from pipelines import files, yaml_config
+from pipelines.config import RunConfig
+from pipelines.retraining import spans
+from pipelines.retraining.checks import ChecksConfig
+from pipelines.retraining.history import MetadataConfig
+from pipelines.retraining.infra import InfraConfig
+from pipelines.retraining.judge import GatesConfig
+
+
+class RetrainConfig(Frozen):
+    """Everything about a schedule.
+
+    Attributes:
+        name: of the schedule.
+        run: the run's YAML file, relative to this one; `{date}` in the paths of its sources stands for a day, such as
+            2025-05-20. Its `labels` may only say `shards` and `max_bad_share`, and `eval_from`, which is not used.
+        overrides: `key=value`, of the run's keys.
+        root: directory of all that retraining writes, relative to this file; local.
+        first_day: of the logs, UTC.
+        immature: what becomes of clicks whose window has not closed: `wait` until it has, or `mark` them, which writes them
+            with `mature = 0`, so that the checks see the newest day, and trains as `wait` does.
+        context_days: days of logs read before the first that trains, for journeys and histories; by default the longest
+            window's.
+        fit_age_days: data-driven attribution is fitted anew when the fit is older than this.
+        missing_days: days without logs, known and accepted.
+        after_refusal: what becomes of the days that a refused candidate trained on: the next one goes on without them
+            (`skip`) or trains on them again (`retry`).
+        checks: of the data, before training.
+        gates: what a candidate must hold.
+        infra: what an export must hold.
+        keep_versions: how many versions stay in `serving`.
+        metadata: where the history is.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    run: str
+    overrides: tuple[str, ...] = ()
+    root: str
+    first_day: datetime.date
+    immature: Literal["wait", "mark"] = "wait"
+    context_days: int | None = pydantic.Field(None, ge=0)
+    fit_age_days: int = pydantic.Field(7, ge=1)
+    missing_days: tuple[datetime.date, ...] = ()
+    after_refusal: Literal["skip", "retry"] = "skip"
+    checks: ChecksConfig = ChecksConfig()
+    gates: GatesConfig
+    infra: InfraConfig = InfraConfig()
+    keep_versions: int = pydantic.Field(5, ge=2)
+    metadata: MetadataConfig = MetadataConfig()
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunConfig]:
+    """Reads a schedule's file and the run's that it names.
+
+    Raises:
+        MalTfError: what is wrong, with the place of each key.
+    """
+
+    def resolve(data: dict) -> None:
+        for key in ("run", "root"):
+            if isinstance(data.get(key), str):
+                data[key] = files.resolve(data[key], files.folder(path))
+
+    config = yaml_config.read(RetrainConfig, path, overrides, resolve)
+    if not files.is_local(config.root):
+        raise MalTfError(f"{path}: root: {config.root}: expected a local directory")
+    run = run_config.load(config.run, config.overrides)
+    if run.ready_made:
+        raise MalTfError(
+            f"{config.run}: adapter '{run.sources.adapter}' has ready-made labels and no days to retrain for"
+        )
+    return config, run
+
+
+def context_days(config: RetrainConfig, run: RunConfig) -> int:
+    """Days of logs before the first that trains."""
+    return math.ceil(spans.window_hours(run) / 24) if config.context_days is None else config.context_days

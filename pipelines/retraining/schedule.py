@@ -1,0 +1,123 @@
+"""Spans retrained one after the other, one process at a time, each stage recorded in the history."""
+
+import datetime
+import json
+import logging
+from collections.abc import Iterator, Sequence
+
+from features.errors import MalTfError
+from pipelines import files, manifest
+from pipelines.config import RunConfig
+from pipelines.retraining import serving, spans
+from pipelines.retraining.config import RetrainConfig
+from pipelines.retraining.history import OpenRun, open_history
+from pipelines.retraining.run import Refused, Retraining, retraining
+from pipelines.run import provenance
+
+#: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.
+PUSHED, REFUSED = "pushed", "refused"
+
+log = logging.getLogger("mal_tf.retrain")
+
+
+def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> serving.Version:
+    """Retrains for one span: the version that was pushed.
+
+    Args:
+        config: the schedule.
+        run: the config of all spans' runs.
+        span: newest day of the logs.
+        first: see `pipelines.retraining.run.retraining`.
+
+    Raises:
+        Refused: data or model are not good enough.
+        MissingLog: of a day.
+        Busy: another process retrains.
+        Interrupted: the day has not ended yet.
+        MalTfError: anything else that stops it. In all cases what serves is as it was.
+    """
+    with manifest.lock(config.root):
+        history = open_history(config.metadata, config.root)
+        made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
+        revision = provenance()["git_revision"] or "unknown"
+        with history.run(str(span), made_of, revision) as recorded:
+            try:
+                version = _stages(retraining(config, run, span, first), recorded)
+            except (Refused, spans.MissingLog) as error:
+                recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
+                raise
+            recorded.end(PUSHED, [f"version {version.number}"])
+    return version
+
+
+def backfill(
+    config: RetrainConfig, run: RunConfig, wanted: Sequence[datetime.date], first: bool = False
+) -> Iterator[tuple[datetime.date, serving.Version | MalTfError]]:
+    """Retrains for some spans in order; one that is refused does not stop those after it.
+
+    Args:
+        config: the schedule.
+        run: the config of all spans' runs.
+        wanted: the spans.
+        first: whether the first of them that is not refused starts from nothing.
+
+    Returns:
+        Each span with the version that was pushed, or why it was refused.
+
+    Raises:
+        MalTfError: as `retrain`, but for refusals.
+    """
+    for span in wanted:
+        try:
+            version = retrain(config, run, span, first)
+            first = False
+            yield span, version
+        except (Refused, spans.MissingLog) as error:
+            yield span, error
+
+
+def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
+    plan, run, name = of_span.plan, of_span.run, of_span.name
+    base = of_span.base.version.path if of_span.base else None
+    log.info(
+        "span %s: trains on %s, judged on %s, from %s",
+        plan.span,
+        f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)" if plan.train else "nothing",
+        plan.judge,
+        base or "nothing",
+    )
+    days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "logs")}
+    with run.opened():
+        planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
+        files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
+        with recorded.stage("label") as stage:
+            directory = of_span.label()
+            fit_from = run.config.attribution.fit_from or ""
+            clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fit_from": fit_from}
+            stage.output("labels", directory, _made_from(directory), **clicks)
+        labels = directory
+        with recorded.stage("check", [labels]) as stage:
+            of_span.check()
+            stage.output("statistics", run.path("statistics"), _made_from(run.path("statistics")))
+        with recorded.stage("train", [labels, *([base] if base else [])]) as stage:
+            directory = of_span.train()
+            stage.output("model", directory, _made_from(directory))
+        with recorded.stage("export", [directory]) as stage:
+            export = of_span.export()
+            stage.output("export", export, _made_from(run.path("export", name)))
+        with recorded.stage("judge", [export, labels, *([base] if base else [])]) as stage:
+            judged = of_span.judge()
+            stage.output("judgement", judged, _made_from(judged))
+        with recorded.stage("bless", [judged]) as stage:
+            blessed = of_span.bless()
+            stage.output("blessing", blessed, _made_from(blessed))
+        with recorded.stage("infra", [export]):
+            of_span.try_export()
+        with recorded.stage("push", [export, blessed]) as stage:
+            version = of_span.push()
+            stage.output("served", version.path, _made_from(run.path("export", name)), span=str(plan.span))
+    return version
+
+
+def _made_from(directory: str) -> str:
+    return manifest.read(directory)["made_from"]
