@@ -101,6 +101,7 @@ class MarketConfig(Frozen):
         clicks: expected rows of the click log, bots' included.
         days: length of both logs.
         start: first day, from midnight UTC.
+        daily_logs: whether the two logs have files of their own for each day, `clicks-<date>-*.parquet`.
         window_hours: W, the label window of the truth and of `config.yaml`; the last W of clicks are immature.
         eval_days: length of the evaluation split, the last mature clicks.
         present_at_start: share of the users who are there from the start; the others arrive evenly over time.
@@ -133,6 +134,7 @@ class MarketConfig(Frozen):
     clicks: int = pydantic.Field(ge=1)
     days: int = pydantic.Field(28, ge=1)
     start: datetime.date = datetime.date(2024, 1, 1)
+    daily_logs: bool = False
     window_hours: float = pydantic.Field(168, gt=0)
     eval_days: float = pydantic.Field(1, gt=0)
     present_at_start: float = pydantic.Field(0.6, ge=0, le=1)

@@ -4,8 +4,9 @@ import collections
 import contextlib
 import datetime
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -57,15 +58,17 @@ def run(
                 for index in blocks[first : first + BLOCKS_PER_FILE]:
                     made = tables(config, world, index, index * size, simulate(config, world, index))
                     for name, table in made.items():
-                        if name not in writers:
-                            path = folder / f"{name}-{number:05d}.parquet"
-                            writers[name] = stack.enter_context(pq.ParquetWriter(path, table.schema))
-                        writers[name].write_table(table)
-                        in_file[name] += table.num_rows
                         rows[name] += table.num_rows
+                        daily = config.daily_logs and name in LABELLED
+                        for stem, part in _by_day(config, name, table) if daily else [(name, table)]:
+                            if stem not in writers:
+                                path = folder / f"{stem}-{number:05d}.parquet"
+                                writers[stem] = stack.enter_context(pq.ParquetWriter(path, table.schema))
+                            writers[stem].write_table(part)
+                            in_file[stem] += part.num_rows
                     advance(dict(rows))
-            for name, count in in_file.items():
-                path = f"{name}-{number:05d}.parquet"
+            for stem, count in in_file.items():
+                path = f"{stem}-{number:05d}.parquet"
                 entries.append({"path": path, "rows": count, "bytes": files.size(str(folder / path))})
     except (OSError, pa.ArrowException) as error:
         raise MalTfError(f"{output}: can't be written: {error}. Free the disk or choose another output.") from error
@@ -73,6 +76,16 @@ def run(
     made = {"rows": dict(rows), "market": config.model_dump(mode="json"), "files": entries}
     manifest.finish(output, made)
     return made
+
+
+def _by_day(config: MarketConfig, name: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """A log's rows of each day, under `<name>-<date>`; every day, so that all have a file."""
+    starts = config.start_time + np.arange(config.days + 1) * DAY
+    bounds = np.searchsorted(table["timestamp"].to_numpy(), starts)
+    bounds[-1] = table.num_rows
+    for day in range(config.days):
+        date = config.start + datetime.timedelta(day)
+        yield f"{name}-{date}", table.slice(bounds[day], bounds[day + 1] - bounds[day])
 
 
 def run_config(config: MarketConfig) -> dict:

@@ -178,3 +178,18 @@ def test_a_market_is_complete_or_absent(tmp_path, small_blocks):
 def test_bad_configs_are_refused(override, message):
     with pytest.raises(MalTfError, match=message):
         load(MARKET, [override])
+
+
+def test_daily_logs_hold_the_same_rows(tmp_path):
+    daily = run.run(load(str(MARKET), [*SMALL, "daily_logs=true"]), str(tmp_path / "daily"))
+    whole = run.run(load(str(MARKET), SMALL), str(tmp_path / "whole"))
+    assert daily["rows"] == whole["rows"]
+    for name, key in (("clicks", "click_id"), ("conversions", "conversion_id")):
+        files = sorted((tmp_path / "daily").glob(f"{name}-*-00000.parquet"))
+        assert len(files) == daily["market"]["days"]
+        parts = [pq.read_table(path) for path in files]
+        for path, part in zip(files, parts, strict=True):
+            days = set(pc.strftime(pc.cast(part["timestamp"], pa.timestamp("s")), "%Y-%m-%d").to_pylist())
+            assert days <= {path.name.removeprefix(f"{name}-")[:10]}
+        found = pa.concat_tables(parts).sort_by(key)
+        assert found.equals(read(tmp_path / "whole", name).sort_by(key))
