@@ -63,10 +63,10 @@ def plan(
     begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
     train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out)
     if judge <= first_day:
-        earliest = first_day + _DAY + datetime.timedelta(hours=window_hours) + _DAY
+        closed = midnight(first_day + 2 * _DAY) + datetime.timedelta(hours=window_hours)
         raise MalTfError(
-            f"span {span}: the logs begin on {first_day}, and with a window of {window_hours:g} hours no day before "
-            f"{judge + _DAY} has its final labels; the first span that a model can be trained and judged for is about {earliest}"
+            f"span {span}: the logs begin on {first_day}, and a window is {window_hours:g} hours long: the first span with a "
+            f"day to train on and a day to be judged on is {(closed - datetime.timedelta(microseconds=1)).date()}"
         )
     context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
     return Plan(span, train, judge, tuple(days(context, span)))

@@ -1,0 +1,144 @@
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import MalTfError
+from pipelines.config import RunConfig
+from pipelines.retraining import spans
+
+DAY = datetime.timedelta(days=1)
+FIRST = datetime.date(2024, 1, 1)
+
+
+def day(number):
+    return datetime.date(2024, 1, number)
+
+
+def test_first_plan_by_hand():
+    # At the end of the 11th, windows of 72 h have closed for all clicks up to the end of the 8th.
+    found = spans.plan(day(11), FIRST, 72, 3, None)
+    assert found.judge == day(8)
+    assert found.train == tuple(map(day, range(1, 8)))
+    assert found.logs == tuple(map(day, range(1, 12)))
+
+
+def test_next_plan_goes_on_after_the_last_with_context():
+    found = spans.plan(day(12), FIRST, 72, 3, day(7))
+    assert (found.train, found.judge) == ((day(8),), day(9))
+    assert found.logs == tuple(map(day, range(5, 13)))
+
+
+@pytest.mark.parametrize(("hours", "judge"), [(24, 10), (1, 10), (25, 9), (47.5, 9), (48, 9), (49, 8)])
+def test_judged_on_the_newest_day_whose_windows_have_closed(hours, judge):
+    assert spans.plan(day(11), FIRST, hours, 3, day(2)).judge == day(judge)
+
+
+def test_days_left_out_neither_train_nor_come_back():
+    found = spans.plan(day(15), FIRST, 72, 3, day(7), [day(8), day(10)])
+    assert found.train == (day(9), day(11))
+
+
+def test_nothing_new():
+    assert spans.plan(day(12), FIRST, 72, 3, day(8)).train == ()
+
+
+def test_logs_too_short():
+    with pytest.raises(MalTfError, match=r"begin on 2024-01-01.*first span.*2024-01-05"):
+        spans.plan(day(4), FIRST, 72, 3, None)
+    assert spans.plan(day(5), FIRST, 72, 3, None).train == (day(1),)
+
+
+@given(st.integers(0, 40), st.floats(0.5, 400), st.integers(0, 30))
+def test_every_day_trains_once_over_a_season(begin, hours, context):
+    """Going on daily, no day is trained on twice, none is judged on after it was trained on, none is missed."""
+    trained, until = [], None
+    for span in spans.days(FIRST + begin * DAY, FIRST + (begin + 30) * DAY):
+        try:
+            found = spans.plan(span, FIRST, hours, context, until)
+        except MalTfError:
+            assert not trained
+            continue
+        assert found.judge not in trained and found.judge not in found.train
+        assert spans.midnight(found.judge + DAY) + datetime.timedelta(hours=hours) <= spans.midnight(span + DAY)
+        trained += found.train
+        until = found.judge - DAY
+    assert trained == spans.days(FIRST, trained[-1]) if trained else True
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (("", "", ""), [day(9)]),
+        (("2024-01-03", "", ""), [day(3)]),
+        (("", "2024-01-03", "2024-01-05"), [day(3), day(4), day(5)]),
+    ],
+)
+def test_spans_of_the_command_line(asked, expected):
+    assert spans.wanted(*asked, today=day(10)) == expected
+
+
+@pytest.mark.parametrize(
+    "asked", [("x", "", ""), ("", "2024-01-03", ""), ("2024-01-03", "2024-01-03", "2024-01-03"), ("", "2024-01-03", "2024-01-02")]
+)
+def test_wrong_spans_of_the_command_line(asked):
+    with pytest.raises(MalTfError):
+        spans.wanted(*asked)
+
+
+def config(tmp_path, **sources):
+    columns = {"user_id": "user", "timestamp": "time", "match_key": "shop"}
+    clicks = {"files": [f"{tmp_path}/c-{{date}}.parquet"], "columns": columns | {"click_id": "id"}}
+    conversions = {"files": [f"{tmp_path}/all.parquet"], "columns": columns | {"conversion_id": "id"}}
+    return RunConfig.model_validate(
+        {
+            "name": "daily",
+            "sources": {"adapter": "tables", "time_unit": "s", "clicks": clicks, "conversions": conversions} | sources,
+            "features": [{"type": "categorical", "name": "shop"}],
+            "attribution": {"window_hours": 24, "mechanisms": [{"name": "last", "type": "last"}, {"name": "first", "type": "first"}]},
+            "labels": {"eval_from": "2000-01-01T00:00:00Z", "shards": 3},
+            "model": {"name": "mal", "primary": "last", "compare_with": ["base"]},
+        }
+    )
+
+
+def test_config_of_a_span(tmp_path):
+    for number in (2, 3, 4, 5):
+        (tmp_path / f"c-2024-01-0{number}.parquet").touch()
+    planned = spans.plan(day(5), FIRST, 24, 1, day(2), [])
+    assert (planned.train, planned.judge, planned.logs) == ((day(3),), day(4), (day(2), day(3), day(4), day(5)))
+    found = spans.configured(config(tmp_path), "mal", planned, "drop", base="/earlier", fit_from="/fitted")
+    assert found.sources.clicks.files == tuple(f"{tmp_path}/c-2024-01-0{n}.parquet" for n in (2, 3, 4, 5))
+    assert found.sources.conversions.files == (f"{tmp_path}/all.parquet",)
+    labels = found.labels
+    assert [labels.train_from, labels.eval_from, labels.eval_until] == [spans.midnight(day(n)) for n in (3, 4, 5)]
+    assert labels.observed_until == spans.midnight(day(6)) - datetime.timedelta(seconds=1)
+    assert (labels.grow_from, labels.shards, labels.without_days) == ("/earlier/labels", 3, ())
+    assert (found.training.warm_start, found.attribution.fit_from) == ("/earlier/train/mal", "/fitted")
+    assert found.model.compare_with == ()
+
+
+def test_days_left_out_are_context(tmp_path):
+    for number in range(1, 8):
+        (tmp_path / f"c-2024-01-0{number}.parquet").touch()
+    planned = spans.plan(day(7), FIRST, 24, 1, day(1), [day(3)])
+    assert spans.configured(config(tmp_path), "mal", planned, "mark").labels.without_days == (day(3),)
+
+
+def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
+    (tmp_path / "c-2024-01-02.parquet").touch()
+    (tmp_path / "c-2024-01-04.parquet").touch()
+    planned = spans.plan(day(4), FIRST, 24, 0, day(1))
+    with pytest.raises(spans.MissingLog, match=r"no log of 2024-01-03: expected .*c-2024-01-03.parquet.*missing_days"):
+        spans.configured(config(tmp_path), "mal", planned, "drop")
+    found = spans.configured(config(tmp_path), "mal", planned, "drop", missing=[day(3)])
+    assert len(found.sources.clicks.files) == 2
+
+
+def test_placeholder_where_no_list_is(tmp_path):
+    columns = {"conversion_id": "id", "user_id": "user", "timestamp": "time", "match_key": "shop"}
+    joined = {"files": [f"{tmp_path}/x.parquet"], "columns": columns, "join": [{"files": "shops-{date}.csv", "on": "shop"}]}
+    planned = spans.plan(day(4), FIRST, 24, 0, day(1))
+    with pytest.raises(MalTfError, match=r"shops-\{date\}.csv: \{date\} goes into a list"):
+        spans.configured(config(tmp_path, conversions=joined), "mal", planned, "drop", missing=planned.logs)
