@@ -23,6 +23,7 @@ setuptools.setup(
         "apache-beam[gcp]>=2.53,<3",
         "dill>=0.3.1",  # tfx-bsl imports it and does not declare it
         "google-crc32c>=1.1,<2",
+        "ml-metadata>=1.16,<1.22",
         "numpy>=1.22,<3",
         "pandas>=1.5,<3",
         "pyarrow>=10,<24",

@@ -1,0 +1,108 @@
+"""What `mal-tf history` prints."""
+
+import datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from features.errors import MalTfError
+from pipelines.retraining.history import ABANDONED, RUNNING, History, absolute
+from pipelines.retraining.lineage import Node, generations, lineage
+from pipelines.retraining.records import Run, Stage
+
+
+def show_runs(console: Console, history: History) -> None:
+    """All runs, the newest last."""
+    table = Table("span", "attempt", "started", "took", "outcome", "reasons", title="Runs")
+    for run in history.runs():
+        table.add_row(
+            *_cells(run.span, run.attempt, _moment(run.started), _took(run), run.outcome, _lines(run.reasons))
+        )
+    console.print(table)
+
+
+def show_span(console: Console, history: History, span: str, root: str) -> None:
+    """Each attempt at a span, stage by stage; places under `root` without it.
+
+    Raises:
+        MalTfError: there was none.
+    """
+    attempts = [run for run in history.runs() if run.span == span]
+    if not attempts:
+        spans = sorted({run.span for run in history.runs()})
+        between = f"; there are {len(spans)} from {spans[0]} to {spans[-1]}" if spans else ""
+        raise MalTfError(f"--span {span}: expected a span that was run, found none such{between}")
+    for run in attempts:
+        table = Table("stage", "state", "took", "made, or why not")
+        table.title = escape(f"{span}, attempt {run.attempt}: {run.outcome}")
+        for stage in history.stages(run):
+            made = [f"{artifact.kind} {_place(artifact.uri, root)}" for artifact in history.outputs(stage)]
+            table.add_row(*_cells(stage.name, stage.state, _took(stage), stage.reason or _lines(made)))
+        console.print(table)
+        made_by = f"config {run.config}, revision {run.revision}, started {_moment(run.started)}"
+        for line in (made_by, *run.reasons):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_serving(console: Console, history: History, uri: str, root: str) -> None:
+    """What made the model at `uri`: a row per training since the one from scratch, then all that its own run used.
+
+    Places under `root` are shown without it.
+
+    Raises:
+        MalTfError: the history has no record of it.
+    """
+    node = lineage(history, uri)
+    table = Table("span", "model", "clicks of", "labels", "attribution fitted by", "config", "revision")
+    table.title = escape(f"{uri}: trainings, the newest first; each started from the next one's weights")
+    for model in generations(node):
+        labels = [part.artifact for part in model.inputs if part.artifact.kind == "labels"]
+        days = [label.properties.get("days", "?") for label in labels]
+        places = [_place(label.uri, root) for label in labels]
+        fits = [_place(label.properties.get("fit_from") or label.uri, root) for label in labels]
+        span, *versions = (model.run.span, model.run.config[:12], model.run.revision[:12]) if model.run else "???"
+        where = _place(model.artifact.uri, root)
+        table.add_row(*_cells(span, where, _lines(days), _lines(places), _lines(fits), *versions))
+    console.print(table)
+    tree = Tree(_line(node, root))
+    _grow(tree, node, root, {node})
+    console.print(tree)
+
+
+def _grow(branch: Tree, node: Node, root: str, shown: set[Node]) -> None:
+    """Adds what `node` was made from. What runs of other spans made is not taken apart, what was shown before neither."""
+    for part in node.inputs:
+        added, known = branch.add(_line(part, root)), part in shown
+        shown.add(part)
+        if not known and part.run and part.run.span == node.run.span:
+            _grow(added, part, root, shown)
+
+
+def _line(node: Node, root: str) -> str:
+    by = f" ← {node.stage.name} of {node.run.span}" if node.stage else ""
+    return escape(f"{node.artifact.kind} {_place(node.artifact.uri, root)}{by}")
+
+
+def _place(uri: str, root: str) -> str:
+    return uri.removeprefix(f"{absolute(root)}/")
+
+
+def _cells(*values) -> list[str]:
+    return [escape(str(value)) for value in values]
+
+
+def _lines(texts) -> str:
+    return "\n".join(texts)
+
+
+def _moment(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _took(record: Run | Stage) -> str:
+    """From start to end, if the end is known."""
+    state = record.state if isinstance(record, Stage) else record.outcome
+    seconds = (record.changed - record.started).total_seconds()
+    return "–" if state in ("RUNNING", "CANCELED", RUNNING, ABANDONED) else f"{seconds:,.1f} s"
