@@ -109,7 +109,6 @@ def window_hours(config: RunConfig) -> float:
 
 def configured(
     config: RunConfig,
-    name: str,
     planned: Plan,
     immature: str,
     missing: Sequence[datetime.date] = (),
@@ -120,7 +119,6 @@ def configured(
 
     Args:
         config: of all runs; `{date}` in the paths of its sources stands for each day that is read.
-        name: of the model.
         planned: the span's days.
         immature: `drop`, or `mark` to write the clicks after `planned.judge` too, with `mature = 0`.
         missing: days that have no logs, as somebody has said.
@@ -147,8 +145,8 @@ def configured(
         "grow_from": f"{base}/labels" if base else None,
     }
     data["attribution"]["fit_from"] = fit_from
-    data["model"] |= {"name": name, "compare_with": []}
-    data["training"]["warm_start"] = f"{base}/train/{name}" if base else None
+    data["model"]["compare_with"] = []
+    data["training"]["warm_start"] = f"{base}/train/{config.model.name}" if base else None
     return RunConfig.model_validate(data)
 
 

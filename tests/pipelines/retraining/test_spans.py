@@ -108,7 +108,7 @@ def test_config_of_a_span(tmp_path):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     planned = spans.plan(day(5), FIRST, 24, 1, day(2), [])
     assert (planned.train, planned.judge, planned.logs) == ((day(3),), day(4), (day(2), day(3), day(4), day(5)))
-    found = spans.configured(config(tmp_path), "mal", planned, "drop", base="/earlier", fit_from="/fitted")
+    found = spans.configured(config(tmp_path), planned, "drop", base="/earlier", fit_from="/fitted")
     assert found.sources.clicks.files == tuple(f"{tmp_path}/c-2024-01-0{n}.parquet" for n in (2, 3, 4, 5))
     assert found.sources.conversions.files == (f"{tmp_path}/all.parquet",)
     labels = found.labels
@@ -123,7 +123,7 @@ def test_days_left_out_are_context(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     planned = spans.plan(day(7), FIRST, 24, 1, day(1), [day(3)])
-    assert spans.configured(config(tmp_path), "mal", planned, "mark").labels.without_days == (day(3),)
+    assert spans.configured(config(tmp_path), planned, "mark").labels.without_days == (day(3),)
 
 
 def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
@@ -131,8 +131,8 @@ def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
     (tmp_path / "c-2024-01-04.parquet").touch()
     planned = spans.plan(day(4), FIRST, 24, 0, day(1))
     with pytest.raises(spans.MissingLog, match=r"no log of 2024-01-03: expected .*c-2024-01-03.parquet.*missing_days"):
-        spans.configured(config(tmp_path), "mal", planned, "drop")
-    found = spans.configured(config(tmp_path), "mal", planned, "drop", missing=[day(3)])
+        spans.configured(config(tmp_path), planned, "drop")
+    found = spans.configured(config(tmp_path), planned, "drop", missing=[day(3)])
     assert len(found.sources.clicks.files) == 2
 
 
@@ -141,4 +141,4 @@ def test_placeholder_where_no_list_is(tmp_path):
     joined = {"files": [f"{tmp_path}/x.parquet"], "columns": columns, "join": [{"files": "shops-{date}.csv", "on": "shop"}]}
     planned = spans.plan(day(4), FIRST, 24, 0, day(1))
     with pytest.raises(MalTfError, match=r"shops-\{date\}.csv: \{date\} goes into a list"):
-        spans.configured(config(tmp_path, conversions=joined), "mal", planned, "drop", missing=planned.logs)
+        spans.configured(config(tmp_path, conversions=joined), planned, "drop", missing=planned.logs)
