@@ -27,6 +27,7 @@ from mal_tf.serving.graph_size import graph_size
 from mal_tf.training import auxiliaries, warm_start
 from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.dataset import serialized
+from mal_tf.training.delayed_feedback import Immature
 from mal_tf.training.fit import EVENTS, fit
 from pipelines import files
 from pipelines.config import RunConfig
@@ -53,7 +54,15 @@ def choose_auxiliaries(config: RunConfig, labelled: Labelled) -> dict:
     )
 
 
-def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: str, cluster: Cluster = ALONE) -> dict:
+def train(
+    config: RunConfig,
+    labelled: Labelled,
+    name: str,
+    output: str,
+    kept: str,
+    cluster: Cluster = ALONE,
+    immature: Immature | None = None,
+) -> dict:
     """Trains the model called `name`; writes its weights, what a later one needs to start from them, `training.json`
     and TensorBoard's event files.
 
@@ -64,6 +73,7 @@ def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: s
         output: directory to write to.
         kept: directory that outlives a process that is killed: the same training goes on from what lies there.
         cluster: where to train; the chief alone writes.
+        immature: how clicks whose window has not closed train; by default not at all.
 
     Returns:
         See `mal_tf.training.fit.fit`.
@@ -81,6 +91,7 @@ def train(config: RunConfig, labelled: Labelled, name: str, output: str, kept: s
         config.seed,
         kept,
         cluster=cluster,
+        immature=immature,
     )
     if not cluster.chief:
         return result

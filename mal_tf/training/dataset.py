@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from features.keras2 import keras, tf
 from features.parsing import parse_features
 from features.spec import FeatureSpec
+from mal_tf.training.delayed_feedback import Immature
 from mal_tf.training.replicas import shares
 
 #: Records taken from a file before the next file's turn.
@@ -18,35 +19,37 @@ def serialized(segments: Sequence[Sequence[str]], batch_size: int, skip: int = 0
     same.
 
     Args:
-        segments: files of each segment, as many in each.
+        segments: files of each segment.
         batch_size: examples per batch; the last batch may be smaller.
         skip: leave out this many examples of the first segment.
     """
-    matrix = tf.constant([list(files) for files in segments], tf.string)
     if not skip:
-        return _blocks(matrix).rebatch(batch_size)
-    rest = _blocks(matrix[:1]).unbatch().skip(skip).batch(_BLOCK)
-    return rest.concatenate(_blocks(matrix[1:])).rebatch(batch_size)
+        return _blocks(segments).rebatch(batch_size)
+    rest = _blocks(segments[:1]).unbatch().skip(skip).batch(_BLOCK)
+    return rest.concatenate(_blocks(segments[1:])).rebatch(batch_size)
 
 
-def _blocks(segments: tf.Tensor) -> tf.data.Dataset:
+def _blocks(segments: Sequence[Sequence[str]]) -> tf.data.Dataset:
     """Blocks of records, string [≤ 16]: cheaper to pass on than one by one."""
+    most = max(map(len, segments), default=1)
 
     def of_segment(files: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(files).interleave(
             lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP").batch(_BLOCK),
-            cycle_length=segments.shape[1],
+            cycle_length=most,
             block_length=1,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 
-    return tf.data.Dataset.from_tensor_slices(segments).flat_map(of_segment)
+    rows = tf.ragged.constant([list(files) for files in segments], tf.string, ragged_rank=1)
+    return tf.data.Dataset.from_tensor_slices(rows).flat_map(of_segment)
 
 
-def label_columns(targets: Sequence[str]) -> list[tuple[str, str]]:
+def label_columns(targets: Sequence[str], immature: Immature | None = None) -> list[tuple[str, str]]:
     """Columns that training reads beside the features, as `features.parsing.parse_features` takes them."""
-    return [*((f"label_{target}", "float32") for target in targets), ("mature", "int64")]
+    columns = [*((f"label_{target}", "float32") for target in targets), ("mature", "int64")]
+    return columns if immature is None else [*columns, ("timestamp", "int64")]
 
 
 def batches(
@@ -57,6 +60,7 @@ def batches(
     batch_size: int,
     skip: int = 0,
     share: tuple[Sequence[int], int] | None = None,
+    immature: Immature | None = None,
 ) -> tf.data.Dataset:
     """Batches of (rows by feature, labels by target and `mature`), in time order.
 
@@ -68,13 +72,15 @@ def batches(
         batch_size: examples per batch.
         skip: see `serialized`.
         share: not whole batches but these shares of them, of so many (`mal_tf.training.replicas.shares`).
+        immature: how clicks whose window has not closed train; by default not at all.
     """
-    columns = label_columns(targets)
+    columns = label_columns(targets, immature)
 
     def split(batch: tf.Tensor) -> tuple[dict, dict]:
         parsed = parse_features(batch, spec, columns)
-        labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in columns}
-        return lookup(parsed), labels
+        timestamp = None if immature is None else parsed.pop("timestamp")
+        labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in label_columns(targets)}
+        return lookup(parsed), labels if immature is None else immature.of_batch(labels, timestamp)
 
     dataset = serialized(segments, batch_size, skip)
     if share is not None:

@@ -16,6 +16,7 @@ from mal_tf.training.checkpoint import Checkpoints, Place
 from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches, label_columns
+from mal_tf.training.delayed_feedback import DelayedFeedback, Immature
 from mal_tf.training.precision import precision
 from mal_tf.training.progress import Progress
 from mal_tf.training.split import Split
@@ -38,6 +39,7 @@ def fit(
     directory: str,
     ready: tf.data.Dataset | None = None,
     cluster: Cluster = ALONE,
+    immature: Immature | None = None,
 ) -> tuple[Network, dict]:
     """Builds and trains one model, in time order, each example once (but see `mal_tf.training.cluster` for a worker that dies).
 
@@ -56,6 +58,7 @@ def fit(
         ready: the batches themselves, as `batches` makes them of `split`, where something else has them already; on one
             device only, for a cluster reads its own shares.
         cluster: where to train; all its processes call this with the same arguments, and the chief writes.
+        immature: how clicks whose window has not closed train; by default not at all. `ready` batches have it in them.
 
     Returns:
         The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters",
@@ -63,7 +66,8 @@ def fit(
 
     Raises:
         Diverged: the loss or a weight is not finite.
-        MalTfError: no clicks, a corrupt record, a checkpoint of another model.
+        MalTfError: no clicks, a corrupt record, a checkpoint of another model, a loss that delayed feedback has no weights
+            for.
         Interrupted: by SIGTERM.
         ValueError: `ready` for a cluster.
     """
@@ -71,13 +75,20 @@ def fit(
         raise ValueError(f"ready batches are for one device, not for {cluster.name}")
     if not split.rows:
         raise MalTfError(f"{name}: the training split has no clicks; see labels.eval_from and the label report")
-    parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets))
+    if isinstance(immature, DelayedFeedback) and config.loss != "soft":
+        raise MalTfError(
+            f"training.loss: expected `soft` with delayed feedback, found `{config.loss}`: its weights need predictions that are "
+            "expected credits"
+        )
+    parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets, immature))
 
     def read(readable: Split, step: int) -> tf.data.Dataset:
         if ready is not None:
             return ready.skip(step)
         left, skip = readable.after(step * config.batch_size)
-        read = functools.partial(batches, left.segments, spec, lookup, targets, config.batch_size, skip)
+        read = functools.partial(
+            batches, left.segments, spec, lookup, targets, config.batch_size, skip, immature=immature
+        )
         return cluster.spread(read)
 
     description, report = warm_start.describe(name, spec, model, targets, vocabularies), {}

@@ -10,7 +10,7 @@ class Split:
     """Files by segment.
 
     Attributes:
-        segments: files of each segment, in time order; as many in each.
+        segments: files of each segment, in the order in which they are read.
         file_rows: clicks in each of them.
     """
 

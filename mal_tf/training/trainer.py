@@ -8,7 +8,7 @@ import tensorflow_recommenders as tfrs
 from features.keras2 import keras, tf
 from mal_tf.models.config import CAT
 from mal_tf.models.network import Head, Network
-from mal_tf.training import gradients, losses, replicas
+from mal_tf.training import delayed_feedback, gradients, losses, replicas
 from mal_tf.training.config import TrainingConfig
 
 
@@ -54,7 +54,8 @@ class Trainer(tfrs.models.Model):
 
         Args:
             inputs: rows by feature; labels by target, float [batch], and `mature`, int64 [batch]: immature clicks have
-                no weight.
+                no weight; with what `mal_tf.training.delayed_feedback.DelayedFeedback` adds, they have one in all heads
+                but CAT's.
             training: whether BatchNorm uses and updates the batch's moments.
         """
         rows, labels = inputs
@@ -64,16 +65,25 @@ class Trainer(tfrs.models.Model):
         for head in self._heads:
             if head.target == CAT:
                 target = losses.cat_class([labels[name] for name in self._targets])
-                weight, prediction = tf.ones_like(labels["mature"]), logits[head.output]
+                share, prediction = losses.share(labels["mature"]), logits[head.output]
             else:
-                target, weight = losses.target_and_weight(labels[head.target], self._config.loss)
+                target, share = self._target_and_share(labels, head.target, logits[head.output])
                 target, prediction = target[:, tf.newaxis], logits[head.output][:, tf.newaxis]
-            share = losses.share(weight * labels["mature"])
             loss = self._tasks[head.output](target, prediction, sample_weight=share, compute_metrics=False)
             # A mean over replicas and steps, while the loss is the sum over the replicas.
             self._means[head.output].update_state(loss * tf.distribute.get_strategy().num_replicas_in_sync)
             found.append(loss)
         return found
+
+    def _target_and_share(self, labels: dict, target: str, logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Targets of a mechanism's head, and the share that each click has in its mean: float [batch]."""
+        label, weight = losses.target_and_weight(labels[target], self._config.loss)
+        unknown = labels.get(delayed_feedback.unknown_key(target))
+        if unknown is None:
+            return label, losses.share(weight * labels["mature"])
+        label, importance = delayed_feedback.reweighted(label, unknown, logit)
+        # Importance is no part of the mean's denominator: it would bias what it is to make unbiased.
+        return label, losses.share(weight * labels[delayed_feedback.COUNTS]) * importance
 
     def _logits(self, rows: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
         if self._above is None:

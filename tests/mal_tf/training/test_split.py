@@ -22,7 +22,7 @@ def test_copies_take_their_place():
     assert split.replaced({"b": ("copy", 0), "elsewhere": ("x", 9)}) == Split([["a", "copy"]], [[2, 0]])
 
 
-@pytest.mark.parametrize("rows", [small.ROWS, ((40,), (7,), (33,))])
+@pytest.mark.parametrize("rows", [small.ROWS, ((40,), (7,), (33,)), ((33, 20), (40,), (7, 18, 60))])
 def test_every_click_once_whatever_was_read_before(tmp_path, rows):
     split = small.write(tmp_path, rows)
 
