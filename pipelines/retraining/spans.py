@@ -8,6 +8,7 @@ from typing import Any
 from features.errors import MalTfError
 from pipelines import files
 from pipelines.config import RunConfig
+from pipelines.validation.gate import SCHEMA
 
 #: Stands for a day, such as 2025-05-20, in the paths of the logs.
 PLACEHOLDER = "{date}"
@@ -122,7 +123,7 @@ def configured(
         planned: the span's days.
         immature: `drop`, or `mark` to write the clicks after `planned.judge` too, with `mature = 0`.
         missing: days that have no logs, as somebody has said.
-        base: directory of the run whose model this one starts from.
+        base: directory of the run whose model this one starts from; its schema holds, where none was reviewed.
         fit_from: directory of the label job whose fits are used.
 
     Raises:
@@ -145,6 +146,8 @@ def configured(
         "grow_from": f"{base}/labels" if base else None,
     }
     data["attribution"]["fit_from"] = fit_from
+    if base and not config.validation.schema_file:
+        data["validation"]["schema_file"] = f"{base}/validate/{SCHEMA}"
     data["model"]["compare_with"] = []
     data["training"]["warm_start"] = f"{base}/train/{config.model.name}" if base else None
     return RunConfig.model_validate(data)

@@ -116,6 +116,7 @@ def test_config_of_a_span(tmp_path):
     assert labels.observed_until == spans.midnight(day(6)) - datetime.timedelta(seconds=1)
     assert (labels.grow_from, labels.shards, labels.without_days) == ("/earlier/labels", 3, ())
     assert (found.training.warm_start, found.attribution.fit_from) == ("/earlier/train/mal", "/fitted")
+    assert found.validation.schema_file == "/earlier/validate/schema.pbtxt"
     assert found.model.compare_with == ()
 
 
