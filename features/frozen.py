@@ -1,6 +1,7 @@
 """Frozen pydantic base whose unknown keys are errors that name the nearest known key."""
 
 import difflib
+from typing import Annotated
 
 import pydantic
 
@@ -25,3 +26,13 @@ class Frozen(pydantic.BaseModel):
 def as_tuple(value):
     """A lone string as a tuple of one, anything else as it is: for fields that take a name or a list of names."""
     return (value,) if isinstance(value, str) else value
+
+
+def _in_order(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] >= pair[1]:
+        raise ValueError(f"expected the least, then the largest, found {pair[0]:g}, {pair[1]:g}")
+    return pair
+
+
+#: The least and the largest value that are good, both at least 0.
+Range = Annotated[tuple[pydantic.NonNegativeFloat, pydantic.NonNegativeFloat], pydantic.AfterValidator(_in_order)]

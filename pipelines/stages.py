@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
-from features.parsing import parse_features, raw_signature
+from features.parsing import MISSING, parse_features, raw_signature
 from features.spec import FeatureSpec
 from mal_tf.evaluation.bootstrap import paired_differences
 from mal_tf.evaluation.metrics import all_metrics
@@ -153,7 +153,9 @@ def restore(config: RunConfig, labelled: Labelled, name: str, directory: str) ->
     return network
 
 
-def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str) -> dict:
+def evaluate(
+    config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str, features: Sequence[str] = ()
+) -> dict:
     """Scores the evaluation split with each exported model; writes `metrics.json` and `predictions.parquet`.
 
     Args:
@@ -161,6 +163,7 @@ def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], ou
         labelled: splits.
         versions: directory of the SavedModel by model name.
         output: directory to write to.
+        features: categorical features to write beside the predictions.
 
     Returns:
         `{"target", "models": {name: metrics}, "differences": {name: {metric: interval}}}`; differences are
@@ -169,7 +172,7 @@ def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], ou
     Raises:
         MalTfError: the split has one class only.
     """
-    frame = _score(config, labelled, versions)
+    frame = _score(config, labelled, versions, features)
     frame = frame[frame["mature"] == 1]
     user = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
     label = frame[f"label_{config.model.primary}"].to_numpy(np.float64)
@@ -191,12 +194,14 @@ def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], ou
     return result
 
 
-def _score(config: RunConfig, labelled: Labelled, versions: dict[str, str]) -> pd.DataFrame:
+def _score(config: RunConfig, labelled: Labelled, versions: dict[str, str], features: Sequence[str]) -> pd.DataFrame:
     models = {name: tf.saved_model.load(version) for name, version in versions.items()}
     labels = [f"label_{name}" for name in config.attribution.names]
     wanted = {"user_id": tf.string, "timestamp": tf.int64, "path_length": tf.int64, "mature": tf.int64}
     wanted |= dict.fromkeys(labels, tf.float32)
     parsing = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in wanted.items()}
+    dtypes = {name: config.feature_spec.dtype(config.feature_spec.scalar(name)) for name in features}
+    parsing |= {name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind]) for name, kind in dtypes.items()}
     parts = []
     for examples in serialized(labelled.splits["eval"].segments, config.evaluation.batch_size):
         columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()}
@@ -204,7 +209,8 @@ def _score(config: RunConfig, labelled: Labelled, versions: dict[str, str]) -> p
             columns[f"{OUTPUT}_{name}"] = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
         parts.append(pd.DataFrame(columns))
     frame = pd.concat(parts, ignore_index=True)
-    frame["user_id"] = frame["user_id"].str.decode("utf-8")
+    for name in frame.select_dtypes(object):
+        frame[name] = frame[name].str.decode("utf-8")
     return frame
 
 

@@ -1,22 +1,32 @@
 """Is one model better than another? Paired bootstrap over users."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mal_tf.evaluation.metrics import per_user
+from mal_tf.evaluation.metrics import click_losses, per_user
 
 #: A metric's name to its values: of the clicks as they are, then of each resample.
 Resampled = dict[str, np.ndarray]
 
+#: A metric of the clicks, each user's counted a number of times: int [users].
+_OfDrawn = Callable[[np.ndarray], float]
 
-def resampled(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, samples: int, seed: int) -> Resampled:
-    """AUC and GAUC of the clicks, and of resamples of their users.
+
+def resampled(
+    user: np.ndarray,
+    label: np.ndarray,
+    prediction: np.ndarray,
+    samples: int,
+    seed: int,
+    metrics: Sequence[str] = ("auc", "gauc"),
+) -> Resampled:
+    """Metrics of the clicks, and of resamples of their users.
 
     Each resample draws as many users as there are, with replacement (Efron and Tibshirani, 1993). The draws depend on
     the users and the seed alone, so that two predictions of the same clicks are resampled alike. AUC needs a sum over
-    clicks per resample; GAUC only the users' AUCs.
+    clicks per resample; the others only sums over users.
 
     Args:
         user: int64 [clicks], codes 0 … U − 1; a code that is not used is a user without clicks.
@@ -24,22 +34,20 @@ def resampled(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, sampl
         prediction: float [clicks].
         samples: how many resamples.
         seed: of the draws.
+        metrics: which of `auc`, `gauc`, `log_loss` and `pcoc`.
 
     Returns:
-        `auc` and `gauc`, float64 [1 + samples]; the first value is of the clicks as they are. NaN where a class is
-        missing: such resamples are left out of intervals.
+        By metric, float64 [1 + samples]; the first value is of the clicks as they are. NaN where a class that the metric
+        needs is missing: such resamples are left out of intervals.
     """
     users = int(np.max(user, initial=-1)) + 1
     generator = np.random.default_rng(seed)
-    weighted, by_user = _WeightedAuc(user, label, prediction), per_user(user, label, prediction)
-    mass = np.where(np.isnan(by_user.auc), 0, by_user.clicks).astype(np.float64)
-    won = np.nan_to_num(by_user.auc) * mass
-    found: dict[str, list[float]] = {"auc": [], "gauc": []}
+    of_drawn = {name: _OF_DRAWN[name](user, label, prediction) for name in metrics}
+    found: dict[str, list[float]] = {name: [] for name in metrics}
     for number in range(1 + samples):
         drawn = np.bincount(generator.integers(users, size=users), minlength=users) if number else np.ones(users, int)
-        found["auc"].append(weighted(drawn))
-        total = drawn @ mass
-        found["gauc"].append(drawn @ won / total if total else np.nan)
+        for name, metric in of_drawn.items():
+            found[name].append(metric(drawn))
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -55,7 +63,7 @@ def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: i
         seed: of the draws of trainings.
 
     Returns:
-        `{"auc" | "gauc": {"difference", "low", "high"}}`.
+        `{metric: {"difference", "low", "high"}}`.
     """
     generator, found = np.random.default_rng(seed), {}
     for name in first[0]:
@@ -78,7 +86,7 @@ def _mean(trainings: Sequence[Resampled], name: str, generator: np.random.Genera
 def paired_differences(
     user: np.ndarray, label: np.ndarray, first: np.ndarray, second: np.ndarray, samples: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """As `differences`, of two predictions of the same clicks; arguments as in `resampled`."""
+    """As `differences`, of AUC and GAUC of two predictions of the same clicks; arguments as in `resampled`."""
     one, other = (resampled(user, label, prediction, samples, seed) for prediction in (first, second))
     return differences([one], [other])
 
@@ -101,3 +109,30 @@ class _WeightedAuc:
         pairs = positive.sum() * negative.sum()
         below = np.cumsum(negative) - 0.5 * negative
         return float(positive @ below / pairs) if pairs else float("nan")
+
+
+def _gauc(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> _OfDrawn:
+    by_user = per_user(user, label, prediction)
+    mass = np.where(np.isnan(by_user.auc), 0, by_user.clicks).astype(np.float64)
+    return _ratio(np.nan_to_num(by_user.auc) * mass, mass)
+
+
+def _log_loss(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> _OfDrawn:
+    return _ratio(np.bincount(user, click_losses(label, prediction)), np.bincount(user))
+
+
+def _pcoc(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> _OfDrawn:
+    return _ratio(np.bincount(user, prediction), np.bincount(user, label))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> _OfDrawn:
+    """Σ above / Σ below over the drawn users, NaN where Σ below is 0."""
+
+    def metric(times: np.ndarray) -> float:
+        total = times @ below
+        return float(times @ above / total) if total else float("nan")
+
+    return metric
+
+
+_OF_DRAWN = {"auc": _WeightedAuc, "gauc": _gauc, "log_loss": _log_loss, "pcoc": _pcoc}

@@ -86,9 +86,14 @@ def gauc(found: PerUser) -> float:
 
 
 def log_loss(label: np.ndarray, prediction: np.ndarray) -> float:
-    """Mean of −[l·log p + (1 − l)·log(1 − p)], the fractional label as the target."""
+    """Mean of `click_losses`."""
+    return float(np.mean(click_losses(label, prediction)))
+
+
+def click_losses(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """−[l·log p + (1 − l)·log(1 − p)] of each click, float64 [clicks], the fractional label as the target."""
     p = np.clip(np.asarray(prediction, np.float64), _CLIP, 1 - _CLIP)
-    return float(-np.mean(label * np.log(p) + (1 - label) * np.log1p(-p)))
+    return -(label * np.log(p) + (1 - label) * np.log1p(-p))
 
 
 def pcoc(label: np.ndarray, prediction: np.ndarray) -> float:

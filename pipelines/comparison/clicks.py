@@ -1,6 +1,5 @@
 """The clicks that a comparison is judged on: labels, users, slices, and what a simulated market knows of them."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,27 +11,12 @@ from features.keras2 import tf
 from features.parsing import MISSING
 from mal_tf.training.dataset import serialized
 from pipelines import files
-from pipelines.comparison.config import GROWTH, PATH_LENGTH, GrowthConfig, TruthConfig
+from pipelines.comparison.config import GROWTH, GrowthConfig, TruthConfig
 from pipelines.labelled import Labelled
+from pipelines.slices import PATH_LENGTH, Slice, slice_by
 
 #: Clicks parsed at a time.
 _BATCH = 8192
-
-#: Path lengths from here on are one slice.
-_LONG = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Slice:
-    """A part of the clicks.
-
-    Attributes:
-        name: what it is a slice by, and which.
-        chosen: bool [clicks].
-    """
-
-    name: str
-    chosen: np.ndarray
 
 
 def read(segments: Sequence[Sequence[str]], columns: Mapping[str, str]) -> pd.DataFrame:
@@ -100,23 +84,16 @@ def sliced(frame: pd.DataFrame, by: str, growth: GrowthConfig, label: np.ndarray
         frame: as `evaluated` returns it.
         by: a name of `Comparison.slices`.
         growth: bounds of the user groups.
-        label: float [clicks], of the primary target: path lengths are of its positives, with all negatives.
+        label: float [clicks], of the primary target.
     """
-    if by == PATH_LENGTH:
-        length, negative = frame[by].to_numpy(), label <= 0
-        found = [(f"{n} click{'s' if n > 1 else ''}", length == n) for n in range(1, _LONG)]
-        found.append((f"{_LONG} or more", length >= _LONG))
-        return [Slice(name, negative | chosen) for name, chosen in found]
-    if by == GROWTH:
-        extra, bounds = frame[by].to_numpy(), [*growth.bounds, np.inf]
-        found = [("none", extra < bounds[0])]
-        for low, high in zip(bounds, bounds[1:], strict=False):
-            name = f"{low} or more" if high == np.inf else f"{low}" if high == low + 1 else f"{low} to {high - 1}"
-            found.append((name, (extra >= low) & (extra < high)))
-        return [Slice(name, chosen) for name, chosen in found]
-    missing = frame[by].isin([MISSING["string"], MISSING["int64"]])
-    values = frame[by].astype(str).where(~missing, "(missing)")
-    return [Slice(value, (values == value).to_numpy()) for value in values.value_counts().index]
+    if by != GROWTH:
+        return slice_by(frame[by], label)
+    extra, bounds = frame[by].to_numpy(), [*growth.bounds, np.inf]
+    found = [Slice("none", extra < bounds[0])]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        name = f"{low} or more" if high == np.inf else f"{low}" if high == low + 1 else f"{low} to {high - 1}"
+        found.append(Slice(name, (extra >= low) & (extra < high)))
+    return found
 
 
 def of_truth(truth: TruthConfig | None) -> list:

@@ -11,12 +11,14 @@ from mal_tf.models.config import ModelName
 from pipelines import config as run_config
 from pipelines import files, yaml_config
 from pipelines.config import RunConfig
+from pipelines.slices import PATH_LENGTH
 
 #: The row that every comparison has: a model without auxiliary targets.
 BASE = "base"
 
 #: Slices that are no feature.
-NO_FEATURE = PATH_LENGTH, GROWTH = "path_length", "growth"
+GROWTH = "growth"
+NO_FEATURE = PATH_LENGTH, GROWTH
 
 
 def _all_different(values: tuple) -> tuple:

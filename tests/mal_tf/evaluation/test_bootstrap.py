@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mal_tf.evaluation.bootstrap import _WeightedAuc, differences, paired_differences
-from mal_tf.evaluation.metrics import auc, gauc, per_user
+from mal_tf.evaluation.bootstrap import _WeightedAuc, differences, paired_differences, resampled
+from mal_tf.evaluation.metrics import auc, gauc, log_loss, pcoc, per_user
 
 GENERATOR = np.random.default_rng(0)
 USER = np.concatenate([np.arange(50), GENERATOR.integers(0, 50, 950)])
@@ -36,6 +36,21 @@ def test_weighted_auc_is_the_auc_of_the_drawn_users_clicks():
     times = np.random.default_rng(3).integers(0, 4, 50)
     drawn = np.repeat(np.arange(USER.size), times[USER])
     assert _WeightedAuc(USER, LABEL, WORSE)(times) == pytest.approx(auc(LABEL[drawn], WORSE[drawn]))
+
+
+def test_each_resample_is_the_metrics_of_the_drawn_users_clicks():
+    """Every draw of three users, by the number of times that each is drawn."""
+    user, label = np.array([0, 0, 1, 2, 2]), np.array([1.0, 0, 0.5, 0, 1])
+    prediction = np.array([0.4, 0.3, 0.2, 0.6, 0.1])
+    found = resampled(user, label, prediction, 50, 3, ("log_loss", "pcoc"))
+    clicks = np.arange(5)
+    draws = [(a, b, 3 - a - b) for a in range(4) for b in range(4 - a)]
+    drawn = [np.repeat(clicks, np.array(times)[user]) for times in draws]
+    of_draws = {(log_loss(label[d], prediction[d]), pcoc(label[d], prediction[d])) for d in drawn}
+    pairs = list(zip(found["log_loss"], found["pcoc"], strict=True))
+    assert pairs[0] == pytest.approx((log_loss(label, prediction), pcoc(label, prediction)))
+    assert all(any(pair == pytest.approx(known) for known in of_draws) for pair in pairs)
+    assert len(set(pairs)) > 5
 
 
 def test_interval_is_about_as_wide_as_the_spread_over_users():
