@@ -32,6 +32,11 @@ def frame(records: Sequence[bytes]) -> bytes:
     return b"".join(itertools.chain.from_iterable(parts))
 
 
+def compression(file: IO[bytes]) -> str:
+    """What TensorFlow calls the compression of a TFRecord file that was just opened: `GZIP` or none."""
+    return "GZIP" if file.read(2) == b"\x1f\x8b" else ""
+
+
 def gzipped(out: IO[bytes], level: int) -> gzip.GzipFile:
     """A stream into `out`, compressed at zlib's `level`. The same records give the same bytes: no time, no name within."""
     return gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=out, mtime=0)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from features import tfrecord
 from features.errors import MalTfError
 from features.keras2 import tf
 from features.parsing import MISSING
@@ -83,7 +84,7 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
     if not path.endswith(_TFRECORD):
         raise MalTfError(f"{path}: expected .csv, .parquet, .tfrecord or .gz")
     with open(path, "rb") as file:
-        compression = "GZIP" if file.read(2) == b"\x1f\x8b" else ""
+        compression = tfrecord.compression(file)
     ids = {"click_id": tf.io.FixedLenFeature([], tf.string, "")}
     rows = 0
     try:

@@ -6,6 +6,7 @@ import numpy as np
 
 from features.errors import MalTfError
 from mal_tf.attribution.journeys import Journeys
+from mal_tf.attribution.mechanism import LAST, PLACES, Mechanism
 
 #: More mechanisms would make more than 65,536 CAT classes.
 MAX_MECHANISMS = 16
@@ -48,6 +49,25 @@ def cat_label(labels: Mapping[str, np.ndarray]) -> np.ndarray:
         raise MalTfError(f"the CAT label takes 1 to {MAX_MECHANISMS} mechanisms, found {len(labels)}")
     positive = np.stack([values > 0 for values in labels.values()])
     return (positive * (1 << np.arange(len(labels)))[:, None]).sum(axis=0)
+
+
+def implied(mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Pairs (a, b) of mechanisms such that no click has a label of a above 0 and one of b of 0.
+
+    Args:
+        mechanisms: by name, with the same rules but for their windows.
+        windows: of each, by name.
+    """
+    return [(a, b) for a in mechanisms for b in mechanisms if a != b and _implies(a, b, mechanisms, windows)]
+
+
+def _implies(a: str, b: str, mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -> bool:
+    if windows[a] > windows[b]:
+        return False
+    places = mechanisms[a].may_credit
+    if windows[a] < windows[b] and places != {LAST}:
+        places = frozenset(PLACES)  # The longer journey ends with the same click, and may begin with an earlier one.
+    return places <= mechanisms[b].always_credits
 
 
 def path_length(longest: np.ndarray, journeys: Journeys) -> None:

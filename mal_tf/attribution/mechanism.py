@@ -10,6 +10,9 @@ import numpy as np
 from features.errors import MalTfError
 from mal_tf.attribution.journeys import Journeys
 
+#: Where a click is in a converting journey; the only click of a journey is its first and its last.
+FIRST, MIDDLE, LAST = PLACES = ("first", "middle", "last")
+
 
 class Mechanism(abc.ABC):
     """A rule that gives each touch of a converting journey a credit ≥ 0, in total at most 1 per journey.
@@ -19,6 +22,9 @@ class Mechanism(abc.ABC):
 
     #: Whether `load` must be called with fitted parameters before `credit`.
     data_driven = False
+
+    #: Places whose clicks alone get credit, and places whose clicks get some in every journey, as far as is known.
+    may_credit, always_credits = frozenset(PLACES), frozenset()
 
     @abc.abstractmethod
     def credit(self, journeys: Journeys) -> np.ndarray:

@@ -6,11 +6,13 @@ Position and time decay are what web analytics calls so: 40/20/40 by place, a ha
 import numpy as np
 
 from mal_tf.attribution.journeys import Journeys
-from mal_tf.attribution.mechanism import Mechanism
+from mal_tf.attribution.mechanism import FIRST, LAST, MIDDLE, PLACES, Mechanism
 
 
 class First(Mechanism):
     """All credit to the first eligible click."""
+
+    may_credit = always_credits = frozenset([FIRST])
 
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
@@ -20,6 +22,8 @@ class First(Mechanism):
 class Last(Mechanism):
     """All credit to the last eligible click."""
 
+    may_credit = always_credits = frozenset([LAST])
+
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
         return _one_each(journeys, journeys.offsets[1:] - 1)
@@ -27,6 +31,8 @@ class Last(Mechanism):
 
 class Linear(Mechanism):
     """The same credit, 1 / length, to every eligible click."""
+
+    always_credits = frozenset(PLACES)
 
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
@@ -48,6 +54,8 @@ class Position(Mechanism):
         if not (first >= 0 and last >= 0 and first + last <= 1):
             raise ValueError(f"first and last must be at least 0 and at most 1 together, not {first} and {last}")
         self.first, self.last = first, last
+        shares = {FIRST: first, LAST: last, MIDDLE: 1.0 - first - last}
+        self.always_credits = frozenset(place for place, share in shares.items() if share > 0)
 
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
@@ -68,6 +76,8 @@ class TimeDecay(Mechanism):
     Args:
         half_life_hours: the age, in hours > 0, at which a click is worth half of one at the conversion.
     """
+
+    always_credits = frozenset([LAST])
 
     def __init__(self, half_life_hours: float = 168.0):
         if not half_life_hours > 0:

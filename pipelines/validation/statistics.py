@@ -1,7 +1,7 @@
 """TFDV statistics of a finished label job's splits: a Beam job of its own, so that the label job needs no TensorFlow."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import pyarrow as pa
@@ -9,6 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from features import tfrecord
 from pipelines import beam as beam_runner
 from pipelines import files
 from pipelines.labelled import Labelled
@@ -35,15 +36,30 @@ def write(labelled: Labelled, output: str, flags: Sequence[str] = ()) -> dict[st
     Returns:
         Examples by split.
     """
+    splits = labelled.splits.items()
+    write_files(
+        {name: [path for segment in split.segments for path in segment] for name, split in splits}, output, flags
+    )
+    return {name: split.rows for name, split in splits}
+
+
+def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence[str] = ()) -> None:
+    """As `write`, of any TFRecords of tf.Examples, gzipped or not.
+
+    Args:
+        paths: of each split's files.
+        output: directory to write to.
+        flags: Beam's own flags.
+    """
     pipeline = beam.Pipeline(options=beam_runner.pipeline_options(flags))
     statistics = [
         pipeline
-        | f"Files:{name}" >> beam.Create([path for segment in split.segments for path in segment])
+        | f"Files:{name}" >> beam.Create(of_split)
         | f"Spread:{name}" >> beam.Reshuffle()
         | f"Read:{name}" >> beam.FlatMap(_batches)
         | f"Statistics:{name}" >> tfdv.GenerateStatistics()
         | f"Name:{name}" >> beam.Map(_named, name)
-        for name, split in labelled.splits.items()
+        for name, of_split in paths.items()
     ]
     _ = (
         statistics
@@ -52,7 +68,6 @@ def write(labelled: Labelled, output: str, flags: Sequence[str] = ()) -> dict[st
         | "Write" >> beam.MapTuple(lambda _, parts: _write(parts, output))
     )
     beam_runner.run(pipeline)
-    return {name: split.rows for name, split in labelled.splits.items()}
 
 
 def load(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
@@ -68,7 +83,9 @@ def _batches(path: str) -> Iterator[pa.RecordBatch]:
     from features.keras2 import tf
 
     decoder, rows = ExamplesToRecordBatchDecoder(), 0
-    for examples in tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_BATCH).as_numpy_iterator():
+    with files.open_binary(path) as file:
+        compression = tfrecord.compression(file)
+    for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH).as_numpy_iterator():
         rows += len(examples)
         yield decoder.DecodeBatch(examples.tolist())
     log.info("statistics: read %s clicks of %s", f"{rows:,}", path)

@@ -3,10 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from features.errors import MalTfError
 from mal_tf.attribution.catalog import create
-from mal_tf.attribution.labels import ClickCredit, cat_label, path_length
+from mal_tf.attribution.labels import ClickCredit, cat_label, implied, path_length
 from tests.mal_tf.attribution.logs import LOG, RULES, eligible, spans, touches
 
 
@@ -40,3 +41,44 @@ def test_cat_label_golden():
 def test_cat_label_of_too_few_or_too_many(mechanisms):
     with pytest.raises(MalTfError, match=f"1 to 16 mechanisms, found {mechanisms}"):
         cat_label({str(i): np.zeros(1) for i in range(mechanisms)})
+
+
+def _implied(parameters, windows):
+    kinds = {name: create(name.partition(":")[0], values) for name, values in parameters.items()}
+    return set(implied(kinds, windows))
+
+
+def test_what_labels_imply_by_hand():
+    kinds = {"first": {}, "last": {}, "linear": {}, "shao_li": {}, "position": {}, "time_decay": {}}
+    to_linear = {(name, "linear") for name in kinds if name != "linear"}
+    to_position = {(name, "position") for name in kinds if name != "position"}
+    same = dict.fromkeys(kinds, 24)
+    assert _implied(kinds, same) == to_linear | to_position | {("last", "time_decay")}
+    # A click that is first in a day is anywhere in a week; one that is last stays last; one of a week may be none of a day.
+    kinds = {"first": {}, "last": {}, "first:week": {}, "last:week": {}, "linear:week": {}}
+    windows = {name: 168 if "week" in name else 24 for name in kinds}
+    to_linear = {(name, "linear:week") for name in kinds if name != "linear:week"}
+    assert _implied(kinds, windows) == to_linear | {("last", "last:week")}
+    ends = {"first": {}, "last": {}, "linear": {}, "position": {"first": 0, "last": 1}}
+    assert ("last", "position") in _implied(ends, dict.fromkeys(ends, 24))
+    assert ("first", "position") not in _implied(ends, dict.fromkeys(ends, 24))
+    nobody = {"linear": {}, "position": {"first": 0.5, "last": 0.5}}
+    assert _implied(nobody, dict.fromkeys(nobody, 24)) == {("position", "linear")}
+
+
+@given(LOG, LOG, RULES, st.integers(0, 14), st.sampled_from([(0.4, 0.4), (0, 0), (0, 1), (1, 0), (0, 0.3), (0.5, 0.5)]))
+def test_no_journey_goes_against_what_labels_imply(clicks, conversions, rules, longer, shares):
+    clicks, conversions = sorted(clicks), sorted(conversions)
+    position = {"first": shares[0], "last": shares[1]}
+    kinds = {"first": {}, "last": {}, "linear": {}, "time_decay": {}, "position": position}
+    mechanisms = {f"{name}:{which}": create(name, kinds[name]) for name in kinds for which in ("one", "other")}
+    windows = {name: rules.window if name.endswith("one") else longer for name in mechanisms}
+    positive = {}
+    for name, mechanism in mechanisms.items():
+        credit = ClickCredit(len(clicks))
+        of_window = dataclasses.replace(rules, window=windows[name])
+        for block in spans(clicks, conversions, of_window).blocks(touches(clicks), cost=100):
+            credit.add(block, mechanism.credit(block))
+        positive[name] = credit.label > 0
+    for name, other in implied(mechanisms, windows):
+        assert not (positive[name] & ~positive[other]).any(), (name, other)
