@@ -11,7 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import MalTfError
+from mal_tf.evaluation.metrics import all_metrics
+from pipelines import labelled, stages
+from pipelines.config import load
 from pipelines.predict import predict
+from pipelines.retraining.judge import GatesConfig, judge
 from tests.conftest import Project
 
 
@@ -84,6 +88,30 @@ def test_export_predicts_what_evaluation_saw_from_every_kind_of_file(finished):
         scored.append(pq.read_table(out)["cvr"].to_numpy())
     np.testing.assert_array_equal(scored[-1], scored[-2])
     assert (scored[-1] > 0).all() and (scored[-1] < 1).all()
+
+
+def test_an_evaluation_with_features_is_judged_by_slice(finished, tmp_path):
+    project, config, _ = finished
+    run = project.folder / "run"
+    config = load(config)
+    data = labelled.load(str(run / "labels"), config.feature_spec)
+    versions = {name: str(run / f"serving/{model}/1") for name, model in (("candidate", "mal"), ("blessed", "base"))}
+    stages.evaluate(config, data, versions, str(tmp_path), ["place", "item"])
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    clicks = project.clicks.to_pandas().rename(columns={"user": "user_id", "ts": "timestamp"})
+    found = frame.merge(clicks, on=["user_id", "timestamp"], suffixes=("", "_of_log"))
+    assert len(found) == len(frame) > 0
+    assert (found["place"] == found["place_of_log"]).all() and (found["item"] == found["item_of_log"]).all()
+    gates = GatesConfig(slices={"by": ("place", "item", "path_length"), "min_positives": 1, "floors": {"auc": 1}})
+    judged = judge(frame, "last", gates, config.seed)
+    assert {part.name for part in judged.slices if part.by == "place"} == {"top", "side", "feed"}
+    assert judged.all.metrics["blessed"]["auc"] == pytest.approx(all_metrics(*_columns(frame))["auc"])
+    assert any(reason.startswith("place = ") for reason in judged.reasons)
+
+
+def _columns(frame):
+    user = pd.factorize(frame["user_id"])[0]
+    return user, frame["label_last"].to_numpy(), frame["cvr_blessed"].to_numpy()
 
 
 def test_errors_are_short_and_name_the_place(finished):

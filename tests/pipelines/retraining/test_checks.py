@@ -22,6 +22,10 @@ def finished(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("checks"))
     config = load(project.write())
     report = project.labels()
+    assert {table: set(days) for table, days in report["days"].items()} == {
+        "clicks": set(map(str, DAYS)),
+        "conversions": set(map(str, DAYS)),
+    }
     report["days"] = {table: {str(day): 200 for day in DAYS} for table in ("clicks", "conversions")}
     found = labelled.load(str(project.folder / "labels"), config.feature_spec)
     statistics.write(found, str(project.folder / "statistics"))
