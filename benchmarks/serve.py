@@ -31,9 +31,9 @@ from features.lookup import lookup_model, table_sizes
 from features.parsing import parse_features, raw_signature
 from mal_tf.models import catalog
 from mal_tf.models.network import Network
-from mal_tf.serving.candidates import of_one_user
 from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
+from mal_tf.serving.requests import signature_requests
 from mal_tf.serving.rows import save_rows
 from mal_tf.training import optimizers
 from mal_tf.training.dataset import batches as training_batches
@@ -113,10 +113,7 @@ def make_requests(config: RunConfig, data: Labelled, rows: int) -> dict[str, dic
     examples = next(iter(serialized(data.splits["eval"].segments, rows)))
     if len(examples) < rows:
         raise MalTfError(f"the evaluation split has {len(examples):,} clicks, fewer than the largest batch, {rows:,}")
-    raw = {name: v.numpy() for name, v in parse_features(examples, config.feature_spec).items()}
-    requests = {"serving_default": {"examples": examples.numpy()}, "predict_raw": raw}
-    if config.export.user_features:
-        requests[CANDIDATES] = of_one_user(raw, config.export.user_features)[0]
+    requests = signature_requests(examples, config.feature_spec, config.export.user_features)
     if not config.feature_spec.similarities:
         lookup = lookup_model(config.feature_spec, data.vocabularies)
         requests[ROWS] = {

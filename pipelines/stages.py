@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
-from features.parsing import MISSING, parse_features, raw_signature
+from features.parsing import MISSING, raw_signature
 from features.spec import FeatureSpec
 from mal_tf.evaluation.bootstrap import paired_differences
 from mal_tf.evaluation.metrics import all_metrics
@@ -24,6 +24,7 @@ from mal_tf.serving import check
 from mal_tf.serving.candidates import of_one_user
 from mal_tf.serving.export import CANDIDATES, OUTPUT, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
+from mal_tf.serving.requests import signature_requests
 from mal_tf.training import auxiliaries, warm_start
 from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.dataset import serialized
@@ -136,13 +137,12 @@ def _cases(
     def cvr(raw: dict[str, np.ndarray]) -> np.ndarray:
         return tf.sigmoid(logits(raw)).numpy()
 
-    raw = {name: values.numpy() for name, values in parse_features(examples, spec).items()}
-    expected = cvr(raw)
-    cases = {"serving_default": ({"examples": examples.numpy()}, expected), "predict_raw": (raw, expected)}
+    requests = signature_requests(examples, spec, user_features)
+    raw = requests["predict_raw"]
+    expected = dict.fromkeys(requests, cvr(raw))
     if user_features:
-        once, repeated = of_one_user(raw, user_features)
-        cases[CANDIDATES] = (once, cvr(repeated))
-    return cases
+        expected[CANDIDATES] = cvr(of_one_user(raw, user_features)[1])
+    return {signature: (inputs, expected[signature]) for signature, inputs in requests.items()}
 
 
 def restore(config: RunConfig, labelled: Labelled, name: str, directory: str) -> Network:
