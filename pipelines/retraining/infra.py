@@ -97,7 +97,7 @@ def main(saved_model: str, path: str, calls: str) -> None:
             reasons += [f"{saved_model}: {name}: {wrong}" for wrong in _wrong(signatures[name](**inputs), rows)]
             latency[name] = _latency(signatures[name], inputs, int(calls))
         except (TypeError, ValueError, tf.errors.OpError) as error:
-            reasons.append(f"{saved_model}: {name} can't answer: {str(error).splitlines()[0]}")
+            reasons.append(f"{saved_model}: {name} can't answer: {' '.join(str(error).split())}")
     print(json.dumps({"reasons": reasons, "load_s": load_s, "latency_ms": latency}))
 
 

@@ -61,6 +61,7 @@ def test_each_wrong_answer_is_a_reason(tmp_path):
     ]
     assert len(found.reasons) == len(expected), found.reasons
     assert all(reason.startswith(f"{path}: {start}") for reason, start in zip(found.reasons, expected, strict=True))
+    assert "is not compatible with expected shape [2]" in found.reasons[4]
     assert found.load_s > 0
 
 
