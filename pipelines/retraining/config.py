@@ -8,7 +8,7 @@ from typing import Literal
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, as_tuple
 from pipelines import config as run_config
 from pipelines import files, yaml_config
 from pipelines.config import RunConfig
@@ -69,9 +69,13 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunCo
     """
 
     def resolve(data: dict) -> None:
+        folder, asked = files.folder(path), data.get("checks")
         for key in ("run", "root"):
             if isinstance(data.get(key), str):
-                data[key] = files.resolve(data[key], files.folder(path))
+                data[key] = files.resolve(data[key], folder)
+        if isinstance(asked, dict) and "serving_log" in asked:
+            logs = as_tuple(asked["serving_log"])
+            asked["serving_log"] = [files.resolve(log, folder) if isinstance(log, str) else log for log in logs]
 
     config = yaml_config.read(RetrainConfig, path, overrides, resolve)
     if not files.is_local(config.root):
@@ -81,6 +85,10 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunCo
         raise MalTfError(
             f"{config.run}: adapter '{run.sources.adapter}' has ready-made labels and no days to retrain for"
         )
+    spec = run.feature_spec
+    config.gates.slices.features(spec)
+    for key in ("drift", "skew"):
+        getattr(config.checks, key).check(spec, f"checks.{key}")
     return config, run
 
 
