@@ -84,18 +84,25 @@ def push(saved_model: str, directory: str, lineage: dict[str, Any]) -> int:
         lineage: JSON-able, the same if the push is repeated: no time of day; at least `{"span", "model", "run"}`.
 
     Returns:
-        The version's number.
+        Number of the version that serves it.
 
     Raises:
-        MalTfError: there is no such model, another process changes the directory, or it can't be written.
+        MalTfError: there is no such model, it was pushed already and rolled back, another process changes the directory, or
+            it can't be written.
     """
     source = pathlib.Path(saved_model)
     if not (source / _SAVED_MODEL).exists():
         raise MalTfError(f"{saved_model}: expected a SavedModel to push, found no {_SAVED_MODEL}")
     with _changing(directory):
-        for version in versions(directory):
+        found = versions(directory)
+        for version in found:
             if version.lineage == lineage and _same(source, pathlib.Path(version.path)):
-                return version.number
+                if found[-1].origin != version.number:
+                    raise MalTfError(
+                        f"{directory}: {saved_model} was pushed as version {version.number} already, and since then "
+                        f"{found[-1].number} serves; to serve it again, roll back to {version.number}"
+                    )
+                return found[-1].number
         return _add(source, directory, lineage).number
 
 

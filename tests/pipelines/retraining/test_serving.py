@@ -171,6 +171,16 @@ def test_other_contents_under_the_same_lineage_are_a_new_version(place, tmp_path
     assert served(directory)[2] == files(models["a"])
 
 
+def test_a_repeated_push_does_not_undo_a_rollback(place):
+    directory, models = place
+    push_all(directory, models, "ab")
+    serving.rollback(directory)
+    with pytest.raises(MalTfError, match="was pushed as version 2 already, and since then 3 serves; .* roll back to 2"):
+        serving.push(models["b"], directory, lineage("b"))
+    assert serving.push(models["a"], directory, lineage("a")) == 3
+    assert sorted(served(directory)) == [1, 2, 3]
+
+
 def test_what_is_no_model_is_not_pushed(place, tmp_path):
     with pytest.raises(MalTfError, match=r"expected a SavedModel to push, found no saved_model\.pb"):
         serving.push(str(tmp_path), place[0], lineage("a"))
