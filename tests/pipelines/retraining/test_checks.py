@@ -3,6 +3,7 @@
 import copy
 import datetime
 import gzip
+import itertools
 
 import pytest
 
@@ -148,11 +149,17 @@ def test_drift_and_skew_say_what_was_compared(given):
         for bucket in place.string_stats.rank_histogram.buckets:
             bucket.label = bucket.label[::-1]
     found = anomalies(given | {"previous": other, "serving": other["eval"]})
-    assert [line.rpartition(": L-infinity distance")[0] for line in found] == [
-        "train split against the last good run's eval split, place",
-        "eval split against the last good run's eval split, place",
-        "eval split against serving log, place",
-    ]
+    places = (
+        "train split against the last good run's eval split",
+        "eval split against the last good run's eval split",
+        "eval split against serving log",
+    )
+    measures = "share of tokens that are new: 1, expected 0 to 0.5", "L-infinity distance: "
+    assert len(found) == 6
+    assert all(
+        line.startswith(f"{where}, place: {measure}")
+        for line, (where, measure) in zip(found, itertools.product(places, measures), strict=True)
+    )
 
 
 def test_a_serving_log_is_read_gzipped_or_not(finished):

@@ -57,8 +57,8 @@ def test_context_is_the_longest_window_in_whole_days(write):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"checks": {"drift": {"features": {"shp": 0.1}}}}, "checks.drift.features: unknown feature 'shp'"),
-        ({"checks": {"skew": {"features": {"shp": 0.1}}}}, "checks.skew.features: unknown feature 'shp'"),
+        ({"checks": {"drift": {"features": {"shp": None}}}}, "checks.drift.features: unknown feature 'shp'"),
+        ({"checks": {"skew": {"features": {"shp": {"presence": 0.1}}}}}, "checks.skew.features: unknown feature 'shp'"),
         ({"gates": {"slices": {"by": "colour"}}}, "gates.slices.by: 'colour'"),
         ({"gates": {"floors": {"acu": 0.6}}}, "acu"),
         ({"overrides": ["model.primary=lst"]}, "unknown target 'lst'"),

@@ -55,19 +55,36 @@ def test_presence_is_the_difference_of_shares_also_for_a_feature_that_is_gone():
         assert ("place", "L-infinity distance") not in found
 
 
+def test_new_tokens_are_those_that_the_others_lack():
+    """Renamed tokens, each too rare for its share to tell."""
+    many = [f"shop{n}" for n in range(50)] * 2
+    there = statistics(many, [1.0, 2.0] * 50)
+    half = measured(
+        statistics([name.upper() if n % 2 else name for n, name in enumerate(many)], [1.0, 2.0] * 50), there
+    )
+    new = half["place", "share of tokens that are new"]
+    assert (new.value, new.anomalous) == (0.5, False)
+    assert half["place", "L-infinity distance"].value == pytest.approx(0.02)
+    renamed = measured(statistics([name.upper() for name in many], [1.0, 2.0] * 50), there)
+    assert [str(one) for one in renamed.values() if one.anomalous] == [
+        "today against yesterday, place: share of tokens that are new: 1, expected 0 to 0.5"
+    ]
+
+
 def test_tokens_against_numbers_are_an_anomaly():
     numbers = statistics([1, 2] * 50, [1.0, 2.0] * 50)
-    for here, there, types in ((EVEN, numbers, "STRING and INT"), (numbers, EVEN, "INT and STRING")):
-        found = [str(one) for one in measured(here, there, features={"place": 1}).values() if one.anomalous]
-        assert found == [f"today against yesterday, place: agreement of the types {types}: 0, expected at least 1"]
+    for here, there, types in ((EVEN, numbers, "STRING against INT"), (numbers, EVEN, "INT against STRING")):
+        found = [str(one) for one in measured(here, there).values() if one.anomalous]
+        assert found == [f"today against yesterday, place: agreement of types, {types}: 0, expected at least 1"]
 
 
-def test_a_features_own_limit_goes_before_the_others():
+def test_a_features_own_limits_go_before_the_others():
     here = statistics(["a"] * 80 + ["b"] * 20, [1.0, 2.0] * 50)
-    found = measured(here, EVEN, features={"place": 0.5})
+    found = measured(here, EVEN, presence=0.2, features={"place": {"l_infinity": 0.5}})
     assert found["place", "L-infinity distance"].high == 0.5
+    assert found["place", "difference of the share of clicks that have it"].high == 0.2
     assert not any(one.anomalous for one in found.values())
-    unlimited = measured(here, EVEN, features={"place": None})
+    unlimited = measured(statistics([None] * 100, [1.0, 2.0] * 50), EVEN, features={"place": None})
     assert not any(one.anomalous for one in unlimited.values())
 
 
@@ -81,4 +98,4 @@ def test_nothing_to_compare_with_is_an_anomaly_and_nothing_to_compare_is_none():
 
 def test_limits_are_of_known_features():
     with pytest.raises(MalTfError, match="checks.drift.features: unknown feature 'plaice'; there are: place, price"):
-        DistanceLimits(features={"plaice": 0.1}).check(SPEC, "checks.drift")
+        DistanceLimits(features={"plaice": None}).check(SPEC, "checks.drift")
