@@ -2,13 +2,24 @@
 
 Row 0 of every table is the missing value (and the padding of histories). Categorical tables go on with
 `oov_buckets` rows for unknown tokens, then the vocabulary; numeric tables with a row per bucket.
+
+Hashed features have no vocabulary and share one table; a token has several rows in it. The scheme is that of TFRS'
+`layers.feature_multiplexing.UnifiedEmbedding` (Coleman et al., arXiv 2305.12102): a `Hashing` layer, SipHash, for each
+feature and lookup, with a salt of two numbers. It is not that layer, for it hashes within the network, where raw values
+would have to go; its tables take SGD, Adagrad, Adam or FTRL only; and its salts count the features in their order: with one
+more, all tokens of those after it would have other rows. Our salts are the CRC-32 of the feature's name and the number of the
+lookup, and row 0 is left to the missing value.
 """
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 
 from features.keras2 import keras, tf
 from features.parsing import MISSING, raw_signature
-from features.spec import SEQUENCES, FeatureSpec, HistoryFeature, NumericFeature
+from features.spec import SEQUENCES, CategoricalFeature, FeatureSpec, HistoryFeature, NumericFeature
+
+#: Stands for the table of the hashed features where others have their feature's name; no feature can be called so.
+HASHED = "<hashed>"
 
 
 @keras.utils.register_keras_serializable("mal_tf")
@@ -97,17 +108,19 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
 
     Args:
         spec: features.
-        vocabularies: lines of each scalar feature's vocabulary file, by feature name.
+        vocabularies: lines of each vocabulary file, by feature name.
 
     Returns:
         Functional model: inputs as in `features.parsing.raw_signature`, outputs by feature name, scalars int32
-        [batch], histories int32 [batch, length], similarities as they are, float32 [batch, length], padded with NaN.
+        [batch], histories int32 [batch, length], both with a last axis of lookups where the feature is hashed,
+        similarities as they are, float32 [batch, length], padded with NaN.
     """
     inputs = {
         name: keras.Input(shape=signature.shape[1:], dtype=signature.dtype, name=name)
         for name, signature in raw_signature(spec).items()
     }
-    layers = {f.name: _layer(f, vocabularies[f.name], spec) for f in spec.scalars}
+    layers = {f.name: _layer(f, vocabularies[f.name], spec) for f in spec.with_vocabulary}
+    layers |= {f.name: _hashing(f, spec.vocabulary.hash_buckets) for f in spec.categorical if f.hash_lookups}
     outputs = {}
     for feature in spec.features:
         values = inputs[feature.name]
@@ -122,11 +135,21 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
 
 
 def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Rows of each scalar feature's embedding table."""
-    return {
+    """Rows of each embedding table: by feature, and `HASHED` if there are hashed ones."""
+    sizes = {
         f.name: len(vocabularies[f.name]) + (2 if isinstance(f, NumericFeature) else 1 + spec.vocabulary.oov_buckets)
-        for f in spec.scalars
+        for f in spec.with_vocabulary
     }
+    return sizes | ({HASHED: spec.vocabulary.hash_buckets} if spec.hash_lookups else {})
+
+
+def _hashing(feature: CategoricalFeature, buckets: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    salt = zlib.crc32(feature.name.encode())
+    layers = [
+        keras.layers.Hashing(buckets, MISSING[feature.dtype], [salt, n], name=f"hash_{n}_{feature.name}", dtype="int32")
+        for n in range(feature.hash_lookups)
+    ]
+    return lambda values: tf.stack([layer(values) for layer in layers], axis=-1)
 
 
 def _layer(feature, lines: Sequence[str], spec: FeatureSpec) -> keras.layers.Layer:

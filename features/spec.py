@@ -31,7 +31,7 @@ class _OfColumn(Frozen):
 
 
 class CategoricalFeature(_OfColumn):
-    """One token per click, looked up in a vocabulary and embedded.
+    """One token per click, looked up in a vocabulary, or hashed, and embedded.
 
     Attributes:
         name: name in the tf.Example, in the schema and in the served signature.
@@ -40,6 +40,8 @@ class CategoricalFeature(_OfColumn):
         embedding_dim: width of the embedding; the model's default when absent.
         min_count: overrides `vocabulary.min_count` for this feature.
         max_size: overrides `vocabulary.max_size` for this feature.
+        hash_lookups: hashed instead of looked up in a vocabulary: how many rows of the table that all hashed features
+            share make its embedding, side by side.
     """
 
     type: Literal["categorical"]
@@ -47,6 +49,15 @@ class CategoricalFeature(_OfColumn):
     embedding_dim: int | None = pydantic.Field(None, gt=0)
     min_count: int | None = pydantic.Field(None, ge=1)
     max_size: int | None = pydantic.Field(None, ge=1)
+    hash_lookups: int | None = pydantic.Field(None, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _counted_or_hashed(self):
+        if self.hash_lookups and (self.min_count or self.max_size):
+            raise ValueError(
+                f"feature '{self.name}' is hashed and has no vocabulary: take min_count and max_size out, or hash_lookups"
+            )
+        return self
 
 
 class NumericFeature(_OfColumn):
@@ -117,17 +128,19 @@ NUMBER_LISTS = "list of float32"
 
 
 class VocabularyConfig(Frozen):
-    """How vocabularies are cut.
+    """How vocabularies are cut, and the table of the features that have none.
 
     Attributes:
         min_count: tokens seen in fewer training clicks are out of vocabulary.
         max_size: keep the most frequent tokens only; no limit when absent.
         oov_buckets: how many rows out-of-vocabulary tokens are hashed into.
+        hash_buckets: rows of the table that all hashed features share (`CategoricalFeature.hash_lookups`).
     """
 
     min_count: int = pydantic.Field(1, ge=1)
     max_size: int | None = pydantic.Field(None, ge=1)
     oov_buckets: int = pydantic.Field(1, ge=1)
+    hash_buckets: int | None = pydantic.Field(None, ge=2, lt=2**31)
 
 
 class FeatureSpec(Frozen):
@@ -156,6 +169,13 @@ class FeatureSpec(Frozen):
                     f"categorical features: {', '.join(categorical) or 'none'}"
                 )
         self.columns()
+        if self.hash_lookups and not self.vocabulary.hash_buckets:
+            raise ValueError(
+                f"feature '{next(iter(self.hash_lookups))}' is hashed: vocabulary.hash_buckets, the rows of the table of all "
+                "hashed features, is missing"
+            )
+        if self.vocabulary.hash_buckets and not self.hash_lookups:
+            raise ValueError("vocabulary.hash_buckets has no effect: no feature has hash_lookups")
         return self
 
     def columns(self, events: str = "clicks") -> dict[str, str]:
@@ -197,8 +217,18 @@ class FeatureSpec(Frozen):
 
     @property
     def scalars(self) -> tuple[CategoricalFeature | NumericFeature, ...]:
-        """Features with one value per click: the ones that have a vocabulary and an embedding table."""
+        """Features with one value per click: the ones that are embedded."""
         return tuple(f for f in self.features if not isinstance(f, SEQUENCES))
+
+    @property
+    def hash_lookups(self) -> dict[str, int]:
+        """The hashed features' number of lookups, by name."""
+        return {f.name: f.hash_lookups for f in self.categorical if f.hash_lookups}
+
+    @property
+    def with_vocabulary(self) -> tuple[CategoricalFeature | NumericFeature, ...]:
+        """Scalars that are not hashed: the ones that have a vocabulary and an embedding table of their own."""
+        return tuple(f for f in self.scalars if f.name not in self.hash_lookups)
 
     def scalar(self, name: str) -> CategoricalFeature | NumericFeature:
         """The scalar feature called `name`."""

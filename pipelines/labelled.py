@@ -18,7 +18,7 @@ class Labelled:
     Attributes:
         directory: of the label job's output.
         splits: `train` and `eval`.
-        vocabularies: lines of each scalar feature's vocabulary file.
+        vocabularies: lines of each vocabulary file, by feature.
         made_from: the label job's fingerprint.
     """
 
@@ -51,7 +51,7 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
             [[entry["rows"] for entry in segment] for segment in by_segment],
         )
     vocabularies = {}
-    for feature in spec.scalars:
+    for feature in spec.with_vocabulary:
         path = FileSystems.join(directory, "vocabulary", f"{feature.name}.txt")
         if not files.exists(path):
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")

@@ -32,7 +32,7 @@ def build(
     Args:
         name: a key of `MODELS`.
         spec: features.
-        sizes: rows of each scalar feature's embedding table (`features.lookup.table_sizes`).
+        sizes: rows of each embedding table (`features.lookup.table_sizes`).
         config: primary target, widths, ablations.
         targets: the primary and its auxiliaries, in configured order.
 

@@ -137,14 +137,15 @@ class ModelConfig(Frozen):
         return self
 
     def check(self, spec: FeatureSpec, targets: Sequence[str]) -> None:
-        """Refuses names that the features and targets do not have.
+        """Refuses names that the features and targets do not have, and hashed features that can't share a table.
 
         Args:
             spec: features.
             targets: what is learned, or with `auto` may be.
 
         Raises:
-            MalTfError: `query` names an unknown feature, or no category has one of the targets.
+            MalTfError: `query` names an unknown feature, no category has one of the targets, or the lookups of hashed
+                features are not of one whole width.
         """
         known = [feature.name for feature in spec.scalars]
         if unknown := [name for name in self.query if name not in known]:
@@ -154,6 +155,14 @@ class ModelConfig(Frozen):
         if self.categories and (missing := [target for target in targets if target not in grouped]):
             groups = ", ".join(self.categories)
             raise MalTfError(f"model.categories: none has target '{missing[0]}'; categories: {groups}")
+        hashed = [(f, f.embedding_dim or self.embedding_dim) for f in spec.categorical if f.hash_lookups]
+        widths = {width / feature.hash_lookups for feature, width in hashed}
+        if len(widths) > 1 or any(width % 1 for width in widths):
+            found = ", ".join(f"{feature.name} {width} / {feature.hash_lookups}" for feature, width in hashed)
+            raise MalTfError(
+                "hashed features share one table: expected embedding_dim / hash_lookups to be a whole number, the same for "
+                f"all; found {found}"
+            )
 
     @property
     def listed(self) -> tuple[str, ...]:

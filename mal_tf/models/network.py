@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow_recommenders as tfrs
 
 from features.keras2 import keras, tf
+from features.lookup import HASHED
 from features.spec import FeatureSpec
 from mal_tf.layers.attention import TargetAttention
 from mal_tf.layers.expert import Expert
@@ -71,21 +72,24 @@ class Network:
 def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Embeds a click: the vector that experts and shared bottoms read.
 
-    Each scalar feature has a table, those of one width in one stack (`StackedEmbedding`); a history uses the table of
-    its feature, and the click attends over it; similarities become a histogram (`SimTier`). All are concatenated, scalars
-    first, then histories, then histograms, and, as configured, normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
+    Each scalar feature has a table, hashed ones share one, those of one width are in one stack (`StackedEmbedding`); a
+    history uses the table of its feature, and the click attends over it; similarities become a histogram (`SimTier`). All
+    are concatenated, scalars first, then histories, then histograms, and, as configured, normalised and crossed (DCN-v2,
+    `tfrs.layers.dcn.Cross`).
 
     Args:
         spec: features.
-        sizes: rows of each scalar feature's table.
+        sizes: rows of each table (`features.lookup.table_sizes`).
         config: widths and kinds.
 
     Returns:
-        inputs: int32 rows by feature name: scalars [batch], histories [batch, length]; similarities float [batch, length].
+        inputs: int32 rows by feature name: scalars [batch], histories [batch, length], both with a last axis of lookups
+            where the feature is hashed; similarities float [batch, length].
         x: float [batch, any].
     """
-    inputs = {f.name: keras.Input((), dtype=tf.int32, name=f.name) for f in spec.scalars}
-    inputs |= {f.name: keras.Input((f.length,), dtype=tf.int32, name=f.name) for f in spec.histories}
+    lookups = {f.name: (spec.hash_lookups[f.name],) if f.name in spec.hash_lookups else () for f in spec.scalars}
+    inputs = {f.name: keras.Input(lookups[f.name], dtype=tf.int32, name=f.name) for f in spec.scalars}
+    inputs |= {f.name: keras.Input((f.length, *lookups[f.of]), dtype=tf.int32, name=f.name) for f in spec.histories}
     embedded = _embedded(spec, inputs, sizes, config)
     parts = {feature.name: embedded[feature.name] for feature in spec.scalars}
     scalars = dict(parts)
@@ -108,17 +112,27 @@ def _embedded(
     stacks: dict[int, dict[str, list[str]]] = {}
     for feature in spec.scalars:
         users = [feature.name, *(history.name for history in spec.histories if history.of == feature.name)]
-        stacks.setdefault(feature.embedding_dim or config.embedding_dim, {})[feature.name] = users
+        lookups, width = spec.hash_lookups.get(feature.name), feature.embedding_dim or config.embedding_dim
+        table, width = (HASHED, width // lookups) if lookups else (feature.name, width)
+        stacks.setdefault(width, {}).setdefault(table, []).extend(users)
     found = {}
     for width, tables in stacks.items():
         stack = StackedEmbedding({name: sizes[name] for name in tables}, width, name=f"embedding_{width}")
         looked_up = stack({name: [inputs[user] for user in users] for name, users in tables.items()})
         for name, users in tables.items():
             found |= dict(zip(users, looked_up[name], strict=True))
+            if name == HASHED:
+                found |= {user: _side_by_side(found[user], user) for user in users}
     return found
 
 
+def _side_by_side(found: tf.Tensor, name: str) -> tf.Tensor:
+    """The lookups of a hashed feature as its embedding: [..., lookups, width] to [..., lookups · width]."""
+    return keras.layers.Reshape((*found.shape[1:-2], -1), name=f"side_by_side_{name}")(found)
+
+
 def _attended(feature, rows: tf.Tensor, keys: tf.Tensor, scalars: Mapping[str, tf.Tensor], config: ModelConfig):
+    rows = rows[:, :, 0] if rows.shape.rank == 3 else rows  # What is missing is row 0 in every lookup.
     mask = tf.not_equal(rows, 0) if config.mask_padding else tf.ones_like(rows, tf.bool)
     query, name = scalars[feature.of], f"attention_{feature.name}"
     if config.attention == "din":

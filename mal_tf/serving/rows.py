@@ -10,7 +10,8 @@ from mal_tf.serving.export import OUTPUT
 def save_rows(network: Network, spec: FeatureSpec, directory: str) -> None:
     """Writes a SavedModel whose one signature takes rows as `features.lookup` gives them, by feature.
 
-    int32, scalars [batch], histories [batch, length], to `{"cvr": float32 [batch]}`. The tables are in it.
+    int32, scalars [batch], histories [batch, length], both with a last axis of lookups where the feature is hashed, to
+    `{"cvr": float32 [batch]}`. The tables are in it.
 
     Args:
         network: trained model.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from features.errors import MalTfError
 from features.keras2 import keras
-from features.lookup import table_sizes
+from features.lookup import HASHED, table_sizes
 from features.spec import FeatureSpec, NumericFeature
 from mal_tf.layers.gate import Gate
 from mal_tf.layers.stacked_embedding import StackedEmbedding
@@ -44,8 +44,8 @@ class Description:
         spec: features.
         model: architecture.
         targets: the primary and its auxiliaries.
-        sizes: rows of each scalar feature's table.
-        lines: lines of each scalar feature's vocabulary.
+        sizes: rows of each table.
+        lines: lines of each vocabulary.
         digests: of those lines.
     """
 
@@ -66,7 +66,7 @@ def describe(
     name: str, spec: FeatureSpec, model: ModelConfig, targets: Sequence[str], vocabularies: Mapping[str, Sequence[str]]
 ) -> Description:
     """Describes the network of these arguments (see `mal_tf.training.fit.fit`)."""
-    lines = {feature.name: len(vocabularies[feature.name]) for feature in spec.scalars}
+    lines = {feature.name: len(vocabularies[feature.name]) for feature in spec.with_vocabulary}
     digests = {feature: _digest(vocabularies[feature], count) for feature, count in lines.items()}
     return Description(name, spec, model, tuple(targets), table_sizes(spec, vocabularies), lines, digests)
 
@@ -116,7 +116,8 @@ def take_over(
 
     - A feature's table is taken over where width, kind and out-of-vocabulary rows are the same and its old vocabulary is
       the beginning of the new one: the old entries keep their vectors, in their new places; the rows of new entries stay
-      as they were initialised. Bucket boundaries must be equal.
+      as they were initialised. Bucket boundaries must be equal. The table of hashed features is taken over where width and
+      rows are the same.
     - Other variables are matched by layer and place in it, and taken over where all that their layer is made of and reads
       is the same: for attentions and histograms their features and the attention's keys of the config; for the layers up
       to the shared bottom all features of a click, their order and widths, and the bottom's keys; above, all keys of the
@@ -178,7 +179,7 @@ def _tables(
             yield _entry(name, "grown" if grown else "restored", grown)
         stack.embeddings.assign(values)
     for feature in sorted(known.keys() - description.sizes.keys()):
-        yield _entry(f"{known[feature].name}/{feature}", "dropped", "there is no such feature any more")
+        yield _entry(f"{known[feature].name}/{feature}", "dropped", "there is no such table any more")
 
 
 def _differs(
@@ -191,12 +192,15 @@ def _differs(
 ) -> str:
     """Why a feature's table can't be taken over; empty if it can."""
     if before is None:
-        return "the earlier model has no such feature"
+        return "the earlier model has no such table"
+    if stack.width != before.width:
+        return f"it was {before.width} wide"
+    if feature == HASHED:
+        size = earlier.sizes[HASHED]
+        return "" if description.sizes[HASHED] == size else f"it had {size:,} rows"
     now, then, lines = description.spec.scalar(feature), earlier.spec.scalar(feature), earlier.lines[feature]
     if (now.type, now.dtype) != (then.type, then.dtype):
         return f"it was {then.type} of {then.dtype}"
-    if stack.width != before.width:
-        return f"it was {before.width} wide"
     if isinstance(now, NumericFeature):
         same = description.digests[feature] == earlier.digests[feature]
         return "" if same else "its bucket boundaries are others (labels.grow_from keeps them)"

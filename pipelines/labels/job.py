@@ -181,8 +181,8 @@ class LabelJob(beam.PTransform):
 
 
 def vocabulary_kinds(spec: FeatureSpec) -> dict[str, str]:
-    """What each scalar feature's vocabulary is one of, by name, such as `categorical string`."""
-    return {feature.name: f"{feature.type} {feature.dtype}" for feature in spec.scalars}
+    """What each feature's vocabulary is one of, by name, such as `categorical string`."""
+    return {feature.name: f"{feature.type} {feature.dtype}" for feature in spec.with_vocabulary}
 
 
 def add_counts(parts: Iterable[Counter]) -> Counter:

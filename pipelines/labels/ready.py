@@ -69,7 +69,9 @@ class ReadyLabels(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.Map(writer.write, {day.split: day.segment + 1 for day in days})
         )
-        cut = pipeline | "Features" >> beam.Create(writer.spec.categorical) | "CutVocabulary" >> beam.Map(writer.cut)
+        cut = (
+            pipeline | "Features" >> beam.Create(writer.spec.with_vocabulary) | "CutVocabulary" >> beam.Map(writer.cut)
+        )
         total = written | "Counts" >> beam.Values() | "AddCounts" >> beam.CombineGlobally(add_counts)
         finish = Finish(writer.output, writer.mechanisms, 0.0, known, tables=("clicks",))
         entries = written | "Files" >> beam.Keys()

@@ -142,7 +142,7 @@ def _check_in_reach(config: RunConfig, output: str) -> None:
 
 def _inputs(config: RunConfig) -> list[tuple[str, int]]:
     if config.ready_made:
-        return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.categorical]))
+        return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.with_vocabulary]))
     tables = config.sources.tables()
     return sorted(set(input_files(tables.clicks) + input_files(tables.conversions)))
 

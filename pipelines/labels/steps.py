@@ -158,7 +158,7 @@ class Label(beam.DoFn):
             counts += count_labels(clicks.filter(pa.array(chosen)), split, self._plan.mechanisms)
         with timed("vocabulary"):
             training = clicks.filter(pa.array(~is_eval))
-            for feature in self._plan.spec.scalars:
+            for feature in self._plan.spec.with_vocabulary:
                 counted = vocabulary.count(feature, shard.flat(training[feature.name]))
                 yield TaggedOutput("vocabulary", (feature.name, to_ipc(counted).to_pybytes()))
         yield TaggedOutput("counts", counts + timed.counts)

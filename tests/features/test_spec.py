@@ -24,11 +24,23 @@ SHOP = {"type": "categorical", "name": "shop"}
             [SHOP, {"type": "similarity", "name": "near", "column": "shop"}],
             "column 'shop' is used as similarities and as a single value",
         ),
+        ([SHOP | {"hash_lookups": 2}], "feature 'shop' is hashed: vocabulary.hash_buckets, .* is missing"),
+        ([SHOP | {"hash_lookups": 2, "min_count": 3}], "'shop' is hashed and has no vocabulary: take min_count"),
+        ([{"type": "numeric", "name": "n", "hash_lookups": 2}], "unknown key 'hash_lookups'"),
     ],
 )
 def test_refuses(features, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         FeatureSpec(features=features)
+
+
+def test_hashed_features_have_no_vocabulary():
+    features = [SHOP, {"type": "categorical", "name": "item", "hash_lookups": 2}]
+    spec = FeatureSpec(features=features, vocabulary={"hash_buckets": 10})
+    assert [f.name for f in spec.with_vocabulary] == ["shop"]
+    assert spec.hash_lookups == {"item": 2}
+    with pytest.raises(pydantic.ValidationError, match="hash_buckets has no effect: no feature has hash_lookups"):
+        FeatureSpec(features=[SHOP], vocabulary={"hash_buckets": 10})
 
 
 def test_conversions_need_the_columns_of_what_they_remember_only():

@@ -30,6 +30,16 @@ def test_says_what_is_wrong_and_where(project, override, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("lookups", "found"), [((2, 1), "place 4 / 2, item 4 / 1"), ((3, 3), "place 4 / 3, item 4 / 3")]
+)
+def test_hashed_features_must_fit_one_table(project, lookups, found):
+    for feature, number in zip(project.config["features"], lookups, strict=False):
+        feature["hash_lookups"] = number
+    with pytest.raises(MalTfError, match=f"to be a whole number, the same for all; found {found}"):
+        load(project.write(), ["vocabulary.hash_buckets=10"])
+
+
 def test_queries_and_categories_are_held_to_features_and_targets(project):
     multi_head = ["model.attention=multi_head", "model.query=[item, shop]"]
     with pytest.raises(

@@ -223,3 +223,13 @@ def test_examples_read_the_release_with_the_published_settings(target, tmp_path)
     assert training.embedding_learning_rate == pytest.approx(10 * rate)
     assert set(config.targets) == ({"first", "last"} if target == "first" else set(mac.LABELS))
     assert [f.name for f in config.features] == [f["name"] for f in mac.CONFIG["features"]]
+
+
+def test_a_hashed_feature_needs_no_vocabulary(tmp_path):
+    mac.write(tmp_path / "data", days=1, rows=20)
+    (tmp_path / "data/vocabs/ad_feat0.json").unlink()
+    features = [f | {"hash_lookups": 2} if f["name"] == "ad_feat0" else f for f in mac.CONFIG["features"]]
+    config = load(configured(tmp_path, features=features, vocabulary={"hash_buckets": 50}))
+    run.run(config, str(tmp_path / "labels"))
+    vocabularies = labelled.load(str(tmp_path / "labels"), config.feature_spec).vocabularies
+    assert sorted(vocabularies) == sorted(set(mac.SCALARS) - {"ad_feat0"})

@@ -1,11 +1,9 @@
 """PyMAL's parameters in our models: a spec and a config of its features, and which array goes into which layer."""
 
-import types
-
 import numpy as np
 
 from features.keras2 import keras, tf
-from features.spec import CategoricalFeature, HistoryFeature
+from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature, SimilarityFeature
 from mal_tf.models import catalog
 from mal_tf.models.config import CAT, ModelConfig
 
@@ -23,17 +21,15 @@ SHARED = "all.shared"
 
 
 def spec_of(meta):
-    """PyMAL's columns; `features.spec` has no similarities yet, so that this only looks like a FeatureSpec."""
+    """PyMAL's columns."""
     names = [*meta["user_cols"], *meta["ad_cols"]]
     scalars = tuple(CategoricalFeature(type="categorical", name=name) for name in names)
     histories = tuple(
         HistoryFeature(type="history", name=name, of=name.removesuffix("_seq"), length=meta["seq_len"])
         for name in meta["seq_cols"]
     )
-    kinds = [
-        types.SimpleNamespace(type="similarity", name=name, length=meta["seq_len"]) for name in ("picture", "words")
-    ]
-    return types.SimpleNamespace(features=(*scalars, *histories, *kinds), scalars=scalars, histories=histories)
+    kinds = [SimilarityFeature(type="similarity", name=name, length=meta["seq_len"]) for name in ("picture", "words")]
+    return FeatureSpec(features=(*scalars, *histories, *kinds))
 
 
 def rows_of(case, meta):

@@ -34,16 +34,27 @@ MULTI_HEAD = {"attention": "multi_head", "query": ["item", "shop"]}
 @pytest.mark.parametrize("options", [DIN, MULTI_HEAD, {"mask_padding": False}], ids=["din", "multi_head", "no_mask"])
 @pytest.mark.parametrize("users", [["age", "seen", "shops"], ["shop", "shops", "near"], ["item"]], ids=",".join)
 def test_one_user_with_many_ads_is_as_each_click_alone(users, options):
+    _as_each_click_alone(SPEC, users, options)
+
+
+def _as_each_click_alone(spec, users, options):
     keras.utils.set_random_seed(3)
     config = ModelConfig(primary="last", **options)
-    network = catalog.build("mal", SPEC, table_sizes(SPEC, VOCABULARIES), config, ("first", "last"))
-    lookup, candidates = lookup_model(SPEC, VOCABULARIES), CandidateNetwork(SPEC, network, users)
+    network = catalog.build("mal", spec, table_sizes(spec, VOCABULARIES), config, ("first", "last"))
+    lookup, candidates = lookup_model(spec, VOCABULARIES), CandidateNetwork(spec, network, users)
     once, repeated = of_one_user(RAW, users)
     expected = network.model(lookup(tensors(repeated)))["last"]
     assert len(set(expected.numpy().tolist())) == 4
     np.testing.assert_allclose(candidates(lookup(tensors(once))), expected, atol=1e-6)
     nothing = {name: values if name in users else values[:0] for name, values in once.items()}
     assert candidates(lookup(tensors(nothing))).shape == [0]
+
+
+@pytest.mark.parametrize("users", [["seen"], ["item", "seen"], ["shop", "shops"]], ids=",".join)
+def test_hashed_features_too(users):
+    hashed = {"hash_lookups": 2}
+    features = [f.model_copy(update=hashed) if f.name in ("item", "shop") else f for f in SPEC.features]
+    _as_each_click_alone(FeatureSpec(features=features, vocabulary={"hash_buckets": 50}), users, DIN)
 
 
 def tensors(raw):

@@ -116,7 +116,7 @@ def test_with_other_features_only_what_belongs_to_a_feature_is(earlier):
     _, after, report = taken_over(directory, spec=FeatureSpec(features=(item, wide, seen)))
     assert report["embedding_6/shop"] == ("new", "it was 4 wide")
     assert report["embedding_4/item"] == report["attention_seen/0/kernel"] == ("restored", "")
-    assert report["embedding_4/price"] == ("dropped", "there is no such feature any more")
+    assert report["embedding_4/price"] == ("dropped", "there is no such table any more")
     assert report["bottom/1/bias"] == ("new", "the features of a click are others")
     np.testing.assert_array_equal(after["attention_seen/0"], old["attention_seen/0"])
 
@@ -187,6 +187,42 @@ def test_a_history_of_another_feature_attends_anew(earlier):
     _, _, report = taken_over(earlier[0], spec=spec)
     assert report["attention_seen/0/kernel"] == ("new", "the features it reads are others")
     assert report["bottom/0/kernel"] == ("new", "the features of a click are others")
+
+
+HASHED = {"hash_lookups": 2, "embedding_dim": 6}
+BUCKETS = small.SPEC.vocabulary.model_copy(update={"hash_buckets": 50})
+
+
+def hashed(*features, vocabulary=BUCKETS):
+    """The small project's features, these hashed."""
+    changed = (f.model_copy(update=HASHED) if f.name in features else f for f in small.SPEC.features)
+    return FeatureSpec(features=tuple(changed), vocabulary=vocabulary)
+
+
+def test_the_table_of_hashed_features_is_carried_over_whatever_features_use_it(tmp_path):
+    network, description = made(spec=hashed("item"))
+    old = weights(network)
+    warm_start.write(str(tmp_path), network, description)
+    _, after, report = taken_over(tmp_path, spec=hashed("item"))
+    assert set(report.values()) == {("restored", "")}
+    assert old.keys() == after.keys() and old["embedding_3/<hashed>"].shape == (50, 3)
+    for key in old:
+        np.testing.assert_array_equal(after[key], old[key])
+    _, after, report = taken_over(tmp_path, spec=hashed("shop", "item"))
+    assert report["embedding_3/<hashed>"] == ("restored", "")
+    assert report["embedding_4/shop"] == ("dropped", "there is no such table any more")
+    np.testing.assert_array_equal(after["embedding_3/<hashed>"], old["embedding_3/<hashed>"])
+
+
+def test_a_hashed_table_of_other_rows_or_width_begins_anew(tmp_path):
+    network, description = made(spec=hashed("item"))
+    warm_start.write(str(tmp_path), network, description)
+    more = BUCKETS.model_copy(update={"hash_buckets": 51})
+    _, _, report = taken_over(tmp_path, spec=hashed("item", vocabulary=more))
+    assert report["embedding_3/<hashed>"] == ("new", "it had 50 rows")
+    _, _, report = taken_over(tmp_path)
+    assert report["embedding_4/item"] == ("new", "the earlier model has no such table")
+    assert report["embedding_3/<hashed>"] == ("dropped", "there is no such table any more")
 
 
 def test_a_broken_description_is_named(tmp_path):
