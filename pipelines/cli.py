@@ -294,6 +294,30 @@ def rollback(
     console.print(f"{version.path} serves, the model of span {version.lineage.get('span', '?')}", soft_wrap=True)
 
 
+@app.command()
+def history(
+    config: Annotated[str, typer.Argument(help="The schedule's YAML file.")],
+    span: Annotated[str, typer.Option(help="A day, 2025-05-20: each attempt at it, stage by stage.")] = "",
+    serving: Annotated[bool, typer.Option("--serving", help="What made the model that serves now.")] = False,
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
+):
+    """Show what each retraining did, and what made the model that serves now. Retraining may go on meanwhile."""
+    from pipelines.retraining import history_tables
+    from pipelines.retraining.config import load
+    from pipelines.retraining.history import open_history
+    from pipelines.retraining.run import SERVING
+    from pipelines.retraining.serving import current
+
+    schedule, _ = load(config, set_)
+    recorded = open_history(schedule.metadata, schedule.root, create=False)
+    if span:
+        history_tables.show_span(console, recorded, span, schedule.root)
+    if serving:
+        history_tables.show_serving(console, recorded, current(f"{schedule.root}/{SERVING}"), schedule.root)
+    if not span and not serving:
+        history_tables.show_runs(console, recorded)
+
+
 def _show_labels(opened) -> None:
     import json
 

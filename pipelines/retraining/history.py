@@ -5,7 +5,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ml_metadata.proto import metadata_store_pb2 as proto
 
@@ -135,7 +135,7 @@ class OpenRun:
         self.outcome, self.reasons = outcome, reasons
 
     @contextlib.contextmanager
-    def stage(self, name: str, inputs: Collection[str] = ()) -> Iterator["OpenStage"]:
+    def stage(self, name: str, inputs: Iterable[str] = ()) -> Iterator["OpenStage"]:
         """Records a stage: RUNNING, then COMPLETE with its outputs, CACHED if all of them were known, or FAILED with the
         error, which is raised on.
 
@@ -195,8 +195,8 @@ class OpenStage:
             uri: where it is.
             fingerprint: of its content, or of what it was made from. Artifacts of the same kind, uri and fingerprint are
                 one, so that a resumed run adds none.
-            properties: anything else. `days` (the clicks' first and last) and `fit_from` (the label directory whose
-                attribution fit was used) of labels are shown by `mal-tf history --serving`.
+            properties: anything else. `mal-tf history --serving` shows `days` (that it was trained on) of a model and
+                `fit_from` (directory of the label job whose attribution fit was used, if not its own) of labels.
         """
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, found {kind}")

@@ -11,6 +11,7 @@ from features.errors import MalTfError
 from pipelines.retraining.history import ABANDONED, RUNNING, History, absolute
 from pipelines.retraining.lineage import Node, generations, lineage
 from pipelines.retraining.records import Run, Stage
+from pipelines.retraining.serving import Version
 
 
 def show_runs(console: Console, history: History) -> None:
@@ -46,25 +47,30 @@ def show_span(console: Console, history: History, span: str, root: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_serving(console: Console, history: History, uri: str, root: str) -> None:
-    """What made the model at `uri`: a row per training since the one from scratch, then all that its own run used.
+def show_serving(console: Console, history: History, version: Version | None, root: str) -> None:
+    """What made the model that serves: a row per training since the one from scratch, then all that its own run used.
 
     Places under `root` are shown without it.
 
     Raises:
-        MalTfError: the history has no record of it.
+        MalTfError: nothing serves, or the history has no record of it.
     """
-    node = lineage(history, uri)
-    table = Table("span", "model", "clicks of", "labels", "attribution fitted by", "config", "revision")
-    table.title = escape(f"{uri}: trainings, the newest first; each started from the next one's weights")
+    if version is None:
+        raise MalTfError(f"{root}: expected a model that serves, found none: none was pushed yet")
+    back = f", rolled back from version {origin}" if (origin := version.lineage.get("rolled_back_from")) else ""
+    console.print(f"{version.path} serves{back}", markup=False, highlight=False, soft_wrap=True)
+    # A copy that a rollback made is not recorded, nor is a push that was killed at its very end.
+    pushed = history.last_made(version.path)
+    node = lineage(history, version.path if pushed else version.lineage.get("model", version.path))
+    table = Table("span", "model", "trained on", "labels", "attribution fitted by", "config", "revision")
+    table.title = "Trainings, the newest first; each started from the next one's weights"
     for model in generations(node):
         labels = [part.artifact for part in model.inputs if part.artifact.kind == "labels"]
-        days = [label.properties.get("days", "?") for label in labels]
         places = [_place(label.uri, root) for label in labels]
         fits = [_place(label.properties.get("fit_from") or label.uri, root) for label in labels]
         span, *versions = (model.run.span, model.run.config[:12], model.run.revision[:12]) if model.run else "???"
-        where = _place(model.artifact.uri, root)
-        table.add_row(*_cells(span, where, _lines(days), _lines(places), _lines(fits), *versions))
+        where, days = _place(model.artifact.uri, root), model.artifact.properties.get("days", "?")
+        table.add_row(*_cells(span, where, days, _lines(places), _lines(fits), *versions))
     console.print(table)
     tree = Tree(_line(node, root))
     _grow(tree, node, root, {node})

@@ -79,10 +79,12 @@ def backfill(
 def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     plan, run, name = of_span.plan, of_span.run, of_span.name
     base = of_span.base.version.path if of_span.base else None
+    origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
+    train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)" if plan.train else "nothing"
     log.info(
         "span %s: trains on %s, judged on %s, from %s",
         plan.span,
-        f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)" if plan.train else "nothing",
+        train,
         plan.judge,
         base or "nothing",
     )
@@ -90,22 +92,22 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
-        with recorded.stage("label") as stage:
+        fit_from, grow_from = run.config.attribution.fit_from or "", run.config.labels.grow_from
+        with recorded.stage("label", filter(None, (fit_from, grow_from))) as stage:
             directory = of_span.label()
-            fit_from = run.config.attribution.fit_from or ""
             clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fit_from": fit_from}
             stage.output("labels", directory, _made_from(directory), **clicks)
         labels = directory
         with recorded.stage("check", [labels]) as stage:
             of_span.check()
             stage.output("statistics", run.path("statistics"), _made_from(run.path("statistics")))
-        with recorded.stage("train", [labels, *([base] if base else [])]) as stage:
+        with recorded.stage("train", [labels, *origin]) as stage:
             directory = of_span.train()
-            stage.output("model", directory, _made_from(directory))
+            stage.output("model", directory, _made_from(directory), days=train)
         with recorded.stage("export", [directory]) as stage:
             export = of_span.export()
             stage.output("export", export, _made_from(run.path("export", name)))
-        with recorded.stage("judge", [export, labels, *([base] if base else [])]) as stage:
+        with recorded.stage("judge", [export, labels, *origin]) as stage:
             judged = of_span.judge()
             stage.output("judgement", judged, _made_from(judged))
         with recorded.stage("bless", [judged]) as stage:

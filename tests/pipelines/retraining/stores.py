@@ -14,9 +14,9 @@ def record(run: OpenRun, day: str, blessed: str | None = None) -> None:
     """A span from labels to push; `blessed` is the day whose model it starts from and is judged against."""
     at = f"/root/spans/{day}"
     with run.stage("labels", ["/root/fits/may"]) as stage:
-        stage.output("labels", f"{at}/labels", f"l{day}", days=f"{day} … {day}", fit_from="/root/fits/may")
+        stage.output("labels", f"{at}/labels", f"l{day}", fit_from="/root/fits/may")
     with run.stage("train/mal", [f"{at}/labels", *([f"/root/spans/{blessed}/train/mal"] if blessed else [])]) as stage:
-        stage.output("model", f"{at}/train/mal", f"m{day}", rows=1000)
+        stage.output("model", f"{at}/train/mal", f"m{day}", days=f"{day} (1 day)")
     with run.stage("export/mal", [f"{at}/train/mal", f"{at}/labels"]) as stage:
         stage.output("export", f"{at}/serving/mal/1", f"e{day}")
     other = [f"/root/spans/{blessed}/serving/mal/1"] if blessed else []

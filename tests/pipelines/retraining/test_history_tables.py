@@ -7,6 +7,7 @@ from rich.console import Console
 
 from features.errors import MalTfError
 from pipelines.retraining import history_tables
+from pipelines.retraining.serving import Version
 from tests.pipelines.retraining.stores import in_memory, record
 
 
@@ -53,7 +54,7 @@ def test_a_span_stage_by_stage(history):
 
 
 def test_what_serves_with_each_training_and_only_its_own_run_taken_apart(history):
-    lines = _shown(history_tables.show_serving, history, "/root/serving/2", "/root")
+    lines = _shown(history_tables.show_serving, history, Version(2, "/root/serving/2", {}), "/root")
     rows = [line.split() for line in lines if line.startswith("2025-")]
     day, earlier = "2025-05-20", "2025-05-19"
     assert rows == [
@@ -61,8 +62,8 @@ def test_what_serves_with_each_training_and_only_its_own_run_taken_apart(history
             day,
             f"spans/{day}/train/mal",
             day,
-            "…",
-            day,
+            "(1",
+            "day)",
             f"spans/{day}/labels",
             "fits/may",
             "f" * 12,
@@ -72,8 +73,8 @@ def test_what_serves_with_each_training_and_only_its_own_run_taken_apart(history
             earlier,
             f"spans/{earlier}/train/mal",
             earlier,
-            "…",
-            earlier,
+            "(1",
+            "day)",
             f"spans/{earlier}/labels",
             "fits/may",
             "c" * 12,
@@ -84,3 +85,14 @@ def test_what_serves_with_each_training_and_only_its_own_run_taken_apart(history
     assert tree[0] == "served serving/2 ← push of 2025-05-20"
     assert sum("external fits/may" in line for line in tree) == 1  # Not again below what the earlier run made.
     assert sum(f"model spans/{earlier}/train/mal ← train/mal of {earlier}" in line for line in tree) == 1
+
+
+def test_a_version_rolled_back_to_is_traced_to_the_model_it_is_a_copy_of(history):
+    lineage = {"model": "/root/spans/2025-05-19/serving/mal/1", "rolled_back_from": 2, "copy_of": 1}
+    lines = _shown(history_tables.show_serving, history, Version(3, "/root/serving/3", lineage), "/root")
+    assert lines[0] == "/root/serving/3 serves, rolled back from version 2"
+    assert [line.split()[0] for line in lines if line.startswith("2025-")] == ["2025-05-19"]
+    with pytest.raises(MalTfError, match="/root/serving/4: expected something a recorded stage made"):
+        history_tables.show_serving(Console(), history, Version(4, "/root/serving/4", {}), "/root")
+    with pytest.raises(MalTfError, match="expected a model that serves, found none"):
+        history_tables.show_serving(Console(), history, None, "/root")
