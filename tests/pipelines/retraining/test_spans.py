@@ -80,7 +80,13 @@ def test_spans_of_the_command_line(asked, expected):
 
 
 @pytest.mark.parametrize(
-    "asked", [("x", "", ""), ("", "2024-01-03", ""), ("2024-01-03", "2024-01-03", "2024-01-03"), ("", "2024-01-03", "2024-01-02")]
+    "asked",
+    [
+        ("x", "", ""),
+        ("", "2024-01-03", ""),
+        ("2024-01-03", "2024-01-03", "2024-01-03"),
+        ("", "2024-01-03", "2024-01-02"),
+    ],
 )
 def test_wrong_spans_of_the_command_line(asked):
     with pytest.raises(MalTfError):
@@ -96,7 +102,10 @@ def config(tmp_path, **sources):
             "name": "daily",
             "sources": {"adapter": "tables", "time_unit": "s", "clicks": clicks, "conversions": conversions} | sources,
             "features": [{"type": "categorical", "name": "shop"}],
-            "attribution": {"window_hours": 24, "mechanisms": [{"name": "last", "type": "last"}, {"name": "first", "type": "first"}]},
+            "attribution": {
+                "window_hours": 24,
+                "mechanisms": [{"name": name, "type": name} for name in ("last", "first")],
+            },
             "labels": {"eval_from": "2000-01-01T00:00:00Z", "shards": 3},
             "model": {"name": "mal", "primary": "last", "compare_with": ["base"]},
         }
@@ -139,7 +148,11 @@ def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
 
 def test_placeholder_where_no_list_is(tmp_path):
     columns = {"conversion_id": "id", "user_id": "user", "timestamp": "time", "match_key": "shop"}
-    joined = {"files": [f"{tmp_path}/x.parquet"], "columns": columns, "join": [{"files": "shops-{date}.csv", "on": "shop"}]}
+    joined = {
+        "files": [f"{tmp_path}/x.parquet"],
+        "columns": columns,
+        "join": [{"files": "shops-{date}.csv", "on": "shop"}],
+    }
     planned = spans.plan(day(4), FIRST, 24, 0, day(1))
     with pytest.raises(MalTfError, match=r"shops-\{date\}.csv: \{date\} goes into a list"):
         spans.configured(config(tmp_path, conversions=joined), planned, "drop", missing=planned.logs)

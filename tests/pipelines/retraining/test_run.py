@@ -1,0 +1,139 @@
+"""Which base, days and fit a span gets, by what lies under the root; the stages themselves are the end-to-end test's."""
+
+import datetime
+import json
+import pathlib
+
+import pytest
+
+from features.errors import Interrupted, MalTfError
+from pipelines.retraining import blessing, serving
+from pipelines.retraining.config import load
+from pipelines.retraining.run import retraining
+from pipelines.retraining.spans import days
+from tests.pipelines.retraining.test_config import write  # noqa: F401 (a fixture)
+
+
+def day(number):
+    return datetime.date(2024, 1, number)
+
+
+@pytest.fixture
+def schedule(write, tmp_path):  # noqa: F811
+    """A schedule with logs for January."""
+    for name in ("clicks", "conversions"):
+        for number in range(1, 32):
+            (tmp_path / f"{name}-{day(number)}.parquet").touch()
+    attribution = {
+        "window_hours": 24,
+        "mechanisms": [{"name": "last", "type": "last"}, {"name": "mta", "type": "shao_li"}],
+    }
+    overrides = [f"attribution={json.dumps(attribution)}", "sources.clicks.columns.touchpoint=[channel]"]
+    return load(write(overrides=overrides))
+
+
+def pushed(config, span, trained_until, fit_span, **more):
+    """Has a model of a span serve."""
+    model = f"{config.root}/spans/{span}/serving/mal/1"
+    path = pathlib.Path(model)
+    path.mkdir(parents=True)
+    (path / "saved_model.pb").write_text(str(span))
+    lineage = {"span": str(span), "model": model, "run": f"{config.root}/spans/{span}"}
+    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)} | more
+    return serving.push(model, f"{config.root}/serving", lineage)
+
+
+def refused(config, span, train, judge, anomalies=(), reasons=("bad",)):
+    """Leaves a span that was refused for anomalies, or by the gates."""
+    directory = f"{config.root}/spans/{span}"
+    pathlib.Path(directory, "checks").mkdir(parents=True)
+    planned = {"train": [str(one) for one in train], "judge": str(judge)}
+    pathlib.Path(directory, "plan.json").write_text(json.dumps(planned))
+    result = {"made_from": "x", "result": {"anomalies": list(anomalies)}}
+    pathlib.Path(directory, "checks", "manifest.json").write_text(json.dumps(result))
+    if not anomalies:
+        blessing.write(f"{directory}/bless", list(reasons), {})
+
+
+def test_first_span(schedule):
+    found = retraining(*schedule, day(10), first=True)
+    assert found.base is None
+    assert (found.plan.train, found.plan.judge) == (tuple(days(day(1), day(8))), day(9))
+    assert found.run.config.training.warm_start is None
+    assert found.run.config.attribution.fit_from is None
+    assert found.fit_span == day(10)
+
+
+def test_a_first_span_has_to_be_asked_for_and_only_once(schedule):
+    with pytest.raises(MalTfError, match="needs --first"):
+        retraining(*schedule, day(10))
+    pushed(schedule[0], day(10), day(8), day(10))
+    with pytest.raises(MalTfError, match="serves the model of span 2024-01-10: leave out --first"):
+        retraining(*schedule, day(11), first=True)
+
+
+def test_goes_on_from_what_serves_with_its_fit(schedule):
+    config = schedule[0]
+    pushed(config, day(10), day(8), day(10))
+    found = retraining(*schedule, day(11))
+    assert (found.plan.train, found.plan.judge, found.base.version.number) == ((day(9),), day(10), 1)
+    assert found.run.config.training.warm_start == f"{config.root}/spans/2024-01-10/train/mal"
+    assert found.run.config.labels.grow_from == f"{config.root}/spans/2024-01-10/labels"
+    assert (found.run.config.attribution.fit_from, found.fit_span) == (
+        f"{config.root}/spans/2024-01-10/labels",
+        day(10),
+    )
+
+
+def test_attribution_is_fitted_anew_when_the_fit_is_old(schedule):
+    pushed(schedule[0], day(16), day(14), day(10))
+    found = retraining(*schedule, day(17))
+    assert (found.fit_span, found.run.config.attribution.fit_from) == (day(17), None)
+
+
+def test_a_rolled_back_model_is_what_the_next_span_starts_from(schedule):
+    config = schedule[0]
+    pushed(config, day(10), day(8), day(10))
+    pushed(config, day(11), day(9), day(10))
+    serving.rollback(f"{config.root}/serving")
+    found = retraining(*schedule, day(12))
+    assert (found.base.span, found.base.version.number, found.plan.train) == (day(10), 3, (day(9), day(10)))
+
+
+def test_an_earlier_span_starts_from_what_was_before_it(schedule):
+    pushed(schedule[0], day(10), day(8), day(10))
+    pushed(schedule[0], day(14), day(12), day(10))
+    found = retraining(*schedule, day(12))
+    assert (found.base.span, found.plan.train) == (day(10), (day(9), day(10)))
+
+
+def test_days_of_refused_candidates_and_with_anomalies_are_left_out(schedule):
+    config = schedule[0]
+    pushed(config, day(10), day(8), day(10))
+    refused(config, day(11), [day(9)], day(10))
+    refused(config, day(12), [day(10)], day(11), anomalies=["eval split against train split, city: far"])
+    found = retraining(*schedule, day(14))
+    assert found.plan.train == (day(10), day(12))
+    assert found.run.config.labels.without_days == (day(11),)
+    retried = retraining(config.model_copy(update={"after_refusal": "retry"}), schedule[1], day(14))
+    assert retried.plan.train == (day(9), day(10), day(11), day(12))
+
+
+def test_refusals_before_what_serves_count_no_more(schedule):
+    refused(schedule[0], day(9), [day(7)], day(8))
+    pushed(schedule[0], day(10), day(8), day(10))
+    assert retraining(*schedule, day(11)).plan.train == (day(9),)
+
+
+def test_a_day_that_has_not_ended(schedule):
+    tomorrow = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=1)
+    with pytest.raises(Interrupted, match="this machine's clock says"):
+        retraining(*schedule, tomorrow, first=True)
+
+
+def test_a_version_that_others_made(schedule, tmp_path):
+    version = tmp_path / "out" / "serving" / "5"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+    with pytest.raises(MalTfError, match="expected a version that `mal-tf retrain` pushed"):
+        retraining(*schedule, day(10))
