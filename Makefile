@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint lock clean
+.PHONY: demo test test-slow airflow-check lint lock clean
 
 demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
@@ -14,6 +14,12 @@ test: $(READY) lint  ## Lint and all tests but the slow ones.
 
 test-slow: $(READY)  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
+
+airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment of its own.
+	$(PYTHON) -m venv .venv-airflow
+	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python "apache-airflow==3.1.8"
+	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR \
+	  .venv-airflow/bin/python -W ignore deploy/retraining/check_airflow.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
