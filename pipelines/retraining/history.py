@@ -196,7 +196,7 @@ class OpenStage:
             fingerprint: of its content, or of what it was made from. Artifacts of the same kind, uri and fingerprint are
                 one, so that a resumed run adds none.
             properties: anything else. `mal-tf history --serving` shows `days` (that it was trained on) of a model and
-                `fit_from` (directory of the label job whose attribution fit was used, if not its own) of labels.
+                `fitted_by` (directory of the label job that fitted the attribution) of labels.
         """
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, found {kind}")

@@ -67,7 +67,7 @@ def show_serving(console: Console, history: History, version: Version | None, ro
     for model in generations(node):
         labels = [part.artifact for part in model.inputs if part.artifact.kind == "labels"]
         places = [_place(label.uri, root) for label in labels]
-        fits = [_place(label.properties.get("fit_from") or label.uri, root) for label in labels]
+        fits = [_place(label.properties.get("fitted_by", "?"), root) for label in labels]
         span, *versions = (model.run.span, model.run.config[:12], model.run.revision[:12]) if model.run else "???"
         where, days = _place(model.artifact.uri, root), model.artifact.properties.get("days", "?")
         table.add_row(*_cells(span, where, days, _lines(places), _lines(fits), *versions))

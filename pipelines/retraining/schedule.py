@@ -11,7 +11,7 @@ from pipelines.config import RunConfig
 from pipelines.retraining import serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
-from pipelines.retraining.run import Refused, Retraining, retraining
+from pipelines.retraining.run import SPANS, Refused, Retraining, retraining
 from pipelines.run import provenance
 
 #: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.
@@ -92,10 +92,11 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
-        fit_from, grow_from = run.config.attribution.fit_from or "", run.config.labels.grow_from
-        with recorded.stage("label", filter(None, (fit_from, grow_from))) as stage:
+        reads = [run.config.attribution.fit_from, run.config.labels.grow_from]
+        with recorded.stage("label", filter(None, reads)) as stage:
             directory = of_span.label()
-            clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fit_from": fit_from}
+            fitted_by = f"{of_span.config.root}/{SPANS}/{of_span.fit_span}/labels"
+            clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fitted_by": fitted_by}
             stage.output("labels", directory, _made_from(directory), **clicks)
         labels = directory
         with recorded.stage("check", [labels]) as stage:

@@ -14,7 +14,7 @@ def record(run: OpenRun, day: str, blessed: str | None = None) -> None:
     """A span from labels to push; `blessed` is the day whose model it starts from and is judged against."""
     at = f"/root/spans/{day}"
     with run.stage("labels", ["/root/fits/may"]) as stage:
-        stage.output("labels", f"{at}/labels", f"l{day}", fit_from="/root/fits/may")
+        stage.output("labels", f"{at}/labels", f"l{day}", fitted_by="/root/fits/may")
     with run.stage("train/mal", [f"{at}/labels", *([f"/root/spans/{blessed}/train/mal"] if blessed else [])]) as stage:
         stage.output("model", f"{at}/train/mal", f"m{day}", days=f"{day} (1 day)")
     with run.stage("export/mal", [f"{at}/train/mal", f"{at}/labels"]) as stage:

@@ -46,7 +46,7 @@ def test_what_two_stages_read_is_one_node(history):
 def test_generations_follow_the_weights_not_what_was_judged_against(history):
     models = list(generations(lineage(history, "/root/serving/2")))
     assert [(model.run.span, model.run.config) for model in models] == [("2025-05-20", "c2"), ("2025-05-19", "c1")]
-    assert models[1].inputs[0].artifact.properties["fit_from"] == "/root/fits/may"
+    assert models[1].inputs[0].artifact.properties["fitted_by"] == "/root/fits/may"
 
 
 def test_a_version_served_again_is_the_model_it_is_a_copy_of():
