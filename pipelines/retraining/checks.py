@@ -116,13 +116,18 @@ def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], 
     """Positives of each mechanism, against the median share of the same split in the spans before."""
     for split, found in report["splits"].items():
         before = [earlier["splits"][split] for earlier in history if earlier["splits"][split]["clicks"]]
-        for name, mine in found["mechanisms"].items() if before else ():
-            share = np.median([one["mechanisms"][name]["positives"] / one["clicks"] for one in before])
-            expected = float(share * found["clicks"])
-            if max(mine["positives"], expected) >= _FEWEST_POSITIVES:
-                low, high = (limit * expected for limit in limits)
-                measure = f"positives among {found['clicks']:,} clicks"
-                yield Measurement(f"{split} split", f"label_{name}", measure, mine["positives"], low, high)
+        for name, mine in found["mechanisms"].items():
+            shares = [
+                one["mechanisms"][name]["positives"] / one["clicks"] for one in before if name in one["mechanisms"]
+            ]
+            if not shares:
+                continue
+            expected = float(np.median(shares) * found["clicks"])
+            if max(expected, mine["positives"]) < _FEWEST_POSITIVES:
+                continue
+            low, high = (limit * expected for limit in limits)
+            measure = f"positives among {found['clicks']:,} clicks"
+            yield Measurement(f"{split} split", f"label_{name}", measure, mine["positives"], low, high)
 
 
 def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> Iterator[Measurement]:

@@ -110,6 +110,14 @@ def test_positives_against_the_median_share(given):
     ]
 
 
+def test_a_mechanism_that_is_new_has_nothing_to_be_compared_with(given):
+    for split in given["history"][0]["splits"].values():
+        del split["mechanisms"]["mta"]
+    given["report"]["splits"]["eval"]["mechanisms"]["linear"]["positives"] = 0
+    assert any("label_linear: positives" in line for line in anomalies(given))
+    assert not any("label_mta: positives" in line for line in anomalies(given))
+
+
 def test_few_positives_tell_nothing(given):
     for split in given["history"][0]["splits"].values():
         split["clicks"] = 10**6
