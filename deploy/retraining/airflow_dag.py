@@ -1,7 +1,7 @@
 """Daily retraining by Airflow: copy to the DAGs' folder, with your own paths. Checked to import with Airflow 3.
 
-One span at a time, in order of the days; a day that failed does not stop those after it. A task whose log is late, or that another
-process keeps waiting, is tried again; what is finished is not repeated.
+One span at a time, in order of the days; a day that failed does not stop those after it. A task whose log is late, or that
+another process keeps waiting, is tried again; what is finished is not repeated.
 """
 
 import datetime
