@@ -46,6 +46,7 @@ setuptools.setup(
         "test": [
             "duckdb>=1.1,<2",  # benchmarks/duckdb_labels.py
             "hypothesis>=6.100",
+            "matplotlib>=3.8,<4",  # benchmarks/retraining_quality.py
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",

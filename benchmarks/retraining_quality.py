@@ -1,0 +1,115 @@
+"""The served model's quality span by span on a simulated market with drift: `python -m benchmarks.retraining_quality`.
+
+- `daily`: warm-started each day from the day before's, as `mal-tf retrain` does;
+- `once`: the first span's model, never trained again;
+- `from scratch`: for each span a new model, trained on all days since the first.
+
+All three predict each span's newest mature day, which none has seen.
+"""
+
+import datetime
+import json
+import pathlib
+from typing import Annotated
+
+import matplotlib.pyplot as plt
+import numpy as np
+import typer
+from rich.progress import Progress
+
+from benchmarks import tables
+from benchmarks.measure import ROOT
+from benchmarks.tables import Table
+from pipelines import files, labelled, manifest, stages
+from pipelines.retraining import config as schedules
+from pipelines.retraining.run import retraining
+from pipelines.retraining.schedule import retrain
+from pipelines.retraining.spans import days as all_days
+from pipelines.simulation import config as market_config
+from pipelines.simulation.run import run as simulate
+
+SCHEDULE = ROOT / "examples" / "retraining" / "market.yaml"
+MARKET = ROOT / "examples" / "simulation" / "market.yaml"
+DAILY, ONCE, SCRATCH = WAYS = ("daily", "once", "from scratch")
+_METRICS = {"auc": "AUC", "log_loss": "log-loss", "pcoc": "PCOC"}
+
+#: Nothing is refused: what refusals would do is not the question here.
+_ANY = "{l_infinity: null, new_tokens: null, jensen_shannon: null, presence: null}"
+_OPEN = [
+    "gates={floors: {}, pcoc: null, allowed_loss: {}}",
+    f"checks={{drift: {_ANY}, rows: [0, 100], positives: [0, 100]}}",
+]
+
+
+def results_table(found: dict[str, list[dict[str, float]]]) -> Table:
+    """Means over the spans after the first, and mean paired differences to `daily` with their standard errors."""
+    columns, rows = [""], []
+    for name in _METRICS.values():
+        columns += [name, f"− {DAILY}"]
+    for way, of_spans in found.items():
+        cells = [way]
+        for key in _METRICS:
+            values, base = (np.array([span[key] for span in one[1:]]) for one in (of_spans, found[DAILY]))
+            error = (values - base).std(ddof=1) / np.sqrt(values.size)
+            cells += [f"{values.mean():.4f}", "" if way == DAILY else f"{(values - base).mean():+.4f} ± {error:.4f}"]
+        rows.append(cells)
+    note = f"Means over {len(found[DAILY]) - 1} spans; ±: standard error over these spans."
+    return Table("Quality of the served model on the newest mature day", columns, rows, note)
+
+
+def figure(judged: list[datetime.date], found: dict[str, list[dict[str, float]]], path: pathlib.Path) -> None:
+    """Draws each metric by day."""
+    drawn, axes = plt.subplots(len(_METRICS), 1, sharex=True, figsize=(7, 7), layout="constrained")
+    for axis, (key, name) in zip(axes, _METRICS.items(), strict=True):
+        for way, style in zip(found, ("-o", "--s", ":^"), strict=True):
+            axis.plot(judged, [span[key] for span in found[way]], style, markersize=3, label=way)
+        axis.set_ylabel(name)
+    axes[0].legend(loc="lower left", ncols=3)
+    axes[-1].tick_params("x", rotation=45)
+    drawn.savefig(path, dpi=120)
+    plt.close(drawn)
+
+
+def main(
+    folder: Annotated[pathlib.Path, typer.Option(help="Where everything lies, or is to.")] = ROOT / "runs" / "quality",
+    clicks: Annotated[int, typer.Option(help="Of the market.")] = 300_000,
+    spans: Annotated[int, typer.Option(min=3, help="How many.")] = 14,
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the market.")] = [],  # noqa: B006
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Write the table to this file too.")] = None,
+    picture: Annotated[pathlib.Path | None, typer.Option(help="Write the figure to this file.")] = None,
+) -> None:
+    """Retrain, train once and train from scratch, span by span."""
+    told, shown, folder = tables.machine(), tables.console(), folder.absolute()
+    chosen = [f"clicks={clicks}", f"users={clicks // 10}", "window_hours=72", "daily_logs=true", *set_]
+    market = market_config.load(str(MARKET), chosen)
+    logs = folder / "logs"
+    if not (logs / manifest.MANIFEST).exists() or manifest.read(str(logs))["market"] != market.model_dump(mode="json"):
+        simulate(market, str(logs), overwrite=True)
+    named = [f"run={logs}/config.yaml", f"first_day={market.start}", *_OPEN]
+    (daily, run), (scratch, _) = (
+        schedules.load(str(SCHEDULE), [*named, f"root={folder / name}"]) for name in ("daily", "scratch")
+    )
+    begin = market.start + datetime.timedelta(days=10)
+    wanted = all_days(begin, begin + datetime.timedelta(days=spans - 1))
+    found: dict[str, list[dict]] = {way: [] for way in WAYS}
+    judged, once = [], ""
+    with Progress(console=shown) as progress:
+        for span in progress.track(wanted):
+            version = retrain(daily, run, span, first=not once)
+            once = once or version.path
+            mine, other = f"{daily.root}/spans/{span}", retraining(scratch, run, span, first=True)
+            versions = dict(zip(WAYS, (version.lineage["model"], once, other.export()), strict=True))
+            data = labelled.load(f"{mine}/labels", run.feature_spec)
+            (folder / "evaluations" / str(span)).mkdir(parents=True, exist_ok=True)
+            result = stages.evaluate(run, data, versions, str(folder / "evaluations" / str(span)))
+            judged.append(other.plan.judge)
+            for way in WAYS:
+                found[way].append(result["models"][way])
+    files.write_text(str(folder / "quality.json"), json.dumps({"days": list(map(str, judged)), "models": found}) + "\n")
+    if picture:
+        figure(judged, found, picture)
+    tables.report(shown, told, [results_table(found)], markdown)
+
+
+if __name__ == "__main__":
+    tables.run(main)
