@@ -337,8 +337,9 @@ def _show_auxiliaries(opened) -> None:
 
 def main() -> None:
     """Entry point: errors for people are printed alone and exit with 1, with 75 where the same command goes on."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning)
+    for category in (FutureWarning, UserWarning):  # Google's clients warn on import.
+        warnings.filterwarnings("ignore", category=category)
+        sys.warnoptions.append(f"ignore::{category.__name__}")  # Worker processes are started with these.
     logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[RichHandler(show_path=False)])
     for name in ("mal_tf", "apache_beam.runners.dataflow"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
-from pipelines.comparison.tasks import Task, finish
+from pipelines import cli
+from pipelines.comparison.tasks import Task, finish, workers
 
 
 def note(word, output):
@@ -37,6 +39,15 @@ def test_a_failure_is_raised_and_what_was_done_stays(tmp_path):
             finish([task("a"), task("bad")], str(tmp_path), pool)
         assert finish([task("a")], str(tmp_path), pool) == ["A"]
     assert (tmp_path / "called").read_text() == "abad"
+
+
+def test_workers_of_the_command_line_are_as_quiet_about_warnings_as_it_is(capfd, monkeypatch):
+    monkeypatch.setattr(sys, "warnoptions", [])
+    monkeypatch.setattr(cli, "app", lambda: None)
+    cli.main()
+    with workers(1) as pool:
+        pool.submit(warnings.warn, "soon to end", FutureWarning).result()
+    assert "Warning" not in capfd.readouterr().err
 
 
 PARENT = """
