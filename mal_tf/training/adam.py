@@ -1,6 +1,9 @@
 """Adam as PyTorch computes it, in one pass over a table, or over the rows of the batch alone."""
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from features.keras2 import keras, tf
 
@@ -54,13 +57,11 @@ class Adam(keras.optimizers.Optimizer):
         """See base class."""
         m, v = self._moments[self._index_dict[self._var_key(variable)]]
         betas = [tf.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2)]
-        # In double precision, from the betas as the moments use them: 1 - 0.999^t has few digits in single.
-        step = tf.cast(self.iterations + 1, tf.float64)
-        corrections = [1 - tf.cast(beta, tf.float64) ** step for beta in betas]
         # As published, x -= rate' m / (sqrt(v) + epsilon'), rate' = rate sqrt(1 - b2^t) / (1 - b1^t).
-        root = tf.sqrt(corrections[1])
+        root = tf.sqrt(bias_correction(self.beta_2, self.iterations))
         epsilon = tf.cast(self.epsilon * root, variable.dtype)
-        rate = tf.cast(tf.cast(self.learning_rate, tf.float64) * root / corrections[0], variable.dtype)
+        rate = self.learning_rate * root / bias_correction(self.beta_1, self.iterations)
+        rate = tf.cast(rate, variable.dtype)
         if self.lazy and isinstance(gradient, tf.IndexedSlices):
             rows, values = gradient.indices, gradient.values
             mean = betas[0] * tf.gather(m, rows) + (1 - betas[0]) * values
@@ -88,6 +89,16 @@ class Adam(keras.optimizers.Optimizer):
         rate = self._serialize_hyperparameter(self._learning_rate)
         own = {"learning_rate": rate, "epsilon": self.epsilon, "lazy": self.lazy}
         return super().get_config() | own | {"beta_1": self.beta_1, "beta_2": self.beta_2}
+
+
+def bias_correction(beta: float, steps: tf.Tensor) -> tf.Tensor:
+    """1 − β^t of step t = `steps` + 1, float32 with all its digits: TPUs have no double precision.
+
+    Args:
+        beta: β; rounded to single precision, as the moments use it.
+        steps: done before, int64.
+    """
+    return -tf.math.expm1(tf.cast(steps + 1, tf.float32) * math.log(np.float32(beta)))
 
 
 def _dense(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
