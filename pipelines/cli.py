@@ -31,7 +31,9 @@ Output = Annotated[str, typer.Option(help="Directory of the run's outputs; runs/
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make finished stages anew although nothing changed.")]
 Strategy = Annotated[
     str,
-    typer.Option(help="Where to train: default, mirrored, multi_worker, parameter_server; see docs/distributed.md."),
+    typer.Option(
+        help="Where to train: default, mirrored, multi_worker, parameter_server, tpu; see docs/distributed.md."
+    ),
 ]
 
 
@@ -52,7 +54,7 @@ def _run(
     if beam.is_dry_run(options):
         raise MalTfError("--dry_run=true goes with `mal-tf labels` alone")
     loaded = load(config, overrides)
-    cluster = connect(strategy)
+    cluster = connect(strategy, loaded.training)
     if overwrite and cluster.in_step:
         raise MalTfError(
             "--overwrite: its processes can't tell a finished stage from one to be replaced; remove it first"

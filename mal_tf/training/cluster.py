@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
+from mal_tf.training import optimizers
+from mal_tf.training.config import TrainingConfig
 
-#: Keras trains on one device, on all of this machine's, on several machines in step, or on workers that share the
-#: parameters of servers, each at its own pace.
-STRATEGIES = ("default", "mirrored", "multi_worker", "parameter_server")
+#: Keras trains on one device, on all of this machine's, on several machines in step, on workers that share the
+#: parameters of servers, each at its own pace, or on the TPUs of this machine.
+STRATEGIES = ("default", "mirrored", "multi_worker", "parameter_server", "tpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,12 @@ class Cluster:
         """Whether other processes take the same steps at the same time: all must save at the same step."""
         return self.name == "multi_worker"
 
+    def afresh(self) -> "Cluster":
+        """The cluster for one more training: a TPU holds the tables of one network until it is initialised anew."""
+        if not isinstance(self.strategy, tf.distribute.TPUStrategy):
+            return self
+        return dataclasses.replace(self, strategy=_tpu_strategy(self.strategy.cluster_resolver))
+
     def spread(self, read: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
         """The input of this process: every process reads all batches, and makes tensors of its replicas' shares alone.
 
@@ -41,17 +49,20 @@ class Cluster:
         replicas have as many steps.
 
         Args:
-            read: makes the batches; takes `share` as `mal_tf.training.dataset.batches` does.
+            read: makes the batches; takes `share` and `fill` as `mal_tf.training.dataset.batches` does.
         """
-        if self.name not in ("mirrored", "multi_worker"):
+        if self.name not in ("mirrored", "multi_worker", "tpu"):
             return read()
+        fill = self.name == "tpu"
 
         def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own = context.num_replicas_in_sync // context.num_input_pipelines
             first = own * context.input_pipeline_id
-            return read(share=(range(first, first + own), context.num_replicas_in_sync))
+            return read(share=(range(first, first + own), context.num_replicas_in_sync), fill=fill)
 
-        return self.strategy.distribute_datasets_from_function(of_process)
+        # TPUEmbedding takes its rows from the host.
+        options = tf.distribute.InputOptions(experimental_fetch_to_device=False) if fill else None
+        return self.strategy.distribute_datasets_from_function(of_process, options)
 
     def fit(
         self, trainer: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[keras.callbacks.Callback]
@@ -74,24 +85,33 @@ class Cluster:
 ALONE = Cluster()
 
 
-def connect(name: str) -> Cluster:
+def connect(name: str, config: TrainingConfig) -> Cluster:
     """Takes this process's part; to be called before TensorFlow does anything else.
 
     Workers and servers of `parameter_server` stay in here until they are ended from outside.
 
     Args:
         name: of `STRATEGIES`. `multi_worker` and `parameter_server` read the environment's `TF_CONFIG`.
+        config: of the trainings to come.
 
     Raises:
-        MalTfError: unknown name, or no such cluster in `TF_CONFIG`.
+        MalTfError: unknown name, a config that can't be trained there, no such cluster in `TF_CONFIG`, or no TPU.
     """
+    if name not in STRATEGIES:
+        raise MalTfError(f"--strategy {name}: unknown; there are: {', '.join(STRATEGIES)}")
+    for key, allowed in _ALLOWED.get(name, {}).items():
+        if (found := getattr(config, key)) not in allowed:
+            raise MalTfError(
+                f"--strategy {name}: expected training.{key} to be {' or '.join(map(str, allowed))}, found {found}; change "
+                "it, or train with another strategy (docs/distributed.md)"
+            )
     if name == "default":
         return Cluster()
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return Cluster(name, tf.distribute.MirroredStrategy([device.name for device in devices]))
-    if name not in STRATEGIES:
-        raise MalTfError(f"--strategy {name}: unknown; there are: {', '.join(STRATEGIES)}")
+    if name == "tpu":
+        return _on_tpu()
     jobs, job, number = _tf_config(name)
     if name == "multi_worker":
         chief = job == "chief" or ("chief" not in jobs and (job, number) == ("worker", 0))
@@ -100,6 +120,43 @@ def connect(name: str) -> Cluster:
     if job != "chief":
         tf.distribute.Server(resolver.cluster_spec(), job_name=job, task_index=number, protocol="grpc").join()
     return Cluster(name, tf.distribute.ParameterServerStrategy(resolver), workers=len(jobs["worker"]))
+
+
+#: What some strategies ask of a training, by key: Keras does not scale losses with parameter servers; a TPU moves its tables by
+#: itself, as soon as it has a gradient, with its own optimisers, and compiles everything in any case.
+_ALLOWED: dict[str, dict[str, tuple]] = {
+    "parameter_server": {"precision": ("float32", "bfloat16")},
+    "tpu": {
+        "precision": ("float32", "bfloat16"),
+        "embedding_optimizer": optimizers.ON_TPU,
+        "gradients": ("sum",),
+        "xla": (False,),
+    },
+}
+
+
+def _on_tpu() -> Cluster:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
+        tf.config.experimental_connect_to_cluster(resolver)
+        strategy = _tpu_strategy(resolver)
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise MalTfError(
+            "--strategy tpu: expected TPUs in this machine, found none that TensorFlow can use; run it on a TPU VM with "
+            "TensorFlow's build for TPUs (docs/distributed.md), or train with another strategy: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    if strategy.extended.num_hosts > 1:
+        raise MalTfError(
+            f"--strategy tpu: expected the TPUs of one host, found a slice of {strategy.extended.num_hosts}; train on a TPU VM "
+            "of one host"
+        )
+    return Cluster("tpu", strategy)
+
+
+def _tpu_strategy(resolver: tf.distribute.cluster_resolver.TPUClusterResolver) -> tf.distribute.Strategy:
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
 
 
 def _tf_config(strategy: str) -> tuple[dict, str, int]:

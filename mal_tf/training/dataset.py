@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from features.keras2 import keras, tf
 from features.parsing import parse_features
 from features.spec import FeatureSpec
-from mal_tf.training.delayed_feedback import Immature
-from mal_tf.training.replicas import shares
+from mal_tf.training.delayed_feedback import COUNTS, Immature
+from mal_tf.training.replicas import filled_shares, most_rows, shares
 
 #: Records taken from a file before the next file's turn.
 _BLOCK = 16
@@ -61,6 +61,7 @@ def batches(
     skip: int = 0,
     share: tuple[Sequence[int], int] | None = None,
     immature: Immature | None = None,
+    fill: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (rows by feature, labels by target and `mature`), in time order.
 
@@ -73,16 +74,23 @@ def batches(
         skip: see `serialized`.
         share: not whole batches but these shares of them, of so many (`mal_tf.training.replicas.shares`).
         immature: how clicks whose window has not closed train; by default not at all.
+        fill: give all shares the same, static number of rows; those that fill them up have no weight in any loss.
     """
     columns = label_columns(targets, immature)
 
-    def split(batch: tf.Tensor) -> tuple[dict, dict]:
+    def split(batch: tf.Tensor, own: tf.Tensor | None = None) -> tuple[dict, dict]:
         parsed = parse_features(batch, spec, columns)
         timestamp = None if immature is None else parsed.pop("timestamp")
         labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in label_columns(targets)}
-        return lookup(parsed), labels if immature is None else immature.of_batch(labels, timestamp)
+        labels = labels if immature is None else immature.of_batch(labels, timestamp)
+        if own is not None:
+            labels |= {
+                key: labels[key] * tf.cast(own, labels[key].dtype) for key in ("mature", COUNTS) if key in labels
+            }
+        return lookup(parsed), labels
 
     dataset = serialized(segments, batch_size, skip)
     if share is not None:
-        dataset = shares(dataset, *share)
+        rows = most_rows(batch_size, share[1])
+        dataset = filled_shares(dataset, *share, rows) if fill else shares(dataset, *share)
     return dataset.map(split, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,5 +1,6 @@
 """One pass over the training split, from wherever an earlier process left it."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -11,7 +12,7 @@ from features.parsing import parse_features
 from features.spec import FeatureSpec
 from mal_tf.models.config import ModelConfig
 from mal_tf.models.network import Network
-from mal_tf.training import corrupt, optimizers, warm_start
+from mal_tf.training import corrupt, optimizers, tpu, warm_start
 from mal_tf.training.checkpoint import Checkpoints, Place
 from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.config import TrainingConfig
@@ -19,6 +20,7 @@ from mal_tf.training.dataset import batches, label_columns
 from mal_tf.training.delayed_feedback import DelayedFeedback, Immature
 from mal_tf.training.precision import precision
 from mal_tf.training.progress import Progress
+from mal_tf.training.replicas import most_rows
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 
@@ -81,13 +83,15 @@ def fit(
             "expected credits"
         )
     parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets, immature))
+    on_tpu, steps = cluster.name == "tpu", math.ceil(split.rows / config.batch_size)
+    rows_of = tpu.host_lookup(lookup) if on_tpu else lookup
 
     def read(readable: Split, step: int) -> tf.data.Dataset:
         if ready is not None:
             return ready.skip(step)
         left, skip = readable.after(step * config.batch_size)
         read = functools.partial(
-            batches, left.segments, spec, lookup, targets, config.batch_size, skip, immature=immature
+            batches, left.segments, spec, rows_of, targets, config.batch_size, skip, immature=immature
         )
         return cluster.spread(read)
 
@@ -96,14 +100,22 @@ def fit(
         readable = split.replaced(corrupt.copies(directory))
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
-        with cluster.strategy.scope():
+        cluster = cluster.afresh()
+        with contextlib.nullcontext() if on_tpu else cluster.strategy.scope():
             with precision(config.precision):
                 network = description.build()
             if config.warm_start:
                 earlier = warm_start.locate(config.warm_start, name)
                 report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)
-            trainer = Trainer(network, targets, config, seed)
-            trainer.compile(optimizer=optimizers.build(network, config, math.ceil(split.rows / config.batch_size)))
+        with cluster.strategy.scope():
+            of_tables, trained = optimizers.for_tables(config, steps), network
+            if on_tpu:
+                held = optimizers.for_tables_on_tpu(config, steps, of_tables.iterations)
+                rows = most_rows(config.batch_size, cluster.strategy.num_replicas_in_sync)
+                with precision(config.precision):
+                    trained = tpu.twin(network, description, rows, held)
+            trainer = Trainer(trained, targets, config, seed)
+            trainer.compile(optimizer=optimizers.build(trained, config, steps, of_tables))
         try:
             place = _train(name, trainer, readable, read, parse, config, directory, cluster)
             break
@@ -117,6 +129,8 @@ def fit(
                 ) from damage
             # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
             corrupt.leave_out(damage, parse, directory)
+    if isinstance(trained, tpu.Twin):
+        trained.hand_back()
     return network, {
         "examples": readable.rows,
         "corrupt_records": split.rows - readable.rows,

@@ -1,5 +1,6 @@
 """What the replicas of a training have to agree on, each with its share of the batch; without a strategy there is one."""
 
+import math
 from collections.abc import Sequence
 
 from features.keras2 import tf
@@ -26,7 +27,44 @@ def shares(examples: tf.data.Dataset, mine: Sequence[int], count: int) -> tf.dat
     """
 
     def of_batch(batch: tf.Tensor) -> tf.data.Dataset:
-        bounds = tf.range(count + 1, dtype=tf.int64) * tf.size(batch, tf.int64) // count
+        bounds = _bounds(batch, count)
         return tf.data.Dataset.from_tensor_slices(list(mine)).map(lambda i: batch[bounds[i] : bounds[i + 1]])
 
     return examples.flat_map(of_batch)
+
+
+def filled_shares(examples: tf.data.Dataset, mine: Sequence[int], count: int, rows: int) -> tf.data.Dataset:
+    """As `shares`, but all of `rows` rows, as TPUs need it: filled up with other rows of the batch, which must have no weight.
+
+    Other rows of the batch, for then no embedding is looked up that is not in the batch: lazy optimisers would move it.
+
+    Args:
+        examples: see `shares`.
+        mine: see `shares`.
+        count: see `shares`.
+        rows: of each share, at least `most_rows`.
+
+    Returns:
+        Pairs of a share, any [rows], and which of its rows are its own, bool [rows].
+    """
+
+    def of_batch(batch: tf.Tensor) -> tf.data.Dataset:
+        bounds = _bounds(batch, count)
+
+        def share(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            places = bounds[i] + tf.range(rows, dtype=tf.int64)
+            return tf.gather(batch, tf.minimum(places, tf.size(batch, tf.int64) - 1)), places < bounds[i + 1]
+
+        return tf.data.Dataset.from_tensor_slices(list(mine)).map(share)
+
+    return examples.flat_map(of_batch)
+
+
+def most_rows(batch_size: int, count: int) -> int:
+    """Rows of the largest of `count` shares of a batch."""
+    return math.ceil(batch_size / count)
+
+
+def _bounds(batch: tf.Tensor, count: int) -> tf.Tensor:
+    """Where each share begins, int64 [count + 1]."""
+    return tf.range(count + 1, dtype=tf.int64) * tf.size(batch, tf.int64) // count

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,18 @@ def test_every_row_is_in_one_share_and_every_batch_gives_each_replica_one(rows, 
     together = [list(itertools.chain(*shares)) for shares in zip(*(of_replica[n] for n in range(count)), strict=True)]
     assert together == [whole.tolist() for whole in examples.as_numpy_iterator()]
     assert all(max(map(len, shares)) - min(map(len, shares)) <= 1 for shares in zip(*of_replica.values(), strict=True))
+
+
+@settings(max_examples=20)
+@given(rows=st.integers(1, 40), batch=st.integers(1, 9), count=st.integers(1, 5))
+def test_filled_shares_have_the_rows_of_shares_and_others_of_the_batch_beside_them(rows, batch, count):
+    examples, size = tf.data.Dataset.range(rows).batch(batch), replicas.most_rows(batch, count)
+    plain = list(replicas.shares(examples, range(count), count).as_numpy_iterator())
+    filled = list(replicas.filled_shares(examples, range(count), count, size).as_numpy_iterator())
+    assert [share[own].tolist() for share, own in filled] == [share.tolist() for share in plain]
+    for number, (share, own) in enumerate(filled):
+        whole = np.concatenate(plain[number // count * count :][:count])
+        assert share.shape == own.shape == (size,) and set(share) <= set(whole)
 
 
 CASES = [
