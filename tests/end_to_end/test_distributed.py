@@ -161,6 +161,7 @@ def test_errors_for_people(cluster):
         ("sparkly", {}, "unknown; there are: default, mirrored"),
         ("multi_worker", {}, "expected TF_CONFIG such as"),
         ("parameter_server", {"cluster": {"worker": ["a:1"]}}, "chief, ps, worker"),
+        ("tpu", {}, "expected TPUs in this machine, found none"),
     ):
         process = cluster.start("wrong", strategy=strategy, **environment)
         assert process.wait() == 1
