@@ -4,7 +4,7 @@ import datetime
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.tree import Tree
 
 from features.errors import MalTfError
@@ -16,7 +16,7 @@ from pipelines.retraining.serving import Version
 
 def show_runs(console: Console, history: History) -> None:
     """All runs, the newest last."""
-    table = Table("span", "attempt", "started", "took", "outcome", "reasons", title="Runs")
+    table = _table("Runs", "span", "attempt", "started", "took", "outcome", "reasons")
     for run in history.runs():
         table.add_row(
             *_cells(run.span, run.attempt, _moment(run.started), _took(run), run.outcome, _lines(run.reasons))
@@ -36,8 +36,8 @@ def show_span(console: Console, history: History, span: str, root: str) -> None:
         between = f"; there are {len(spans)} from {spans[0]} to {spans[-1]}" if spans else ""
         raise MalTfError(f"--span {span}: expected a span that was run, found none such{between}")
     for run in attempts:
-        table = Table("stage", "state", "took", "made, or why not")
-        table.title = escape(f"{span}, attempt {run.attempt}: {run.outcome}")
+        title = f"{span}, attempt {run.attempt}: {run.outcome}"
+        table = _table(title, "stage", "state", "took", "made, or why not")
         for stage in history.stages(run):
             made = [f"{artifact.kind} {_place(artifact.uri, root)}" for artifact in history.outputs(stage)]
             table.add_row(*_cells(stage.name, stage.state, _took(stage), stage.reason or _lines(made)))
@@ -62,8 +62,8 @@ def show_serving(console: Console, history: History, version: Version | None, ro
     # A copy that a rollback made is not recorded, nor is a push that was killed at its very end.
     pushed = history.last_made(version.path)
     node = lineage(history, version.path if pushed else version.lineage.get("model", version.path))
-    table = Table("span", "model", "trained on", "labels", "attribution fitted by", "config", "revision")
-    table.title = "Trainings, the newest first; each started from the next one's weights"
+    title = "Trainings, the newest first; each started from the next one's weights"
+    table = _table(title, "span", "model", "trained on", "labels", "attribution fitted by", "config", "revision")
     for model in generations(node):
         labels = [part.artifact for part in model.inputs if part.artifact.kind == "labels"]
         places = [_place(label.uri, root) for label in labels]
@@ -93,6 +93,11 @@ def _line(node: Node, root: str) -> str:
 
 def _place(uri: str, root: str) -> str:
     return uri.removeprefix(f"{absolute(root)}/")
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table whose long cells go on in the next line."""
+    return Table(*(Column(name, overflow="fold") for name in columns), title=escape(title))
 
 
 def _cells(*values) -> list[str]:

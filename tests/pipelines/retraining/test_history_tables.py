@@ -96,3 +96,9 @@ def test_a_version_rolled_back_to_is_traced_to_the_model_it_is_a_copy_of(history
         history_tables.show_serving(Console(), history, Version(4, "/root/serving/4", {}), "/root")
     with pytest.raises(MalTfError, match="expected a model that serves, found none"):
         history_tables.show_serving(Console(), history, None, "/root")
+
+
+def test_nothing_is_cut_off_where_the_terminal_is_narrow(history):
+    console = Console(width=60, record=True, file=io.StringIO())
+    history_tables.show_span(console, history, "2025-05-20", "/elsewhere")
+    assert "…" not in console.export_text()
