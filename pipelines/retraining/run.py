@@ -286,7 +286,8 @@ def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first
         hours,
         context_days(config, run),
         base and base.trained_until,
-        [*left_out, *config.missing_days],
+        left_out,
+        config.missing_days,
     )
     fresh = base is None or not run.attribution.data_driven or (span - base.fit_span).days >= config.fit_age_days
     configured = spans.configured(

@@ -29,7 +29,8 @@ class Plan:
     Attributes:
         span: the newest day of the logs.
         train: days whose clicks train, with final labels; none, where there is nothing new.
-        judge: day whose clicks judge the candidate and the model that serves: the newest whose windows have all closed.
+        judge: day whose clicks judge the candidate and the model that serves: the newest with logs whose windows have all
+            closed.
         logs: days whose logs are read: those before `train` are context for journeys and histories.
     """
 
@@ -46,6 +47,7 @@ def plan(
     context_days: int,
     trained_until: datetime.date | None,
     left_out: Sequence[datetime.date] = (),
+    missing: Sequence[datetime.date] = (),
 ) -> Plan:
     """Plans the retraining of a span.
 
@@ -56,13 +58,16 @@ def plan(
         context_days: days read before the first that trains.
         trained_until: last day that the model to start from could be trained on; None without such a model.
         left_out: days that are not to train.
+        missing: days without logs, which neither train nor judge.
 
     Raises:
         MalTfError: the logs are too short to train and to judge on.
     """
     judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
+    while judge in missing:
+        judge -= _DAY
     begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
-    train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out)
+    train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in missing)
     if judge <= first_day:
         closed = midnight(first_day + 2 * _DAY) + datetime.timedelta(hours=window_hours)
         raise MalTfError(

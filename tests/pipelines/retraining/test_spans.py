@@ -40,6 +40,11 @@ def test_days_left_out_neither_train_nor_come_back():
     assert found.train == (day(9), day(11))
 
 
+def test_days_without_logs_neither_train_nor_judge():
+    found = spans.plan(day(12), FIRST, 72, 3, day(5), missing=[day(6), day(9)])
+    assert (found.train, found.judge) == ((day(7),), day(8))
+
+
 def test_nothing_new():
     assert spans.plan(day(12), FIRST, 72, 3, day(8)).train == ()
 
