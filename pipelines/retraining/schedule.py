@@ -36,17 +36,25 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
         Interrupted: the day has not ended yet.
         MalTfError: anything else that stops it. In all cases what serves is as it was.
     """
-    with manifest.lock(config.root):
-        history = open_history(config.metadata, config.root)
-        made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
-        revision = provenance()["git_revision"] or "unknown"
-        with history.run(str(span), made_of, revision) as recorded:
-            try:
-                version = _stages(retraining(config, run, span, first), recorded)
-            except (Refused, spans.MissingLog) as error:
-                recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
-                raise
-            recorded.end(PUSHED, [f"version {version.number}"])
+    try:
+        with manifest.lock(config.root):
+            version = _recorded(config, run, span, first)
+    except OSError as error:  # Such as a full disk.
+        raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
+    return version
+
+
+def _recorded(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool) -> serving.Version:
+    history = open_history(config.metadata, config.root)
+    made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
+    revision = provenance()["git_revision"] or "unknown"
+    with history.run(str(span), made_of, revision) as recorded:
+        try:
+            version = _stages(retraining(config, run, span, first), recorded)
+        except (Refused, spans.MissingLog) as error:
+            recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
+            raise
+        recorded.end(PUSHED, [f"version {version.number}"])
     return version
 
 
