@@ -8,9 +8,9 @@ import pathlib
 from collections.abc import Iterator
 
 import pandas as pd
-from mal_tf.serving.requests import signature_requests
 
 from features.errors import Interrupted, MalTfError
+from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig
