@@ -1,0 +1,251 @@
+"""What to do about conversions still to come, on a simulated market, day by day: `python -m benchmarks.delayed_feedback`.
+
+Models are trained through the same days in different ways. At the end of day D, with a window of W days,
+
+- `wait` trains on day D − W, whose labels have become final;
+- `ignore` on day D as known, as if that were final;
+- `both copies, unweighted` on both, so that every click comes twice;
+- `delayed feedback` on both with the weights of `mal_tf.training.delayed_feedback`, the delay measured on the days whose labels
+  are final by then; it begins with the first day for which there are such, and takes earlier days once;
+- `oracle` on day D with its final labels, which nobody has.
+
+Each then predicts day D + 1, judged by that day's final labels; the first 3·W days are not judged. Every model is one training
+that goes on from day to day, its optimiser's state included; all begin with nothing, so that `wait` has W days less behind it
+than `oracle`. Vocabularies are those of the whole log, for all alike; mechanisms are rules, nothing is fitted.
+"""
+
+import datetime
+import functools
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.progress import Progress
+
+from benchmarks import tables
+from benchmarks.measure import ROOT
+from benchmarks.tables import Table
+from features.keras2 import keras, tf
+from features.lookup import lookup_model, table_sizes
+from mal_tf.evaluation import metrics
+from mal_tf.models import catalog
+from mal_tf.training import optimizers
+from mal_tf.training.dataset import batches
+from mal_tf.training.delayed_feedback import AsFinal, DelayCurve, DelayedFeedback, Immature
+from mal_tf.training.split import Split
+from mal_tf.training.trainer import Trainer
+from pipelines import config as run_config
+from pipelines import files, labelled, manifest
+from pipelines.config import RunConfig
+from pipelines.labels import run as labels
+from pipelines.retraining.delay import days_of, in_order, measure
+from pipelines.simulation import config as market_config
+from pipelines.simulation.run import CONFIG, run
+
+MARKET = str(ROOT / "examples" / "simulation" / "market.yaml")
+WAIT, IGNORE, UNWEIGHTED, DELAYED, ORACLE = WAYS = (
+    "wait",
+    "ignore",
+    "both copies, unweighted",
+    "delayed feedback",
+    "oracle",
+)
+
+#: Overrides of the run. At the default learning rates and so few clicks a day even the oracle's PCOC swings from 0.7 to 2.6.
+TRAINING = (
+    "training.loss=soft",
+    "training.batch_size=256",
+    "training.learning_rate=0.0003",
+    "training.embedding_learning_rate=0.01",
+)
+
+#: What each day is judged by.
+METRICS = {"AUC": metrics.auc, "log-loss": metrics.log_loss, "PCOC": metrics.pcoc}
+
+#: Windows that pass before days are judged.
+_NOT_JUDGED = 3
+
+_EVALUATION_BATCH = 8192
+
+
+class Days:
+    """The days of a market after its first one, each as known at its end and with final labels.
+
+    Args:
+        config: of the run on the market's logs, without data-driven mechanisms.
+        first: day 0, the market's second.
+        count: days of the logs from then on.
+        folder: of label jobs; finished ones are taken as they are.
+        advance: called after each label job.
+    """
+
+    def __init__(self, config: RunConfig, first: datetime.date, count: int, folder: str, advance=lambda: None):
+        self.window = round(config.attribution.window_hours / 24)
+        self.final_days, self._mechanisms, self._first = count - self.window, config.attribution.names, first
+        whole = self._job(config, f"{folder}/final", 0, self.final_days - 1, count)
+        advance()
+        self.vocabularies, self._final = whole.vocabularies, in_order(whole.splits["train"], whole.splits["eval"])
+        self._known = []
+        for day in range(self.final_days):
+            job = self._job(config, f"{folder}/known-{day:02d}", day - 1, day, day + 1)
+            self._known.append(job.splits["eval"])
+            advance()
+
+    def date(self, day: int) -> datetime.date:
+        """The date of a day, counted from 0."""
+        return self._first + datetime.timedelta(day)
+
+    def known(self, day: int) -> Split:
+        """A day as known at its end."""
+        return self._known[day]
+
+    def final(self, day: int) -> Split:
+        """A day with its final labels."""
+        return days_of(self._final, self._first, [self.date(day)])
+
+    @functools.cache  # noqa: B019 - one object, as long as the process.
+    def curve(self, day: int) -> DelayCurve:
+        """The delay as it can be known at the end of a day: measured on those whose labels are final then."""
+        newest = day - self.window
+        own = measure(self.known(newest), self.final(newest), self._mechanisms)
+        return own if not newest else own.merged(self.curve(day - 1))
+
+    def _job(self, config: RunConfig, output: str, begin: int, judged: int, end: int) -> labelled.Labelled:
+        data = config.model_dump(mode="json")
+        data["labels"] |= {
+            "train_from": self._midnight(begin).isoformat(),
+            "eval_from": self._midnight(judged).isoformat(),
+            "eval_until": self._midnight(judged + 1).isoformat(),
+            "observed_until": (self._midnight(end) - datetime.timedelta(seconds=1)).isoformat(),
+            "segment_hours": 24,
+            "immature": "mark",
+        }
+        made = RunConfig.model_validate(data)
+        if not manifest.is_finished(output, labels.made_from(made)):
+            labels.run(made, output, overwrite=True)
+        return labelled.load(output, made.feature_spec)
+
+    def _midnight(self, day: int) -> datetime.datetime:
+        return datetime.datetime.combine(self.date(day), datetime.time(), datetime.timezone.utc)
+
+
+def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | None] | None:
+    """What a way trains on at the end of a day, and how; None where it has nothing to train on yet."""
+    matured = day - days.window
+    if way == IGNORE:
+        return days.known(day), AsFinal()
+    if way == ORACLE:
+        return days.final(day), None
+    if matured < 0:
+        return None
+    if way == WAIT:
+        return days.final(matured), None
+    both = in_order(days.final(matured), days.known(day))
+    if way == UNWEIGHTED:
+        return both, AsFinal()
+    twice = [days.date(other) for other in range(days.window, day + 1)]
+    return both, DelayedFeedback(days.curve(day), twice)
+
+
+def trained(config: RunConfig, days: Days, way: str, advance=lambda: None) -> list[dict[str, float]]:
+    """Trains one way through all days; the metrics of each judged day."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    spec, size, target = config.feature_spec, config.training.batch_size, config.model.primary
+    lookup = lookup_model(spec, days.vocabularies)
+    network = catalog.build(config.model.name, spec, table_sizes(spec, days.vocabularies), config.model, config.targets)
+    plan = [at_the_end_of(day, way, days) for day in range(days.final_days - 1)]
+    steps = sum(-(-part[0].rows // size) for part in plan if part)
+    trainer = Trainer(network, config.targets, config.training, config.seed)
+    trainer.compile(optimizer=optimizers.build(network, config.training, steps))
+    predict = tf.function(
+        lambda rows: tf.sigmoid(network.model(rows, training=False)[network.primary.output]), reduce_retracing=True
+    )
+    found = []
+    for day, part in enumerate(plan):
+        if part:
+            split, immature = part
+            examples = batches(split.segments, spec, lookup, config.targets, size, immature=immature)
+            trainer.fit(examples, epochs=1, verbose=0)
+        if day >= _NOT_JUDGED * days.window:
+            judged = batches(days.final(day + 1).segments, spec, lookup, [target], _EVALUATION_BATCH)
+            scored = [(labels[target].numpy(), predict(rows).numpy()) for rows, labels in judged]
+            label, prediction = (np.concatenate(column) for column in zip(*scored, strict=True))
+            found.append({name: metric(label, prediction) for name, metric in METRICS.items()})
+        advance()
+    return found
+
+
+def results_table(found: dict[str, Sequence[dict[str, float]]], title: str) -> Table:
+    """Means over the judged days, and mean paired differences to `wait` with their standard errors."""
+    columns, rows = [""], []
+    for name in METRICS:
+        columns += [name, f"− {WAIT}"]
+    for way, of_days in found.items():
+        cells = [way]
+        for name in METRICS:
+            values, base = (np.array([day[name] for day in of_way]) for of_way in (of_days, found[WAIT]))
+            error = (values - base).std(ddof=1) / np.sqrt(values.size)
+            cells += [f"{values.mean():.4f}", "" if way == WAIT else f"{(values - base).mean():+.4f} ± {error:.4f}"]
+        rows.append(cells)
+    note = f"Means over {len(found[WAIT])} days that no model has seen, by their final labels; ±: standard error over these days."
+    return Table(title, columns, rows, note)
+
+
+def delay_table(curve: DelayCurve) -> Table:
+    """How much of the final credit is not known at the end of the click's day."""
+    rows = []
+    for name in curve.final:
+        known, final = np.array(curve.known[name]), np.array(curve.final[name])
+        parts = [1 - known[part].sum() / final[part].sum() for part in (slice(0, 24), *map(slice, *_SIXTHS))]
+        rows.append((name, *(f"{part:.0%}" for part in parts)))
+    hours = [f"{begin}–{end} h" for begin, end in zip(*_SIXTHS, strict=True)]
+    return Table(
+        "Share of the final credit that the end of the day does not know", ("", "all", *hours), rows, "By UTC hour."
+    )
+
+
+_SIXTHS = range(0, 24, 4), range(4, 28, 4)
+
+
+def main(
+    folder: Annotated[pathlib.Path, typer.Option(help="Where the market and its label jobs lie, or are to.")] = ROOT
+    / "runs"
+    / "delayed_feedback",
+    clicks: Annotated[int, typer.Option(help="Of the market.")] = 450_000,
+    days: Annotated[int, typer.Option(help="Of the market.")] = 42,
+    model: Annotated[str, typer.Option(help="Architecture.")] = "mal",
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run.")] = [],  # noqa: B006
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Write the tables to this file too.")] = None,
+):
+    """Trains and prints."""
+    told, shown = tables.machine(), tables.console()
+    market = market_config.load(MARKET, [f"clicks={clicks}", f"users={clicks // 10}", f"days={days}"])
+    logs = folder / "logs"
+    if not (logs / manifest.MANIFEST).exists() or manifest.read(str(logs))["market"] != market.model_dump(mode="json"):
+        run(market, str(logs), overwrite=True)
+    config = run_config.load(str(logs / CONFIG), [*TRAINING, f"model.name={model}", *set_])
+    kept = [mechanism for mechanism in config.attribution.mechanisms if mechanism not in config.attribution.data_driven]
+    config = config.model_copy(
+        update={"attribution": config.attribution.model_copy(update={"mechanisms": tuple(kept)})}
+    )
+    with Progress(console=shown) as progress:
+        total, second = days - round(market.window_hours / 24), market.start + datetime.timedelta(1)
+        task = progress.add_task("label jobs", total=total)
+        made = Days(config, second, days - 1, str(folder), lambda: progress.advance(task))
+        found = {}
+        for way in WAYS:
+            task = progress.add_task(way, total=made.final_days - 1)
+            found[way] = trained(config, made, way, lambda task=task: progress.advance(task))
+    title = f"{model}, {config.model.primary}: {clicks:,} clicks in {days} days, window {made.window} days"
+    results = [results_table(found, title), delay_table(made.curve(made.final_days - 1))]
+    files.write_text(str(folder / "days.json"), json.dumps(found, indent=1) + "\n")
+    tables.report(shown, told, results, markdown)
+
+
+if __name__ == "__main__":
+    tables.run(main)
