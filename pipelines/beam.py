@@ -12,8 +12,8 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 
 from features.errors import MalTfError
 
-# DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
-_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+#: DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": True}
 
 
@@ -40,7 +40,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
     parsed = PipelineOptions(list(flags))
     standard, test = parsed.view_as(StandardOptions), parsed.view_as(TestOptions)
     if (standard.runner or "DirectRunner").lower() == "directrunner":  # As Beam does, in any case of letters.
-        standard.runner = _LOCAL_RUNNER
+        standard.runner = LOCAL_RUNNER
     if test.dry_run not in _BOOLEAN:  # Beam takes any text for yes, even false.
         raise MalTfError(f"--dry_run: expected true or false, found '{test.dry_run}'")
     test.dry_run = _BOOLEAN[test.dry_run]
@@ -49,7 +49,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
 
 def is_local(options: PipelineOptions) -> bool:
     """Whether the pipeline runs on this machine, its data between steps in memory."""
-    return options.view_as(StandardOptions).runner == _LOCAL_RUNNER
+    return options.view_as(StandardOptions).runner == LOCAL_RUNNER
 
 
 def is_dry_run(options: PipelineOptions) -> bool:

@@ -125,7 +125,7 @@ class Retraining:
                 statistics.load(previous) if previous else None,
                 asked,
                 _report(labels),
-                self._trailing_reports(),
+                trailing_reports(self.config.root, self.plan.span),
                 [day for day in self.plan.logs if day not in self.config.missing_days],
                 self.run.config,
                 self.config.checks,
@@ -172,13 +172,7 @@ class Retraining:
         gates, config, labels = self.config.gates, self.run.config, self.label()
 
         def make(output: str) -> dict:
-            data = labelled.load(labels, config.feature_spec)
-            features = gates.slices.features(config.feature_spec)
-            stages.evaluate(config, data, versions, output, features)
-            clicks = pd.read_parquet(f"{output}/{stages.PREDICTIONS}")
-            found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
-            files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
-            return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
+            return judged(config, gates, labels, versions, output)
 
         exported = _made_from(self.run.path("export", self.name))
         made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed]
@@ -205,10 +199,7 @@ class Retraining:
         version, config, labels = self.export(), self.run.config, self.label()
 
         def make(output: str) -> dict:
-            segments = labelled.load(labels, config.feature_spec).splits["eval"].segments
-            examples = next(iter(serialized(segments, self.config.infra.rows)))
-            requests = signature_requests(examples, config.feature_spec, config.export.user_features)
-            return dataclasses.asdict(infra.check(version, requests, self.config.infra))
+            return dataclasses.asdict(tried(config, self.config.infra, labels, version))
 
         exported = _made_from(self.run.path("export", self.name))
         return self.run.stage(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
@@ -241,25 +232,86 @@ class Retraining:
     def _base_version(self) -> int | None:
         return self.base and self.base.version.origin
 
-    def _trailing_reports(self) -> list[dict]:
-        earlier = [directory for span, directory in _earlier(self.config.root, self.plan.span)]
-        reports = [f"{directory}/labels" for directory in earlier if files.exists(f"{directory}/labels/{REPORT}")]
-        return list(map(_report, reports[-_TRAILING:]))
+
+def judged(config: RunConfig, gates: judge.GatesConfig, labels: str, versions: dict[str, str], output: str) -> dict:
+    """Scores the `eval` split with a candidate, and the blessed model where there is one, and holds them against the gates.
+
+    Args:
+        config: of the run.
+        gates: what must hold.
+        labels: directory of the label job.
+        versions: SavedModels by `judge.CANDIDATE` and `judge.BLESSED`.
+        output: directory to write to.
+
+    Returns:
+        `{"reasons", "notes", "all"}` of the `Judgement`.
+    """
+    data = labelled.load(labels, config.feature_spec)
+    features = gates.slices.features(config.feature_spec)
+    stages.evaluate(config, data, versions, output, features)
+    clicks = pd.read_parquet(f"{output}/{stages.PREDICTIONS}")
+    found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
+    files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
+    return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
+
+
+def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> infra.Infra:
+    """Tries an export in a fresh process, with requests of clicks of the `eval` split."""
+    segments = labelled.load(labels, config.feature_spec).splits["eval"].segments
+    examples = next(iter(serialized(segments, limits.rows)))
+    requests = signature_requests(examples, config.feature_spec, config.export.user_features)
+    return infra.check(saved_model, requests, limits)
+
+
+def trailing_reports(root: str, span: datetime.date) -> list[dict]:
+    """Label reports of the spans before this one, oldest first."""
+    earlier = [directory for _, directory in _earlier(root, span)]
+    reports = [f"{directory}/labels" for directory in earlier if files.exists(f"{directory}/labels/{REPORT}")]
+    return list(map(_report, reports[-_TRAILING:]))
 
 
 def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> Retraining:
-    """Plans a span's retraining; nothing is written.
+    """Plans a span's retraining from the newest model that serves and is of an earlier span; nothing is written.
 
     Args:
         config: the schedule.
         run: the config of all spans' runs.
         span: newest day of the logs.
+        first: see `planned`.
+
+    Raises:
+        MalTfError: see `planned`.
+    """
+    bases = [base for base in map(base_of, serving.versions(f"{config.root}/{SERVING}")) if base.span < span]
+    base = bases[-1] if bases else None
+    days, fresh = planned(config, run, span, base, first)
+    configured = spans.configured(
+        run,
+        days,
+        "drop" if config.immature == "wait" else "mark",
+        config.missing_days,
+        base and base.run,
+        None if fresh else f"{base.run}/labels",
+    )
+    directory = f"{config.root}/{SPANS}/{span}"
+    return Retraining(config, days, base, span if fresh else base.fit_span, Run(configured, directory))
+
+
+def planned(
+    config: RetrainConfig, run: RunConfig, span: datetime.date, base: Base | None, first: bool
+) -> tuple[spans.Plan, bool]:
+    """A span's days, and whether attribution is fitted anew.
+
+    Args:
+        config: the schedule.
+        run: the config of all spans' runs.
+        span: newest day of the logs.
+        base: what to start from.
         first: whether there is nothing yet to start from and to be judged against.
 
     Raises:
         Interrupted: the day has not ended yet by this machine's clock.
-        MissingLog: of a day.
-        MalTfError: nothing serves that is older, and `first` is not set; or the other way round.
+        MalTfError: there is no base, and `first` is not set; or the other way round.
     """
     now, end = datetime.datetime.now(datetime.timezone.utc), spans.midnight(span + datetime.timedelta(days=1))
     if now < end:
@@ -267,9 +319,6 @@ def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first
             f"span {span} ends at {end:%Y-%m-%d %H:%M}Z, and this machine's clock says {now:%Y-%m-%d %H:%M}Z: try later, "
             "or mend the clock"
         )
-    directory = f"{config.root}/{SPANS}/{span}"
-    bases = [base for base in map(base_of, serving.versions(f"{config.root}/{SERVING}")) if base.span < span]
-    base = bases[-1] if bases else None
     if base is None and not first:
         raise MalTfError(
             f"{config.root}: no earlier span's model serves, so there is nothing to start from and to be judged against; "
@@ -277,28 +326,19 @@ def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first
         )
     if base is not None and first:
         raise MalTfError(f"{base.version.path} serves the model of span {base.span}: leave out --first")
-    hours = spans.window_hours(run)
     since = base.span if base else datetime.date.min
     left_out = [] if config.after_refusal == "retry" else _spoilt_days(config.root, since, span)
-    planned = spans.plan(
+    days = spans.plan(
         span,
         config.first_day,
-        hours,
+        spans.window_hours(run),
         context_days(config, run),
         base and base.trained_until,
         left_out,
         config.missing_days,
     )
     fresh = base is None or not run.attribution.data_driven or (span - base.fit_span).days >= config.fit_age_days
-    configured = spans.configured(
-        run,
-        planned,
-        "drop" if config.immature == "wait" else "mark",
-        config.missing_days,
-        base and base.run,
-        None if fresh else f"{base.run}/labels",
-    )
-    return Retraining(config, planned, base, span if fresh else base.fit_span, Run(configured, directory))
+    return days, fresh
 
 
 def _spoilt_days(root: str, since: datetime.date, until: datetime.date) -> Iterator[datetime.date]:

@@ -51,7 +51,7 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
     files.write_text(f"{output}/{SCHEMA}", text_format.MessageToString(schema))
     html = get_statistics_html(statistics["eval"], statistics["train"], "Split-eval", "Split-train")
     files.write_text(f"{output}/{HTML}", html)
-    _check_serving(schema, spec, schema_file)
+    check_serving(schema, spec, schema_file)
     found = []
     for split, of_split in statistics.items():
         anomalies = tfdv.validate_statistics(of_split, schema, environment=TRAINING)
@@ -103,7 +103,12 @@ def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[
     return [repr(value) for value in top[:_VALUES_SHOWN]]
 
 
-def _check_serving(schema: schema_pb2.Schema, spec: FeatureSpec, schema_file: str | None) -> None:
+def check_serving(schema: schema_pb2.Schema, spec: FeatureSpec, schema_file: str | None) -> None:
+    """Has a schema's environment SERVING hold just the features.
+
+    Raises:
+        MalTfError: it does not.
+    """
     wanted, found = {f.name for f in spec.features}, set(serving_features(schema))
     if wanted != found:
         raise MalTfError(
