@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TFX := .venv-tfx
 
-.PHONY: demo test test-slow airflow-check lint lock clean
+.PHONY: demo test test-slow airflow-check tfx-demo test-tfx lint lock clean
 
 demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
@@ -21,6 +22,28 @@ airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment o
 	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR \
 	  .venv-airflow/bin/python -W ignore deploy/retraining/check_airflow.py
 
+MARKET := runs/market/logs/manifest.json
+TFX_RUN := $(TFX)/bin/python -W ignore -m pipelines.tfx_pipeline
+
+tfx-demo: $(TFX)/.ready $(MARKET)  ## Two days' retraining as a TFX pipeline, and the same compiled for Kubeflow and Vertex AI.
+	rm -rf runs/market/tfx
+	$(TFX_RUN) run examples/retraining/market.yaml --set root=../../runs/market/tfx --span 2024-01-11 --first
+	$(TFX_RUN) run examples/retraining/market.yaml --set root=../../runs/market/tfx --span 2024-01-12
+	$(TFX_RUN) compile examples/retraining/market.yaml --set root=/gcs/bucket/market --pipeline-root gs://bucket/tfx \
+	  --image mal-tf-tfx --output runs/market/tfx/pipeline.json
+
+test-tfx: $(TFX)/.ready  ## The TFX pipeline's tests, slow ones included.
+	$(TFX)/bin/python -m pytest tests/pipelines/test_tfx_pipeline.py
+
+$(MARKET): | $(TFX)/.ready
+	$(TFX)/bin/mal-tf simulate examples/simulation/market.yaml --output runs/market/logs --set daily_logs=true --set window_hours=72
+
+$(TFX)/.ready: requirements.lock requirements-tfx.lock setup.py | $(READY)
+	$(PYTHON) -m venv $(TFX)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(TFX)/bin/python -r requirements.lock -r requirements-tfx.lock
+	$(BIN)/uv pip install --quiet --python $(TFX)/bin/python --no-deps --no-build-isolation -e .
+	touch $(TFX)/.ready
+
 lint: $(READY)
 	$(BIN)/ruff check .
 
@@ -36,9 +59,11 @@ COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no
 lock: $(READY)  ## Resolve the locks anew, keeping the versions they have; to let one go, delete its line first.
 	(sed -n '/^#/p' requirements.lock; $(COMPILE) setup.py) > requirements.new
 	(sed -n '/^#/p' requirements-dev.lock; $(COMPILE) --extra test setup.py | grep -vxFf requirements.new) > requirements-dev.new
+	(sed -n '/^#/p' requirements-tfx.lock; $(COMPILE) --extra test --extra tfx setup.py | grep -vxFf requirements.new) > requirements-tfx.new
 	mv requirements.new requirements.lock
 	mv requirements-dev.new requirements-dev.lock
+	mv requirements-tfx.new requirements-tfx.lock
 	$(COMPILE) deploy/dataflow/requirements.in -o deploy/dataflow/requirements.lock
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(TFX) runs

@@ -52,6 +52,9 @@ setuptools.setup(
             "ruff>=0.6",
             "scikit-learn>=1.4",
         ],
+        # The TFX runner: docs/retraining.md. Locked in requirements-tfx.lock. On line A it takes uv: TFX 1.16 says that it
+        # needs Python < 3.11, which pip refuses for and uv does not.
+        "tfx": ["tfx[kfp]>=1.16,<1.22"],
         # Other runtimes for models: docs/serving.md. Not in the locks.
         "onnx": ["onnx<=1.18", "onnxruntime", "tf2onnx>=1.17,<2"],
         "openvino": ["openvino"],
