@@ -19,7 +19,7 @@ tfx_pipeline = pytest.importorskip(
 )
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
-FIRST, SECOND = datetime.date(2024, 1, 6), datetime.date(2024, 1, 7)
+FIRST, SECOND = datetime.date(2024, 1, 9), datetime.date(2024, 1, 10)  # A whole week trains, for the schema to know its days.
 DRIFT = {"l_infinity": None, "new_tokens": None, "jensen_shannon": None, "presence": None}
 
 
@@ -134,7 +134,7 @@ def test_spans_are_judged_as_by_the_local_runner(schedules):
     third = [
         planned(config, run, SECOND + datetime.timedelta(days=1), base_of(one), False) for one in (pushed, expected)
     ]
-    assert [days.train for days, _ in third] == [(datetime.date(2024, 1, 6),)] * 2  # Without the refused day.
+    assert [days.train for days, _ in third] == [(datetime.date(2024, 1, 9),)] * 2  # Without the refused day.
 
 
 def judged(config, span):
