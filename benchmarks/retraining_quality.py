@@ -95,10 +95,12 @@ def main(
     judged, once = [], ""
     with Progress(console=shown) as progress:
         for span in progress.track(wanted):
-            version = retrain(daily, run, span, first=not once)
-            once = once or version.path
+            retrain(daily, run, span, first=not once)
             mine, other = f"{daily.root}/spans/{span}", retraining(scratch, run, span, first=True)
-            versions = dict(zip(WAYS, (version.lineage["model"], once, other.export()), strict=True))
+            number = manifest.read(f"{mine}/export/{run.model.name}")["result"]["version"]
+            model = f"{mine}/serving/{run.model.name}/{number}"
+            once = once or model
+            versions = dict(zip(WAYS, (model, once, other.export()), strict=True))
             data = labelled.load(f"{mine}/labels", run.feature_spec)
             (folder / "evaluations" / str(span)).mkdir(parents=True, exist_ok=True)
             result = stages.evaluate(run, data, versions, str(folder / "evaluations" / str(span)))

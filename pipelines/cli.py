@@ -274,6 +274,8 @@ def retrain(
         if isinstance(result, MalTfError):
             refused = result.exit_code
             console.print(f"{day}: [bold red]refused:[/] {_escape(str(result))}", soft_wrap=True)
+        elif result is None:
+            console.print(f"{day}: pushed before, nothing to do", soft_wrap=True)
         else:
             console.print(f"{day}: {result.path} serves", soft_wrap=True)
     if refused:

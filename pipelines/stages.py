@@ -172,8 +172,7 @@ def evaluate(
     Raises:
         MalTfError: the split has one class only.
     """
-    frame = _score(config, labelled, versions, features)
-    frame = frame[frame["mature"] == 1]
+    frame = score(config, labelled, versions, output, features)
     user = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
     label = frame[f"label_{config.model.primary}"].to_numpy(np.float64)
     try:
@@ -187,14 +186,25 @@ def evaluate(
             samples = config.evaluation.bootstrap_samples
             differences[name] = paired_differences(user, label, *pair, samples, config.seed)
     result = {"target": config.model.primary, "models": metrics, "differences": differences}
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
-    files.write_bytes(f"{output}/{PREDICTIONS}", buffer.getvalue().to_pybytes())
     files.write_text(f"{output}/{METRICS}", json.dumps(result, indent=1) + "\n")
     return result
 
 
-def _score(config: RunConfig, labelled: Labelled, versions: dict[str, str], features: Sequence[str]) -> pd.DataFrame:
+def score(
+    config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str, features: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Scores the evaluation split's mature clicks with each exported model; writes `predictions.parquet`.
+
+    Args:
+        config: the run.
+        labelled: splits.
+        versions: directory of the SavedModel by model name.
+        output: directory to write to.
+        features: categorical features to write beside the predictions.
+
+    Returns:
+        `user_id`, `timestamp`, `path_length`, `mature`, labels, features, and `cvr_<name>` of each model.
+    """
     models = {name: tf.saved_model.load(version) for name, version in versions.items()}
     labels = [f"label_{name}" for name in config.attribution.names]
     wanted = {"user_id": tf.string, "timestamp": tf.int64, "path_length": tf.int64, "mature": tf.int64}
@@ -211,6 +221,10 @@ def _score(config: RunConfig, labelled: Labelled, versions: dict[str, str], feat
     frame = pd.concat(parts, ignore_index=True)
     for name in frame.select_dtypes(object):
         frame[name] = frame[name].str.decode("utf-8")
+    frame = frame[frame["mature"] == 1]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    files.write_bytes(f"{output}/{PREDICTIONS}", buffer.getvalue().to_pybytes())
     return frame
 
 

@@ -110,8 +110,6 @@ def label(
     if start and start.span >= day:
         raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
     days, fresh = planned(config, of_all, day, start, bool(first))
-    if not days.train:
-        raise Refused(f"span {day}: there is no new day to train on", [])
     fit_from = None if fresh else last["labels"]
     immature = "drop" if config.immature == "wait" else "mark"
     configured = spans.configured(of_all, days, immature, config.missing_days, fit_from=fit_from)
@@ -304,7 +302,7 @@ def judge(
 
 def _base(model: str, facts: dict) -> Base:
     span, until, fit = (datetime.date.fromisoformat(facts[key]) for key in ("span", "trained_until", "fit_span"))
-    return Base(serving.Version(0, serving_model_dir(model), {}), model, span, until, fit)
+    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit)
 
 
 def _facts(plan: Planned) -> dict:

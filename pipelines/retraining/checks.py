@@ -89,15 +89,24 @@ def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) ->
     Raises:
         MalTfError: there is no such file.
     """
-    if not checks.serving_log:
+    paths = [path for path, _ in serving_log(checks, day)]
+    if not paths:
         return None
-    patterns = tuple(pattern.replace(PLACEHOLDER, str(day)) for pattern in checks.serving_log)
-    try:
-        paths = [path for path, _ in files.match(patterns)]
-    except MalTfError as error:
-        raise MalTfError(f"checks.serving_log: expected requests in {', '.join(patterns)}, found no file") from error
     split_statistics.write_files({"serving": paths}, output)
     return split_statistics.load(output)["serving"]
+
+
+def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int]]:
+    """Files of what the server was asked on a day: (path, bytes); none without `checks.serving_log`.
+
+    Raises:
+        MalTfError: there is no such file.
+    """
+    patterns = tuple(pattern.replace(PLACEHOLDER, str(day)) for pattern in checks.serving_log)
+    try:
+        return files.match(patterns)
+    except MalTfError as error:
+        raise MalTfError(f"checks.serving_log: expected requests in {', '.join(patterns)}, found no file") from error
 
 
 def _days(

@@ -5,15 +5,13 @@ import datetime
 import json
 import logging
 import pathlib
-from collections.abc import Iterator
-
-import pandas as pd
 
 from features.errors import Interrupted, MalTfError
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig
+from pipelines.labels import fits
 from pipelines.labels.finish import REPORT
 from pipelines.retraining import blessing, checks, infra, judge, serving, spans
 from pipelines.retraining.config import RetrainConfig, context_days
@@ -25,6 +23,9 @@ SPANS, SERVING = "spans", "serving"
 
 #: Stages of a span's run, beside those of every run.
 CHECKS, JUDGE, BLESS, INFRA = "checks", "judge", "bless", "infra"
+
+#: Says as which version a span was pushed.
+PUSHED = "pushed.json"
 
 #: Spans that a span's label report is compared with, at most.
 _TRAILING = 7
@@ -49,6 +50,7 @@ class Base:
     Attributes:
         version: that serves it.
         run: directory of the span's run that made it.
+        labels: directory of its label job.
         span: of that run.
         trained_until: last day that it could be trained on.
         fit_span: span whose label job fitted the attribution that labelled its clicks.
@@ -56,6 +58,7 @@ class Base:
 
     version: serving.Version
     run: str
+    labels: str
     span: datetime.date
     trained_until: datetime.date
     fit_span: datetime.date
@@ -74,7 +77,7 @@ def base_of(version: serving.Version) -> Base:
             f"{version.path}: expected a version that `mal-tf retrain` pushed, found no {error} in its "
             f"{serving.LINEAGE}; move it away, or use another root"
         ) from error
-    return Base(version, run, *map(datetime.date.fromisoformat, dates))
+    return Base(version, run, f"{run}/labels", *map(datetime.date.fromisoformat, dates))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,16 +120,17 @@ class Retraining:
         """
         labels = self.label()
         previous = self.base and f"{self.base.run}/statistics"
+        earlier = trailing_reports(self.config.root, self.plan.span)
+        days = [day for day in self.plan.logs if day not in self.config.missing_days]
 
         def make(output: str) -> dict:
-            asked = checks.serving_statistics(self.config.checks, self.plan.judge, output)
             found = checks.check(
                 statistics.load(self.run.statistics()),
                 statistics.load(previous) if previous else None,
-                asked,
+                checks.serving_statistics(self.config.checks, self.plan.judge, output),
                 _report(labels),
-                trailing_reports(self.config.root, self.plan.span),
-                [day for day in self.plan.logs if day not in self.config.missing_days],
+                earlier,
+                days,
                 self.run.config,
                 self.config.checks,
             )
@@ -139,7 +143,9 @@ class Retraining:
             schema = []
         except gate.Anomalies as error:
             schema = error.lines
+        asked = checks.serving_log(self.config.checks, self.plan.judge)
         made_from = [_made_from(labels), schema, self.config.checks.model_dump(mode="json"), self._base_version()]
+        made_from += [earlier, list(map(str, days)), [[path, size, files.modified(path)] for path, size in asked]]
         output = self.run.stage(CHECKS, made_from, make)
         if anomalies := manifest.read(output)["result"]["anomalies"]:
             raise Refused(f"span {self.plan.span}: anomalies in the data, nothing was trained:", anomalies)
@@ -149,11 +155,8 @@ class Retraining:
         """Trains the candidate on checked clicks.
 
         Raises:
-            Refused: anomalies, or no day to train on.
+            Refused: anomalies.
         """
-        if not self.plan.train:
-            why = f"the model that serves has been trained up to {self.base.trained_until}" if self.base else ""
-            raise Refused(f"span {self.plan.span}: there is no new day to train on", [why] if why else [])
         self.check()
         return self.run.train(self.name)
 
@@ -195,11 +198,19 @@ class Retraining:
         return self.run.stage(BLESS, [_made_from(judged)], make)
 
     def try_export(self) -> str:
-        """Loads the export in a fresh process, asks it and times it."""
+        """Loads the export in a fresh process, asks it and times it.
+
+        Raises:
+            Refused: it failed; it is tried again when the span is repeated.
+        """
         version, config, labels = self.export(), self.run.config, self.label()
 
         def make(output: str) -> dict:
-            return dataclasses.asdict(tried(config, self.config.infra, labels, version))
+            found = tried(config, self.config.infra, labels, version)
+            if found.reasons:
+                reasons = [*blessing.read(self.bless()).reasons, *found.reasons]
+                raise Refused(f"span {self.plan.span}: the export failed the infra check:", reasons)
+            return dataclasses.asdict(found)
 
         exported = _made_from(self.run.path("export", self.name))
         return self.run.stage(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
@@ -210,12 +221,13 @@ class Retraining:
         Raises:
             Refused: with all that is against it.
         """
-        blessed, tried = blessing.read(self.bless()), manifest.read(self.try_export())["result"]
+        blessed = blessing.read(self.bless())
+        self.try_export()
         current = serving.current(self.served)
-        stale = current is not None and base_of(current).span > self.plan.span
-        if against := serving.may_push(blessed.blessed, not tried["reasons"], False, stale):
-            reasons = [*blessed.reasons, *tried["reasons"]]
-            raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(against)}", reasons)
+        others = current is not None and base_of(current).span != self.plan.span
+        stale = others and current.origin != self._base_version()  # Somebody has rolled back meanwhile.
+        if against := serving.may_push(blessed.blessed, True, False, stale):
+            raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(against)}", blessed.reasons)
         lineage = {
             "span": str(self.plan.span),
             "model": self.export(),
@@ -226,6 +238,7 @@ class Retraining:
             "base": self._base_version(),
         }
         number = serving.push(lineage["model"], self.served, lineage)
+        files.write_text(self.run.path(PUSHED), json.dumps({"version": number}) + "\n")
         serving.retain(self.served, self.config.keep_versions)
         return next(version for version in serving.versions(self.served) if version.number == number)
 
@@ -248,8 +261,7 @@ def judged(config: RunConfig, gates: judge.GatesConfig, labels: str, versions: d
     """
     data = labelled.load(labels, config.feature_spec)
     features = gates.slices.features(config.feature_spec)
-    stages.evaluate(config, data, versions, output, features)
-    clicks = pd.read_parquet(f"{output}/{stages.PREDICTIONS}")
+    clicks = stages.score(config, data, versions, output, features)
     found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
     files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
     return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
@@ -264,10 +276,41 @@ def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model
 
 
 def trailing_reports(root: str, span: datetime.date) -> list[dict]:
-    """Label reports of the spans before this one, oldest first."""
-    earlier = [directory for _, directory in _earlier(root, span)]
+    """Label reports of the spans before this one whose data had no anomalies, oldest first."""
+    earlier = [directory for _, directory in _earlier(root, span) if _anomalies(directory) == []]
     reports = [f"{directory}/labels" for directory in earlier if files.exists(f"{directory}/labels/{REPORT}")]
     return list(map(_report, reports[-_TRAILING:]))
+
+
+def pushed_before(root: str, span: datetime.date) -> int | None:
+    """The version that a span was pushed as; None if it was not.
+
+    A span is pushed once: later ones start from its directory, which is not to change any more.
+
+    Raises:
+        Refused: it was rolled back since, or a later span's model serves.
+    """
+    served = f"{root}/{SERVING}"
+    current, number = serving.current(served), None
+    if files.exists(marker := f"{root}/{SPANS}/{span}/{PUSHED}"):
+        number = json.loads(files.read_text(marker))["version"]
+    for version in serving.versions(served):  # The marker is not there if the process was killed before it.
+        if base_of(version).span == span:
+            number = version.origin
+    if current is None or number == current.origin:
+        return number
+    of = base_of(current).span
+    if number is not None and of < span:
+        raise Refused(
+            f"span {span}: its model, version {number}, was rolled back, and that of span {of} serves: to have it serve "
+            f"again, roll back to {number}; the next span trains on its days again, unless they are in missing_days",
+            [],
+        )
+    if number is None and of > span:
+        raise Refused(
+            f"span {span}: the model of span {of} serves, which is later; what it missed is not made up for", []
+        )
+    return number
 
 
 def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> Retraining:
@@ -291,7 +334,7 @@ def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first
         "drop" if config.immature == "wait" else "mark",
         config.missing_days,
         base and base.run,
-        None if fresh else f"{base.run}/labels",
+        None if fresh else base.labels,
     )
     directory = f"{config.root}/{SPANS}/{span}"
     return Retraining(config, days, base, span if fresh else base.fit_span, Run(configured, directory))
@@ -311,6 +354,7 @@ def planned(
 
     Raises:
         Interrupted: the day has not ended yet by this machine's clock.
+        Refused: there is no day to train on.
         MalTfError: there is no base, and `first` is not set; or the other way round.
     """
     now, end = datetime.datetime.now(datetime.timezone.utc), spans.midnight(span + datetime.timedelta(days=1))
@@ -326,8 +370,8 @@ def planned(
         )
     if base is not None and first:
         raise MalTfError(f"{base.version.path} serves the model of span {base.span}: leave out --first")
-    since = base.span if base else datetime.date.min
-    left_out = [] if config.after_refusal == "retry" else _spoilt_days(config.root, since, span)
+    skip = base is not None and config.after_refusal == "skip"
+    left_out = _spoilt_days(config.root, base.span, span, config.immature == "wait") if skip else []
     days = spans.plan(
         span,
         config.first_day,
@@ -337,12 +381,41 @@ def planned(
         left_out,
         config.missing_days,
     )
-    fresh = base is None or not run.attribution.data_driven or (span - base.fit_span).days >= config.fit_age_days
-    return days, fresh
+    if not days.train:
+        why = [f"the model that serves has been trained up to {base.trained_until}"] if base else []
+        if left_out:
+            why.append(f"left out for anomalies or refused candidates (after_refusal): {', '.join(map(str, left_out))}")
+        raise Refused(f"span {span}: there is no new day to train on", why)
+    return days, base is None or (span - base.fit_span).days >= config.fit_age_days or _fits_otherwise(run, base)
 
 
-def _spoilt_days(root: str, since: datetime.date, until: datetime.date) -> Iterator[datetime.date]:
-    """Days between two spans that a refused candidate trained on, or whose clicks had anomalies."""
+def _fits_otherwise(run: RunConfig, base: Base) -> bool:
+    """Whether the base's fits can't be used: none are needed, or they were made for other settings."""
+    if not run.attribution.data_driven:
+        return True
+    try:
+        fits.read(base.labels, run.attribution, run.sources.tables().clicks.columns.touchpoint)
+    except MalTfError as error:
+        log.info("attribution is fitted anew: %s", error)
+        return True
+    return False
+
+
+def _anomalies(directory: str) -> list[str] | None:
+    """Anomalies of a span's data; None if it has not been checked."""
+    checked = f"{directory}/{CHECKS}"
+    return manifest.read(checked)["result"]["anomalies"] if files.exists(f"{checked}/{manifest.MANIFEST}") else None
+
+
+def _spoilt_days(root: str, since: datetime.date, until: datetime.date, judged_alone: bool) -> list[datetime.date]:
+    """Days between two spans that a refused candidate trained on, or whose clicks had anomalies.
+
+    Args:
+        root: of the schedule.
+        since: span of the base.
+        until: the span that is planned.
+        judged_alone: whether the `eval` split is the day that judges and no more, so that its anomalies are that day's.
+    """
     found = set()
     for span, directory in _earlier(root, until):
         if span <= since or not files.exists(f"{directory}/plan.json"):
@@ -350,10 +423,10 @@ def _spoilt_days(root: str, since: datetime.date, until: datetime.date) -> Itera
         planned = json.loads(files.read_text(f"{directory}/plan.json"))
         if files.exists(f"{directory}/{BLESS}/{blessing.NOT_BLESSED}"):
             found |= set(planned["train"])
-        if files.exists(f"{directory}/{CHECKS}/{manifest.MANIFEST}"):
-            anomalies = manifest.read(f"{directory}/{CHECKS}")["result"]["anomalies"]
-            for split, days in (("train", planned["train"]), ("eval", [planned["judge"]])):
-                found |= {day for day in days if any(line.startswith(f"{split} split") for line in anomalies)}
+        for split, days in (("train", planned["train"]), ("eval", [planned["judge"]] if judged_alone else [])):
+            found |= {
+                day for day in days if any(line.startswith(f"{split} split") for line in _anomalies(directory) or [])
+            }
     return sorted(map(datetime.date.fromisoformat, found))
 
 

@@ -11,7 +11,7 @@ from pipelines.config import RunConfig
 from pipelines.retraining import serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
-from pipelines.retraining.run import SPANS, Refused, Retraining, retraining
+from pipelines.retraining.run import SPANS, Refused, Retraining, pushed_before, retraining
 from pipelines.run import provenance
 
 #: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.
@@ -20,8 +20,8 @@ PUSHED, REFUSED = "pushed", "refused"
 log = logging.getLogger("mal_tf.retrain")
 
 
-def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> serving.Version:
-    """Retrains for one span: the version that was pushed.
+def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> serving.Version | None:
+    """Retrains for one span: the version that was pushed; None where the span had been pushed before.
 
     Args:
         config: the schedule.
@@ -38,10 +38,12 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
     """
     try:
         with manifest.lock(config.root):
-            version = _recorded(config, run, span, first)
+            if (number := pushed_before(config.root, span)) is not None:
+                log.info("span %s: pushed before, as version %d", span, number)
+                return None
+            return _recorded(config, run, span, first)
     except OSError as error:  # Such as a full disk.
         raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
-    return version
 
 
 def _recorded(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool) -> serving.Version:
@@ -60,7 +62,7 @@ def _recorded(config: RetrainConfig, run: RunConfig, span: datetime.date, first:
 
 def backfill(
     config: RetrainConfig, run: RunConfig, wanted: Sequence[datetime.date], first: bool = False
-) -> Iterator[tuple[datetime.date, serving.Version | MalTfError]]:
+) -> Iterator[tuple[datetime.date, serving.Version | MalTfError | None]]:
     """Retrains for some spans in order; one that is refused does not stop those after it.
 
     Args:
@@ -70,7 +72,7 @@ def backfill(
         first: whether the first of them that is not refused starts from nothing.
 
     Returns:
-        Each span with the version that was pushed, or why it was refused.
+        Each span with the version that was pushed, why it was refused, or None where it had been pushed before.
 
     Raises:
         MalTfError: as `retrain`, but for refusals.
@@ -88,7 +90,7 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     plan, run, name = of_span.plan, of_span.run, of_span.name
     base = of_span.base.version.path if of_span.base else None
     origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
-    train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)" if plan.train else "nothing"
+    train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)"
     log.info(
         "span %s: trains on %s, judged on %s, from %s",
         plan.span,

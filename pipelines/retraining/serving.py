@@ -62,13 +62,13 @@ def may_push(blessed: bool, infra: bool, anomalies: bool, stale: bool) -> list[s
         blessed: it was blessed.
         infra: it passed the infra check.
         anomalies: its data has some.
-        stale: what serves has seen later data.
+        stale: what serves is not what it started from and was judged against.
     """
     against = {
         "it is not blessed": not blessed,
         "it failed the infra check": not infra,
         "its data has anomalies": anomalies,
-        "it is stale: what serves was trained on later data": stale,
+        "it is stale: what serves is not what it started from": stale,
     }
     return [reason for reason, holds in against.items() if holds]
 

@@ -19,7 +19,10 @@ tfx_pipeline = pytest.importorskip(
 )
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
-FIRST, SECOND = datetime.date(2024, 1, 9), datetime.date(2024, 1, 10)  # A whole week trains, for the schema to know its days.
+FIRST, SECOND = (
+    datetime.date(2024, 1, 9),
+    datetime.date(2024, 1, 10),
+)  # A whole week trains, for the schema to know its days.
 DRIFT = {"l_infinity": None, "new_tokens": None, "jensen_shannon": None, "presence": None}
 
 

@@ -7,11 +7,19 @@ import pathlib
 import pytest
 
 from features.errors import Interrupted, MalTfError
+from pipelines.config import AttributionConfig
+from pipelines.labels import fits
 from pipelines.retraining import blessing, serving
 from pipelines.retraining.config import load
-from pipelines.retraining.run import retraining
+from pipelines.retraining.run import Refused, pushed_before, retraining, trailing_reports
 from pipelines.retraining.spans import days
 from tests.pipelines.retraining.test_config import write  # noqa: F401 (a fixture)
+
+ATTRIBUTION = {
+    "window_hours": 24,
+    "mechanisms": [{"name": "last", "type": "last"}, {"name": "mta", "type": "shao_li"}],
+}
+MADE_FOR = fits.made_for(config := AttributionConfig.model_validate(ATTRIBUTION), config.mechanisms[1], ("channel",))
 
 
 def day(number):
@@ -24,22 +32,21 @@ def schedule(write, tmp_path):  # noqa: F811
     for name in ("clicks", "conversions"):
         for number in range(1, 32):
             (tmp_path / f"{name}-{day(number)}.parquet").touch()
-    attribution = {
-        "window_hours": 24,
-        "mechanisms": [{"name": "last", "type": "last"}, {"name": "mta", "type": "shao_li"}],
-    }
-    overrides = [f"attribution={json.dumps(attribution)}", "sources.clicks.columns.touchpoint=[channel]"]
+    overrides = [f"attribution={json.dumps(ATTRIBUTION)}", "sources.clicks.columns.touchpoint=[channel]"]
     return load(write(overrides=overrides))
 
 
-def pushed(config, span, trained_until, fit_span, **more):
+def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR):
     """Has a model of a span serve."""
     model = f"{config.root}/spans/{span}/serving/mal/1"
     path = pathlib.Path(model)
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_text(str(span))
+    labels = f"{config.root}/spans/{span}/labels"
+    fits.write(labels, "mta", made_for, {})
+    fits.write_types(labels, [])
     lineage = {"span": str(span), "model": model, "run": f"{config.root}/spans/{span}"}
-    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)} | more
+    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)}
     return serving.push(model, f"{config.root}/serving", lineage)
 
 
@@ -137,3 +144,81 @@ def test_a_version_that_others_made(schedule, tmp_path):
     (version / "saved_model.pb").touch()
     with pytest.raises(MalTfError, match="expected a version that `mal-tf retrain` pushed"):
         retraining(*schedule, day(10))
+
+
+def test_attribution_is_fitted_anew_when_its_settings_are_others(schedule):
+    pushed(schedule[0], day(10), day(8), day(10), MADE_FOR | {"window_hours": 48})
+    found = retraining(*schedule, day(11))
+    assert (found.fit_span, found.run.config.attribution.fit_from) == (day(11), None)
+
+
+def test_a_span_without_a_new_day_is_refused_before_anything_runs(schedule):
+    pushed(schedule[0], day(10), day(9), day(10))
+    with pytest.raises(
+        Refused, match="no new day to train on\n  the model that serves has been trained up to 2024-01-09"
+    ):
+        retraining(*schedule, day(11))
+    refused(schedule[0], day(11), [day(10)], day(11))
+    with pytest.raises(Refused, match=r"left out .*2024-01-10"):
+        retraining(*schedule, day(12))
+
+
+def test_a_first_run_that_was_refused_loses_no_day(schedule):
+    refused(schedule[0], day(10), days(day(1), day(8)), day(9))
+    assert retraining(*schedule, day(11), first=True).plan.train == tuple(days(day(1), day(9)))
+
+
+def test_marked_clicks_do_not_blame_the_day_that_judges(schedule):
+    config = schedule[0].model_copy(update={"immature": "mark"})
+    pushed(config, day(10), day(8), day(10))
+    refused(config, day(11), [day(9)], day(10), anomalies=["eval split against train split, city: far"])
+    assert retraining(config, schedule[1], day(12)).plan.train == (day(9), day(10))
+
+
+def test_a_span_is_pushed_once(schedule):
+    config = schedule[0]
+    assert pushed_before(config.root, day(10)) is None
+    pushed(config, day(10), day(8), day(10))
+    assert pushed_before(config.root, day(10)) == 1
+    assert pushed_before(config.root, day(11)) is None
+    pushed(config, day(12), day(10), day(10))
+    assert pushed_before(config.root, day(10)) == 1
+    with pytest.raises(Refused, match="the model of span 2024-01-12 serves, which is later"):
+        pushed_before(config.root, day(11))
+
+
+def test_a_span_is_pushed_once_though_its_version_is_gone(schedule):
+    config = schedule[0]
+    for number in (10, 11):
+        pushed(config, day(number), day(number - 2), day(10))
+        pathlib.Path(config.root, "spans", str(day(number)), "pushed.json").write_text(
+            json.dumps({"version": number - 9})
+        )
+    serving.retain(f"{config.root}/serving", 1)
+    assert pushed_before(config.root, day(10)) == 1
+
+
+def test_a_span_that_was_rolled_back_does_not_come_back_by_itself(schedule):
+    config = schedule[0]
+    pushed(config, day(10), day(8), day(10))
+    pushed(config, day(11), day(9), day(10))
+    serving.rollback(f"{config.root}/serving")
+    with pytest.raises(
+        Refused, match="version 2, was rolled back, and that of span 2024-01-10 serves: .*roll back to 2"
+    ):
+        pushed_before(config.root, day(11))
+    assert pushed_before(config.root, day(10)) == 1
+
+
+def test_only_clean_days_are_what_later_ones_are_compared_with(schedule):
+    config = schedule[0]
+    for number, anomalies in ((10, []), (11, ["logs, clicks: rows on 2024-01-11: 3"]), (12, [])):
+        directory = pathlib.Path(config.root, "spans", str(day(number)))
+        for name, content in (
+            ("labels/label_report.json", {"span": number}),
+            ("checks/manifest.json", {"result": {"anomalies": anomalies}}),
+        ):
+            (directory / name).parent.mkdir(parents=True)
+            (directory / name).write_text(json.dumps(content))
+    assert trailing_reports(config.root, day(13)) == [{"span": 10}, {"span": 12}]
+    assert trailing_reports(config.root, day(12)) == [{"span": 10}]
