@@ -48,7 +48,10 @@ def convert(runtime: str, saved_model: str, folder: pathlib.Path) -> str:
         import openvino
 
         path = path.with_suffix(".xml")
-        openvino.save_model(openvino.convert_model(saved_model), path, compress_to_fp16=False)
+        try:
+            openvino.save_model(openvino.convert_model(saved_model), path, compress_to_fp16=False)
+        except openvino.frontend.OpConversionFailure as error:
+            raise MalTfError(f"OpenVINO can't convert {saved_model}: {error}") from error
     return str(path)
 
 

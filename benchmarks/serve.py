@@ -92,7 +92,10 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
         save_rows(network, spec, str(folder / "rows" / name))
         for runtime in runtimes.NEEDS:
             if not runtimes.missing(runtime):
-                versions[runtime] = runtimes.convert(runtime, str(folder / "rows" / name), folder / "rows" / name)
+                try:
+                    versions[runtime] = runtimes.convert(runtime, str(folder / "rows" / name), folder / "rows" / name)
+                except MalTfError as error:  # The others are measured all the same.
+                    tables.console().print(escape(f"{name}: {runtime} is left out: {error}"))
     return Exported(versions, sizes)
 
 

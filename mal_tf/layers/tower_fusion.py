@@ -1,5 +1,7 @@
 """Fusion of the auxiliary towers into the primary one, level by level."""
 
+import numpy as np
+
 from features.keras2 import keras, tf
 
 
@@ -28,7 +30,7 @@ class TowerFusion(keras.layers.Layer):
         """
         primary, auxiliaries = inputs
         # p is among what W mixes: as a residual it adds the identity to W. (A sum between bias and ReLU makes
-        # TensorFlow 2.16's graph optimiser give up on the whole model.)
-        kernel = self._mix.kernel + tf.eye(*self._mix.kernel.shape, dtype=primary.dtype)
+        # TensorFlow 2.16's graph optimiser give up on the whole model.) A constant: other runtimes have no op for tf.eye's.
+        kernel = self._mix.kernel + tf.constant(np.eye(*self._mix.kernel.shape), primary.dtype)
         mixed = tf.matmul(tf.concat([primary, *auxiliaries], axis=-1), kernel)
         return tf.nn.relu(tf.nn.bias_add(mixed, self._mix.bias))
