@@ -290,7 +290,7 @@ def rollback(
 ):
     """Serve an earlier version again, as a copy with the next number; the next retraining starts from it."""
     from pipelines.retraining.config import load
-    from pipelines.retraining.run import SERVING
+    from pipelines.retraining.planning import SERVING
     from pipelines.retraining.serving import rollback as roll_back
 
     schedule, _ = load(config, set_)
@@ -309,7 +309,7 @@ def history(
     from pipelines.retraining import history_tables
     from pipelines.retraining.config import load
     from pipelines.retraining.history import open_history
-    from pipelines.retraining.run import SERVING
+    from pipelines.retraining.planning import SERVING
     from pipelines.retraining.serving import current
 
     schedule, _ = load(config, set_)

@@ -23,17 +23,8 @@ from pipelines.retraining import blessing as blessings
 from pipelines.retraining import checks, serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.judge import BLESSED, CANDIDATE
-from pipelines.retraining.run import (
-    BLESS,
-    CHECKS,
-    SPANS,
-    Base,
-    Refused,
-    judged,
-    planned,
-    trailing_reports,
-    tried,
-)
+from pipelines.retraining.planning import BLESS, CHECKS, SPANS, Base, Refused, planned, trailing_reports
+from pipelines.retraining.run import judged, tried
 from pipelines.validation import gate
 from pipelines.validation.schema import infer_schema, load_schema
 from pipelines.validation.statistics import STATISTICS

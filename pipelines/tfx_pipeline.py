@@ -12,7 +12,7 @@ from pipelines import beam, manifest, tfx_components
 from pipelines.config import RunConfig
 from pipelines.retraining import blessing, serving, spans
 from pipelines.retraining.config import RetrainConfig, load
-from pipelines.retraining.run import BLESS, SERVING, SPANS, Refused
+from pipelines.retraining.planning import BLESS, SERVING, SPANS, Refused
 
 #: Under the schedule's root: TFX's artifacts, and its own ML Metadata.
 ARTIFACTS, METADATA = "tfx", "tfx.sqlite"

@@ -11,7 +11,8 @@ from pipelines.config import RunConfig
 from pipelines.retraining import serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
-from pipelines.retraining.run import SPANS, Refused, Retraining, pushed_before, retraining
+from pipelines.retraining.planning import SPANS, Refused, pushed_before
+from pipelines.retraining.run import Retraining, retraining
 from pipelines.run import provenance
 
 #: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.

@@ -10,7 +10,7 @@ import yaml
 from features.errors import MalTfError
 from pipelines.retraining import blessing, schedule, serving
 from pipelines.retraining.config import load
-from pipelines.retraining.run import Refused, base_of, planned
+from pipelines.retraining.planning import Refused, base_of, planned
 from pipelines.simulation.config import load as load_market
 from pipelines.simulation.run import run as simulate
 

@@ -7,7 +7,7 @@ from features.errors import MalTfError
 from pipelines import manifest
 from pipelines.retraining import schedule
 from tests.pipelines.retraining.test_config import write  # noqa: F401 (a fixture)
-from tests.pipelines.retraining.test_run import schedule as loaded  # noqa: F401 (a fixture)
+from tests.pipelines.retraining.test_planning import schedule as loaded  # noqa: F401 (a fixture)
 
 
 def test_a_full_disk_is_said_without_a_traceback(loaded, monkeypatch):  # noqa: F811

@@ -11,7 +11,8 @@ from pipelines.config import AttributionConfig
 from pipelines.labels import fits
 from pipelines.retraining import blessing, serving
 from pipelines.retraining.config import load
-from pipelines.retraining.run import Refused, pushed_before, retraining, trailing_reports
+from pipelines.retraining.planning import Refused, pushed_before, trailing_reports
+from pipelines.retraining.run import retraining
 from pipelines.retraining.spans import days
 from tests.pipelines.retraining.test_config import write  # noqa: F401 (a fixture)
 
