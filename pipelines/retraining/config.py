@@ -34,7 +34,7 @@ class RetrainConfig(Frozen):
         context_days: days of logs read before the first that trains, for journeys and histories; by default the longest
             window's.
         fit_age_days: data-driven attribution is fitted anew when the fit is older than this.
-        missing_days: days without logs, known and accepted.
+        missing_days: days without logs, known and accepted; clicks whose window reaches into one neither train nor judge.
         after_refusal: what becomes of the days that a refused candidate trained on: the next one goes on without them
             (`skip`) or trains on them again (`retry`).
         checks: of the data, before training.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +30,8 @@ class Plan:
     Attributes:
         span: the newest day of the logs.
         train: days whose clicks train, with final labels; none, where there is nothing new.
-        judge: day whose clicks judge the candidate and the model that serves: the newest with logs whose windows have all
-            closed.
+        judge: day whose clicks judge the candidate and the model that serves: the newest whose windows have all closed, on
+            days with logs.
         logs: days whose logs are read: those before `train` are context for journeys and histories.
     """
 
@@ -58,16 +59,19 @@ def plan(
         context_days: days read before the first that trains.
         trained_until: last day that the model to start from could be trained on; None without such a model.
         left_out: days that are not to train.
-        missing: days without logs, which neither train nor judge.
+        missing: days without logs. They neither train nor judge, and no more do the days before whose windows reach into
+            them: their conversions are not all known.
 
     Raises:
         MalTfError: the logs are too short to train and to judge on.
     """
     judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
-    while judge in missing:
+    reach = math.ceil(window_hours / 24)
+    unknown = {day for lost in missing for day in days(lost - reach * _DAY, lost)}
+    while judge in unknown:
         judge -= _DAY
     begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
-    train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in missing)
+    train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in unknown)
     if judge <= first_day:
         closed = midnight(first_day + 2 * _DAY) + datetime.timedelta(hours=window_hours)
         raise MalTfError(

@@ -40,9 +40,12 @@ def test_days_left_out_neither_train_nor_come_back():
     assert found.train == (day(9), day(11))
 
 
-def test_days_without_logs_neither_train_nor_judge():
-    found = spans.plan(day(12), FIRST, 72, 3, day(5), missing=[day(6), day(9)])
-    assert (found.train, found.judge) == ((day(7),), day(8))
+def test_days_without_logs_and_those_whose_windows_reach_into_them_neither_train_nor_judge():
+    # Conversions of the 9th are lost: with 48 h, clicks of the 7th and the 8th may lack some. The 8th would judge next.
+    found = spans.plan(day(10), FIRST, 48, 2, day(4), missing=[day(9)])
+    assert (found.train, found.judge) == ((day(5),), day(6))
+    later = spans.plan(day(13), FIRST, 48, 2, day(4), missing=[day(9)])
+    assert (later.train, later.judge) == ((day(5), day(6), day(10)), day(11))
 
 
 def test_nothing_new():
