@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 import pydantic
@@ -14,6 +15,9 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from features.errors import MalTfError
 from features.frozen import Frozen
 from pipelines import files
+
+#: What the database said, in a message of ML Metadata's that quotes the record before it and the query after it.
+_CAUSE = re.compile(r"Error when executing query: (.+?) query:", re.DOTALL)
 
 
 class MysqlConfig(Frozen):
@@ -131,4 +135,6 @@ def _said(where: str) -> Iterator[None]:
             advice = "Other processes wrote to it all the time; run the same command again"
         else:
             advice = "Check that it is ML Metadata's, that it may be written and that the disk is not full"
-        raise MalTfError(f"{where} can't be used: {str(error).rstrip('.')}. {advice}") from error
+        cause = _CAUSE.search(str(error))
+        told = cause[1] if cause else str(error).rstrip(".")
+        raise MalTfError(f"{where} can't be used: {told}. {advice}") from error

@@ -206,6 +206,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_message_and_the_next_goes_on(t
     done = subprocess.run([sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"MalTfError {tmp_path}/metadata.sqlite can't be used"), done.stderr
     assert "the disk is not full" in done.stdout
+    assert "custom_properties" not in done.stdout  # The record that ML Metadata quotes.
     history = open_history(MetadataConfig(), str(tmp_path))
     with history.run("2025-05-20", "c1", "r1") as run, run.stage("labels") as stage:
         stage.output("labels", "/made/0", text="x" * 10_000)
