@@ -204,7 +204,7 @@ def pushed_before(root: str, span: datetime.date) -> int | None:
     if number is not None and of < span:
         raise Refused(
             f"span {span}: its model, version {number}, was rolled back, and that of span {of} serves: to have it serve "
-            f"again, roll back to {number}; the next span trains on its days again, unless they are in missing_days",
+            f"again, roll back to {number}; the next span trains on its days again",
             [],
         )
     if number is None and of > span:
