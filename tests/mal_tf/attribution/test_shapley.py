@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.errors import MalTfError
@@ -30,7 +30,8 @@ def _oracle(rates, path):
     players = sorted(set(path) & {name for s in rates for name in s})
 
     def worth(coalition):
-        return rates.get(frozenset(coalition), max([r for s, r in rates.items() if s <= set(coalition)], default=0))
+        best = max([r for s, r in rates.items() if s <= set(coalition)], default=fractions.Fraction(0))
+        return rates.get(frozenset(coalition), best)
 
     value = dict.fromkeys(path, fractions.Fraction(0))
     for order in itertools.permutations(players):
@@ -62,6 +63,7 @@ def test_parameters_are_the_counts_of_sets_in_order():
 
 
 @given(PATHS, PATHS, PATHS)
+@example([["a", "b"], ["c", "d"]], [["a", "b", "c", "d"]], [["a", "b", "c", "d"]])  # All values are 0, of large parts.
 def test_matches_the_oracle(converting, other, more):
     mechanism, rates = fitted("shapley", converting, other), _rates(converting, other)
     for path, credits in zip(more, credits_of(mechanism, more), strict=True):
