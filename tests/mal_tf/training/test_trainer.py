@@ -22,7 +22,7 @@ def trained(name, steps=2, **options):
     return network.model.get_weights(), losses["loss"]
 
 
-@pytest.mark.parametrize("name", ["natal", "home"])
+@pytest.mark.parametrize("name", ["natal", pytest.param("home", marks=pytest.mark.slow)])
 def test_xla_changes_nothing(name):
     weights, losses = trained(name)
     compiled, losses_compiled = trained(name, xla=True)
