@@ -36,6 +36,12 @@ def stop(running: subprocess.Popen, words: str, which: int, delay: float, how: s
     return "".join(shown)
 
 
+def finish(running: subprocess.Popen) -> int:
+    """Reads what the process prints, which a full pipe would stop, to its end; returns its exit code."""
+    running.communicate()
+    return running.returncode
+
+
 def outcome(output: pathlib.Path) -> tuple[dict, bytes]:
     predictions = pq.read_table(output / "evaluate/predictions.parquet").to_pydict()
     return predictions, (output / "evaluate/metrics.json").read_bytes()
@@ -47,7 +53,7 @@ def test_killed_anywhere_it_ends_the_same(tmp_path, seed):
     generator, project = np.random.default_rng(seed), Project(tmp_path)
     project.config["training"] = {"batch_size": 8, "checkpoint": {"every_steps": 1}}
     config, whole, killed = project.write(), tmp_path / "whole", tmp_path / "killed"
-    assert start(config, whole).wait() == 0
+    assert finish(start(config, whole)) == 0
     moments = [
         ("checkpoint of step", int(generator.integers(1, 40)), generator.random() / 20),
         ("checkpoint of step", int(generator.integers(1, 8)), generator.random() / 20),
@@ -59,7 +65,7 @@ def test_killed_anywhere_it_ends_the_same(tmp_path, seed):
         running = start(config, killed)
         shown = stop(running, *moment, signal.SIGKILL)
         assert running.returncode in (0, -signal.SIGKILL), shown  # The last ones may come too late.
-    assert start(config, killed).wait() == 0
+    assert finish(start(config, killed)) == 0
     assert outcome(killed) == outcome(whole)
     versions = sorted(path.name for path in (killed / "serving/mal").iterdir())
     assert versions in (
@@ -74,7 +80,7 @@ def test_sigterm_ends_with_75_and_the_next_run_goes_on(tmp_path):
     project = Project(tmp_path)
     project.config["training"] = {"batch_size": 8}
     config, whole, stopped = project.write(), tmp_path / "whole", tmp_path / "stopped"
-    assert start(config, whole).wait() == 0
+    assert finish(start(config, whole)) == 0
     every = ["training.checkpoint.every_steps=1"]  # It changes nothing of the result, and no fingerprint.
     running = start(config, stopped, every)
     shown = stop(running, "checkpoint of step", 5, 0.0, signal.SIGTERM)
