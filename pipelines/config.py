@@ -163,7 +163,7 @@ class TFRecordsConfig(Frozen):
 
     Attributes:
         compression_level: of gzip, from 0, none, to 9. Files of level 0 are about three times as large as those of 2 and
-            take a third less time to read; levels above 2 take more time to write for little (`docs/benchmarks.md`).
+            take a third less time to read (`docs/benchmarks.md`).
     """
 
     compression_level: int = pydantic.Field(2, ge=0, le=9)

@@ -36,6 +36,11 @@ def read(directory: str, what: str = "a finished stage") -> dict:
     return json.loads(files.read_text(path))
 
 
+def made_from(directory: str) -> str:
+    """Fingerprint of what a finished stage was made from."""
+    return read(directory)["made_from"]
+
+
 def is_finished(directory: str, made_from: str) -> bool:
     """Whether the stage in `directory` is complete, made from just this, and all its files are still there."""
     path = FileSystems.join(directory, MANIFEST)

@@ -72,7 +72,7 @@ class Run:
         def make(output: str) -> dict:
             return statistics.write(labelled.load(source, self.config.feature_spec), output, self.flags)
 
-        return self.stage("statistics", [_made_from(source)], make)
+        return self.stage("statistics", [manifest.made_from(source)], make)
 
     def validate(self) -> str:
         """The data gate: its directory."""
@@ -81,7 +81,7 @@ class Run:
         text = files.read_text(schema) if schema and files.exists(schema) else schema
         return self.stage(
             "validate",
-            [_made_from(source), text],
+            [manifest.made_from(source), text],
             lambda output: gate.validate(source, output, self.config.feature_spec, schema),
         )
 
@@ -97,7 +97,12 @@ class Run:
             stages.clear_session()
             return stages.choose_auxiliaries(self.config, labelled.load(source, self.config.feature_spec))
 
-        made_from = [_made_from(source), _trained_from(self.config), architecture, self.config.attribution.names]
+        made_from = [
+            manifest.made_from(source),
+            _trained_from(self.config),
+            architecture,
+            self.config.attribution.names,
+        ]
         return manifest.read(self.stage("auxiliaries", made_from, make))["result"]
 
     def resolved(self) -> RunConfig:
@@ -115,7 +120,7 @@ class Run:
         self.validate()
         config = self.resolved()
         architecture = config.model.model_dump(mode="json", exclude={"name", "compare_with"})
-        made_from = [_made_from(source), _trained_from(config), architecture, name, config.targets]
+        made_from = [manifest.made_from(source), _trained_from(config), architecture, name, config.targets]
         stage, kept = f"train/{name}", pathlib.Path(self.path("checkpoints", name))
         if config.training.warm_start:
             earlier = warm_start.locate(config.training.warm_start, name)
@@ -123,7 +128,7 @@ class Run:
                 raise MalTfError(
                     f"training.warm_start is {earlier}, which this run would replace; choose another --output"
                 )
-            made_from.append(_made_from(earlier))
+            made_from.append(manifest.made_from(earlier))
         if self.overwrite and stage not in self._fresh:
             shutil.rmtree(kept, ignore_errors=True)
 
@@ -146,7 +151,7 @@ class Run:
             data = labelled.load(source, self.config.feature_spec)
             return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name))
 
-        made_from = [_made_from(weights), self.config.export.model_dump(mode="json")]
+        made_from = [manifest.made_from(weights), self.config.export.model_dump(mode="json")]
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
             manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
@@ -240,10 +245,6 @@ def _trained_from(config: RunConfig) -> dict:
     """The part of the config that a training's result depends on, besides the model's own."""
     included, without = {"seed", "features", "vocabulary", "training"}, {"training": {"checkpoint", "corrupt_records"}}
     return config.model_dump(mode="json", include=included, exclude=without)
-
-
-def _made_from(directory: str) -> str:
-    return manifest.read(directory)["made_from"]
 
 
 @contextlib.contextmanager

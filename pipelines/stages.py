@@ -153,9 +153,7 @@ def restore(config: RunConfig, labelled: Labelled, name: str, directory: str) ->
     return network
 
 
-def evaluate(
-    config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str, features: Sequence[str] = ()
-) -> dict:
+def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str) -> dict:
     """Scores the evaluation split with each exported model; writes `metrics.json` and `predictions.parquet`.
 
     Args:
@@ -163,7 +161,6 @@ def evaluate(
         labelled: splits.
         versions: directory of the SavedModel by model name.
         output: directory to write to.
-        features: categorical features to write beside the predictions.
 
     Returns:
         `{"target", "models": {name: metrics}, "differences": {name: {metric: interval}}}`; differences are
@@ -172,7 +169,7 @@ def evaluate(
     Raises:
         MalTfError: the split has one class only.
     """
-    frame = score(config, labelled, versions, output, features)
+    frame = score(config, labelled, versions, output)
     user = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
     label = frame[f"label_{config.model.primary}"].to_numpy(np.float64)
     try:

@@ -152,7 +152,7 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     """Judges a candidate, beside the blessed model where there is one.
 
     Args:
-        clicks: as `pipelines.stages.evaluate` writes them: `user_id`, `label_<target>`, `cvr_candidate`, `cvr_blessed` (not
+        clicks: as `pipelines.stages.score` gives them: `user_id`, `label_<target>`, `cvr_candidate`, `cvr_blessed` (not
             there on a first run: floors, ceilings and PCOC alone are judged), and what slices are by.
         target: mechanism whose label is the truth.
         gates: what must hold.

@@ -93,7 +93,12 @@ class Retraining:
         except gate.Anomalies as error:
             schema = error.lines
         asked = checks.serving_log(self.config.checks, self.plan.judge)
-        made_from = [_made_from(labels), schema, self.config.checks.model_dump(mode="json"), self._base_version()]
+        made_from = [
+            manifest.made_from(labels),
+            schema,
+            self.config.checks.model_dump(mode="json"),
+            self._base_version(),
+        ]
         made_from += [earlier, list(map(str, days)), [[path, size, files.modified(path)] for path, size in asked]]
         output = self.run.stage(CHECKS, made_from, make)
         if anomalies := manifest.read(output)["result"]["anomalies"]:
@@ -126,7 +131,7 @@ class Retraining:
         def make(output: str) -> dict:
             return judged(config, gates, labels, versions, output)
 
-        exported = _made_from(self.run.path("export", self.name))
+        exported = manifest.made_from(self.run.path("export", self.name))
         made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed]
         return self.run.stage(JUDGE, made_from, make)
 
@@ -144,7 +149,7 @@ class Retraining:
             blessing.write(output, found["reasons"], facts | {"base": self._base_version(), "all": found["all"]})
             return {"reasons": found["reasons"]}
 
-        return self.run.stage(BLESS, [_made_from(judged)], make)
+        return self.run.stage(BLESS, [manifest.made_from(judged)], make)
 
     def try_export(self) -> str:
         """Loads the export in a fresh process, asks it and times it.
@@ -161,7 +166,7 @@ class Retraining:
                 raise Refused(f"span {self.plan.span}: the export failed the infra check:", reasons)
             return dataclasses.asdict(found)
 
-        exported = _made_from(self.run.path("export", self.name))
+        exported = manifest.made_from(self.run.path("export", self.name))
         return self.run.stage(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
 
     def push(self) -> serving.Version:
@@ -249,7 +254,3 @@ def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first
     )
     directory = f"{config.root}/{SPANS}/{span}"
     return Retraining(config, days, base, span if fresh else base.fit_span, Run(configured, directory))
-
-
-def _made_from(directory: str) -> str:
-    return manifest.read(directory)["made_from"]

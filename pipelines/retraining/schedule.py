@@ -108,30 +108,26 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
             directory = of_span.label()
             fitted_by = f"{of_span.config.root}/{SPANS}/{of_span.fit_span}/labels"
             clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fitted_by": fitted_by}
-            stage.output("labels", directory, _made_from(directory), **clicks)
+            stage.output("labels", directory, manifest.made_from(directory), **clicks)
         labels = directory
         with recorded.stage("check", [labels]) as stage:
             of_span.check()
-            stage.output("statistics", run.path("statistics"), _made_from(run.path("statistics")))
+            stage.output("statistics", run.path("statistics"), manifest.made_from(run.path("statistics")))
         with recorded.stage("train", [labels, *origin]) as stage:
             directory = of_span.train()
-            stage.output("model", directory, _made_from(directory), days=train)
+            stage.output("model", directory, manifest.made_from(directory), days=train)
         with recorded.stage("export", [directory]) as stage:
             export = of_span.export()
-            stage.output("export", export, _made_from(run.path("export", name)))
+            stage.output("export", export, manifest.made_from(run.path("export", name)))
         with recorded.stage("judge", [export, labels, *origin]) as stage:
             judged = of_span.judge()
-            stage.output("judgement", judged, _made_from(judged))
+            stage.output("judgement", judged, manifest.made_from(judged))
         with recorded.stage("bless", [judged]) as stage:
             blessed = of_span.bless()
-            stage.output("blessing", blessed, _made_from(blessed))
+            stage.output("blessing", blessed, manifest.made_from(blessed))
         with recorded.stage("infra", [export]):
             of_span.try_export()
         with recorded.stage("push", [export, blessed]) as stage:
             version = of_span.push()
-            stage.output("served", version.path, _made_from(run.path("export", name)), span=str(plan.span))
+            stage.output("served", version.path, manifest.made_from(run.path("export", name)), span=str(plan.span))
     return version
-
-
-def _made_from(directory: str) -> str:
-    return manifest.read(directory)["made_from"]
