@@ -23,6 +23,8 @@ setuptools.setup(
         "apache-beam[gcp]>=2.53,<3",
         "dill>=0.3.1",  # tfx-bsl imports it and does not declare it
         "google-crc32c>=1.1,<2",
+        "jinja2>=3.1,<4",  # the report
+        "matplotlib>=3.8,<4",  # its pictures
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.22,<3",
         "pandas>=1.5,<3",
@@ -31,6 +33,7 @@ setuptools.setup(
         "pydantic>=2.7,<3",
         "pyyaml>=6,<7",
         "rich>=13,<16",
+        "scipy>=1.12,<2",  # isotonic regression
         "setuptools<81",  # tensorflow-recommenders and others still import pkg_resources
         "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16.2,<2.22",
@@ -46,7 +49,6 @@ setuptools.setup(
         "test": [
             "duckdb>=1.1,<2",  # benchmarks/duckdb_labels.py
             "hypothesis>=6.100",
-            "matplotlib>=3.8,<4",  # benchmarks/retraining_quality.py
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
