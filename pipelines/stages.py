@@ -1,5 +1,6 @@
 """The stages after the label job: train, export, evaluate. Each takes finished directories and fills one."""
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -107,7 +108,7 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
     """Exports a trained model as the next version under `output`, and checks it in a fresh process.
 
     Returns:
-        `{"version": integer, "largest_difference": of the check, "trained": size, "served": size}`, sizes as `graph_size`
+        `{"version": integer, **of the check, "trained": size, "served": size}`; see `check.Checked`. Sizes as `graph_size`
         gives them: from raw features to all heads of the trained network, and to the CVR.
     """
     spec, lookup = config.feature_spec, lookup_model(config.feature_spec, labelled.vocabularies)
@@ -123,10 +124,10 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
     examples = next(iter(serialized(labelled.splits["eval"].segments, max(count, 32))))
     cases = _cases(examples, spec, config.export.user_features, lambda raw: trained(raw)[network.primary.output])
     requests = {signature: {k: v[:count] for k, v in inputs.items()} for signature, (inputs, _) in cases.items()}
-    version, difference = export(
+    version, checked = export(
         served, output, requests if count else {}, lambda directory: check.in_fresh_process(directory, cases)
     )
-    return {"version": int(pathlib.Path(version).name), "largest_difference": difference, **sizes}
+    return {"version": int(pathlib.Path(version).name), **dataclasses.asdict(checked), **sizes}
 
 
 def _cases(

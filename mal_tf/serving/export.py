@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from mal_tf.serving import warmup
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature
 
 OUTPUT, CANDIDATES = "cvr", "predict_candidates"
+
+Verified = TypeVar("Verified")
 
 
 class ServedModel:
@@ -75,8 +78,8 @@ class ServedModel:
 
 
 def export(
-    served: ServedModel, base: str, requests: Mapping[str, Mapping[str, np.ndarray]], verify: Callable[[str], float]
-) -> tuple[str, float]:
+    served: ServedModel, base: str, requests: Mapping[str, Mapping[str, np.ndarray]], verify: Callable[[str], Verified]
+) -> tuple[str, Verified]:
     """Writes the next version `base/<integer>/`, complete and verified or not at all.
 
     Args:

@@ -14,7 +14,11 @@ from tests.mal_tf.serving.conftest import INPUTS, ITEM, SEEN
 
 
 def test_a_fresh_process_answers_as_the_trained_model(version, cases):
-    assert check.in_fresh_process(version, cases) <= 1e-6
+    checked = check.in_fresh_process(version, cases)
+    assert checked.largest_difference <= 1e-6
+    assert checked.load_s > 0
+    assert set(checked.latency_ms) == set(cases)
+    assert all(found["rows"] == 3 and 0 < found["p50"] <= found["p99"] for found in checked.latency_ms.values())
     wrong = cases | {"predict_raw": (INPUTS["predict_raw"], cases["predict_raw"][1] + 0.1)}
     with pytest.raises(MalTfError, match="signature predict_raw, .* differs from the in-memory model"):
         check.in_fresh_process(version, wrong)
