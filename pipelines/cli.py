@@ -80,6 +80,7 @@ def run(
     Beam's own flags (--runner=…) may follow.
     """
     from pipelines import manifest
+    from pipelines.report import write as report
     from pipelines.summary import show_metrics
 
     with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
@@ -87,12 +88,14 @@ def run(
             for name in opened.config.model.names:
                 opened.train(name)
             return
-        result = opened.evaluate()
+        with report.at_the_end(opened.directory):
+            result = opened.evaluate()
         _show_labels(opened)
         _show_auxiliaries(opened)
         show_metrics(console, result)
         served = opened.export(opened.config.model.name)
         console.print(f"SavedModel: {served}", soft_wrap=True)
+        console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
         entries = manifest.read(opened.path("labels"))["files"]
         clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
         program = os.path.relpath(sys.argv[0])
@@ -189,6 +192,19 @@ def evaluate(context: typer.Context, config: Config, set_: Set = [], output: Out
 
     with _run(context, config, set_, output, overwrite).opened() as opened:
         show_metrics(console, opened.evaluate())
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Directories of runs, or of a retraining's spans.")],
+    output: Annotated[str, typer.Option(help="The page; RUN/report.html if not given, report.html for several.")] = "",
+):
+    """Write one HTML page that shows what runs made, several side by side. It needs no network."""
+    from pipelines.report.write import REPORT, write
+
+    page = output or (f"{runs[0].rstrip('/')}/{REPORT}" if len(runs) == 1 else REPORT)
+    write(runs, page)
+    console.print(page, soft_wrap=True)
 
 
 @app.command()
