@@ -49,7 +49,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("verdict", "Verdict", "Is the served model better than the others?", summary.parts),
+    Section("verdict", "Verdict", "The result in short.", summary.parts),
     Section("gates", "Gates", "May the candidate serve?", gates.parts),
     Section("comparison", "Comparison", "How do models, targets and auxiliaries compare over seeds?", comparison.parts),
     Section("metrics", "Metrics", "How well do the models predict, under every mechanism's label?", evaluation.parts),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from features.errors import MalTfError
 from pipelines import files, manifest
 from pipelines.config import RunConfig
+from pipelines.report import write as report
 from pipelines.retraining import serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
@@ -100,7 +101,7 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
         base or "nothing",
     )
     days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "logs")}
-    with run.opened():
+    with run.opened(), report.at_the_end(run.directory):
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
         reads = [run.config.attribution.fit_from, run.config.labels.grow_from]

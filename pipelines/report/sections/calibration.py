@@ -13,15 +13,14 @@ from pipelines.text_table import Table
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
+    """The section; nothing where the models were neither evaluated nor calibrated."""
     found, made = evaluation.metrics(run), []
     if found and found.get("calibration"):
         made += [_curve(name, bins, found) for name, bins in found["calibration"].items() if bins]
     made += [_layer(run, name) for name in run.stages_of("calibrate")]
-    if made:
-        return made
-    what = "has no calibration curve: an earlier version of mal-tf wrote it" if found else "is not there"
-    return [missing(f"{evaluation.SOURCE} {what}.")]
+    if found and not made:
+        return [missing(f"{evaluation.SOURCE} has no calibration curve: an earlier version of mal-tf wrote it.")]
+    return made
 
 
 def _curve(name: str, bins: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> Part:

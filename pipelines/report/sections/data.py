@@ -1,5 +1,6 @@
 """Whether the data is as it should be: TFDV's findings, a retraining's measurements, statistics of the features."""
 
+import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,11 @@ def _schema(run: RunFiles) -> list[Part]:
     if validated is None:
         return [missing("The data was not validated.")]
     schema, counts = validated["schema"], ", ".join(f"{split} {n:,.0f}" for split, n in validated["examples"].items())
-    origin = "the schema inferred from the training split" if schema == "inferred" else f"the reviewed schema {schema}"
+    origin = (
+        "the schema inferred from the training split"
+        if schema == "inferred"
+        else f"the schema {os.path.normpath(schema)}"
+    )
     return [
         Verdict(
             "better",

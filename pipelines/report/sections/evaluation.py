@@ -70,8 +70,7 @@ def parts(run: RunFiles) -> list[Part]:
     """The section."""
     found = metrics(run)
     if found is None:
-        why = " A retraining's candidate is judged instead; see above." if run.plan else ""
-        return [missing(f"The models were not evaluated.{why}")]
+        return [] if run.plan else [missing("The models were not evaluated.")]  # A span's candidate is judged instead.
     name = served(run, found)
     labels = found.get("labels") or {
         found["target"]: {"models": found["models"], "differences": found.get("differences", {})}
@@ -105,8 +104,8 @@ def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
             rows.append([f"{label}: {model}", *counts, *numbers])
     note = (
         "AUC and GAUC: 1 is perfect, one half is chance; GAUC is within a user. Log-loss and ECE: less is better. PCOC: "
-        f"predicted over observed, 1 is calibrated. The models predict {found['target']}; the rows of other labels ask how well that ranks "
-        "what another mechanism calls a conversion."
+        f"predicted over observed, 1 is calibrated. The models predict {found['target']}; rows of other labels ask how well "
+        "that ranks what another mechanism calls a conversion."
     )
     title = f"Metrics of the {found.get('split', 'eval')} split, by label and model"
     return Numbers(Table(title, ["label: model", "clicks", "positives", *text.METRICS.values()], rows, note), SOURCE)

@@ -11,6 +11,9 @@ from pipelines.text_table import Table
 
 SOURCE = "journeys/journeys.json"
 
+#: Events that a picture of a phone's width has room for.
+_NARROW = 6
+
 
 def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where no journeys were written."""
@@ -56,7 +59,7 @@ def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], fou
         "credit that mechanism gives to the click; a small ring is no credit, and so a negative label.",
         SOURCE,
         Table(f"Journey {number}", columns, rows),
-        wide=len(clicks) + len(conversions) > 4,
+        wide=len(clicks) + len(conversions) > _NARROW,
     )
 
 
@@ -73,7 +76,7 @@ def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms
     end = max(moment for moment, *_ in events)
     rows = {mechanism: row for row, mechanism in enumerate(mechanisms)}
     with svg.styled():
-        wide = len(events) > 4
+        wide = len(events) > _NARROW
         figure, (axes,) = svg.canvas(height=44 * len(mechanisms) + 70, width=svg.WIDE if wide else svg.WIDTH)
         for place, (_, kind, event) in enumerate(events):
             if kind:
@@ -85,8 +88,9 @@ def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms
                 if credit <= 0:
                     axes.plot([place], [row], marker="o", ms=5, mfc="none", mec=svg.MUTED, mew=1.2)
                     continue
-                axes.plot([place], [row], marker="o", ms=8 + 14 * min(credit, 1.0) ** 0.5, color=colour, mec="none")
-                axes.annotate(f"{credit:.2f}", (place + 0.2, row - 0.3), fontsize=10)
+                size = 8 + 14 * min(credit, 1.0) ** 0.5
+                axes.plot([place], [row], marker="o", ms=size, color=colour, mec="none")
+                axes.annotate(f"{credit:.2f}", (place, row), (size / 2 + 2, 4), textcoords="offset points", fontsize=10)
         axes.set_yticks(list(rows.values()), list(rows))
         axes.set_xticks(range(len(events)), [_ago(end - moment) for moment, *_ in events])
         axes.set_xlim(-0.5, len(events) - 0.3)
