@@ -4,14 +4,14 @@ import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
 
 from pipelines.report import summary
-from pipelines.report.parts import Folded, Part, Picture, missing
+from pipelines.report.parts import Part, Picture, missing
 from pipelines.report.sections import (
     calibration,
     comparison,
@@ -72,7 +72,7 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
         runs: from the left.
         folder: where the page will lie; links to the runs' files are relative to it.
     """
-    several, numbers = len(runs) > 1, itertools.count(1)
+    names, numbers = _names(runs), itertools.count(1)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipelines.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -88,21 +88,28 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
 
     filled = []
     for section in SECTIONS:
-        of_runs = [(run, _parts(section, run)) for run in runs]
-        if any(parts for _, parts in of_runs):
+        of_runs = [(name, run, _parts(section, run)) for name, run in zip(names, runs, strict=True)]
+        if any(parts for *_, parts in of_runs):
             filled.append((section, of_runs))
     page = environment.get_template("page.html").render(
-        title="mal-tf: " + " · ".join(run.name for run in runs),
+        names=names,
         runs=runs,
-        several=several,
         sections=filled,
-        compared=summary.side_by_side(runs) if several else None,
+        compared=summary.side_by_side(runs, names) if runs[1:] else None,
         css=Markup(environment.get_template("page.css").render()),
         svg=svg,
         source=source,
-        unique=lambda: next(numbers),
     )
     return re.sub(r"\n\s*\n+", "\n", page)
+
+
+def _names(runs: Sequence[RunFiles]) -> list[str]:
+    """What the runs are called; by their directories too where two are called the same."""
+    names = [run.name for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({run.directory.resolve().name})"
+        for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def _parts(section: Section, run: RunFiles) -> list[Part]:
@@ -121,12 +128,3 @@ def _link(run: RunFiles, path: str, folder: str) -> Markup:
         return escape(path)
     relative = os.path.relpath(run.directory / path, folder).replace(os.sep, "/")
     return Markup('<a href="{}">{}</a>').format(quote(relative), path)
-
-
-def pictures(parts: Sequence[Part]) -> Iterator[Picture]:
-    """All pictures among parts, folded ones too."""
-    for part in parts:
-        if isinstance(part, Picture):
-            yield part
-        elif isinstance(part, Folded):
-            yield from pictures(part.parts)

@@ -40,8 +40,8 @@ def parts(run: RunFiles) -> list[Part]:
     return made
 
 
-def side_by_side(runs: Sequence[RunFiles]) -> Part:
-    """Key numbers of several runs, a column each."""
+def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
+    """Key numbers of several runs, a column each, called `names`."""
     rows: dict[str, list[str]] = {}
 
     def put(name: str, place: int, value: str) -> None:
@@ -67,9 +67,5 @@ def side_by_side(runs: Sequence[RunFiles]) -> Part:
             put("served model", place, "candidate")
             for metric, value in judged["all"]["metrics"]["candidate"].items():
                 put(text.METRICS.get(metric, metric), place, text.metric(metric, value))
-    names = [
-        run.name if [one.name for one in runs].count(run.name) == 1 else f"{run.name} ({place})"
-        for place, run in enumerate(runs, 1)
-    ]
     note = "In brackets: 95% intervals over users. Compare runs only where they were judged on the same clicks."
     return Numbers(Table("Runs side by side", ["", *names], [[name, *cells] for name, cells in rows.items()], note))

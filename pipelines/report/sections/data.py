@@ -39,6 +39,11 @@ def anomalies(run: RunFiles) -> list[str]:
     return [line for path in run.listed("validate/Split-*/SchemaDiff.pb") for line in _lines(run, path)]
 
 
+def source(run: RunFiles) -> str:
+    """Where `anomalies` stand."""
+    return "checks/manifest.json" if run.finished("checks") else ", ".join(run.listed("validate/Split-*/SchemaDiff.pb"))
+
+
 def _lines(run: RunFiles, path: str) -> Iterator[str]:
     found = anomalies_pb2.Anomalies.FromString(run.bytes(path))
     split = path.split("/")[1].removeprefix("Split-")
@@ -49,12 +54,8 @@ def _lines(run: RunFiles, path: str) -> Iterator[str]:
 
 
 def _schema(run: RunFiles) -> list[Part]:
-    found, against = anomalies(run), "validate/Split-*/SchemaDiff.pb"
-    if found:
-        return [
-            Verdict("worse", f"{len(found):,} anomalies in the data."),
-            Items("Anomalies", found, "checks/manifest.json" if run.finished("checks") else against),
-        ]
+    if found := anomalies(run):
+        return [Verdict("worse", f"{len(found):,} anomalies in the data."), Items("Anomalies", found, source(run))]
     validated = run.result("validate")
     if validated is None:
         return [missing("The data was not validated.")]

@@ -22,38 +22,33 @@ def verdicts(run: RunFiles) -> list[Part]:
         return []
     span = plan["span"]
     if run.has("pushed.json"):
-        return [
-            Verdict(
-                "better", f"Span {span} was pushed, as version {run.json('pushed.json')['version']}.", "pushed.json"
-            )
-        ]
+        said = f"Span {span} was pushed, as version {run.json('pushed.json')['version']}."
+        return [Verdict("better", said, f"pushed.json, {SOURCE}", _facts(run))]
     if anomalies := data.anomalies(run):
         return [
             Verdict("worse", f"Span {span} was refused: anomalies in the data. Nothing was trained."),
-            Items(
-                "Anomalies",
-                anomalies,
-                "checks/manifest.json" if run.finished("checks") else "validate/Split-*/SchemaDiff.pb",
-            ),
+            Items("Anomalies", anomalies, data.source(run)),
         ]
-    if run.has("bless/NOT_BLESSED"):
-        reasons = run.json("bless/reason.json")["reasons"]
-        return [
-            Verdict("worse", f"Span {span} was refused: the candidate is not blessed."),
-            Items("Reasons", reasons, "bless/reason.json"),
-        ]
-    if run.has("bless/BLESSED"):
-        why = (
-            "it failed the infra check, or another model serves meanwhile"
-            if run.finished("infra")
-            else "it failed the infra check, or that was cut short"
-        )
-        return [
-            Verdict(
-                "open", f"Span {span} was blessed but not pushed: {why}. What serves is as it was.", "bless/reason.json"
-            )
-        ]
-    return [Verdict("open", f"Span {span} is not finished. What serves is as it was.", "plan.json")]
+    if not run.finished("bless"):
+        return [Verdict("open", f"Span {span} is not finished. What serves is as it was.", "plan.json")]
+    if reasons := run.json("bless/reason.json")["reasons"]:
+        said = f"Span {span} was refused: the candidate is not blessed."
+        return [Verdict("worse", said, SOURCE, _facts(run)), Items("Reasons", reasons, "bless/reason.json")]
+    why = "another model serves meanwhile" if run.finished("infra") else "the infra check failed, or was cut short"
+    said = f"Span {span} was blessed but not pushed: {why}. What serves is as it was."
+    return [Verdict("open", said, f"bless/reason.json, {SOURCE}", _facts(run))]
+
+
+def _facts(run: RunFiles) -> list[str]:
+    """The candidate's metrics beside those of what serves."""
+    found = run.of_stage("judge", "judgement.json")
+    metrics = found["all"]["metrics"] if found else {"candidate": {}}
+    blessed = metrics.get("blessed", {})
+    return [
+        f"{text.METRICS.get(metric, metric)} {text.metric(metric, value)}"
+        + (f" (what serves: {text.metric(metric, blessed[metric])})" if metric in blessed else "")
+        for metric, value in metrics["candidate"].items()
+    ]
 
 
 def parts(run: RunFiles) -> list[Part]:
