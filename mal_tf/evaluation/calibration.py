@@ -80,7 +80,9 @@ def calibration_curve(
         excess = np.bincount(of_user, share * (label[chosen] - observed))
         low, high = _wilson(observed, _independent(observed, excess, clicks, users.size))
         predicted = found.predicted[number] / clicks
-        curve.append({"clicks": clicks, "predicted": float(predicted), "observed": float(observed), "low": low, "high": high})
+        curve.append(
+            {"clicks": clicks, "predicted": float(predicted), "observed": float(observed), "low": low, "high": high}
+        )
     return curve
 
 
