@@ -1,7 +1,8 @@
 """Is one model better than another? Paired bootstrap over users."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,8 +11,27 @@ from mal_tf.evaluation.metrics import click_losses, per_user
 #: A metric's name to its values: of the clicks as they are, then of each resample.
 Resampled = dict[str, np.ndarray]
 
+#: The metrics that can be resampled.
+METRICS = ("auc", "gauc", "log_loss", "pcoc")
+
 #: A metric of the clicks, each user's counted a number of times: int [users].
 _OfDrawn = Callable[[np.ndarray], float]
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Scored(NamedTuple):
+    """Clicks with a label and a prediction.
+
+    Attributes:
+        user: int64 [clicks], codes 0 … U − 1; a code that is not used is a user without clicks.
+        label: float [clicks].
+        prediction: float [clicks].
+    """
+
+    user: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
 
 
 def resampled(
@@ -29,30 +49,49 @@ def resampled(
     clicks per resample; the others only sums over users.
 
     Args:
-        user: int64 [clicks], codes 0 … U − 1; a code that is not used is a user without clicks.
-        label: float [clicks].
-        prediction: float [clicks].
+        user: see `Scored`.
+        label: see `Scored`.
+        prediction: see `Scored`.
         samples: how many resamples.
         seed: of the draws.
-        metrics: which of `auc`, `gauc`, `log_loss` and `pcoc`.
+        metrics: which of `METRICS`.
 
     Returns:
         By metric, float64 [1 + samples]; the first value is of the clicks as they are. NaN where a class that the metric
         needs is missing: such resamples are left out of intervals.
     """
     users = int(np.max(user, initial=-1)) + 1
-    generator = np.random.default_rng(seed)
-    of_drawn = {name: _OF_DRAWN[name](user, label, prediction) for name in metrics}
-    found: dict[str, list[float]] = {name: [] for name in metrics}
+    return resampled_together(users, {"": Scored(user, label, prediction)}, samples, seed, metrics)[""]
+
+
+def resampled_together(
+    users: int, parts: Mapping[_Key, Scored], samples: int, seed: int, metrics: Sequence[str] = METRICS
+) -> dict[_Key, Resampled]:
+    """As `resampled`, of several labels, predictions and parts of the clicks of the same users: each draw serves all.
+
+    Args:
+        users: how many there are, with clicks in a part or without.
+        parts: what to resample, by key.
+        samples: how many resamples.
+        seed: of the draws.
+        metrics: which of `METRICS`.
+    """
+    generator, of_drawn = np.random.default_rng(seed), {}
+    for key, (user, label, prediction) in parts.items():
+        present, code = np.unique(user, return_inverse=True)
+        of_drawn[key] = present, {name: _OF_DRAWN[name](code, label, prediction) for name in metrics}
+    found = {key: {name: np.empty(1 + samples) for name in metrics} for key in parts}
     for number in range(1 + samples):
         drawn = np.bincount(generator.integers(users, size=users), minlength=users) if number else np.ones(users, int)
-        for name, metric in of_drawn.items():
-            found[name].append(metric(drawn))
-    return {name: np.array(values) for name, values in found.items()}
+        for key, (present, of_key) in of_drawn.items():
+            times = drawn[present]
+            for name, metric in of_key.items():
+                found[key][name][number] = metric(times)
+    return found
 
 
 def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: int = 0) -> dict[str, dict[str, float]]:
-    """Differences second − first, with 95% percentile intervals over the resamples.
+    """Differences second − first, with 95% percentile intervals over the resamples and p-values.
 
     A model trained several times is resampled in its trainings too, for each resample of the users: with few trainings
     the interval is still a little too narrow.
@@ -63,7 +102,7 @@ def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: i
         seed: of the draws of trainings.
 
     Returns:
-        `{metric: {"difference", "low", "high"}}`.
+        `{metric: {"difference", "low", "high", "p"}}`; see `p_value`.
     """
     generator, found = np.random.default_rng(seed), {}
     for name in first[0]:
@@ -71,8 +110,24 @@ def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: i
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # No resample has both classes: NaN.
             low, high = np.nanpercentile(gain[1:], [2.5, 97.5]) if gain.size > 1 else (np.nan, np.nan)
-        found[name] = {"difference": float(gain[0]), "low": float(low), "high": float(high)}
+        found[name] = {"difference": float(gain[0]), "low": float(low), "high": float(high), "p": p_value(gain[1:])}
     return found
+
+
+def p_value(resampled: np.ndarray) -> float:
+    """Two-sided p-value of a difference: twice the smaller share of resamples on one side of 0, 0 itself on both.
+
+    This is the largest level at which the percentile interval holds 0 (Efron and Tibshirani, 1993, chapter 15). One is added
+    to numerator and denominator, so that B resamples never give less than 2 / (B + 1) (Davison and Hinkley, 1997, 4.25).
+
+    Args:
+        resampled: float [resamples], the difference in each; NaN are left out. NaN if none is left.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if not known.size:
+        return float("nan")
+    beyond = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(2 * (1 + beyond) / (known.size + 1), 1.0))
 
 
 def _mean(trainings: Sequence[Resampled], name: str, generator: np.random.Generator) -> np.ndarray:
@@ -95,20 +150,21 @@ class _WeightedAuc:
     """AUC with each user counted a number of times; sorted once."""
 
     def __init__(self, user: np.ndarray, label: np.ndarray, prediction: np.ndarray):
-        order = np.argsort(prediction, kind="stable")
-        self._user, label, prediction = user[order], label[order], prediction[order]
-        self._negative = (label <= 0).astype(np.float64)
-        self._positive = np.where(label > 0, label, 0.0).astype(np.float64)
-        self._tie = np.cumsum(np.append(True, np.diff(prediction) != 0)[: order.size]) - 1
+        positive = label > 0
+        negative = np.flatnonzero(~positive)
+        negative = negative[np.argsort(prediction[negative], kind="stable")]
+        self._negative, self._positive = user[negative], user[positive]
+        self._weight = np.asarray(label[positive], np.float64)
+        below, up_to = (np.searchsorted(prediction[negative], prediction[positive], s) for s in ("left", "right"))
+        self._below, self._up_to = below, up_to
 
     def __call__(self, times: np.ndarray) -> float:
         """AUC, NaN if a class is missing."""
-        times = times[self._user]
-        negative = np.bincount(self._tie, self._negative * times)
-        positive = np.bincount(self._tie, self._positive * times)
-        pairs = positive.sum() * negative.sum()
-        below = np.cumsum(negative) - 0.5 * negative
-        return float(positive @ below / pairs) if pairs else float("nan")
+        negatives = np.append(0, np.cumsum(times[self._negative]))
+        positives = self._weight * times[self._positive]
+        pairs = positives.sum() * negatives[-1]
+        won = 0.5 * (positives @ (negatives[self._below] + negatives[self._up_to]))
+        return float(won / pairs) if pairs else float("nan")
 
 
 def _gauc(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> _OfDrawn:

@@ -8,9 +8,13 @@ import dataclasses
 import numpy as np
 
 from features.errors import MalTfError
+from mal_tf.evaluation.calibration import equal_mass
 
 #: Predictions are kept this far from 0 and 1 in the log-loss.
 _CLIP = 1e-7
+
+#: Clicks whose losses are computed at a time.
+_CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +40,19 @@ def auc(label: np.ndarray, prediction: np.ndarray) -> float:
     Raises:
         MalTfError: there is one class only.
     """
-    found = per_user(np.zeros(len(label), np.int64), label, prediction).auc
-    if not found.size or np.isnan(found[0]):
+    found = _auc_or_nan(label, _ranks(prediction))
+    if np.isnan(found):
         raise MalTfError(
             f"AUC needs clicks of both classes, found {int((label > 0).sum()):,} positives among {len(label):,} clicks; "
             "evaluate on more data or another target"
         )
-    return float(found[0])
+    return found
+
+
+def _auc_or_nan(label: np.ndarray, rank: np.ndarray) -> float:
+    """AUC of all clicks as those of one user."""
+    found = _per_user(np.zeros(len(label), np.int64), label, rank).auc
+    return float(found[0]) if found.size else float("nan")
 
 
 def per_user(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> PerUser:
@@ -53,22 +63,45 @@ def per_user(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> Per
         label: float [clicks].
         prediction: float [clicks].
     """
-    order = np.lexsort((prediction, user))
-    user, label, prediction = user[order], np.asarray(label, np.float64)[order], np.asarray(prediction)[order]
-    negative = label <= 0
+    return _per_user(user, label, _ranks(prediction))
+
+
+def _per_user(user: np.ndarray, label: np.ndarray, rank: np.ndarray) -> PerUser:
+    """As `per_user`, of the ranks of the predictions.
+
+    Only the negatives are sorted, by user and rank in one integer; each positive then finds its place among them.
+    """
     clicks = np.bincount(user)
-    new_tie = np.ones(user.size, bool)
-    new_tie[1:] = (np.diff(user) != 0) | (np.diff(prediction) != 0)
-    tie = np.cumsum(new_tie) - 1
-    negatives_of_tie = np.bincount(tie, negative).astype(np.int64)
-    negatives_of_user = np.bincount(user, negative, clicks.size).astype(np.int64)
-    before_tie = np.cumsum(negatives_of_tie) - negatives_of_tie
-    before_user = np.cumsum(negatives_of_user) - negatives_of_user
-    below = before_tie[tie] - before_user[user] + 0.5 * negatives_of_tie[tie]
-    weight = np.where(negative, 0.0, label)
-    pairs = np.bincount(user, weight, clicks.size) * negatives_of_user
-    won = np.bincount(user, weight * below, clicks.size)
+    positive = np.flatnonzero(np.asarray(label) > 0)
+    key = np.asarray(user).astype(np.uint64)
+    key <<= np.uint64(32)
+    key |= rank
+    user_of, weight, key_of = user[positive], np.asarray(label)[positive].astype(np.float64), key[positive]
+    key = np.delete(key, positive)
+    key.sort()
+    by_key = np.argsort(key_of)  # Neighbours find neighbouring places, which is what caches like.
+    user_of, weight, key_of = user_of[by_key], weight[by_key], key_of[by_key]
+    negatives = clicks - np.bincount(user_of, minlength=clicks.size)
+    before_user = np.cumsum(negatives) - negatives
+    below, up_to = (np.searchsorted(key, key_of, side) for side in ("left", "right"))
+    won = np.bincount(user_of, weight * (0.5 * (below + up_to) - before_user[user_of]), clicks.size)
+    pairs = np.bincount(user_of, weight, clicks.size) * negatives
     return PerUser(clicks, np.divide(won, pairs, out=np.full(clicks.size, np.nan), where=pairs > 0))
+
+
+def _ranks(prediction: np.ndarray) -> np.ndarray:
+    """uint32 [clicks], ordered and equal as the predictions are; NaN is above all.
+
+    Numbers that float32 holds are ranked by their bits: those of negative ones are inverted, so that larger is less.
+    """
+    single = np.asarray(prediction, np.float32) + np.float32(0)  # −0 becomes 0.
+    if not np.array_equal(single, prediction):
+        return np.unique(prediction, return_inverse=True)[1].astype(np.uint32)
+    bits = single.view(np.uint32)
+    negative = single < 0
+    bits ^= np.uint32(1 << 31)
+    bits[negative] = ~bits[negative] ^ np.uint32(1 << 31)
+    return bits
 
 
 def gauc(found: PerUser) -> float:
@@ -87,7 +120,9 @@ def gauc(found: PerUser) -> float:
 
 def log_loss(label: np.ndarray, prediction: np.ndarray) -> float:
     """Mean of `click_losses`."""
-    return float(np.mean(click_losses(label, prediction)))
+    starts = range(0, len(label), _CHUNK)
+    sums = [np.sum(click_losses(label[n : n + _CHUNK], prediction[n : n + _CHUNK])) for n in starts]
+    return float(np.sum(sums) / len(label)) if len(label) else float("nan")
 
 
 def click_losses(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -107,12 +142,8 @@ def calibration_error(label: np.ndarray, prediction: np.ndarray, bins: int = 10)
 
     Clicks of equal prediction share their mean label, so that it does not matter which of them falls into which bin.
     """
-    order = np.argsort(prediction, kind="stable")
-    prediction, label = np.asarray(prediction, np.float64)[order], np.asarray(label, np.float64)[order]
-    tie = np.unique(prediction, return_inverse=True)[1]
-    label = (np.bincount(tie, label) / np.bincount(tie))[tie]
-    parts = np.arange(order.size) * bins // max(order.size, 1)
-    return float(np.abs(np.bincount(parts, prediction - label)).sum() / max(order.size, 1))
+    found = equal_mass(label, prediction, bins)
+    return float(np.abs(found.predicted - found.observed).sum() / max(len(label), 1))
 
 
 def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -121,13 +152,25 @@ def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> 
     Raises:
         MalTfError: there is one class only, or no user has both.
     """
-    area, users = auc(label, prediction), per_user(user, label, prediction)
+    found = metrics_or_nan(user, label, prediction)
+    if np.isnan(found["auc"]):
+        auc(label, prediction)
+    if np.isnan(found["gauc"]):
+        gauc(per_user(user, label, prediction))
+    return found
+
+
+def metrics_or_nan(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+    """As `all_metrics`; NaN, not an error, where a metric lacks a class."""
+    rank = _ranks(prediction)
+    users = _per_user(user, label, rank)
+    measured = int((~np.isnan(users.auc)).sum())
     return {
         "clicks": len(label),
         "positives": int((label > 0).sum()),
-        "auc": area,
-        "gauc": gauc(users),
-        "gauc_users": int((~np.isnan(users.auc)).sum()),
+        "auc": _auc_or_nan(label, rank),
+        "gauc": gauc(users) if measured else float("nan"),
+        "gauc_users": measured,
         "log_loss": log_loss(label, prediction),
         "pcoc": pcoc(label, prediction),
         "ece": calibration_error(label, prediction),

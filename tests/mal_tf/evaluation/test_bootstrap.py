@@ -12,7 +12,7 @@ BETTER = 0.5 * WORSE + 0.5 * (LABEL > 0)
 
 
 def test_a_model_does_not_differ_from_itself():
-    nothing = {"difference": 0, "low": 0, "high": 0}
+    nothing = {"difference": 0, "low": 0, "high": 0, "p": 1}
     assert paired_differences(USER, LABEL, WORSE, WORSE, 20, 1) == {"auc": nothing, "gauc": nothing}
 
 
