@@ -52,7 +52,7 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
         min_positives: slices of fewer are left out.
 
     Returns:
-        By path length, or the most frequent value first.
+        By path length, or the most frequent value first, equally frequent ones by name.
     """
     positive = label > 0
     if values.name == PATH_LENGTH:
@@ -61,7 +61,7 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
         found = [Slice(name, ~positive | (length == n), length == n) for n, name in enumerate(names, 1)]
         return _of_enough(found, positive, min_positives)
     missing = values.isin([MISSING["string"], MISSING["int64"]])
-    code, names = pd.factorize(values.astype(str).where(~missing, _MISSING))
+    code, names = pd.factorize(values.astype(str).where(~missing, _MISSING), sort=True)
     enough = np.bincount(code, positive, len(names)) >= min_positives
     by_clicks = np.argsort(-np.bincount(code, minlength=len(names)), kind="stable")
     return [Slice(str(names[n]), code == n) for n in by_clicks[enough[by_clicks]]]
