@@ -42,6 +42,7 @@ _ANY = "{l_infinity: null, new_tokens: null, jensen_shannon: null, presence: nul
 _OPEN = [
     "gates={floors: {}, pcoc: null, allowed_loss: {}}",
     f"checks={{drift: {_ANY}, rows: [0, 100], positives: [0, 100]}}",
+    "infra.latency_ms=null",
 ]
 
 

@@ -96,8 +96,8 @@ def label(
     """
     config, of_all = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
     (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
-    last = blessings.read(_local(blessing.uri)).facts if blessing else None
-    start = _base(_local(base.uri), last) if base else None
+    last = blessings.read(local(blessing.uri)).facts if blessing else None
+    start = _base(local(base.uri), last) if base else None
     if start and start.span >= day:
         raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
     days, fresh = planned(config, of_all, day, start, bool(first))
@@ -111,7 +111,7 @@ def label(
                 "training": configured.training.model_copy(update={"warm_start": f"{start.run}/train"}),
             }
         )
-    output = _local(examples.uri)
+    output = local(examples.uri)
     label_job.run(configured, output, overwrite=True)
     plan = Planned(span=days, fit_span=day if fresh else start.fit_span, run=configured)
     files.write_text(f"{output}/{_PLANNED}", plan.model_dump_json(indent=1))
@@ -140,12 +140,12 @@ def schema(
         blessing: of the last blessed model.
     """
     if blessing:
-        held = blessings.read(_local(blessing.uri)).facts["schema"]
+        held = blessings.read(local(blessing.uri)).facts["schema"]
         text = files.read_text(f"{held}/{gate.SCHEMA}")
     else:
-        spec = read_planned(_local(examples.uri)).run.feature_spec
-        text = text_format.MessageToString(infer_schema(_statistics(_local(statistics.uri))["train"], spec))
-    files.write_text(f"{_local(schema.uri)}/{gate.SCHEMA}", text)
+        spec = read_planned(local(examples.uri)).run.feature_spec
+        text = text_format.MessageToString(infer_schema(_statistics(local(statistics.uri))["train"], spec))
+    files.write_text(f"{local(schema.uri)}/{gate.SCHEMA}", text)
 
 
 @tfx.dsl.components.component
@@ -172,22 +172,22 @@ def check(
     Raises:
         Refused: anomalies, each with feature, measure, value and limit.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), _local(examples.uri), _local(measurements.uri)
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(measurements.uri)
     plan, of_splits, held = (
         read_planned(labels),
-        _statistics(_local(statistics.uri)),
-        f"{_local(schema.uri)}/{gate.SCHEMA}",
+        _statistics(local(statistics.uri)),
+        f"{local(schema.uri)}/{gate.SCHEMA}",
     )
     against = load_schema(held)
     gate.check_serving(against, plan.run.feature_spec, held)
     lines = [
         f"{split} split, {line}"
         for split, found in of_splits.items()
-        for line in gate.describe(_anomalies(_local(anomalies.uri), split), found, against)
+        for line in gate.describe(_anomalies(local(anomalies.uri), split), found, against)
     ]
     found = checks.check(
         of_splits,
-        _statistics(blessings.read(_local(blessing.uri)).facts["statistics"]) if blessing else None,
+        _statistics(blessings.read(local(blessing.uri)).facts["statistics"]) if blessing else None,
         checks.serving_statistics(config.checks, plan.span.judge, output),
         json.loads(files.read_text(f"{labels}/{REPORT}")),
         trailing_reports(config.root, plan.span.span),
@@ -208,15 +208,15 @@ def run_fn(arguments: tfx.components.FnArgs) -> None:
 
     The Model artifact holds the SavedModel where TFX expects it, and under `train/` what a later span starts from.
     """
-    labels = str(pathlib.Path(_local(arguments.train_files[0])).parent.parent)
-    saved_model = pathlib.Path(_local(arguments.serving_model_dir))
+    labels = str(pathlib.Path(local(arguments.train_files[0])).parent.parent)
+    saved_model = pathlib.Path(local(arguments.serving_model_dir))
     weights, plan = f"{saved_model.parent}/train", read_planned(labels)
     config, name = plan.run, plan.run.model.name
     data = labelled.load(labels, config.feature_spec)
     if config.model.auxiliaries == AUTO:
         config = config.resolved(stages.choose_auxiliaries(config, data)["auxiliaries"])
     pathlib.Path(weights).mkdir()
-    stages.train(config, data, name, weights, f"{_local(arguments.model_run_dir)}/checkpoints")
+    stages.train(config, data, name, weights, f"{local(arguments.model_run_dir)}/checkpoints")
     exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export")
     (saved_model.parent / "export" / str(exported["version"])).rename(saved_model)
     lineage = {"model": str(saved_model), "run": str(saved_model.parent), "labels": labels} | _facts(plan)
@@ -238,8 +238,8 @@ def infra(
         model: the candidate.
         schedule: a `RetrainConfig` as JSON.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), _local(examples.uri), _local(blessing.uri)
-    found = tried(read_planned(labels).run, config.infra, labels, serving_model_dir(_local(model.uri)))
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
+    found = tried(read_planned(labels).run, config.infra, labels, serving_model_dir(local(model.uri)))
     files.write_text(f"{output}/infra.json", json.dumps(dataclasses.asdict(found), indent=1) + "\n")
     files.write_text(f"{output}/{'INFRA_NOT_BLESSED' if found.reasons else 'INFRA_BLESSED'}", "")
     blessing.set_int_custom_property(_IS_BLESSED, int(not found.reasons))
@@ -270,19 +270,19 @@ def judge(
         schedule: a `RetrainConfig` as JSON.
         base: last blessed model.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), _local(examples.uri), _local(blessing.uri)
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
     plan = read_planned(labels)
-    versions = {CANDIDATE: serving_model_dir(_local(model.uri))}
+    versions = {CANDIDATE: serving_model_dir(local(model.uri))}
     if base:
-        versions[BLESSED] = serving_model_dir(_local(base.uri))
-    found = judged(plan.run, config.gates, labels, versions, _local(evaluation.uri))
+        versions[BLESSED] = serving_model_dir(local(base.uri))
+    found = judged(plan.run, config.gates, labels, versions, local(evaluation.uri))
     reasons = [*found["reasons"], *_infra_reasons(tried)]
     facts = _facts(plan) | {
         "judge": str(plan.span.judge),
         "all": found["all"],
         "labels": labels,
-        "statistics": _local(statistics.uri),
-        "schema": _local(schema.uri),
+        "statistics": local(statistics.uri),
+        "schema": local(schema.uri),
     }
     for directory in (output, _record(config, plan.span.span, BLESS)):
         blessings.write(directory, reasons, facts)
@@ -309,7 +309,7 @@ def _facts(plan: Planned) -> dict:
 def _infra_reasons(tried: tfx.dsl.Artifact) -> list[str]:
     if tried.get_int_custom_property(_IS_BLESSED):
         return []
-    said = f"{_local(tried.uri)}/infra.json"
+    said = f"{local(tried.uri)}/infra.json"
     return json.loads(files.read_text(said))["reasons"] if files.exists(said) else ["TFX's InfraValidator failed"]
 
 
@@ -329,6 +329,6 @@ def _record(config: RetrainConfig, span: datetime.date, name: str) -> str:
     return f"{config.root}/{SPANS}/{span}/{name}"
 
 
-def _local(uri: str) -> str:
+def local(uri: str) -> str:
     """A path for a uri: Vertex AI mounts Cloud Storage at /gcs."""
     return uri.replace("gs://", "/gcs/", 1)

@@ -8,7 +8,7 @@ import typer
 from tfx import v1 as tfx
 
 from features.errors import MalTfError
-from pipelines import beam, manifest, tfx_components
+from pipelines import beam, manifest, tfx_components, tfx_push
 from pipelines.config import RunConfig
 from pipelines.retraining import blessing, serving, spans
 from pipelines.retraining.config import RetrainConfig, load
@@ -92,7 +92,7 @@ def build(
     else:
         infra = tfx_components.infra(examples=examples, model=model, schedule=schedule)
     judge = tfx_components.judge(**data, model=model, tried=infra.outputs["blessing"], schedule=schedule, base=base)
-    pusher = components.Pusher(
+    pusher = tfx_push.Pusher(
         model=model,
         model_blessing=judge.outputs["blessing"],
         infra_blessing=infra.outputs["blessing"],

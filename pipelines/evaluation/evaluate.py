@@ -20,13 +20,16 @@ from pipelines import files
 from pipelines.config import RunConfig
 from pipelines.evaluation.clicks import score, with_slices
 from pipelines.evaluation.config import GrowthConfig, features_of
-from pipelines.evaluation.slices import slices_of
+from pipelines.evaluation.slices import Slice, slices_of
 from pipelines.labelled import Labelled
 
 METRICS, EVENTS = "metrics.json", "events"
 
 #: Metrics of a slice.
 _OF_SLICE = ("auc", "gauc", "log_loss", "pcoc", "ece")
+
+#: Of these, the ones that compare predictions with the share of positives.
+_OF_CALIBRATION = ("log_loss", "pcoc", "ece")
 
 _FAMILY = (
     "Holm's adjustment is over the differences of all metrics and other models, apart for each table: under all labels "
@@ -87,8 +90,8 @@ def evaluate(
         "bootstrap": {"samples": judged.samples, "seed": judged.seed, "unit": "user"},
     }
     families = [_adjusted(of["differences"] for of in labels.values())]
-    for by in slices:
-        parts = {part.name: part.chosen for part in slices_of(frame[by], judged.labels[primary], config.evaluation)}
+    for by in (by for by in slices if by in frame):
+        parts = slices_of(frame[by], judged.labels[primary], config.evaluation)
         of_kind = judged.by_slice(by, parts, primary, config.evaluation.growth)
         families.append(_adjusted(part["differences"] for part in of_kind))
         found["slices"] += of_kind
@@ -136,14 +139,18 @@ class _Judged:
         every = np.ones(self.user.size, bool)
         return self._compared({name: (every, label) for name, label in self.labels.items()})
 
-    def by_slice(
-        self, by: str, parts: Mapping[str, np.ndarray], primary: str, growth: GrowthConfig
-    ) -> list[dict[str, Any]]:
-        """A slice each: what is in it, `models` and `differences`, under the primary target's label."""
-        label = self.labels[primary]
-        compared = self._compared({name: (chosen, label) for name, chosen in parts.items()})
+    def by_slice(self, by: str, parts: Sequence[Slice], primary: str, growth: GrowthConfig) -> list[dict[str, Any]]:
+        """A slice each: what is in it, `models` and `differences`, under the primary target's label.
+
+        Slices with negatives beside their own have too few positives for any metric but those of rank.
+        """
+        label, ranked = self.labels[primary], any(part.own is not None for part in parts)
+        compared = self._compared(
+            {part.name: (part.chosen, label) for part in parts}, _OF_CALIBRATION if ranked else ()
+        )
         made = []
-        for name, chosen in parts.items():
+        for part in parts:
+            name, chosen = part.name, part.chosen
             models = {model: {m: of[m] for m in _OF_SLICE} for model, of in compared[name]["models"].items()}
             made.append(
                 {
@@ -152,7 +159,7 @@ class _Judged:
                     "clicks": int(chosen.sum()),
                     "users": int(np.unique(self.user[chosen]).size),
                     "positives": int((label[chosen] > 0).sum()),
-                    "growth": self._growth(chosen, growth),
+                    "growth": part.growth(self.labels, growth),
                     "models": models,
                     "differences": compared[name]["differences"],
                 }
@@ -166,14 +173,10 @@ class _Judged:
             for name, prediction in self.predictions.items()
         }
 
-    def _growth(self, chosen: np.ndarray, growth: GrowthConfig) -> float | None:
-        if not {growth.wider, growth.narrower} <= self.labels.keys():
-            return None
-        wider, narrower = (int((self.labels[name][chosen] > 0).sum()) for name in (growth.wider, growth.narrower))
-        return wider / narrower if narrower else None
-
-    def _compared(self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, Any]]:
-        """Metrics and differences of parts of the clicks, each with its label, by name."""
+    def _compared(
+        self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], without: Sequence[str] = ()
+    ) -> dict[str, dict[str, Any]]:
+        """Metrics and differences of parts of the clicks, each with its label, by name; NaN for those `without`."""
         scored = {
             (name, model): Scored(self.user[chosen], label[chosen], prediction[chosen])
             for name, (chosen, label) in parts.items()
@@ -182,10 +185,12 @@ class _Judged:
         found: dict[str, dict[str, Any]] = {name: {"models": {}, "differences": {}} for name in parts}
         for (name, model), (user, label, prediction) in scored.items():
             code = np.unique(user, return_inverse=True)[1]
-            found[name]["models"][model] = metrics_or_nan(code, label, prediction)
+            found[name]["models"][model] = metrics_or_nan(code, label, prediction) | dict.fromkeys(without, math.nan)
         others = [model for model in self.predictions if model != self.served]
         if self.samples and others:
             drawn = resampled_together(int(self.user.max()) + 1, scored, self.samples, self.seed)
+            for resampled in drawn.values():
+                resampled |= {metric: np.full(1 + self.samples, np.nan) for metric in without if metric in resampled}
             for name in parts:
                 served = drawn[name, self.served]
                 found[name]["differences"] = {other: differences([drawn[name, other]], [served]) for other in others}

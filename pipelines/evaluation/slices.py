@@ -1,13 +1,13 @@
 """Slices: parts of evaluated clicks, by the length of the path, by a count, an age or a feature's value."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from features.parsing import MISSING
-from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, EvaluationConfig
+from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, EvaluationConfig, GrowthConfig
 
 #: Path lengths from here on are one slice.
 _LONG = 4
@@ -22,10 +22,25 @@ class Slice:
     Attributes:
         name: what it is a slice by, and which.
         chosen: bool [clicks].
+        own: bool [clicks], those whose value it is, where `chosen` has others beside them to tell them from.
     """
 
     name: str
     chosen: np.ndarray
+    own: np.ndarray | None = None
+
+    def growth(self, labels: Mapping[str, np.ndarray], growth: GrowthConfig) -> float | None:
+        """Positives of the wider mechanism over those of the narrower one; None if a label or such positives are lacking.
+
+        Args:
+            labels: float [clicks] by mechanism.
+            growth: which mechanisms.
+        """
+        if not {growth.wider, growth.narrower} <= labels.keys():
+            return None
+        own = self.chosen if self.own is None else self.own
+        wider, narrower = (int((labels[name][own] > 0).sum()) for name in (growth.wider, growth.narrower))
+        return wider / narrower if narrower else None
 
 
 def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> list[Slice]:
@@ -37,16 +52,16 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
         min_positives: slices of fewer are left out.
 
     Returns:
-        By path length, or the most frequent value first.
+        By path length, or the most frequent value first, equally frequent ones by name.
     """
     positive = label > 0
     if values.name == PATH_LENGTH:
         length = np.minimum(values.to_numpy(), _LONG)
         names = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, _LONG)] + [f"{_LONG} or more"]
-        found = [Slice(name, ~positive | (length == n)) for n, name in enumerate(names, 1)]
+        found = [Slice(name, ~positive | (length == n), length == n) for n, name in enumerate(names, 1)]
         return _of_enough(found, positive, min_positives)
     missing = values.isin([MISSING["string"], MISSING["int64"]])
-    code, names = pd.factorize(values.astype(str).where(~missing, _MISSING))
+    code, names = pd.factorize(values.astype(str).where(~missing, _MISSING), sort=True)
     enough = np.bincount(code, positive, len(names)) >= min_positives
     by_clicks = np.argsort(-np.bincount(code, minlength=len(names)), kind="stable")
     return [Slice(str(names[n]), code == n) for n in by_clicks[enough[by_clicks]]]

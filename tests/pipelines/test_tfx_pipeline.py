@@ -62,7 +62,7 @@ def test_compiled_components(compiled):
         "Trainer": "tfx.components.trainer.executor.GenericExecutor",
         "infra": "pipelines.tfx_components.infra_Executor",
         "judge": "pipelines.tfx_components.judge_Executor",
-        "Pusher": "tfx.components.pusher.executor.Executor",
+        "Pusher": "pipelines.tfx_push.Executor",
     }
     assert {executor["container"]["image"] for executor in executors.values() if "container" in executor} == {
         "mal-tf:1"
