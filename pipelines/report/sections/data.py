@@ -55,7 +55,10 @@ def _lines(run: RunFiles, path: str) -> Iterator[str]:
 
 def _schema(run: RunFiles) -> list[Part]:
     if found := anomalies(run):
-        return [Verdict("worse", f"{len(found):,} anomalies in the data."), Items("Anomalies", found, source(run))]
+        return [
+            Verdict("worse", "Anomalies in the data: " + text.integer(len(found)) + "."),
+            Items("Anomalies", found, source(run)),
+        ]
     validated = run.result("validate")
     if validated is None:
         return [missing("The data was not validated.")]

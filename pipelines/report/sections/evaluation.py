@@ -85,13 +85,7 @@ def parts(run: RunFiles) -> list[Part]:
     if not found.get("labels"):
         made.append(missing("Labels of the other mechanisms: this run was evaluated by an earlier version of mal-tf."))
     if several := found.get("multiplicity"):
-        family = str(several.get("family", "")).rstrip(".")
-        made.append(
-            Text(
-                f"Many comparisons: {several.get('method', '?')} over {several.get('comparisons', '?')}: {family}.",
-                SOURCE,
-            )
-        )
+        made.append(Text(f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.", SOURCE))
     return made
 
 

@@ -89,7 +89,7 @@ def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms
                     axes.plot([place], [row], marker="o", ms=5, mfc="none", mec=svg.MUTED, mew=1.2)
                     continue
                 size = 8 + 14 * min(credit, 1.0) ** 0.5
-                axes.plot([place], [row], marker="o", ms=size, color=colour, mec="none")
+                axes.plot([place], [row], marker="o", ms=size, color=colour)
                 axes.annotate(f"{credit:.2f}", (place, row), (size / 2 + 2, 4), textcoords="offset points", fontsize=10)
         axes.set_yticks(list(rows.values()), list(rows))
         axes.set_xticks(range(len(events)), [_ago(end - moment) for moment, *_ in events])

@@ -160,7 +160,7 @@ def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -
             axes.plot([x], [found["difference"]], color=colour, marker="o", ms=16, mec=svg.CARD, mew=1.5, ls="")
             axes.annotate(str(number), (x, found["difference"]), ha="center", va="center", color=svg.CARD, fontsize=9.5)
         axes.margins(x=0.1)
-        axes.set_xlabel("positives of the wider over the narrower mechanism")
+        axes.set_xlabel("growth in positives")
         axes.set_title("Δ GAUC", loc="left")
         drawn = svg.inline(figure)
     listed = "; ".join(f"{number}: {label}" for number, (label, *_) in enumerate(points, 1))
@@ -168,8 +168,8 @@ def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -
         drawn,
         f"{_title(by)}: gain of {name} over {other}",
         f"GAUC of {name} minus {other} against growth in positives. " + "; ".join(" ".join(row) for row in rows),
-        "Each number is a slice: to the right those that the wider mechanism labels more positives in, upwards those that gain. "
-        f"If more labels are what helps, the dots rise to the right. {listed}.",
+        "Each number is a slice. To the right: positives of the wider over those of the narrower mechanism (linear over last "
+        f"by default); upwards: gain. If more labels are what helps, the dots rise to the right. {listed}.",
         evaluation.SOURCE,
         Table(f"Gain and growth: {by}", ["slice", "growth", "positives", "Δ GAUC", "95% interval"], rows),
     )
