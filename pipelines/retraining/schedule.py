@@ -43,7 +43,8 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
             if (number := pushed_before(config.root, span)) is not None:
                 log.info("span %s: pushed before, as version %d", span, number)
                 return None
-            return _recorded(config, run, span, first)
+            with report.at_the_end(f"{config.root}/{SPANS}/{span}"):
+                return _recorded(config, run, span, first)
     except OSError as error:  # Such as a full disk.
         raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
 
@@ -101,7 +102,7 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
         base or "nothing",
     )
     days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "logs")}
-    with run.opened(), report.at_the_end(run.directory):
+    with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
         reads = [run.config.attribution.fit_from, run.config.labels.grow_from]

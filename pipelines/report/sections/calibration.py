@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from pipelines.report import plots, svg, text
@@ -17,7 +18,7 @@ def parts(run: RunFiles) -> list[Part]:
     found, made = evaluation.metrics(run), []
     if found and found.get("calibration"):
         made += [_curve(name, bins, found) for name, bins in found["calibration"].items() if bins]
-    made += [_layer(run, name) for name in run.stages_of("calibrate")]
+    made += [part for name in run.stages_of("calibrate") for part in _layer(run, name)]
     if found and not made:
         return [missing(f"{evaluation.SOURCE} has no calibration curve: an earlier version of mal-tf wrote it.")]
     return made
@@ -47,7 +48,12 @@ def _curve(name: str, bins: Sequence[Mapping[str, Any]], found: Mapping[str, Any
     )
 
 
-def _drawn(bins: Sequence[Mapping[str, Any]]) -> str:
+def _drawn(
+    bins: Sequence[Mapping[str, Any]],
+    xlabel: str = "predicted conversion rate",
+    ylabel: str = "observed conversion rate",
+    name: str = "bins",
+) -> str:
     known = [one for one in bins if one.get("observed") is not None]
     values = [one[key] for one in known for key in ("predicted", "observed", "high") if one.get(key)]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -64,7 +70,7 @@ def _drawn(bins: Sequence[Mapping[str, Any]]) -> str:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
             axis.set_minor_locator(NullLocator())
             axis.set_minor_formatter(NullFormatter())
-        axes.plot(ends, ends, color=svg.MUTED, ls=(0, (5, 3)), lw=1.5, label="predicted = observed")
+        axes.plot(ends, ends, color=svg.MUTED, ls=(0, (5, 3)), lw=1.5, label="where both are equal")
         for one in known:
             if one.get("low") is not None and one.get("high") is not None:
                 span = [max(one["low"], ends[0]), one["high"]]
@@ -75,29 +81,49 @@ def _drawn(bins: Sequence[Mapping[str, Any]]) -> str:
             [one["observed"] for one in drawn],
             color=colour,
             marker=marker,
-            label="bins",
+            label=name,
         )
         axes.set_xlim(ends)
         axes.set_ylim(ends)
-        axes.set_xlabel("predicted conversion rate")
-        axes.set_title("observed conversion rate", loc="left")
+        axes.set_xlabel(xlabel)
+        axes.set_title(ylabel, loc="left")
         plots.legend_above(figure, [axes], columns=2)
         return svg.inline(figure)
 
 
-def _layer(run: RunFiles, name: str) -> Part:
-    file = f"calibrate/{name}/calibration.json"
-    if not run.has(file):
-        return missing(f"{file} is not there.")
-    found = run.json(file)
+def _layer(run: RunFiles, name: str) -> list[Part]:
+    source = f"calibrate/{name}/calibration.json"
+    if not run.has(source):
+        return [missing(f"{source} is not there.")]
+    found = run.json(source)
     rows = [
-        [when, *(text.metric(metric, found.get(when, {}).get(metric)) for metric in ("log_loss", "pcoc", "ece"))]
+        [f"{clicks}, {when}", *(text.metric(metric, of[when].get(metric)) for metric in ("log_loss", "pcoc", "ece"))]
+        for clicks, of in (("clicks of the fit", found), ("evaluation split", found.get("evaluation", {})))
         for when in ("before", "after")
+        if when in of
     ]
     by = f", by {found['by']}" if found.get("by") else ""
     note = (
         f"{found.get('method', 'a map')}{by}, fitted on {text.integer(found.get('clicks'))} clicks with "
-        f"{text.integer(found.get('positives'))} positives; the numbers are of those clicks."
+        f"{text.integer(found.get('positives'))} positives that the model was not trained on."
     )
-    columns = [name, "log-loss", "PCOC", "ECE"]
-    return Numbers(Table(f"Calibration layer of {name}, before and after", columns, rows, note), file)
+    table = Table(f"Calibration layer of {name}, before and after", [name, "log-loss", "PCOC", "ECE"], rows, note)
+    made: list[Part] = [Numbers(table, source)]
+    if (curve := found.get("overall")) and len(curve["x"]) > 1:
+        made.append(_map(name, curve, source))
+    return made
+
+
+def _map(name: str, curve: Mapping[str, Any], source: str) -> Part:
+    x, y = (1 / (1 + np.exp(-np.array(curve[axis]))) for axis in ("x", "y"))
+    points = [{"predicted": before, "observed": after} for before, after in zip(x.tolist(), y.tolist(), strict=True)]
+    rows = [[text.number(before, 5), text.number(after, 5)] for before, after in zip(x, y, strict=True)]
+    return Picture(
+        _drawn(points, "before the layer", "after the layer", "map"),
+        f"Calibration layer of {name}: its map",
+        f"Conversion rate after the layer against the model's own, at {len(points)} knots.",
+        "What the layer makes of the model's prediction, for all clicks that have no map of their own. Below the dashed line it "
+        "lowers predictions, above it raises them.",
+        source,
+        Table("Knots of the map", ["before", "after"], rows),
+    )

@@ -86,7 +86,7 @@ def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms
             for (mechanism, row), (colour, *_) in zip(rows.items(), svg.series(len(rows)), strict=True):
                 credit = event["credit"].get(mechanism) or 0.0
                 if credit <= 0:
-                    axes.plot([place], [row], marker="o", ms=5, mfc="none", mec=svg.MUTED, mew=1.2)
+                    axes.plot([place], [row], marker="o", ms=5, mfc="none", color=svg.MUTED, mew=1.2)
                     continue
                 size = 8 + 14 * min(credit, 1.0) ** 0.5
                 axes.plot([place], [row], marker="o", ms=size, color=colour)

@@ -170,7 +170,9 @@ def write(directory: pathlib.Path, config: dict = CONFIG) -> str:
         timed = {"predict_raw": {"rows": 32, "p50": 1.0, "p99": 2.0}}
         stage(f"export/{name}", {"version": 1, "largest_difference": 0.0, "latency_ms": timed, **sizes})
         put(f"serving/{name}/1/saved_model.pb", b"x" * 2000)
-    put("calibrate/mal/calibration.json", {"method": "isotonic", "before": {"pcoc": 0.5}, "after": {"pcoc": 1.0}})
+    curve = {"x": [-4.0, -2.0], "y": [-3.0, -2.5], "slope": 1.0}
+    fitted = {"method": "isotonic", "before": {"pcoc": 0.5}, "after": {"pcoc": 1.0}, "overall": curve}
+    put("calibrate/mal/calibration.json", fitted)
     stage("calibrate/mal")
     return str(directory)
 
