@@ -1,6 +1,7 @@
 """A user's path: config and logs, `mal-tf run`, `validate`, `predict`."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,16 @@ def test_stores_config_revision_metrics_and_both_models(finished):
     assert list((run / "train/mal/tensorboard").iterdir())
     assert (run / "validate/statistics.html").stat().st_size > 1000
     assert (run / "serving/mal/1/assets.extra/tf_serving_warmup_requests").exists()
+
+
+def test_the_report_is_of_this_run_and_its_links_lead_to_files(finished):
+    project, _, shown = finished
+    page = (project.folder / "run/report.html").read_text()
+    assert "report.html" in shown and "mal against base" in page
+    assert "A file is not as expected" not in page and "Labels by mechanism" in page and "Learning curves of mal" in page
+    links = set(re.findall(r'href="([^"#:]+)"', page))
+    assert {"evaluate/metrics.json", "export/mal/manifest.json", "validate/statistics.html"} <= links
+    assert all((project.folder / "run" / link).is_file() for link in links)
 
 
 def test_second_run_repeats_nothing_and_a_changed_part_only_what_depends_on_it(finished):

@@ -36,7 +36,7 @@ def _sizes(run: RunFiles, networks: Mapping[str, Mapping[str, Any]]) -> Part:
         files = run.listed(f"serving/{name}/{exported.get('version', '*')}/**/*")
         size = sum((run.directory / file).stat().st_size for file in files)
         rows.append([name, *cells, text.size(size) if files else text.DASH])
-    columns = ["model", "in embeddings", "parameters trained", "served", "operations trained", "served", "files served"]
+    columns = ["model", "in embeddings", "parameters trained", "parameters served", "operations trained", "operations served", "files"]
     note = "What only training needs, such as the heads of other mechanisms, is not in the served graph."
     source = "train/*/network.json, export/*/manifest.json, serving/"
     return Numbers(Table("Sizes", columns, rows, note), source)
