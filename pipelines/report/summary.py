@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pipelines.report import text
-from pipelines.report.parts import Numbers, Part, Tiles, missing
-from pipelines.report.sections import evaluation, gates
+from pipelines.report.parts import Numbers, Part, Text, Tiles, missing
+from pipelines.report.sections import comparison, evaluation, gates
 from pipelines.report.source import RunFiles
 from pipelines.text_table import Table
 
@@ -35,6 +35,14 @@ def parts(run: RunFiles) -> list[Part]:
             )
         )
         made.append(Tiles(tiles, evaluation.SOURCE))
+    if result := comparison.found(run):
+        compared = [f"{one['name']} ({len(one['rows'])} rows)" for one in result["comparisons"]]
+        made.append(
+            Text(
+                f"A comparison over seeds {', '.join(map(str, result['seeds']))}: {'; '.join(compared)}.",
+                comparison.SOURCE,
+            )
+        )
     if not made:
         made.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
     return made

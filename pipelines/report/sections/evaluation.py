@@ -70,7 +70,10 @@ def parts(run: RunFiles) -> list[Part]:
     """The section."""
     found = metrics(run)
     if found is None:
-        return [] if run.plan else [missing("The models were not evaluated.")]  # A span's candidate is judged instead.
+        elsewhere = run.plan or run.has(
+            "benchmark.json"
+        )  # A span's candidate is judged, a comparison has its own metrics.
+        return [] if elsewhere else [missing("The models were not evaluated.")]
     name = served(run, found)
     labels = found.get("labels") or {
         found["target"]: {"models": found["models"], "differences": found.get("differences", {})}

@@ -16,7 +16,9 @@ def parts(run: RunFiles) -> list[Part]:
     """The section."""
     models = [name for name in run.stages_of("train") if run.has(f"train/{name}/network.json")]
     if not models:
-        return [missing("No model was trained.")]
+        return (
+            [] if run.has("benchmark.json") else [missing("No model was trained.")]
+        )  # A comparison's trainings lie elsewhere.
     networks = {name: run.json(f"train/{name}/network.json") for name in models}
     made: list[Part] = [_sizes(run, networks)]
     timed = _latency(run, models)
@@ -36,7 +38,15 @@ def _sizes(run: RunFiles, networks: Mapping[str, Mapping[str, Any]]) -> Part:
         files = run.listed(f"serving/{name}/{exported.get('version', '*')}/**/*")
         size = sum((run.directory / file).stat().st_size for file in files)
         rows.append([name, *cells, text.size(size) if files else text.DASH])
-    columns = ["model", "in embeddings", "parameters trained", "parameters served", "operations trained", "operations served", "files"]
+    columns = [
+        "model",
+        "in embeddings",
+        "parameters trained",
+        "parameters served",
+        "operations trained",
+        "operations served",
+        "files",
+    ]
     note = "What only training needs, such as the heads of other mechanisms, is not in the served graph."
     source = "train/*/network.json, export/*/manifest.json, serving/"
     return Numbers(Table("Sizes", columns, rows, note), source)

@@ -21,7 +21,9 @@ def parts(run: RunFiles) -> list[Part]:
     """The section."""
     models = run.stages_of("train")
     if not models:
-        return [missing("No model was trained.")]
+        return (
+            [] if run.has("benchmark.json") else [missing("No model was trained.")]
+        )  # A comparison's trainings lie elsewhere.
     trained = {name: run.json(f"train/{name}/training.json") for name in models}
     made = [_table(trained), *(_curves(run, name) for name in models)]
     if chosen := run.result("auxiliaries"):
