@@ -35,7 +35,9 @@ class RunFiles:
 
     @property
     def name(self) -> str:
-        """What the run is called: the config's name; for a span of a retraining, with its day."""
+        """What the run is called: the config's name, a comparison's own; for a span of a retraining, with its day."""
+        if self.has("benchmark.json"):
+            return self.json("benchmark.json")["name"]
         name, plan = str(self.config.get("name", "")) or self.directory.resolve().name, self.plan
         return f"{name}, {plan['span']}" if plan else name
 

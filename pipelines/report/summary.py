@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.report import text
-from pipelines.report.parts import Numbers, Part, Text, Tiles, missing
+from pipelines.report.parts import Numbers, Part, Tiles, missing
 from pipelines.report.sections import comparison, evaluation, gates
 from pipelines.report.source import RunFiles
 from pipelines.text_table import Table
@@ -20,7 +20,7 @@ _MEANS = {
 def parts(run: RunFiles) -> list[Part]:
     """The section."""
     found = evaluation.metrics(run)
-    made = [*gates.verdicts(run), *evaluation.verdicts(run)]
+    made = [*gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
     if found:
         name = evaluation.served(run, found)
         mine = found["models"][name]
@@ -35,14 +35,6 @@ def parts(run: RunFiles) -> list[Part]:
             )
         )
         made.append(Tiles(tiles, evaluation.SOURCE))
-    if result := comparison.found(run):
-        compared = [f"{one['name']} ({len(one['rows'])} rows)" for one in result["comparisons"]]
-        made.append(
-            Text(
-                f"A comparison over seeds {', '.join(map(str, result['seeds']))}: {'; '.join(compared)}.",
-                comparison.SOURCE,
-            )
-        )
     if not made:
         made.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
     return made
@@ -69,8 +61,7 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
                 put(printed, place, text.metric(metric, found["models"][name].get(metric)))
             for other, by_metric in found.get("differences", {}).items():
                 for metric, one in by_metric.items():
-                    shown = f"{text.difference(one.get('difference'))} ({text.interval(one)})"
-                    put(f"Δ {text.METRICS.get(metric, metric)} to {other}", place, shown)
+                    put(f"Δ {text.METRICS.get(metric, metric)} to {other}", place, text.with_interval(one))
         elif judged := run.of_stage("judge", "judgement.json"):
             put("served model", place, "candidate")
             for metric, value in judged["all"]["metrics"]["candidate"].items():

@@ -49,6 +49,11 @@ def interval(found: dict, digits: int = 4) -> str:
     return DASH if any(map(_unknown, ends)) else " … ".join(difference(end, digits) for end in ends)
 
 
+def with_interval(found: dict) -> str:
+    """A difference, and its interval in brackets."""
+    return f"{difference(found.get('difference'))} ({interval(found)})"
+
+
 def size(count: int) -> str:
     """Bytes, by 1024."""
     for unit in ("B", "KiB", "MiB"):

@@ -49,12 +49,8 @@ def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) 
     if doubtful:
         sentence += f" (in {' and '.join(doubtful)} not after the correction for many comparisons)"
     side = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"
-    facts = [f"{text.METRICS.get(metric, metric)} {_shown(one)}" for metric, one in by_metric.items()]
+    facts = [f"{text.METRICS.get(metric, metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
     return Verdict(side, f"{sentence}.", SOURCE, facts)
-
-
-def _shown(one: Mapping[str, Any]) -> str:
-    return f"{text.difference(one.get('difference'))} ({text.interval(one)})"
 
 
 def reading(metric: str, found: Mapping[str, Any]) -> tuple[Reading, bool]:
@@ -161,7 +157,9 @@ def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> 
         better = {True: f"{name} is better", False: ""}[metric in text.HIGHER]
         side = "Right of 0" if metric in text.HIGHER else "Left of 0" if metric in text.LOWER else ""
         reads = f"{side} {name} is better." if side else "PCOC has no better side: 1 is best."
-        shown = "; ".join(f"{row}: {series} {_shown(one)}" for row, of_row in rows for series, one in of_row.items())
+        shown = "; ".join(
+            f"{row}: {series} {text.with_interval(one)}" for row, of_row in rows for series, one in of_row.items()
+        )
         yield Picture(
             plots.forest(rows, f"Δ {printed}", better),
             f"{printed}: {name} minus the others",
