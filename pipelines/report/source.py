@@ -1,5 +1,6 @@
 """A run's directory, as the report reads it: nothing but the files that lie there, and those of finished stages alone."""
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -41,7 +42,7 @@ class RunFiles:
         name, plan = str(self.config.get("name", "")) or self.directory.resolve().name, self.plan
         return f"{name}, {plan['span']}" if plan else name
 
-    @property
+    @functools.cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config as it was stored: an older run's may lack keys, so it is not read as a `RunConfig`."""
         return yaml.safe_load(self.text("config.yaml")) or {}

@@ -122,7 +122,10 @@ def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str)
     how = (
         f", {resampled['samples']:,} resamples of {resampled.get('unit', 'user')}s" if resampled.get("samples") else ""
     )
-    note = f"Paired bootstrap over users{how}. Positive: {name} has more. An interval that holds 0 shows no difference."
+    note = (
+        f"Paired bootstrap over users{how}. Positive: {name} has more. An interval that holds 0 shows no difference. "
+        "*: not after the correction for many comparisons."
+    )
     return Numbers(Table(f"{name} minus each other model", columns, rows, note), SOURCE)
 
 
@@ -154,7 +157,7 @@ def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> 
             )
         ]
         printed = text.METRICS[metric]
-        better = {True: f"{name} is better", False: ""}[metric in text.HIGHER]
+        better = f"{name} is better" if metric in text.HIGHER else ""
         side = "Right of 0" if metric in text.HIGHER else "Left of 0" if metric in text.LOWER else ""
         reads = f"{side} {name} is better." if side else "PCOC has no better side: 1 is best."
         shown = "; ".join(

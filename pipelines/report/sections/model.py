@@ -16,9 +16,8 @@ def parts(run: RunFiles) -> list[Part]:
     """The section."""
     models = [name for name in run.stages_of("train") if run.has(f"train/{name}/network.json")]
     if not models:
-        return (
-            [] if run.has("benchmark.json") else [missing("No model was trained.")]
-        )  # A comparison's trainings lie elsewhere.
+        elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
+        return [] if elsewhere else [missing("No model was trained.")]
     networks = {name: run.json(f"train/{name}/network.json") for name in models}
     made: list[Part] = [_sizes(run, networks)]
     timed = _latency(run, models)

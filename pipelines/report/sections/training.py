@@ -21,9 +21,8 @@ def parts(run: RunFiles) -> list[Part]:
     """The section."""
     models = run.stages_of("train")
     if not models:
-        return (
-            [] if run.has("benchmark.json") else [missing("No model was trained.")]
-        )  # A comparison's trainings lie elsewhere.
+        elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
+        return [] if elsewhere else [missing("No model was trained.")]
     trained = {name: run.json(f"train/{name}/training.json") for name in models}
     made = [_table(trained), *(_curves(run, name) for name in models)]
     if chosen := run.result("auxiliaries"):
@@ -69,7 +68,7 @@ def _curves(run: RunFiles, name: str) -> Part:
         f"Loss of each head of {name} by step; the last values: "
         + ", ".join(f"{head} {text.number(y[-1])}" for head, (_, y) in lines.items()),
         "Each click's loss is taken before the model learns from it, so these are losses on clicks not seen yet. A curve that "
-        "still falls at the end would gain from more data; one that turns up asks for a smaller learning rate.",
+        "still falls at the end may gain from more data.",
         ", ".join(files),
         Table(f"Losses of {name}", columns, rows),
     )
