@@ -79,7 +79,8 @@ def calibration_curve(
     for number in range(len(label) and found.clicks.size):
         chosen = np.flatnonzero(found.share[found.part, number])
         share = found.share[found.part[chosen], number]
-        clicks, observed = int(found.clicks[number]), found.observed[number] / found.clicks[number]
+        clicks = int(found.clicks[number])
+        observed = min(found.observed[number] / clicks, 1.0)  # Shares may round to more.
         users, of_user = np.unique(user[chosen], return_inverse=True)
         excess = np.bincount(of_user, share * (label[chosen] - observed))
         low, high = _wilson(observed, _independent(observed, excess, clicks, users.size))
