@@ -7,6 +7,9 @@ import numpy as np
 #: 97.5% quantile of the normal distribution.
 _Z = 1.959963984540054
 
+#: A variance this many times below that of independent clicks is the rounding of none.
+_ROUNDING = 1e6
+
 
 @dataclasses.dataclass(frozen=True)
 class EqualMass:
@@ -60,7 +63,8 @@ def calibration_curve(
 
     The mean label's variance is that of a ratio of sums over users, linearised, as a user's clicks convert together. It says
     how many independent clicks would be as uncertain, and for so many the interval is Wilson's (1927), which stays within
-    0 and 1 where few clicks convert. Where all clicks have the same label, users are counted instead.
+    0 and 1 where few clicks convert. Where users do not differ, as where all clicks have the same label or there is one user,
+    users are counted instead.
 
     Args:
         user: int64 [clicks], user codes from 0.
@@ -75,7 +79,8 @@ def calibration_curve(
     for number in range(len(label) and found.clicks.size):
         chosen = np.flatnonzero(found.share[found.part, number])
         share = found.share[found.part[chosen], number]
-        clicks, observed = int(found.clicks[number]), found.observed[number] / found.clicks[number]
+        clicks = int(found.clicks[number])
+        observed = min(found.observed[number] / clicks, 1.0)  # Shares may round to more.
         users, of_user = np.unique(user[chosen], return_inverse=True)
         excess = np.bincount(of_user, share * (label[chosen] - observed))
         low, high = _wilson(observed, _independent(observed, excess, clicks, users.size))
@@ -89,7 +94,8 @@ def calibration_curve(
 def _independent(mean: float, excess: np.ndarray, clicks: int, users: int) -> float:
     """How many independent clicks would leave the mean as uncertain, from each user's Σ (label − mean)."""
     variance = float(excess @ excess) / clicks**2 * users / max(users - 1, 1)
-    return mean * (1 - mean) / variance if variance > 0 else users
+    spread = mean * (1 - mean)
+    return users if variance * clicks * _ROUNDING <= spread else spread / variance
 
 
 def _wilson(mean: float, count: float) -> tuple[float, float]:
