@@ -67,7 +67,9 @@ def test_the_report_is_of_this_run_and_its_links_lead_to_files(finished):
     project, _, shown = finished
     page = (project.folder / "run/report.html").read_text()
     assert "report.html" in shown and "mal against base" in page
-    assert "A file is not as expected" not in page and "Labels by mechanism" in page and "Learning curves of mal" in page
+    assert (
+        "A file is not as expected" not in page and "Labels by mechanism" in page and "Learning curves of mal" in page
+    )
     links = set(re.findall(r'href="([^"#:]+)"', page))
     assert {"evaluate/metrics.json", "export/mal/manifest.json", "validate/statistics.html"} <= links
     assert all((project.folder / "run" / link).is_file() for link in links)
