@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -45,6 +46,8 @@ def show(console: Console, found: Explanation) -> None:
     own = [c for c in found.journey.conversions if any(of[found.place] is not None for of in c.credit.values())]
     for conversion in own[:_CONVERSIONS]:
         _credits(console, found, conversion)
+    if not own:
+        console.print("No conversion is within its window: no mechanism gives it credit.\n")
     if len(own) > _CONVERSIONS:
         console.print(f"… and {len(own) - _CONVERSIONS} more conversions in its window")
     _labels(console, found)
@@ -121,13 +124,17 @@ def _labels(console: Console, found: Explanation) -> None:
 def _features(console: Console, found: Explanation) -> None:
     table = _table("Features", "name", "value")
     for name, value in found.features.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(name, escape("(missing)" if value is None else text or "(none)"))
+        text = ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+        table.add_row(name, escape(text or "(none)"))
     console.print(table)
 
 
+def _text(value: Any) -> str:
+    return "(missing)" if value is None else f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
 def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
-    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", pad_edge=False, min_width=len(title) + 2)
     for name in columns:
         table.add_column(name, justify="right" if name == "hours" else "left", overflow="fold")
     for name in numbers:
