@@ -30,7 +30,7 @@ log = logging.getLogger("mal_tf.run")
 _VERSION = 1
 
 #: Bytes of logs above which no journeys are drawn: to read the logs again would take minutes.
-_LARGE_LOGS = 8 << 30
+_LARGE_LOGS = 4 << 30
 
 #: Seconds that a process waits for a stage of the chief's.
 _LONGEST_WAIT = 24 * 3600

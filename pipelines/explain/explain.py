@@ -106,7 +106,7 @@ def explain(
             f"{events.moment(events.clock.observed_until):%Y-%m-%d %H:%M} UTC"
         )
     predict = predictor(versions or {})
-    return _explained(events, place, predict, record, made["made_from"] != labels.made_from(config))
+    return _explained(events, place, predict, record, made["made_from"] != job.made_from)
 
 
 def read_job(config: RunConfig, directory: str) -> LabelJob:

@@ -41,7 +41,7 @@ def show(console: Console, found: Explanation) -> None:
     console.print(
         f"{where}; {state}: its window closes {found.closes:%Y-%m-%d %H:%M} UTC", markup=False, soft_wrap=True
     )
-    console.print(_agreement(found), soft_wrap=True)
+    console.print(_agreement(found) + "\n", soft_wrap=True)
     _timeline(console, found)
     own = [c for c in found.journey.conversions if any(of[found.place] is not None for of in c.credit.values())]
     for conversion in own[:_CONVERSIONS]:
@@ -119,6 +119,7 @@ def _labels(console: Console, found: Explanation) -> None:
         console.print(f"{model} predicts a CVR of {cvr:.6f}", markup=False)
     if not click.cvr:
         console.print("No model of this run was exported yet.")
+    console.print()
 
 
 def _features(console: Console, found: Explanation) -> None:
@@ -154,15 +155,16 @@ def rows_read(directory: str) -> int | None:
 @contextlib.contextmanager
 def progress(console: Console, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar that appears after a few seconds; yields what is called with the number of rows just read."""
-    began = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        bar = Progress(console=console, transient=True)
-        stack.callback(bar.stop)
-        task = bar.add_task("reading", total=total)
+    began, bar = time.monotonic(), Progress(console=console, transient=True)
+    task = bar.add_task("reading", total=total)
 
-        def advance(rows: int) -> None:
-            bar.advance(task, rows)
-            if time.monotonic() - began > _PATIENCE:
-                bar.start()
+    def advance(rows: int) -> None:
+        bar.advance(task, rows)
+        if console.is_terminal and time.monotonic() - began > _PATIENCE:
+            bar.start()
 
+    try:
         yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()

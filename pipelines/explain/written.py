@@ -1,6 +1,7 @@
 """Labelled clicks as the label job wrote them: one looked up by its id, or those in the journeys worth a look."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -40,13 +41,13 @@ def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[Writt
         MalTfError: a file is damaged.
     """
     dtype = _id_dtype(data)
-    if dtype == tf.int64 and not click_id.removeprefix("-").isdigit():
+    if dtype == tf.int64 and not re.fullmatch(r"-?[0-9]{1,19}", click_id):
         return []
-    wanted = tf.constant(int(click_id) if dtype == tf.int64 else click_id, dtype)
+    wanted = int(click_id) if dtype == tf.int64 else click_id.encode()
     found = []
     for split in data.splits:
         for columns in _parsed(data, split, {"click_id": dtype, "user_id": tf.string}, advance):
-            for place in np.flatnonzero(columns["click_id"] == wanted.numpy()).tolist():
+            for place in np.flatnonzero(columns["click_id"] == wanted).tolist():
                 user = columns["user_id"][place].decode()
                 found.append(Written(split, user, click_id, columns["record"][place]))
     return found

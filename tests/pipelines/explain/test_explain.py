@@ -1,7 +1,5 @@
 """A click of a finished label job, explained, against what the job wrote and against tables worked out by hand."""
 
-import pathlib
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,8 +11,7 @@ from pipelines.explain.explain import explain
 from pipelines.sources import MacSource
 from tests.conftest import DAY, START
 from tests.pipelines.test_labels import HOUR, read_labels
-
-GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "otto"
+from tests.pipelines.test_otto import GOLDEN, of_golden_logs
 
 
 def explained(project, click, name="labels", **more):
@@ -22,18 +19,10 @@ def explained(project, click, name="labels", **more):
 
 
 def test_the_golden_sessions_are_explained_as_they_were_worked_out(project):
-    roles = {"user_id": "session", "timestamp": "time_ms", "match_key": "article"}
-    project.config["sources"] = {
-        "adapter": "tables",
-        "time_unit": "ms",
-        "clicks": {"files": str(GOLDEN / "clicks.csv"), "columns": roles | {"click_id": "click"}},
-        "conversions": {"files": str(GOLDEN / "conversions.csv"), "columns": roles | {"conversion_id": "order"}},
-    }
-    project.config["features"] = [{"type": "categorical", "name": "article"}]
+    of_golden_logs(project)
     mechanisms = [{"name": name, "type": name} for name in ("first", "last", "linear", "position")]
     mechanisms.append({"name": "linear_24h", "type": "linear", "window_hours": 24})
     project.config["attribution"] = {"window_hours": 168, "mechanisms": mechanisms}
-    project.config["labels"] = {"eval_from": "2022-08-15T00:00:00+00:00", "immature": "mark", "shards": 2}
     project.write()
     project.labels()
     expected = pd.read_csv(GOLDEN / "expected.csv", dtype={"order": "Int64"}).set_index("click")
