@@ -186,12 +186,12 @@ class Run:
         """
         if self.config.ready_made:
             return None
-        source, tables = self.labels(), self.config.sources.tables()
+        tables = self.config.sources.tables()
         read = sum(size for table in (tables.clicks, tables.conversions) for _, size in files.match(table.files))
         if read > _LARGE_LOGS:
             log.info("journeys: skipped, as the logs are %s bytes; `mal-tf explain` shows one click's", f"{read:,}")
             return None
-        versions = {name: self.export(name) for name in self.config.model.names}
+        source, versions = self.labels(), {name: self.export(name) for name in self.config.model.names}
         exported = [manifest.made_from(self.path("export", name)) for name in versions]
         return self.stage(
             "journeys",
