@@ -88,7 +88,9 @@ def explain(
     made = manifest.read(directory, "a finished label job")
     job = read_job(config, directory)
     found = written.find(labelled.load(directory, config.feature_spec), click_id, advance)
-    users = {one.user_id for one in found} or _users_in_log(job, directory, click_id, advance)
+    users = {one.user_id for one in found}
+    if not users or user_id not in users | {""}:
+        users |= _users_in_log(job, directory, click_id, advance)
     if user_id:
         users &= {user_id}
     if len(users) != 1:

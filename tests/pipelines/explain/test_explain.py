@@ -128,7 +128,7 @@ def test_a_click_that_was_not_labelled_is_said_to_be_so(project):
 def test_an_immature_click_and_an_id_of_several_users(project):
     rows = project.clicks.to_pylist()
     late = next(row["id"] for row in rows if row["ts"] - START > 2.6 * DAY)
-    rows.append(rows[5] | {"user": "u_other"})
+    rows += [rows[5] | {"user": "u_other"}, rows[5] | {"user": "u_late", "ts": rows[late]["ts"]}]
     project.clicks = pa.Table.from_pylist(rows, project.clicks.schema)
     project.write()
     project.labels()
@@ -137,6 +137,7 @@ def test_an_immature_click_and_an_id_of_several_users(project):
     with pytest.raises(MalTfError, match=r"click '5' is of 2 users, .*u\d+, u_other. Add --user"):
         explained(project, 5)
     assert explained(project, 5, user_id="u_other").journey.user_id == "u_other"
+    assert explained(project, 5, user_id="u_late").why_not.startswith("immature")
     with pytest.raises(MalTfError, match="click '5' is not user 'nobody''s"):
         explained(project, 5, user_id="nobody")
 
