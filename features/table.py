@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -141,6 +142,14 @@ def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str])
         + [("timestamp", pa.int64()), *value]
         + [(FEATURE + column, ARROW_TYPE[dtype]) for column, dtype in features.items()]
     )
+
+
+def parts(text: str, columns: int) -> tuple[str, ...]:
+    """The parts of a role that is held as text: one for each of its columns."""
+    if columns < 2:
+        return (text,) * columns
+    escaped = re.findall(r"((?:[^:\\]|\\.)*)(?::|$)", text)[:columns]
+    return tuple(re.sub(r"\\(.)", r"\1", part) for part in escaped)
 
 
 def normalise(

@@ -90,6 +90,7 @@ def run(
             return
         with report.at_the_end(opened.directory):
             result = opened.evaluate()
+            opened.journeys()
         _show_labels(opened)
         _show_auxiliaries(opened)
         for table in tables.overall(result):
@@ -246,6 +247,30 @@ def predict(
     from pipelines.predict import predict as score
 
     console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
+
+
+@app.command()
+def explain(
+    click_id: Annotated[str, typer.Argument(help="The click's id; one of several columns as 12:34:56.")],
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    user: Annotated[str, typer.Option(help="Whose click, where several users have one of this id.")] = "",
+):
+    """Explain a click of a run: its journey, each mechanism's credits, its labels, features and predictions.
+
+    Reads the label files and, once, all logs that the config names; writes nothing.
+    """
+    from pipelines.config import load
+    from pipelines.explain.explain import explain
+    from pipelines.explain.show import progress, rows_read, show
+    from pipelines.run import Run
+
+    loaded = load(config, set_)
+    run = Run(loaded, output or _default_output(loaded))
+    with progress(console, rows_read(run.path("labels"))) as advance:
+        found = explain(loaded, run.path("labels"), click_id, user, run.exported(), advance)
+    show(console, found)
 
 
 @app.command()

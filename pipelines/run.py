@@ -21,6 +21,7 @@ from mal_tf.training.cluster import ALONE, Cluster
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.evaluation import evaluate
+from pipelines.explain import choose
 from pipelines.labels import run as labels
 from pipelines.validation import gate, statistics
 
@@ -28,6 +29,9 @@ log = logging.getLogger("mal_tf.run")
 
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
+
+#: Bytes of logs above which no journeys are drawn: to read the logs again would take minutes.
+_LARGE_LOGS = 4 << 30
 
 #: Seconds that a process waits for a stage of the chief's.
 _LONGEST_WAIT = 24 * 3600
@@ -200,6 +204,31 @@ class Run:
             return {key: found[key] for key in ("target", "split", "served", "models", "differences")}
 
         return self.stage(name, made_from, make)
+
+    def journeys(self) -> str | None:
+        """Some journeys for the report, with each mechanism's credit: their directory.
+
+        None where there is none to be had: labels without journeys, or logs too large to be read again for a few pictures.
+        """
+        if self.config.ready_made:
+            return None
+        tables = self.config.sources.tables()
+        read = sum(size for table in (tables.clicks, tables.conversions) for _, size in files.match(table.files))
+        if read > _LARGE_LOGS:
+            log.info("journeys: skipped, as the logs are %s bytes; `mal-tf explain` shows one click's", f"{read:,}")
+            return None
+        source, versions = self.labels(), {name: self.export(name) for name in self.config.model.names}
+        exported = [manifest.made_from(self.path("export", name)) for name in versions]
+        return self.stage(
+            "journeys",
+            [manifest.made_from(source), exported],
+            lambda output: choose.write(self.config, source, versions, output),
+        )
+
+    def exported(self) -> dict[str, str]:
+        """SavedModels of the models that were exported, by name; nothing is made."""
+        names = [name for name in self.config.model.names if files.exists(self.path("export", name, manifest.MANIFEST))]
+        return {name: self._version(name) for name in names}
 
     @contextlib.contextmanager
     def opened(self):

@@ -61,9 +61,11 @@ class Read(beam.DoFn):
         """Reads one piece."""
         name, began, rows = self._source.columns.TABLE, time.monotonic(), 0
         waiting: list[pa.Table] = []
-        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
-            good = yield from self._refine(raw, piece.path)
-            rows += raw.rows.num_rows
+        for good in self.refined(piece):
+            if not isinstance(good, pa.Table):
+                rows += good.value[name, "read"] if good.tag == "counts" else 0
+                yield good
+                continue
             waiting.append(good)
             if sum(part.num_rows for part in waiting) >= _ROWS_SPLIT:
                 yield from self._split(waiting)
@@ -72,6 +74,11 @@ class Read(beam.DoFn):
         seconds = time.monotonic() - began
         yield TaggedOutput("counts", Counter({("microseconds", "read"): round(seconds * 1e6)}))
         log.info("%s: read %s rows of %s (%s rows/s)", name, f"{rows:,}", piece.path, f"{rows / (seconds + 1e-6):,.0f}")
+
+    def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
+        """Canonical rows of a piece, with their place, batch by batch; between them what goes to the other outputs."""
+        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
+            yield (yield from self._refine(raw, piece.path))
 
     def _refine(self, raw: RawBatch, path: str) -> Iterator[Any]:
         """Canonical rows of a batch, with their place; what is left out goes to the other outputs."""

@@ -14,7 +14,7 @@ from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
 from pipelines.retraining.planning import SPANS, Refused, pushed_before
 from pipelines.retraining.run import Retraining, retraining
-from pipelines.run import provenance
+from pipelines.run import Run, provenance
 
 #: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.
 PUSHED, REFUSED = "pushed", "refused"
@@ -55,11 +55,13 @@ def _recorded(config: RetrainConfig, run: RunConfig, span: datetime.date, first:
     revision = provenance()["git_revision"] or "unknown"
     with history.run(str(span), made_of, revision) as recorded:
         try:
-            version = _stages(retraining(config, run, span, first), recorded)
+            of_span = retraining(config, run, span, first)
+            version = _stages(of_span, recorded)
         except (Refused, spans.MissingLog) as error:
             recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
             raise
         recorded.end(PUSHED, [f"version {version.number}"])
+    _draw(of_span.run)
     return version
 
 
@@ -133,3 +135,12 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
             version = of_span.push()
             stage.output("served", version.path, manifest.made_from(run.path("export", name)), span=str(plan.span))
     return version
+
+
+def _draw(run: Run) -> None:
+    """Journeys for the report. The model serves by now: that there are none is no reason to fail."""
+    try:
+        with run.opened():
+            run.journeys()
+    except MalTfError as error:
+        log.warning("%s: no journeys for the report: %s", run.directory, error)

@@ -75,6 +75,21 @@ def test_the_report_is_of_this_run_and_its_links_lead_to_files(finished):
     assert all((project.folder / "run" / link).is_file() for link in links)
 
 
+def test_a_click_is_explained_with_what_evaluation_saw(finished):
+    project, config, _ = finished
+    run = project.folder / "run"
+    clicks = pd.read_parquet(run / "evaluate/predictions.parquet").merge(
+        project.clicks.to_pandas().rename(columns={"user": "user_id", "ts": "timestamp"}), on=["user_id", "timestamp"]
+    )
+    row = clicks.iloc[0]
+    shown = mal_tf("explain", str(row["id"]), config, "--output", str(run))
+    for words in ("As in the label files, byte for byte.", f"mal predicts a CVR of {row['cvr_mal']:.6f}", "CAT class"):
+        assert words in shown
+    assert "no click '99999' in" in mal_tf("explain", "99999", config, "--output", str(run), fails=True)
+    journeys = json.loads((run / "journeys/journeys.json").read_text())["journeys"]
+    assert {tuple(click["cvr"]) for journey in journeys for click in journey["clicks"]} == {("mal", "base")}
+
+
 def test_second_run_repeats_nothing_and_a_changed_part_only_what_depends_on_it(finished):
     project, config, _ = finished
     again = mal_tf("run", config, "--output", str(project.folder / "run"))
