@@ -326,8 +326,8 @@ def _check_user_features(config: RunConfig) -> None:
 
 
 def _check_calibration(config: RunConfig) -> None:
-    by, known = config.calibration and config.calibration.by, [feature.name for feature in config.feature_spec.categorical]
-    if by is not None and by not in known:
+    known = [feature.name for feature in config.feature_spec.categorical]
+    if config.calibration and (by := config.calibration.by) is not None and by not in known:
         raise ValueError(f"calibration.by: '{by}' is no categorical feature; there are: {', '.join(known)}")
 
 

@@ -114,7 +114,7 @@ def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
         z = of[0] * x + of[1]
         return float(np.mean(np.logaddexp(0, z) - target * z))
 
-    found, length = np.array([1.0, centre]), 1.0
+    found, length = np.array([0.0, log_odds(target.mean())]), 1.0
     while length:
         p = expit(found[0] * x + found[1])
         gradient = np.array([np.mean((p - target) * x), np.mean(p - target)])
