@@ -87,7 +87,9 @@ def test_isotonic_by_hand():
     found = isotonic(logit, label)
     np.testing.assert_allclose(found.x, [-1 + 1 / 32, 1 + 1 / 32])
     np.testing.assert_allclose(np.diff(found.y), log_odds(0.5) - log_odds(0.1))
-    np.testing.assert_allclose(found([found.x.mean(), found.x[0] - 2, found.x[1] + 3]) - found.y[0], [1.0986, -2, 5.1972], atol=1e-4)
+    np.testing.assert_allclose(
+        found([found.x.mean(), found.x[0] - 2, found.x[1] + 3]) - found.y[0], [1.0986, -2, 5.1972], atol=1e-4
+    )
     assert expit(found(logit)).mean() == pytest.approx(0.3)
 
 

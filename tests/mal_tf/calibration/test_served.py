@@ -40,7 +40,9 @@ def test_no_click_one_click_and_one_value_for_all(by_slice):
     assert graph(tf.constant(LOGITS[:0]), tf.constant(tokens[:1])).shape == [0]
     for logits in (LOGITS[2:3], LOGITS):
         expected = found(logits, np.repeat(tokens[1:2], len(logits)))
-        np.testing.assert_allclose(graph(tf.constant(logits), tf.constant(tokens[1:2])), expected, rtol=1e-6, atol=1e-30)
+        np.testing.assert_allclose(
+            graph(tf.constant(logits), tf.constant(tokens[1:2])), expected, rtol=1e-6, atol=1e-30
+        )
 
 
 @pytest.mark.parametrize("method", ["isotonic", "platt"])
