@@ -86,6 +86,13 @@ def calibrate(config: RunConfig, labelled: Labelled, name: str, weights: str, ou
         )
     except MalTfError as error:
         raise MalTfError(f"{name}, label_{config.model.primary}: {error}") from error
+    positives = int((fitted_on.label > 0).sum())
+    if positives < asked.min_positives:
+        log.warning(
+            "%s: calibrated on %s positives only: hold out more (calibration.segments), or lower calibration.min_positives",
+            name,
+            f"{positives:,}",
+        )
     result = asked.model_dump(mode="json") | {
         "first_timestamp": int(fitted_on.timestamp.min()),
         "last_timestamp": int(fitted_on.timestamp.max()),

@@ -189,7 +189,7 @@ class CalibrationConfig(Frozen):
         by: a categorical feature: its values get maps of their own.
         segments: how many last segments (days, if `labels.segment_hours` is 24) of the training split that have clicks
             fit the map. They do not train, as the map is to be fitted on clicks that the model has not seen.
-        min_positives: values of fewer positives get the map of all clicks.
+        min_positives: values of fewer positives get the map of all clicks; a warning is given when these have fewer.
     """
 
     method: Method
