@@ -308,6 +308,7 @@ def _facts(plan: Planned) -> dict:
     return {
         "span": str(plan.span.span),
         "train": list(map(str, plan.span.train)),
+        "calibrate": list(map(str, plan.span.calibrate)),
         **spans.handed_on(plan.span),
         "fit_span": str(plan.fit_span),
     }

@@ -67,7 +67,8 @@ def fit(
         logit: float [clicks], the model's.
         label: float [clicks], in [0, 1].
         values: [clicks], what slices are by: int64, or strings as text or bytes. Without it, one curve.
-        min_positives: a slice needs so many clicks with a label above 0, and as many with one below 1, for a curve of its own.
+        min_positives: a slice needs so many clicks with a label above 0, and as many with one below 1, for a curve of its own;
+            at least 1.
 
     Raises:
         MalTfError: the labels are all 0, or all 1.
@@ -76,17 +77,15 @@ def fit(
     overall = make(logit, label)
     if values is None:
         return Calibration(overall)
-    text = _text(values)
-    tokens = sorted(text.unique().to_pylist())
-    code = pc.index_in(text, pa.array(tokens, pa.binary())).to_numpy()
-    order = np.argsort(code, kind="stable")
-    parts = np.split(order, np.searchsorted(code[order], np.arange(1, len(tokens))))
-    enough = {
-        token.decode(): part
-        for token, part in zip(tokens, parts, strict=True)
-        if min((label[part] > 0).sum(), (label[part] < 1).sum()) >= min_positives and 0 < label[part].sum() < part.size
-    }
-    return Calibration(overall, {token: make(logit[part], label[part]) for token, part in enough.items()})
+    tokens = _text(values).dictionary_encode()
+    code, label = tokens.indices.to_numpy(), np.asarray(label)
+    clicks, positives, others = (np.bincount(code, of) for of in (None, label > 0, label < 1))
+    order, ends = np.argsort(code, kind="stable"), np.cumsum(clicks)
+    slices = {}
+    for number in np.flatnonzero(np.minimum(positives, others) >= min_positives):
+        part = order[ends[number] - clicks[number] : ends[number]]
+        slices[tokens.dictionary[number].as_py().decode()] = make(logit[part], label[part])
+    return Calibration(overall, dict(sorted(slices.items())))
 
 
 def to_json(calibration: Calibration) -> dict[str, Any]:

@@ -20,6 +20,9 @@ _CELLS = 16
 #: standard error of their rate is 18% of it.
 _FEWEST = 30.0
 
+#: A smaller slope is none: the labels do not rise with the logits.
+_FLATTEST = 1e-3
+
 #: Lengths of a Newton step that are tried, and what keeps its equations solvable.
 _LENGTHS, _RIDGE = 0.5 ** np.arange(20), 1e-12
 
@@ -61,8 +64,7 @@ def isotonic(logit: np.ndarray, label: np.ndarray) -> Curve:
     Raises:
         MalTfError: the labels are all 0, or all 1.
     """
-    _check(label)
-    logit, label = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT), np.asarray(label, np.float64)
+    logit, label = _of_both_classes(logit, label)
     cells, cell = np.unique(np.floor(logit * _CELLS), return_inverse=True)
     clicks, credit = np.bincount(cell), np.bincount(cell, label)
     steps = isotonic_regression(credit / clicks, weights=clicks).blocks[:-1]
@@ -101,8 +103,7 @@ def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
     Raises:
         MalTfError: the labels are all 0, or all 1.
     """
-    _check(label)
-    logit, label = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT), np.asarray(label, np.float64)
+    logit, label = _of_both_classes(logit, label)
     centre, positives = float(logit.mean()), label.sum()
     high, low = (positives + 1) / (positives + 2), 1 / (label.size - positives + 2)
     x, target = logit - centre, label * high + (1 - label) * low
@@ -125,18 +126,20 @@ def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
         enough = (by for by in _LENGTHS if loss(found - by * step) < now - 1e-4 * by * (gradient @ step))
         length = next(enough, 0.0)  # None: it is at the optimum, as far as numbers go.
         found = found - length * step
-    if found[0] <= 0:
+    if found[0] < _FLATTEST:
         return _unbiased(shift, logit, label)
     return Curve(np.array([centre]), found[1:], float(found[0]))
 
 
-def _check(label: np.ndarray) -> None:
-    credit = float(np.sum(label, dtype=np.float64))
-    if not 0 < credit < len(label):
+def _of_both_classes(logit: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, cut to ± `LIMIT`, and labels, float64."""
+    logit, label = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT), np.asarray(label, np.float64)
+    if not 0 < label.sum() < label.size:
         raise MalTfError(
-            f"calibration needs clicks of both classes, found credit of {credit:g} among {len(label):,} clicks; hold out more "
-            "(calibration.segments)"
+            f"calibration needs clicks of both classes, found credit of {label.sum():g} among {label.size:,} clicks; hold out "
+            "more (calibration.segments)"
         )
+    return logit, label
 
 
 def _unbiased(curve: Curve, logit: np.ndarray, label: np.ndarray) -> Curve:

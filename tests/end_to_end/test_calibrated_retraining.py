@@ -60,7 +60,10 @@ def test_a_day_fits_the_map_in_one_span_and_trains_in_the_next(market):
             datetime.datetime.fromtimestamp(found[f"{key}_timestamp"], datetime.timezone.utc).date()
             for key in ("first", "last")
         } == {day(fitted_on)}
-        assert found["evaluation"]["after"] == pytest.approx(found["evaluation"]["before"], rel=1) and found["by"] == "industry"
+        assert (
+            found["evaluation"]["after"] == pytest.approx(found["evaluation"]["before"], rel=1)
+            and found["by"] == "industry"
+        )
 
         network = stages.restore(run, data, "base", f"{directory}/train/base")  # Weights as trained, not calibrated.
         examples = next(iter(serialized(data.splits["eval"].segments, 500)))

@@ -101,11 +101,15 @@ def test_few_positives_shift_and_no_more():
     assert expit(found(logit)).sum() == pytest.approx(20)
 
 
-@pytest.mark.parametrize("logit", [np.linspace(1, -1, 400), np.zeros(400)], ids=["turned round", "all the same"])
+@pytest.mark.parametrize(
+    "logit",
+    [np.linspace(1, -1, 400), np.zeros(400), np.tile([-9.0, 9.0], 200)],
+    ids=["turned round", "all the same", "of no use"],
+)
 def test_platt_never_turns_the_ranking_round(logit):
-    label = (np.arange(400) > 300).astype(float)
+    label = (np.arange(400) >= 300).astype(float)
     found = platt(logit, label)
-    assert found.slope == 1 and expit(found(logit)).sum() == pytest.approx(99)
+    assert found.slope == 1 and expit(found(logit)).sum() == pytest.approx(100)
 
 
 def test_platt_of_classes_that_a_logit_parts_is_finite():
