@@ -18,7 +18,7 @@ from features.keras2 import tf
 from mal_tf.models.config import AUTO
 from mal_tf.training import warm_start
 from mal_tf.training.cluster import ALONE, Cluster
-from pipelines import files, labelled, manifest, stages
+from pipelines import calibration, files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.evaluation import evaluate
 from pipelines.explain import choose
@@ -100,7 +100,8 @@ class Run:
 
         def make(output: str) -> dict:
             stages.clear_session()
-            return stages.choose_auxiliaries(self.config, labelled.load(source, self.config.feature_spec))
+            data = calibration.to_train(self.config, labelled.load(source, self.config.feature_spec))
+            return stages.choose_auxiliaries(self.config, data)
 
         made_from = [
             manifest.made_from(source),
@@ -139,7 +140,7 @@ class Run:
 
         def make(output: str) -> dict:
             stages.clear_session()
-            data = labelled.load(source, config.feature_spec)
+            data = calibration.to_train(config, labelled.load(source, config.feature_spec))
             place = kept / manifest.fingerprint(*made_from)[:16]
             return stages.train(config, data, name, output, str(place), self.cluster)
 
@@ -148,15 +149,29 @@ class Run:
             shutil.rmtree(kept, ignore_errors=True)
         return output
 
-    def export(self, name: str) -> str:
-        """One model's export: its SavedModel's directory."""
+    def calibrate(self, name: str) -> str | None:
+        """The map of one model's predictions: its directory; None where the config asks for none."""
+        if self.config.calibration is None:
+            return None
         weights, source = self.train(name), self.labels()
 
         def make(output: str) -> dict:
             data = labelled.load(source, self.config.feature_spec)
-            return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name))
+            return calibration.calibrate(self.resolved(), data, name, weights, output)
+
+        made_from = [manifest.made_from(weights), self.config.calibration.model_dump(mode="json")]
+        return self.stage(f"{calibration.CALIBRATE}/{name}", made_from, make)
+
+    def export(self, name: str) -> str:
+        """One model's export: its SavedModel's directory."""
+        weights, source, calibrated = self.train(name), self.labels(), self.calibrate(name)
+
+        def make(output: str) -> dict:
+            data, found = labelled.load(source, self.config.feature_spec), calibrated and calibration.read(calibrated)
+            return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name), found)
 
         made_from = [manifest.made_from(weights), self.config.export.model_dump(mode="json")]
+        made_from += [manifest.made_from(calibrated)] if calibrated else []
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
             manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
@@ -299,7 +314,8 @@ def _listed(directory: str) -> list[dict]:
 def _trained_from(config: RunConfig) -> dict:
     """The part of the config that a training's result depends on, besides the model's own."""
     included, without = {"seed", "features", "vocabulary", "training"}, {"training": {"checkpoint", "corrupt_records"}}
-    return config.model_dump(mode="json", include=included, exclude=without)
+    held_out = {"held_out": config.calibration.segments} if config.calibration else {}
+    return config.model_dump(mode="json", include=included, exclude=without) | held_out
 
 
 @contextlib.contextmanager

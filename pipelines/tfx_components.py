@@ -15,7 +15,7 @@ from tfx.utils.path_utils import serving_model_dir
 
 from features.frozen import Frozen
 from mal_tf.models.config import AUTO
-from pipelines import files, labelled, manifest, stages
+from pipelines import calibration, files, labelled, manifest, stages
 from pipelines.config import RunConfig
 from pipelines.labels import run as label_job
 from pipelines.labels.finish import REPORT
@@ -119,7 +119,8 @@ def label(
     examples.span = int(f"{day:%Y%m%d}")
     examples_utils.set_payload_format(examples, PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
-    record = {"span": str(day), "train": list(map(str, days.train)), "judge": str(days.judge)}
+    record = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
+    record |= {"span": str(day), "judge": str(days.judge)}
     files.write_text(_record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
     files.write_text(_record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
 
@@ -213,11 +214,16 @@ def run_fn(arguments: tfx.components.FnArgs) -> None:
     weights, plan = f"{saved_model.parent}/train", read_planned(labels)
     config, name = plan.run, plan.run.model.name
     data = labelled.load(labels, config.feature_spec)
+    to_train, found = calibration.to_train(config, data), None
     if config.model.auxiliaries == AUTO:
-        config = config.resolved(stages.choose_auxiliaries(config, data)["auxiliaries"])
+        config = config.resolved(stages.choose_auxiliaries(config, to_train)["auxiliaries"])
     pathlib.Path(weights).mkdir()
-    stages.train(config, data, name, weights, f"{local(arguments.model_run_dir)}/checkpoints")
-    exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export")
+    stages.train(config, to_train, name, weights, f"{local(arguments.model_run_dir)}/checkpoints")
+    if config.calibration:
+        calibrated = f"{saved_model.parent}/{calibration.CALIBRATE}"
+        calibration.calibrate(config, data, name, weights, calibrated)
+        found = calibration.read(calibrated)
+    exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export", found)
     (saved_model.parent / "export" / str(exported["version"])).rename(saved_model)
     lineage = {"model": str(saved_model), "run": str(saved_model.parent), "labels": labels} | _facts(plan)
     files.write_text(f"{saved_model}/{serving.LINEAGE}", json.dumps(lineage, indent=1) + "\n")
@@ -293,7 +299,8 @@ def judge(
 
 def _base(model: str, facts: dict) -> Base:
     span, until, fit = (datetime.date.fromisoformat(facts[key]) for key in ("span", "trained_until", "fit_span"))
-    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit)
+    left_out = tuple(map(datetime.date.fromisoformat, facts.get("left_out", ())))
+    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit, left_out)
 
 
 def _facts(plan: Planned) -> dict:
@@ -301,7 +308,8 @@ def _facts(plan: Planned) -> dict:
     return {
         "span": str(plan.span.span),
         "train": list(map(str, plan.span.train)),
-        "trained_until": str(plan.span.judge - datetime.timedelta(days=1)),
+        "calibrate": list(map(str, plan.span.calibrate)),
+        **spans.handed_on(plan.span),
         "fit_span": str(plan.fit_span),
     }
 

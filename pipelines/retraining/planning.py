@@ -50,6 +50,7 @@ class Base:
         span: of that run.
         trained_until: last day that it could be trained on.
         fit_span: span whose label job fitted the attribution that labelled its clicks.
+        left_out: later days that are not to train, as that span knew already.
     """
 
     version: serving.Version
@@ -58,6 +59,7 @@ class Base:
     span: datetime.date
     trained_until: datetime.date
     fit_span: datetime.date
+    left_out: tuple[datetime.date, ...] = ()
 
 
 def base_of(version: serving.Version) -> Base:
@@ -73,7 +75,8 @@ def base_of(version: serving.Version) -> Base:
             f"{version.path}: expected a version that `mal-tf retrain` pushed, found no {error} in its "
             f"{serving.LINEAGE}; move it away, or use another root"
         ) from error
-    return Base(version, run, f"{run}/labels", *map(datetime.date.fromisoformat, dates))
+    left_out = tuple(map(datetime.date.fromisoformat, version.lineage.get("left_out", ())))
+    return Base(version, run, f"{run}/labels", *map(datetime.date.fromisoformat, dates), left_out)
 
 
 def planned(
@@ -107,7 +110,8 @@ def planned(
     if base is not None and first:
         raise MalTfError(f"{base.version.path} serves the model of span {base.span}: leave out --first")
     skip = base is not None and config.after_refusal == "skip"
-    left_out = _spoilt_days(config.root, base.span, span, config.immature == "wait") if skip else []
+    spoilt = _spoilt_days(config.root, base.span, span, config.immature == "wait") if skip else []
+    left_out = sorted({*spoilt, *base.left_out}) if skip else []
     days = spans.plan(
         span,
         config.first_day,
@@ -116,11 +120,14 @@ def planned(
         base and base.trained_until,
         left_out,
         config.missing_days,
+        run.calibration.segments if run.calibration else 0,
     )
     if not days.train:
         why = [f"the model that serves has been trained up to {base.trained_until}"] if base else []
         if left_out:
             why.append(f"left out for anomalies or refused candidates (after_refusal): {', '.join(map(str, left_out))}")
+        if days.calibrate:
+            why.append(f"held out for calibration (calibration.segments): {', '.join(map(str, days.calibrate))}")
         raise Refused(f"span {span}: there is no new day to train on", why)
     return days, base is None or (span - base.fit_span).days >= config.fit_age_days or _fits_otherwise(run, base)
 
@@ -144,7 +151,7 @@ def _anomalies(directory: str) -> list[str] | None:
 
 
 def _spoilt_days(root: str, since: datetime.date, until: datetime.date, judged_alone: bool) -> list[datetime.date]:
-    """Days between two spans that a refused candidate trained on, or whose clicks had anomalies.
+    """Days between two spans that a refused candidate trained or was calibrated on, or whose clicks had anomalies.
 
     Args:
         root: of the schedule.
@@ -157,9 +164,10 @@ def _spoilt_days(root: str, since: datetime.date, until: datetime.date, judged_a
         if span <= since or not files.exists(f"{directory}/plan.json"):
             continue
         planned = json.loads(files.read_text(f"{directory}/plan.json"))
+        train = [*planned["train"], *planned.get("calibrate", ())]
         if files.exists(f"{directory}/{BLESS}/{blessing.NOT_BLESSED}"):
-            found |= set(planned["train"])
-        for split, days in (("train", planned["train"]), ("eval", [planned["judge"]] if judged_alone else [])):
+            found |= set(train)
+        for split, days in (("train", train), ("eval", [planned["judge"]] if judged_alone else [])):
             found |= {
                 day for day in days if any(line.startswith(f"{split} split") for line in _anomalies(directory) or [])
             }

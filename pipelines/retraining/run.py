@@ -145,6 +145,7 @@ class Retraining:
             facts = {
                 "span": str(self.plan.span),
                 "train": list(map(str, self.plan.train)),
+                "calibrate": list(map(str, self.plan.calibrate)),
                 "judge": str(self.plan.judge),
             }
             blessing.write(output, found["reasons"], facts | {"base": self._base_version(), "all": found["all"]})
@@ -188,7 +189,7 @@ class Retraining:
             "model": self.export(),
             "run": self.run.directory,
             "train": list(map(str, self.plan.train)),
-            "trained_until": str(self.plan.judge - datetime.timedelta(days=1)),
+            **spans.handed_on(self.plan),
             "fit_span": str(self.fit_span),
             "base": self._base_version(),
         }

@@ -97,13 +97,14 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
     train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)"
     log.info(
-        "span %s: trains on %s, judged on %s, from %s",
+        "span %s: trains on %s, calibrated on %s, judged on %s, from %s",
         plan.span,
         train,
+        ", ".join(map(str, plan.calibrate)) or "no day",
         plan.judge,
         base or "nothing",
     )
-    days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "logs")}
+    days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "calibrate", "logs")}
     with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from features.errors import Interrupted, MalTfError
-from pipelines.config import AttributionConfig
+from pipelines.config import AttributionConfig, CalibrationConfig
 from pipelines.labels import fits
 from pipelines.retraining import blessing, serving
 from pipelines.retraining.config import load
@@ -37,7 +37,13 @@ def schedule(write, tmp_path):  # noqa: F811
     return load(write(overrides=overrides))
 
 
-def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR):
+def calibrated(schedule):
+    """The schedule with a run that is calibrated on a day."""
+    config, run = schedule
+    return config, run.model_copy(update={"calibration": CalibrationConfig(method="platt")})
+
+
+def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR, left_out=()):
     """Has a model of a span serve."""
     model = f"{config.root}/spans/{span}/serving/mal/1"
     path = pathlib.Path(model)
@@ -47,15 +53,15 @@ def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR):
     fits.write(labels, "mta", made_for, {})
     fits.write_types(labels, [])
     lineage = {"span": str(span), "model": model, "run": f"{config.root}/spans/{span}"}
-    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)}
+    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span), "left_out": list(map(str, left_out))}
     return serving.push(model, f"{config.root}/serving", lineage)
 
 
-def refused(config, span, train, judge, anomalies=(), reasons=("bad",)):
+def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrate=()):
     """Leaves a span that was refused for anomalies, or by the gates."""
     directory = f"{config.root}/spans/{span}"
     pathlib.Path(directory, "checks").mkdir(parents=True)
-    planned = {"train": [str(one) for one in train], "judge": str(judge)}
+    planned = {"train": list(map(str, train)), "calibrate": list(map(str, calibrate)), "judge": str(judge)}
     pathlib.Path(directory, "plan.json").write_text(json.dumps(planned))
     result = {"made_from": "x", "result": {"anomalies": list(anomalies)}}
     pathlib.Path(directory, "checks", "manifest.json").write_text(json.dumps(result))
@@ -131,6 +137,39 @@ def test_refusals_before_what_serves_count_no_more(schedule):
     refused(schedule[0], day(9), [day(7)], day(8))
     pushed(schedule[0], day(10), day(8), day(10))
     assert retraining(*schedule, day(11)).plan.train == (day(9),)
+
+
+def test_days_that_a_refused_candidate_was_calibrated_on_are_left_out_too(schedule):
+    config = schedule[0]
+    pushed(config, day(10), day(7), day(10))
+    refused(config, day(11), [day(8)], day(10), calibrate=[day(9)])
+    found = retraining(*calibrated(schedule), day(13)).plan
+    assert (found.train, found.calibrate, found.judge) == ((day(10),), (day(11),), day(12))
+
+
+def test_a_spoilt_day_after_the_last_that_trained_does_not_come_back_once_a_later_span_is_pushed(schedule):
+    """Its span was refused for the 10th; the next one, calibrated on the 9th and the 11th, was pushed."""
+    config = schedule[0]
+    pushed(config, day(10), day(7), day(10))
+    refused(config, day(11), [day(8)], day(10), anomalies=["eval split against train split, city: far"])
+    two = config, schedule[1].model_copy(update={"calibration": CalibrationConfig(method="platt", segments=2)})
+    found = retraining(*two, day(13)).plan
+    assert (found.train, found.calibrate, found.left_out) == ((day(8),), (day(9), day(11)), (day(10),))
+    pushed(config, day(13), day(8), day(10), left_out=[day(10)])
+    later = retraining(*two, day(14))
+    assert later.base.left_out == (day(10),)
+    assert (later.plan.train, later.plan.calibrate) == ((day(9),), (day(11), day(12)))
+    assert later.run.config.labels.without_days == (day(10),)
+    retried = retraining(config.model_copy(update={"after_refusal": "retry"}), two[1], day(14))
+    assert retried.plan.train == (day(9), day(10))
+
+
+def test_a_first_calibration_waits_for_a_day_to_train_on(schedule):
+    pushed(schedule[0], day(10), day(8), day(10))
+    with pytest.raises(Refused, match=r"no new day to train on\n.*\n  held out for calibration .*: 2024-01-09"):
+        retraining(*calibrated(schedule), day(11))
+    found = retraining(*calibrated(schedule), day(12)).plan
+    assert (found.train, found.calibrate) == ((day(9),), (day(10),))
 
 
 def test_a_day_that_has_not_ended(schedule):

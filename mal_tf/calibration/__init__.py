@@ -1,0 +1,1 @@
+"""Calibration: monotone maps from what a model says to the CVR that was seen."""
