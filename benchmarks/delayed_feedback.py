@@ -41,7 +41,7 @@ from pipelines import config as run_config
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.labels import run as labels
-from pipelines.retraining.delay import days_of, in_order, measure
+from pipelines.retraining.delay import days_of, in_order, measure, mixed
 from pipelines.simulation import config as market_config
 from pipelines.simulation.run import CONFIG, run
 
@@ -143,7 +143,7 @@ def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | Non
         return None
     if way == WAIT:
         return days.final(matured), None
-    both = in_order(days.final(matured), days.known(day))
+    both = mixed(days.final(matured), days.known(day))
     if way == UNWEIGHTED:
         return both, AsFinal()
     twice = [days.date(other) for other in range(days.window, day + 1)]

@@ -128,6 +128,7 @@ class LabelsConfig(Frozen):
         max_bad_share: the job fails when a larger share of a table's rows is bad.
         grow_from: output directory of an earlier label job, relative to the config, whose vocabularies this one's grow
             from: old entries keep their rows, new ones are appended.
+        vocabulary_of: whose clicks' tokens the vocabularies are made of, the `train` split's or those of `all` splits.
     """
 
     eval_from: datetime.datetime
@@ -141,6 +142,7 @@ class LabelsConfig(Frozen):
     segment_hours: float = pydantic.Field(24, gt=0)
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
     grow_from: str | None = None
+    vocabulary_of: Literal["train", "all"] = "train"
 
     @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")
     @classmethod
