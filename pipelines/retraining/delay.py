@@ -87,7 +87,7 @@ def days_of(split: Split, first: datetime.date, days: Sequence[datetime.date]) -
 
 
 def in_order(*parts: Split) -> Split:
-    """Splits one after the other. What trains at the end of day D: the days that have become mature, then D as known."""
+    """Splits one after the other."""
     return Split([s for part in parts for s in part.segments], [rows for part in parts for rows in part.file_rows])
 
 

@@ -116,7 +116,5 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
     for path, size in found:
         file_format(path)
         if size == 0:
-            raise BadInput(
-                f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`."
-            )
+            raise BadInput(f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`.")
     return found
