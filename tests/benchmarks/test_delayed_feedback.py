@@ -31,8 +31,8 @@ def test_what_trains_at_the_end_of_a_day():
     plan = {way: at_the_end_of(5, way, Days()) for way in delayed_feedback.WAYS}
     names = {way: split.segments for way, (split, _) in plan.items()}
     of_one = {WAIT: [["final 3"]], IGNORE: [["known 5"]], ORACLE: [["final 5"]]}
-    in_turns = dict.fromkeys([UNWEIGHTED, DELAYED], [["final 3", "known 5"]])
-    assert names == of_one | in_turns | {FRESH_LAST: [["final 3"], ["known 5"]]}
+    in_turns, one_by_one = [["final 3", "known 5"]], [["final 3"], ["known 5"]]
+    assert names == of_one | {UNWEIGHTED: in_turns, DELAYED: in_turns, FRESH_LAST: one_by_one}
     immature = {way: how for way, (_, how) in plan.items()}
     assert immature[WAIT] is None is immature[ORACLE]
     assert immature[IGNORE] == immature[UNWEIGHTED] == AsFinal()
