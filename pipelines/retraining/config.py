@@ -106,7 +106,7 @@ def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
     if run.training.loss != "soft":
         raise MalTfError(
             f"immature: {DELAYED} weights losses of expected credits: expected training.loss soft, found {run.training.loss}; "
-            "add training.loss=soft to overrides, and begin with another root"
+            "add training.loss=soft to overrides"
         )
     least = math.ceil(spans.window_hours(run) / 24) + 2
     if run.attribution.data_driven and config.fit_age_days < least:
