@@ -59,9 +59,9 @@ def test_each_day_trains_at_its_end_and_when_final_and_users_left_out_judge(sche
         retrain(config, of_all, day(number))
 
     def killed(*_):
-        raise InterruptedError
+        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(run, "judged", killed)
         retrain(config, of_all, day(13))
     weights = pathlib.Path(spans[13], "train", "base", "model.weights.h5")
