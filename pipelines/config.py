@@ -15,7 +15,7 @@ from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
 from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.attribution.touchpoints import TouchpointConfig
-from mal_tf.calibration.calibration import Method
+from mal_tf.calibration import Method
 from mal_tf.models.config import AUTO, ModelConfig
 from mal_tf.training.config import TrainingConfig
 from pipelines import files, yaml_config
@@ -130,6 +130,7 @@ class LabelsConfig(Frozen):
         max_bad_share: the job fails when a larger share of a table's rows is bad.
         grow_from: output directory of an earlier label job, relative to the config, whose vocabularies this one's grow
             from: old entries keep their rows, new ones are appended.
+        vocabulary_of: whose clicks' tokens the vocabularies are made of, the `train` split's or those of `all` splits.
     """
 
     eval_from: datetime.datetime
@@ -143,6 +144,7 @@ class LabelsConfig(Frozen):
     segment_hours: float = pydantic.Field(24, gt=0)
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
     grow_from: str | None = None
+    vocabulary_of: Literal["train", "all"] = "train"
 
     @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")
     @classmethod

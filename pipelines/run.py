@@ -12,6 +12,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
 
 from features.errors import MalTfError
 from features.keras2 import tf
@@ -23,9 +26,13 @@ from pipelines.config import RunConfig, dump
 from pipelines.evaluation import evaluate
 from pipelines.explain import choose
 from pipelines.labels import run as labels
+from pipelines.retraining.delay import Copies
 from pipelines.validation import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
+
+#: The run's config, in its directory.
+CONFIG = "config.yaml"
 
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
@@ -48,6 +55,7 @@ class Run:
         overwrite: replace finished stages although nothing changed.
         cluster: where models are trained. Processes that are not its chief wait for the chief's stages, take their part in
             trainings, and write nothing.
+        copies: what trains in the place of the training split, if not that.
         _fresh: stages brought up to date by this process.
     """
 
@@ -56,6 +64,7 @@ class Run:
     flags: Sequence[str] = ()
     overwrite: bool = False
     cluster: Cluster = ALONE
+    copies: Copies | None = None
     _fresh: set[str] = dataclasses.field(default_factory=set)
 
     def path(self, *parts: str) -> str:
@@ -127,6 +136,8 @@ class Run:
         config = self.resolved()
         architecture = config.model.model_dump(mode="json", exclude={"name", "compare_with"})
         made_from = [manifest.made_from(source), _trained_from(config), architecture, name, config.targets]
+        if self.copies:
+            made_from.append(repr(self.copies))
         stage, kept = f"train/{name}", pathlib.Path(self.path("checkpoints", name))
         if config.training.warm_start:
             earlier = warm_start.locate(config.training.warm_start, name)
@@ -140,9 +151,12 @@ class Run:
 
         def make(output: str) -> dict:
             stages.clear_session()
-            data = calibration.to_train(config, labelled.load(source, config.feature_spec))
+            data, immature = calibration.to_train(config, labelled.load(source, config.feature_spec)), None
+            if self.copies:
+                splits, immature = data.splits | {"train": self.copies.of(data.splits)}, self.copies.immature
+                data = dataclasses.replace(data, splits=splits)
             place = kept / manifest.fingerprint(*made_from)[:16]
-            return stages.train(config, data, name, output, str(place), self.cluster)
+            return stages.train(config, data, name, output, str(place), self.cluster, immature)
 
         output = self.stage(stage, made_from, make)
         if self.cluster.chief:
@@ -252,7 +266,7 @@ class Run:
             yield self
             return
         with manifest.lock(self.directory):
-            files.write_text(self.path("config.yaml"), dump(self.config))
+            files.write_text(self.path(CONFIG), dump(self.config))
             files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
             yield self
 
@@ -327,6 +341,20 @@ def _timed(name: str):
     except (OSError, tf.errors.OpError) as error:  # Such as a full disk under TensorFlow's own writers.
         raise MalTfError(f"{name}: {error}") from error
     log.info("%s: done in %.1f s", name, time.monotonic() - began)
+
+
+def had_config(directory: str, config: RunConfig, *keys: str) -> bool:
+    """Whether the run in a directory had these parts of a config, but for its files and where its fits came from."""
+    if not files.exists(path := f"{directory}/{CONFIG}"):
+        return False
+    then, now = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")
+    return all(_lasting(then.get(key)) == _lasting(now[key]) for key in keys)
+
+
+def _lasting(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: _lasting(value) for key, value in part.items() if key not in ("files", "fit_from")}
+    return part
 
 
 def provenance() -> dict:

@@ -2,16 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import expit
 
+from mal_tf.calibration import Method
 from mal_tf.calibration.curve import Curve, isotonic, platt
-
-Method = Literal["isotonic", "platt"]
 
 _CURVES = {"isotonic": isotonic, "platt": platt}
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from features import table
-from features.errors import MalTfError
+from features.errors import BadInput
 from pipelines.config import LabelsConfig
 from pipelines.labels import dead_letters
 from pipelines.labels.exchange import Exchange
@@ -135,7 +135,7 @@ def time_units(moment: datetime.datetime | None, units: int, default: int | None
 
 def raise_mixed_ids(column: str, kinds: set[str]) -> None:
     """Raises the error for an id that is of several types."""
-    raise MalTfError(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
+    raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
 
 
 class TimeRange(beam.CombineFn):
@@ -180,7 +180,7 @@ class TimeRange(beam.CombineFn):
         )
         found = clock.segments()
         if sum(found.values()) > _MAX_SEGMENTS:
-            raise MalTfError(
+            raise BadInput(
                 f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from time {clock.start} on: "
                 "a stray early timestamp? Set labels.observed_from, or raise labels.segment_hours."
             )

@@ -40,21 +40,30 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
     """
     try:
         with manifest.lock(config.root):
-            if (number := pushed_before(config.root, span)) is not None:
+            number, against = None, None
+            try:
+                number = pushed_before(config.root, span)
+            except Refused as error:
+                against = error
+            if number is not None:
                 log.info("span %s: pushed before, as version %d", span, number)
                 return None
             with report.at_the_end(f"{config.root}/{SPANS}/{span}"):
-                return _recorded(config, run, span, first)
+                return _recorded(config, run, span, first, against)
     except OSError as error:  # Such as a full disk.
         raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
 
 
-def _recorded(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool) -> serving.Version:
+def _recorded(
+    config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool, against: Refused | None
+) -> serving.Version:
     history = open_history(config.metadata, config.root)
     made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
     revision = provenance()["git_revision"] or "unknown"
     with history.run(str(span), made_of, revision) as recorded:
         try:
+            if against:
+                raise against
             of_span = retraining(config, run, span, first)
             version = _stages(of_span, recorded)
         except (Refused, spans.MissingLog) as error:
@@ -120,7 +129,8 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
             stage.output("statistics", run.path("statistics"), manifest.made_from(run.path("statistics")))
         with recorded.stage("train", [labels, *origin]) as stage:
             directory = of_span.train()
-            stage.output("model", directory, manifest.made_from(directory), days=train)
+            known = "".join(f", {day} as known" for day in of_span.copies.fresh) if of_span.copies else ""
+            stage.output("model", directory, manifest.made_from(directory), days=train + known)
         with recorded.stage("export", [directory]) as stage:
             export = of_span.export()
             stage.output("export", export, manifest.made_from(run.path("export", name)))

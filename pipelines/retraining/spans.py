@@ -35,6 +35,8 @@ class Plan:
         logs: days whose logs are read: those before `train` are context for journeys and histories.
         calibrate: days after `train` whose clicks fit the calibration; they train in the next span.
         left_out: days that were not to train.
+        fresh: days whose clicks may train as known at the end of the span; with delayed feedback, the span's own day.
+        spoilt: days after `judge` that are left out.
     """
 
     span: datetime.date
@@ -43,6 +45,8 @@ class Plan:
     logs: tuple[datetime.date, ...]
     calibrate: tuple[datetime.date, ...] = ()
     left_out: tuple[datetime.date, ...] = ()
+    fresh: tuple[datetime.date, ...] = ()
+    spoilt: tuple[datetime.date, ...] = ()
 
 
 def plan(
@@ -54,6 +58,7 @@ def plan(
     left_out: Sequence[datetime.date] = (),
     missing: Sequence[datetime.date] = (),
     held_out: int = 0,
+    delayed: bool = False,
 ) -> Plan:
     """Plans the retraining of a span.
 
@@ -67,6 +72,8 @@ def plan(
         missing: days without logs. They neither train nor judge, and no more do the days before whose windows reach into
             them: their conversions are not all known.
         held_out: how many of the last days that could train fit the calibration instead.
+        delayed: whether the span's own day may train before its windows close. Days after that which judges train or have
+            trained then, so those of them that are left out are not to be in any split, and do not judge later.
 
     Raises:
         MalTfError: the logs are too short to train and to judge on.
@@ -74,7 +81,7 @@ def plan(
     judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
     reach = math.ceil(window_hours / 24)
     unknown = {day for lost in missing for day in days(lost - reach * _DAY, lost)}
-    while judge in unknown:
+    while judge in unknown or (delayed and judge in left_out):
         judge -= _DAY
     begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
     usable = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in unknown)
@@ -88,7 +95,9 @@ def plan(
             f"{(closed - datetime.timedelta(microseconds=1)).date()}"
         )
     context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
-    return Plan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out))
+    fresh = (span,) if delayed and span not in unknown else ()
+    spoilt = tuple(day for day in days(judge + _DAY, span) if delayed and day in left_out)
+    return Plan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
 
 
 def handed_on(planned: Plan) -> dict[str, Any]:
@@ -165,15 +174,17 @@ def configured(
     unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
     first = planned.train[0] if planned.train else planned.judge - _DAY
     trained = (*planned.train, *planned.calibrate)
+    without = [*(day for day in days(first, planned.judge - _DAY) if day not in trained), *planned.spoilt]
     data["labels"] |= {
         "train_from": midnight(first).isoformat(),
         "eval_from": midnight(planned.judge).isoformat(),
         "eval_until": midnight(planned.judge + _DAY).isoformat() if immature == "drop" else None,
-        "without_days": [str(day) for day in days(first, planned.judge - _DAY) if day not in trained],
+        "without_days": [str(day) for day in without],
         "observed_until": (midnight(planned.span + _DAY) - unit).isoformat(),
         "immature": immature,
         "segment_hours": 24,
         "grow_from": f"{base}/labels" if base else None,
+        "vocabulary_of": "all" if planned.fresh else "train",
     }
     data["attribution"]["fit_from"] = fit_from
     if base and not config.validation.schema_file:

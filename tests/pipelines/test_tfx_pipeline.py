@@ -114,6 +114,12 @@ def test_a_reviewed_schema_is_imported_and_tensorflow_serving_tries_the_model(sc
     assert not {"schema", "infra"} & set(kinds)
 
 
+def test_delayed_feedback_is_refused(schedules, tmp_path):
+    config, run = schedules("unused")
+    with pytest.raises(MalTfError, match="immature: expected wait or mark, found delayed_feedback"):
+        tfx_pipeline.build(config.model_copy(update={"immature": "delayed_feedback"}), run, "", True, str(tmp_path))
+
+
 @pytest.mark.slow
 def test_spans_are_judged_as_by_the_local_runner(schedules):
     """A first span and one that starts from it and is refused: what both runners measure is the same, to the last bit."""

@@ -46,10 +46,10 @@ def test_a_calibrated_model_answers_as_its_curves_in_every_signature(network, ca
     expected["predict_candidates"] = calibration(network.model(of_one)["last"].numpy(), asked)
     assert np.abs(expected["predict_raw"] - cases["predict_raw"][1]).min() > 0.01
     of_all = {name: (inputs[name], expected[name].astype(np.float32)) for name in INPUTS}
-    version, difference = export(
+    version, checked = export(
         served, str(tmp_path / "mal"), inputs, lambda directory: check.in_fresh_process(directory, of_all)
     )
-    assert difference <= 1e-6
+    assert checked.largest_difference <= 1e-6
     outputs = tf.saved_model.load(version).signatures["serving_default"].structured_outputs
     assert {name: (of.dtype, of.shape.as_list()) for name, of in outputs.items()} == {"cvr": (tf.float32, [None])}
 

@@ -43,8 +43,8 @@ def calibrated(schedule):
     return config, run.model_copy(update={"calibration": CalibrationConfig(method="platt")})
 
 
-def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR, left_out=()):
-    """Has a model of a span serve."""
+def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR, **more):
+    """Has a model of a span serve, with `more` in its lineage."""
     model = f"{config.root}/spans/{span}/serving/mal/1"
     path = pathlib.Path(model)
     path.mkdir(parents=True)
@@ -53,11 +53,11 @@ def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR, left_out=()
     fits.write(labels, "mta", made_for, {})
     fits.write_types(labels, [])
     lineage = {"span": str(span), "model": model, "run": f"{config.root}/spans/{span}"}
-    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span), "left_out": list(map(str, left_out))}
+    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)} | more
     return serving.push(model, f"{config.root}/serving", lineage)
 
 
-def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrate=()):
+def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrate=(), **facts):
     """Leaves a span that was refused for anomalies, or by the gates."""
     directory = f"{config.root}/spans/{span}"
     pathlib.Path(directory, "checks").mkdir(parents=True)
@@ -66,7 +66,7 @@ def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrat
     result = {"made_from": "x", "result": {"anomalies": list(anomalies)}}
     pathlib.Path(directory, "checks", "manifest.json").write_text(json.dumps(result))
     if not anomalies:
-        blessing.write(f"{directory}/bless", list(reasons), {})
+        blessing.write(f"{directory}/bless", list(reasons), facts)
 
 
 def test_first_span(schedule):
@@ -155,7 +155,7 @@ def test_a_spoilt_day_after_the_last_that_trained_does_not_come_back_once_a_late
     two = config, schedule[1].model_copy(update={"calibration": CalibrationConfig(method="platt", segments=2)})
     found = retraining(*two, day(13)).plan
     assert (found.train, found.calibrate, found.left_out) == ((day(8),), (day(9), day(11)), (day(10),))
-    pushed(config, day(13), day(8), day(10), left_out=[day(10)])
+    pushed(config, day(13), day(8), day(10), left_out=[str(day(10))])
     later = retraining(*two, day(14))
     assert later.base.left_out == (day(10),)
     assert (later.plan.train, later.plan.calibrate) == ((day(9),), (day(11), day(12)))
@@ -213,6 +213,50 @@ def test_marked_clicks_do_not_blame_the_day_that_judges(schedule):
     pushed(config, day(10), day(8), day(10))
     refused(config, day(11), [day(9)], day(10), anomalies=["eval split against train split, city: far"])
     assert retraining(config, schedule[1], day(12)).plan.train == (day(9), day(10))
+
+
+def delayed(schedule):
+    config, run = schedule
+    return config.model_copy(update={"immature": "delayed_feedback"}), run
+
+
+def test_the_days_that_a_model_was_trained_on_early_go_on_with_it(schedule):
+    schedule, serving_of = delayed(schedule), f"{schedule[0].root}/serving"
+    pushed(schedule[0], day(10), day(8), day(10), fresh=["2024-01-09", "2024-01-10"], judge_users=0.2)
+    found = retraining(*schedule, day(11))
+    assert (found.base.fresh, found.plan.train, found.plan.fresh) == ((day(9), day(10)), (day(9),), (day(11),))
+    pushed(schedule[0], day(11), day(9), day(10), fresh=["2024-01-10", "2024-01-11"], judge_users=0.2)
+    serving.rollback(serving_of)
+    assert retraining(*schedule, day(12)).base.fresh == (day(9), day(10))
+
+
+def test_other_users_can_not_judge_on_days_that_were_trained_on_early(schedule):
+    for_all = pushed(schedule[0], day(10), day(8), day(10), fresh=["2024-01-10"], judge_users=0.1)
+    assert for_all == 1
+    for config, run in (schedule, delayed(schedule)):
+        with pytest.raises(MalTfError, match=r"judge_users: expected 0.1, found 0.2: .*2024-01-10"):
+            retraining(config, run, day(11))
+        retraining(config.model_copy(update={"judge_users": 0.1}), run, day(11))
+
+
+def test_with_delayed_feedback_anomalies_are_those_of_the_days_that_no_clean_span_has_read(schedule):
+    config, run = delayed(schedule)
+    anomaly = ["eval split against the last good run's eval split, city: far"]
+    pushed(config, day(10), day(8), day(10))
+    refused(config, day(11), [day(9)], day(10), reasons=(), anomalies=())
+    for number in (13, 14):
+        refused(config, day(number), [day(number - 2)], day(number - 1), anomalies=anomaly)
+    found = retraining(config, run, day(15)).plan
+    assert (found.train, found.judge, found.spoilt) == ((day(9), day(10)), day(11), (day(12), day(13), day(14)))
+
+
+def test_with_delayed_feedback_the_early_copy_of_a_refused_candidate_counts(schedule):
+    config, run = delayed(schedule)
+    pushed(config, day(10), day(8), day(10))
+    refused(config, day(11), [day(9)], day(10), fresh=["2024-01-11"])
+    with pytest.raises(Refused, match=r"left out .*2024-01-09, 2024-01-11"):
+        retraining(config, run, day(12))  # The 11th would judge.
+    assert retraining(config, run, day(13)).plan.train == (day(10),)
 
 
 def test_a_span_is_pushed_once(schedule):

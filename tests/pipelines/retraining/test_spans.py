@@ -81,6 +81,41 @@ def test_logs_too_short():
     assert spans.plan(day(5), FIRST, 72, 3, None).train == (day(1),)
 
 
+def test_with_delayed_feedback_the_newest_day_trains_too():
+    found = spans.plan(day(12), FIRST, 72, 3, day(7), delayed=True)
+    assert (found.train, found.judge, found.fresh, found.spoilt) == ((day(8),), day(9), (day(12),), ())
+    assert spans.plan(day(12), FIRST, 72, 3, day(7)).fresh == ()
+
+
+def test_with_delayed_feedback_days_left_out_do_not_judge_and_are_in_no_split():
+    found = spans.plan(day(12), FIRST, 72, 3, day(5), [day(7), day(9), day(11)], delayed=True)
+    assert (found.train, found.judge, found.spoilt) == ((day(6),), day(8), (day(9), day(11)))
+
+
+def test_a_day_whose_conversions_will_not_all_be_known_does_not_train_fresh():
+    found = spans.plan(day(12), FIRST, 72, 3, day(7), missing=[day(14)], delayed=True)
+    assert (found.train, found.fresh) == ((day(8),), ())
+
+
+@given(st.integers(1, 40), st.floats(0.5, 400), st.sets(st.integers(0, 29)))
+def test_with_delayed_feedback_every_day_trains_at_most_once_fresh_and_once_final(begin, hours, failed):
+    """With spans that never ran: a day that trains fresh trains once more, later, and judges nobody before it has."""
+    fresh, final, until = [], [], None
+    for number, span in enumerate(spans.days(FIRST + begin * DAY, FIRST + (begin + 29) * DAY)):
+        if number in failed:
+            continue
+        try:
+            found = spans.plan(span, FIRST, hours, 1, until, delayed=True)
+        except MalTfError:
+            assert not final
+            continue
+        assert not {*found.fresh} & {*final, *found.train} and found.judge not in (*final, *found.train)
+        assert found.fresh == (span,) and found.judge < span
+        if found.train:  # Otherwise the span is refused.
+            fresh, final, until = [*fresh, *found.fresh], [*final, *found.train], found.judge - DAY
+    assert len({*fresh}) == len(fresh) and final == (spans.days(FIRST, final[-1]) if final else [])
+
+
 @given(st.integers(0, 40), st.floats(0.5, 400), st.integers(0, 30), st.integers(0, 3))
 def test_every_day_trains_once_over_a_season(begin, hours, context, held_out):
     """Going on daily, no day is trained on twice, none is judged or calibrated on after it was trained on, none is missed."""
@@ -159,6 +194,16 @@ def test_config_of_a_span(tmp_path):
     assert (found.training.warm_start, found.attribution.fit_from) == ("/earlier/train/mal", "/fitted")
     assert found.validation.schema_file == "/earlier/validate/schema.pbtxt"
     assert found.model.compare_with == ()
+    assert found.labels.vocabulary_of == "train"
+
+
+def test_with_delayed_feedback_vocabularies_know_the_newest_day(tmp_path):
+    for number in range(1, 8):
+        (tmp_path / f"c-2024-01-0{number}.parquet").touch()
+    planned = spans.plan(day(7), FIRST, 48, 2, day(2), [day(4), day(6)], delayed=True)
+    found = spans.configured(config(tmp_path), planned, "mark").labels
+    assert (found.vocabulary_of, found.immature, found.eval_until) == ("all", "mark", None)
+    assert (planned.judge, found.without_days) == (day(5), (day(4), day(6)))
 
 
 def test_days_left_out_are_context(tmp_path):
