@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from pipelines import files
 from pipelines.replay.intervals import ALL
@@ -17,6 +17,9 @@ from pipelines.text_table import Table
 
 _TITLES = {PAIRED: "Every arm plays all users", SPLIT: "Each arm plays its own users"}
 _NAMES = {"gmv": "GMV", "orders": "orders", "spend": "spend", "roi": "ROI"}
+
+#: Of the differences; those of models are small beside those of the truth.
+_TICKS = (-0.5, -0.2, -0.05, -0.02, 0, 0.02, 0.05, 0.2, 0.5)
 
 #: What is looked at by industry.
 _BY_INDUSTRY = ("gmv", "orders", "roi")
@@ -126,7 +129,9 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
             for shift, (design, found) in zip((-0.15, 0.15), result["designs"].items(), strict=True):
                 cells = [found[name]["industries"][ALL][measure] for name in others]
                 _intervals(axis, others, cells, _TITLES[design].lower(), shift)
-            axis.set_xscale("symlog", linthresh=0.1)
+            axis.set_xscale("symlog", linthresh=0.05)
+            axis.xaxis.set(major_locator=FixedLocator(_TICKS), minor_locator=NullLocator())
+            axis.xaxis.set_major_formatter(PercentFormatter(1.0))
             axis.set_title(f"{_NAMES[measure]}, difference to {base}")
         axes[0][0].invert_yaxis()
         drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
