@@ -131,7 +131,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
                 _intervals(axis, others, cells, _TITLES[design].lower(), shift)
             axis.set_xscale("symlog", linthresh=0.05)
             axis.xaxis.set(major_locator=FixedLocator(_TICKS), minor_locator=NullLocator())
-            axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+            axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axis.set_title(f"{_NAMES[measure]}, difference to {base}")
         axes[0][0].invert_yaxis()
         drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -142,7 +142,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
             axes = drawn.subplots(1, len(learnt), sharey=True, sharex=True, squeeze=False)
             for axis, arm in zip(axes[0], learnt, strict=True):
                 _intervals(axis, names, [paired[arm]["industries"][name]["gmv"] for name in names], arm)
-                axis.set_title(arm)
+                axis.set_title(arm.replace(" ", "\n"))
             axes[0][0].invert_yaxis()
             drawn.supxlabel(f"GMV, difference to {base}; {_TITLES[PAIRED].lower()}")
             made.append(_save(drawn, f"{directory}/industries.svg"))
