@@ -44,7 +44,9 @@ def _drawn(users: int, samples: int, generator: np.random.Generator) -> Iterator
         yield np.bincount(draws.ravel(), minlength=size * users).reshape(size, users).astype(np.float64)
 
 
-def amounts(user: np.ndarray, column: np.ndarray, values: np.ndarray, member: np.ndarray, columns: int):
+def amounts(
+    user: np.ndarray, column: np.ndarray, values: np.ndarray, member: np.ndarray, columns: int
+) -> scipy.sparse.csr_matrix:
     """What was bought as a matrix of users and columns: so many of each sum, then a 1 per arm that the user is in.
 
     Args:
