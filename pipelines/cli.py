@@ -319,6 +319,29 @@ def simulate(
 
 
 @app.command()
+def replay(
+    config: Annotated[str, typer.Argument(help="The replay's YAML file, such as examples/replay/market.yaml.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: budget=0.1.")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Directory of the outputs; runs/<name> if not given.")] = "",
+):
+    """Let models bid for a simulated market's clicks under budgets: GMV, orders and ROI by arm and industry."""
+    from pipelines import files, text_table
+    from pipelines.replay import report
+    from pipelines.replay.config import load
+    from pipelines.replay.run import RESULTS, run
+
+    loaded, run_config = load(config, set_)
+    directory = output or _default_output(loaded)
+    result = run(loaded, run_config, directory)
+    tables = report.tables(result)
+    for table in tables:
+        text_table.show(console, table)
+    files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
+    drawn = " and ".join(report.figures(result, directory))
+    console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md; {drawn}", soft_wrap=True)
+
+
+@app.command()
 def retrain(
     config: Annotated[str, typer.Argument(help="The schedule's YAML file, such as examples/retraining/market.yaml.")],
     span: Annotated[str, typer.Option(help="Newest day of the logs, 2025-05-20; yesterday, UTC, if not given.")] = "",
