@@ -69,7 +69,7 @@ def figure(judged: list[datetime.date], found: dict[str, list[dict[str, float]]]
         for way, style in zip(found, ("-o", "--s", ":^"), strict=True):
             axis.plot(judged, [span[key] for span in found[way]], style, markersize=3, label=way)
         axis.set_ylabel(name)
-    axes[0].legend(loc="lower left", ncols=3)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     axes[-1].tick_params("x", rotation=45)
     drawn.savefig(path, dpi=120)
     plt.close(drawn)
