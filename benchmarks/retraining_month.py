@@ -216,7 +216,7 @@ def missing_day(month: Month) -> None:
     span = month.arrive()
     month.run(span, f"{lost} still missing", 3, f"no log of {lost}")
     month.set = [f"missing_days=['{lost}']"]
-    month.run(span, f"missing_days has {lost}; no new day has all its conversions", 3, "no new day to train on")
+    month.run(span, f"missing_days has {lost}; no new day has all its conversions", 3, "has been trained up to")
     month.run(month.arrive(), f"{lost} and the day before are left out")
 
 

@@ -12,7 +12,11 @@ def main(pipeline: str, project: str, region: str, root: str) -> None:
     """Creates the schedule: daily at 01:15 UTC, one run at a time."""
     aiplatform.init(project=project, location=region)
     job = aiplatform.PipelineJob(
-        display_name="mal-tf-retrain", template_path=pipeline, pipeline_root=root, enable_caching=False
+        display_name="mal-tf-retrain",
+        template_path=pipeline,
+        pipeline_root=root,
+        parameter_values={"span": "yesterday"},
+        enable_caching=False,
     )
     schedule = job.create_schedule(
         display_name="mal-tf-retrain-daily", cron="TZ=UTC 15 1 * * *", max_concurrent_run_count=1

@@ -8,14 +8,13 @@ import numpy as np
 import pydantic
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
-from features.errors import MalTfError
 from features.frozen import Frozen, Range, as_tuple
 from mal_tf.attribution.labels import implied
 from pipelines import files
 from pipelines.config import AttributionConfig, RunConfig
 from pipelines.retraining.distances import DistanceLimits, distances
 from pipelines.retraining.measurement import Measurement
-from pipelines.retraining.spans import PLACEHOLDER
+from pipelines.retraining.spans import PLACEHOLDER, MissingLog
 from pipelines.validation import statistics as split_statistics
 
 #: Positives that a split must have, or be expected to have, for their number to tell anything.
@@ -100,13 +99,12 @@ def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int
     """Files of what the server was asked on a day: (path, bytes); none without `checks.serving_log`.
 
     Raises:
-        MalTfError: there is no such file.
+        MissingLog: there is no such file.
     """
     patterns = tuple(pattern.replace(PLACEHOLDER, str(day)) for pattern in checks.serving_log)
-    try:
-        return files.match(patterns)
-    except MalTfError as error:
-        raise MalTfError(f"checks.serving_log: expected requests in {', '.join(patterns)}, found no file") from error
+    if missing := [pattern for pattern in patterns if not files.matches(pattern)]:
+        raise MissingLog(f"checks.serving_log: expected requests in {', '.join(missing)}, found no file")
+    return files.match(patterns)
 
 
 def _days(

@@ -113,6 +113,11 @@ def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
             f"calibration: expected none with immature: {DELAYED}, whose days have all been trained on before they could fit a "
             "map; leave one of the two out"
         )
+    if spans.window_hours(run) < 24:
+        raise MalTfError(
+            f"immature: {DELAYED}: expected a window of at least 24 hours, found {spans.window_hours(run):g}: shorter ones close "
+            "before the day ends, so there is little to gain; use wait"
+        )
     least = math.ceil(spans.window_hours(run) / 24) + 2
     if run.attribution.data_driven and config.fit_age_days < least:
         raise MalTfError(

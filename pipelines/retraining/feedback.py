@@ -23,7 +23,7 @@ from pipelines.config import RunConfig
 from pipelines.labels import fits
 from pipelines.retraining import spans
 from pipelines.retraining.delay import Copies, days_of, measure
-from pipelines.retraining.planning import DELAY, SPANS
+from pipelines.retraining.planning import DELAY, SPANS, anomalies_of
 from pipelines.run import had_config
 
 #: The measured delay, in the stage's directory.
@@ -33,9 +33,13 @@ log = logging.getLogger("mal_tf.retrain")
 
 
 def early_runs(root: str, days: Sequence[datetime.date]) -> dict[datetime.date, str]:
-    """Runs of the spans that ended with some days, by day: directories of those whose label job is finished."""
+    """Runs of the spans that ended with some days, by day: directories of those with labels and no anomaly.
+
+    A log of which half was there would be taken for one whose credit comes late.
+    """
     found = {day: f"{root}/{SPANS}/{day}" for day in days}
-    return {day: run for day, run in found.items() if files.exists(f"{run}/labels/{manifest.MANIFEST}")}
+    labelled_runs = {day: run for day, run in found.items() if files.exists(f"{run}/labels/{manifest.MANIFEST}")}
+    return {day: run for day, run in labelled_runs.items() if not anomalies_of(run)}
 
 
 def curve_of(run: str) -> DelayCurve | None:

@@ -122,6 +122,11 @@ def planned(
             f"{', '.join(map(str, base.fresh))} have been trained on and can't judge. It can be changed when no such days are "
             "left, with immature: wait until then"
         )
+    if base and base.fresh and run.calibration:
+        raise MalTfError(
+            f"calibration: {', '.join(map(str, base.fresh))} have been trained on before their windows closed, and can't fit a "
+            "map; leave it out until a span with immature: wait has trained on them"
+        )
     skip = base is not None and config.after_refusal == "skip"
     spoilt = _spoilt_days(config.root, base.span, span, config.immature) if skip else []
     left_out = sorted({*spoilt, *base.left_out}) if skip else []
@@ -158,7 +163,7 @@ def _fits_otherwise(run: RunConfig, base: Base) -> bool:
     return False
 
 
-def _anomalies(directory: str) -> list[str] | None:
+def anomalies_of(directory: str) -> list[str] | None:
     """Anomalies of a span's data; None if it has not been checked."""
     checked = f"{directory}/{CHECKS}"
     return manifest.read(checked)["result"]["anomalies"] if files.exists(f"{checked}/{manifest.MANIFEST}") else None
@@ -180,7 +185,7 @@ def _spoilt_days(root: str, since: datetime.date, until: datetime.date, immature
     for span, directory in _earlier(root, until):
         if span <= since or not files.exists(f"{directory}/plan.json"):
             continue
-        planned, anomalies = json.loads(files.read_text(f"{directory}/plan.json")), _anomalies(directory)
+        planned, anomalies = json.loads(files.read_text(f"{directory}/plan.json")), anomalies_of(directory)
         train = [*planned["train"], *planned.get("calibrate", ())]
         if files.exists(f"{directory}/{BLESS}/{blessing.NOT_BLESSED}"):
             found |= {*train, *blessing.read(f"{directory}/{BLESS}").facts.get("fresh", ())}
@@ -205,7 +210,7 @@ def _earlier(root: str, span: datetime.date) -> list[tuple[datetime.date, str]]:
 
 def trailing_reports(root: str, span: datetime.date) -> list[dict]:
     """Label reports of the spans before this one whose data had no anomalies, oldest first."""
-    earlier = [directory for _, directory in _earlier(root, span) if _anomalies(directory) == []]
+    earlier = [directory for _, directory in _earlier(root, span) if anomalies_of(directory) == []]
     reports = [f"{directory}/labels" for directory in earlier if files.exists(f"{directory}/labels/{REPORT}")]
     return list(map(report, reports[-_TRAILING:]))
 

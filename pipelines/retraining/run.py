@@ -254,7 +254,7 @@ class Retraining:
         }
         if self.fresh:
             lineage |= {"fresh": list(map(str, self.fresh)), "judge_users": self.config.judge_users}
-        number = serving.push(lineage["model"], self.served, lineage)
+        number = serving.push(lineage["model"], self.served, lineage, current and current.number)
         files.write_text(self.run.path(PUSHED), json.dumps({"version": number}) + "\n")
         serving.retain(self.served, self.config.keep_versions)
         return next(version for version in serving.versions(self.served) if version.number == number)

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from features.errors import MalTfError
+from features.errors import Busy, MalTfError
 from pipelines import manifest
 
 #: Where a version says what made it.
@@ -73,7 +73,7 @@ def may_push(blessed: bool, infra: bool, anomalies: bool, stale: bool) -> list[s
     return [reason for reason, holds in against.items() if holds]
 
 
-def push(saved_model: str, directory: str, lineage: dict[str, Any]) -> int:
+def push(saved_model: str, directory: str, lineage: dict[str, Any], serves: int | None = None) -> int:
     """Copies a model as the next version, which appears whole or not at all.
 
     A push that was killed after its version appeared does not make a second one when it is repeated.
@@ -82,11 +82,13 @@ def push(saved_model: str, directory: str, lineage: dict[str, Any]) -> int:
         saved_model: directory of the SavedModel.
         directory: of all versions; local.
         lineage: JSON-able, the same if the push is repeated: no time of day; at least `{"span", "model", "run"}`.
+        serves: the version that served when the push was decided on; None: any.
 
     Returns:
         Number of the version that serves it.
 
     Raises:
+        Busy: another version serves than `serves`.
         MalTfError: there is no such model, it was pushed already and rolled back, another process changes the directory, or
             it can't be written.
     """
@@ -103,6 +105,11 @@ def push(saved_model: str, directory: str, lineage: dict[str, Any]) -> int:
                         f"{found[-1].number} serves; to serve it again, roll back to {version.number}"
                     )
                 return found[-1].number
+        if serves is not None and found[-1].number != serves:
+            raise Busy(
+                f"{directory}: version {found[-1].number} serves now, and {serves} did when this push was decided on; run the "
+                "span again"
+            )
         return _add(source, directory, lineage).number
 
 

@@ -96,7 +96,7 @@ def plan(
         )
     context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
     fresh = (span,) if delayed and span not in unknown else ()
-    spoilt = tuple(day for day in days(judge + _DAY, span) if delayed and day in left_out)
+    spoilt = tuple(day for day in days(judge + _DAY, span) if day in unknown or (delayed and day in left_out))
     return Plan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
 
 

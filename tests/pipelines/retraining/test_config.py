@@ -85,6 +85,17 @@ def test_context_is_the_longest_window_in_whole_days(write):
             },
             "calibration: expected none with immature: delayed_feedback",
         ),
+        (
+            {
+                "immature": "delayed_feedback",
+                "overrides": [
+                    "training.loss=soft",
+                    "attribution.window_hours=12",
+                    "attribution.mechanisms=[{name: last, type: last}, {name: first, type: first}]",
+                ],
+            },
+            "expected a window of at least 24 hours, found 12",
+        ),
     ],
 )
 def test_mistakes_are_named(write, keys, message):

@@ -8,6 +8,7 @@ import yaml
 
 from mal_tf.training.delayed_feedback import DelayCurve, DelayedFeedback
 from mal_tf.training.split import Split
+from pipelines import manifest
 from pipelines.config import dump, load
 from pipelines.retraining import feedback, spans
 from pipelines.retraining.delay import Copies
@@ -90,6 +91,17 @@ def test_a_span_without_labels_has_none_to_measure(tmp_path):
     (tmp_path / "spans" / str(DAYS[0]) / "labels").mkdir(parents=True)  # It was killed.
     assert feedback.early_runs(str(tmp_path), DAYS) == {}
     assert feedback.curve_of(f"{tmp_path}/spans/{DAYS[0]}") is None
+
+
+def test_a_day_with_anomalies_is_not_measured(tmp_path, monkeypatch):
+    labels = tmp_path / "spans" / str(DAYS[0]) / "labels"
+    labels.mkdir(parents=True)
+    (labels / manifest.MANIFEST).write_text("{}")
+    assert list(feedback.early_runs(str(tmp_path), DAYS)) == [DAYS[0]]
+    monkeypatch.setattr(
+        feedback, "anomalies_of", lambda _: ["logs, conversions: rows on 2023-11-15: 3, expected 10 to 40"]
+    )
+    assert feedback.early_runs(str(tmp_path), DAYS) == {}
 
 
 def test_days_that_were_trained_on_early_and_the_newest_come_twice(project):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from features.errors import MalTfError
+from features.errors import Busy, MalTfError
 from pipelines import manifest
 from pipelines.predict import version_of as newest
 from pipelines.retraining import serving
@@ -79,6 +79,15 @@ def test_numbers_are_compared_as_numbers_and_one_that_is_taken_is_never_used(pla
     assert serving.current(directory) == serving.Version(9, f"{directory}/9", {})
     assert serving.push(models["b"], directory, lineage("b")) == 11
     assert newest(directory) == serving.current(directory).path == f"{directory}/11"
+
+
+def test_a_push_that_was_decided_on_before_a_rollback_is_none(place):
+    directory, models = place
+    push_all(directory, models, "ab")
+    serving.rollback(directory)
+    with pytest.raises(Busy, match="version 3 serves now, and 2 did"):
+        serving.push(models["c"], directory, lineage("c"), 2)
+    assert serving.push(models["c"], directory, lineage("c"), 3) == 4
 
 
 @pytest.mark.parametrize("truth", itertools.product([True, False], repeat=4))

@@ -233,6 +233,13 @@ def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
     assert len(found.sources.clicks.files) == 2
 
 
+@pytest.mark.parametrize("delayed", [False, True])
+def test_days_after_the_judge_with_conversions_lost_are_in_no_split(delayed):
+    """The 13th has no logs, so the windows of the 12th can't be filled: the 11th judges, `mark` has no later end."""
+    planned = spans.plan(day(14), FIRST, 24, 0, day(9), missing=[day(13)], delayed=delayed)
+    assert (planned.judge, planned.spoilt) == (day(11), (day(12), day(13)))
+
+
 def test_placeholder_where_no_list_is(tmp_path):
     columns = {"conversion_id": "id", "user_id": "user", "timestamp": "time", "match_key": "shop"}
     joined = {
