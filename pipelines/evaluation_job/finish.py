@@ -1,7 +1,6 @@
 """Last step of the evaluation job: sums to `metrics.json`, and the manifest, by the pipeline itself."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +9,9 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from mal_tf.evaluation import by_user, exact
-from mal_tf.evaluation.bootstrap import Resampled, differences
-from mal_tf.evaluation.by_range import RangeSums
+from features.errors import MalTfError
+from mal_tf.evaluation.bootstrap import Resampled
+from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
 from pipelines import files, manifest
 from pipelines.evaluation_job.plan import Plan
@@ -24,11 +24,21 @@ class Totals:
 
     Attributes:
         users: sums over users.
+        positives: int64 [slices, labels].
         ranges: by model, sums over ranges.
+        curves: by model, calibration curve.
+        excess: [models, 2, bins], see `Curve.excess`.
     """
 
     users: UserSums
+    positives: np.ndarray
     ranges: Mapping[int, RangeSums]
+    curves: Mapping[int, Curve]
+    excess: np.ndarray
+
+    def count(self, group: int, column: int) -> int:
+        """Clicks, positives or users of a group, by their column in `UserSums`."""
+        return int(exact.number(self.users.whole[group, column]))
 
     def resampled(self, model: int, group: int) -> Resampled:
         """As `mal_tf.evaluation.bootstrap.resampled` gives it, with draws of its own."""
@@ -43,18 +53,95 @@ class Totals:
     def metrics(self, model: int, group: int) -> dict[str, float]:
         """As `mal_tf.evaluation.metrics.metrics_or_nan` gives them."""
         whole = {name: values[0] for name, values in self.resampled(model, group).items()}
-        clicks, positives, both = (
-            int(exact.number(self.users.whole[group, column]))
-            for column in (by_user.CLICKS, by_user.POSITIVES, by_user.BOTH_USERS)
-        )
+        clicks = self.count(group, by_user.CLICKS)
         apart = [abs(exact.number(sum_)) for sum_ in np.subtract(*self.ranges[model].bins[:, group])]
         return {
             "clicks": clicks,
-            "positives": positives,
+            "positives": self.count(group, by_user.POSITIVES),
             "auc": whole["auc"],
             "gauc": whole["gauc"],
-            "gauc_users": both,
+            "gauc_users": self.count(group, by_user.BOTH_USERS),
             "log_loss": whole["log_loss"],
             "pcoc": whole["pcoc"],
             "ece": sum(apart) / clicks if clicks else float("nan"),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Finish:
+    """Makes the output complete. May be repeated, as runners repeat what they lost the answer of.
+
+    Attributes:
+        output: directory.
+        scope: what is evaluated.
+        targets: mechanism of each label.
+        served: the model that others are compared with.
+        split: whose clicks.
+        known: the manifest's entries that were known before the job.
+        exchange: local directory of the job's own, to be taken away.
+    """
+
+    output: str
+    scope: Scope
+    targets: Sequence[str]
+    served: str
+    split: str
+    known: Mapping[str, Any]
+    exchange: str | None = None
+
+    def __call__(self, _: None, plan: Plan, *totals: Any) -> None:
+        """Finishes; `totals` as `Totals` takes them.
+
+        Raises:
+            MalTfError: under the primary target's label there is one class only, or no user has both.
+        """
+        result = self.result(plan, Totals(*totals))
+        files.write_text(FileSystems.join(self.output, METRICS), dumped(result))
+        if self.exchange is not None:
+            shutil.rmtree(self.exchange, ignore_errors=True)
+        there = files.listing(self.output)
+        made = {"result": headline(result), "files": [{"path": METRICS, "bytes": there[METRICS]}]}
+        manifest.finish(self.output, {**self.known, **made})
+
+    def result(self, plan: Plan, totals: Totals) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        scope, primary = self.scope, self.targets[self.scope.sliced]
+        self._check(totals, primary)
+        labels = {name: self._compared(totals, group) for group, name in enumerate(self.targets)}
+        kinds = [self._slices(plan, totals, by) for by in scope.slices.by]
+        curves = {
+            name: totals.curves[model].points(totals.excess[model]) for model, name in enumerate(scope.models)
+        }
+        return assembled(primary, self.split, self.served, labels, curves, kinds, scope.samples, scope.seed)
+
+    def _check(self, totals: Totals, primary: str) -> None:
+        found = totals.metrics(0, self.scope.sliced)
+        for metric, lacking in (("auc", "clicks of both classes"), ("gauc", "a user with clicks of both classes")):
+            if np.isnan(found[metric]):
+                raise MalTfError(
+                    f"{self.split} split, label_{primary}: {metric.upper()} needs {lacking}, found {found['positives']:,} "
+                    f"positives among {found['clicks']:,} clicks; evaluate on more data or another target"
+                )
+
+    def _compared(self, totals: Totals, group: int) -> dict[str, Any]:
+        models = self.scope.models
+        found = {name: totals.metrics(model, group) for model, name in enumerate(models)}
+        drawn = {name: totals.resampled(model, group) for model, name in enumerate(models)} if self.scope.samples else {}
+        return {"models": found, "differences": compared(drawn, self.served)}
+
+    def _slices(self, plan: Plan, totals: Totals, by: str) -> list[dict[str, Any]]:
+        """The slices of a kind, in the order of the report."""
+        slices, growth = self.scope.slices, self.scope.slices.config.growth
+        numbers = [number for number, (kind, _) in enumerate(plan.slices) if kind == by]
+        clicks, positives = (
+            np.array([totals.count(len(self.targets) + number, column) for number in numbers], np.int64)
+            for column in (by_user.CLICKS, by_user.POSITIVES)
+        )
+        made = []
+        for place in slices.reported(by, clicks, positives, [plan.slices[number][1] for number in numbers]):
+            number = numbers[place]
+            group = len(self.targets) + number
+            by_target = dict(zip(self.targets, totals.positives[number].tolist(), strict=True))
+            users = totals.count(group, by_user.USERS)
+            made.append(slice_entry(plan.slices[number], users, by_target, growth, self._compared(totals, group)))
+        return made

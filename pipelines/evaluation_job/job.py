@@ -9,6 +9,7 @@ from apache_beam.pvalue import AsDict, AsSingleton
 from features.keras2 import tf
 from pipelines.evaluation_job import steps
 from pipelines.evaluation_job.finish import Finish
+from pipelines.evaluation_job.past import Earlier, Past
 from pipelines.evaluation_job.plan import MakePlan, add_up
 from pipelines.evaluation_job.score import Score
 from pipelines.evaluation_job.steps import Scope
@@ -24,6 +25,7 @@ class EvaluationJob(beam.PTransform):
 
     Attributes:
         files: label files, and the clicks in each.
+        earlier: label files of earlier clicks, for slices of users.
         versions: directory of the SavedModel by model name, in the order of `scope.models`.
         parsing: scalar columns that are read, as `tf.io.parse_example` takes them.
         scope: what is evaluated.
@@ -35,6 +37,7 @@ class EvaluationJob(beam.PTransform):
     """
 
     files: Sequence[tuple[str, int]]
+    earlier: Sequence[Earlier]
     versions: Mapping[str, str]
     parsing: Mapping[str, tf.io.FixedLenFeature]
     scope: Scope
@@ -61,15 +64,23 @@ class EvaluationJob(beam.PTransform):
             | "AddSeen" >> beam.CombineGlobally(add_up)
             | "Plan" >> beam.Map(MakePlan(self.scope.slices, self.range_clicks))
         )
+        past = (
+            pipeline
+            | "EarlierFiles" >> beam.Create(self.earlier)
+            | "SpreadEarlier" >> beam.Reshuffle()
+            | "Past" >> beam.ParDo(Past(self.scope.slices.config.growth, self.shards, self.exchange))
+        )
         users = (
-            scored.clicks
+            [scored.clicks, past]
+            | "FlattenUsers" >> beam.Flatten()
             | "ShuffleByUser" >> beam.GroupByKey()
             | "Users" >> beam.ParDo(steps.Users(self.scope, self.exchange), plan).with_outputs(
-                "sums", "sizes", "shards", main="ranges"
+                "sums", "sizes", "positives", "shards", main="ranges"
             )
         )
-        sums, sizes = (
-            AsSingleton(users[name] | f"Add:{name}" >> beam.CombineGlobally(add_up)) for name in ("sums", "sizes")
+        sums, sizes, positives = (
+            AsSingleton(users[name] | f"Add:{name}" >> beam.CombineGlobally(add_up))
+            for name in ("sums", "sizes", "positives")
         )
         ranges = (
             users.ranges
@@ -84,14 +95,14 @@ class EvaluationJob(beam.PTransform):
                 | f"Combine:{level}" >> beam.MapTuple(lambda place, parts: (place, steps.combine(parts)))
             )
         of_models = AsDict(ranges | "Models" >> beam.MapTuple(lambda place, part: (place[0], part)))
-        curves = ranges | "Curves" >> beam.MapTuple(self.scope.curve, sizes)
+        curves = AsDict(ranges | "Curves" >> beam.MapTuple(self.scope.curve, sizes))
         excess = (
             users.shards
-            | "Calibrate" >> beam.ParDo(steps.Calibrate(self.scope), AsDict(curves))
+            | "Calibrate" >> beam.ParDo(steps.Calibrate(self.scope), curves)
             | "AddExcess" >> beam.CombineGlobally(add_up)
         )
         once = pipeline | "Once" >> beam.Create([None])
-        return once | "Finish" >> beam.Map(self.finish, plan, sums, of_models, AsSingleton(excess))
+        return once | "Finish" >> beam.Map(self.finish, plan, sums, positives, of_models, curves, AsSingleton(excess))
 
 
 def _neighbours(place: tuple[int, int], part):

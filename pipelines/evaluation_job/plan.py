@@ -3,40 +3,49 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from features.errors import MalTfError
 from mal_tf.evaluation import by_range
 from mal_tf.serving.export import OUTPUT
-from pipelines.evaluation_job.slices import Slices
+from pipelines.evaluation_job.slices import Name, Slices
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """Counts of clicks, which add up.
+    """What is known of mature clicks, which adds up.
 
     Attributes:
         keys: by model, clicks by key of the prediction (`by_range.keys`).
-        slices: see `Slices.tally`.
+        tokens: see `Slices.counts`.
+        newest: time of the newest.
     """
 
     keys: Sequence[pd.Series]
-    slices: pd.DataFrame
+    tokens: Mapping[str, pd.DataFrame]
+    newest: int
 
     @classmethod
-    def of(cls, clicks: pa.Table, models: Sequence[str], slices: Slices) -> "Seen":
-        """Counts the clicks."""
+    def of(cls, clicks: pd.DataFrame, models: Sequence[str], slices: Slices) -> "Seen":
+        """What is known of some clicks, at least one."""
         keys = [by_range.keys(clicks[f"{OUTPUT}_{name}"].to_numpy()) for name in models]
-        return cls([pd.Series(*np.unique(key, return_counts=True)[::-1]) for key in keys], slices.tally(clicks))
+        counts = [pd.Series(*np.unique(key, return_counts=True)[::-1]) for key in keys]
+        return cls(counts, slices.counts(clicks), int(clicks["timestamp"].max()))
 
     def __add__(self, other: "Seen") -> "Seen":
-        keys = [one.add(two, fill_value=0).astype(np.int64) for one, two in zip(self.keys, other.keys, strict=True)]
-        return Seen(keys, self.slices.add(other.slices, fill_value=0).astype(np.int64))
+        return Seen(
+            list(map(_added, self.keys, other.keys)),
+            {name: _added(counts, other.tokens[name]) for name, counts in self.tokens.items()},
+            max(self.newest, other.newest),
+        )
+
+
+def _added(one, other):
+    return one.add(other, fill_value=0).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +54,13 @@ class Plan:
 
     Attributes:
         ranges: by model, the first key of each range, uint32 [ranges].
-        slices: by and name of each slice, in the order of the report.
+        slices: in the order of the report.
+        newest: time of the newest mature click.
     """
 
     ranges: Sequence[np.ndarray]
-    slices: Sequence[tuple[str, str]]
+    slices: Sequence[Name]
+    newest: int
 
     def range_of(self, model: int, prediction: np.ndarray) -> np.ndarray:
         """The range that each prediction of a model is in, int64 [clicks]."""
@@ -58,7 +69,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class MakePlan:
-    """Counts of all clicks to the plan.
+    """What is known of all clicks to the plan.
 
     Attributes:
         slices: how clicks are sliced.
@@ -81,7 +92,7 @@ class MakePlan:
         ranges = [
             by_range.cut(counts.index.to_numpy(np.uint32), counts.to_numpy(), self.range_clicks) for counts in seen.keys
         ]
-        return Plan(ranges, self.slices.choose(seen.slices))
+        return Plan(ranges, self.slices.choose(seen.tokens), seen.newest)
 
 
 def add_up(parts: Iterable) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
@@ -15,12 +14,16 @@ from apache_beam.utils.shared import Shared
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.serving.export import OUTPUT
-from pipelines.evaluation_job.plan import Seen, Slices
-from pipelines.labels.exchange import Exchange
+from pipelines.evaluation_job.plan import Seen
+from pipelines.evaluation_job.slices import Slices
+from pipelines.labels.exchange import Exchange, Parcel
 from pipelines.labels.shard import flat, stable_hash
 
 #: Clicks that are dealt to shards at a time: more make fewer, larger parcels.
 _ROWS_DEALT = 262_144
+
+#: What a parcel holds: scored clicks, or what the past says of users.
+CLICKS, PAST = "clicks", "past"
 
 log = logging.getLogger("mal_tf.evaluate")
 
@@ -87,23 +90,38 @@ class Score(beam.DoFn):
 
     def _scored(self, path: str) -> Iterator[pa.Table]:
         """Batches of the file's clicks: columns read, and `cvr_<model>`."""
-        try:
-            for examples in tf.data.TFRecordDataset(path, "GZIP").batch(self._batch_size):
-                parsed = tf.io.parse_example(examples, self._parsing)
-                columns = {name: _arrow(value.numpy()) for name, value in parsed.items()}
-                for name, model in self._models.signatures.items():
-                    columns[f"{OUTPUT}_{name}"] = pa.array(_predictions(name, model, examples, path))
-                yield pa.table(columns)
-        except tf.errors.OpError as error:
-            raise MalTfError(f"{path} can't be read as labelled tf.Examples: {error.message}") from error
+        for examples, clicks in batches(path, self._parsing, self._batch_size):
+            for name, model in self._models.signatures.items():
+                clicks = clicks.append_column(f"{OUTPUT}_{name}", pa.array(_predictions(name, model, examples, path)))
+            yield clicks
 
     def _deal(self, waiting: Sequence[pa.Table]) -> Iterator[Any]:
         clicks = pa.concat_tables(waiting).combine_chunks() if waiting else None
         if clicks is None or not clicks.num_rows:
             return
-        yield TaggedOutput("seen", Seen.of(clicks, list(self._versions), self._slices))
-        shard = (stable_hash(flat(clicks["user_id"])) % np.uint64(self._shards)).astype(np.int64)
-        yield from self._exchange.deal(clicks, shard, self._shards)
+        yield TaggedOutput("seen", Seen.of(clicks.to_pandas(), list(self._versions), self._slices))
+        yield from deal(self._exchange, CLICKS, clicks, self._shards)
+
+
+def deal(exchange: Exchange, kind: str, rows: pa.Table, shards: int) -> Iterator[tuple[int, tuple[str, Parcel]]]:
+    """Rows with a `user_id` to (shard of the user, (kind, parcel))."""
+    shard = (stable_hash(flat(rows["user_id"])) % np.uint64(shards)).astype(np.int64)
+    for number, parcel in exchange.deal(rows, shard, shards):
+        yield number, (kind, parcel)
+
+
+def batches(path: str, parsing: Mapping[str, tf.io.FixedLenFeature], size: int) -> Iterator[tuple[tf.Tensor, pa.Table]]:
+    """A label file's serialized tf.Examples, string [batch], and their columns.
+
+    Raises:
+        MalTfError: it can't be read, or lacks a column.
+    """
+    try:
+        for examples in tf.data.TFRecordDataset(path, "GZIP").batch(size):
+            parsed = tf.io.parse_example(examples, parsing)
+            yield examples, pa.table({name: _arrow(value.numpy()) for name, value in parsed.items()})
+    except tf.errors.OpError as error:
+        raise MalTfError(f"{path} can't be read as labelled tf.Examples: {error.message}") from error
 
 
 def _arrow(values: np.ndarray) -> pa.Array:

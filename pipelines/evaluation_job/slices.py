@@ -1,13 +1,24 @@
-"""Slices where the clicks lie in many places: counted, chosen once, then found again in each place."""
+"""Slices of clicks that lie in many places: features' values counted and chosen once, then found in each shard of users."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.slices import slice_by
+from features import vocabulary
+from pipelines import files
+from pipelines.evaluation.clicks import click_age, said_known
+from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, KNOWN, PATH_LENGTH, USER_HISTORY, EvaluationConfig
+from pipelines.evaluation.slices import Slice, slices_of, tokens
+
+#: What a slice is by, and its name.
+Name = tuple[str, str]
+
+#: Slices by a token that come by frequency, the most frequent of them alone.
+_SAID = ("known", "new", "(missing)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,29 +26,98 @@ class Slices:
     """How clicks are sliced.
 
     Attributes:
+        by: names of `EvaluationConfig.slices`, but for numeric features.
         label: column of the label whose metrics are sliced.
-        by: `path_length` and categorical features.
-        min_positives: slices of fewer are left out.
+        config: bounds and limits.
+        features: dtype of the features that slices are by, by name.
+        vocabularies: path of the training vocabulary, by feature, for `known_<feature>`.
+        units_per_second: of timestamps.
+        window_hours: the longest of the mechanisms.
     """
 
-    label: str
     by: Sequence[str]
-    min_positives: int
+    label: str
+    config: EvaluationConfig
+    features: Mapping[str, str]
+    vocabularies: Mapping[str, str]
+    units_per_second: int
+    window_hours: float
 
-    def tally(self, clicks: pa.Table) -> pd.DataFrame:
-        """`clicks` and `positives` of each slice, by what it is by and its name."""
-        label = clicks[self.label].to_numpy()
-        rows = {
-            (by, part.name): (part.chosen.sum(), (part.chosen & (label > 0)).sum())
-            for by in self.by
-            for part in slice_by(clicks[by].to_pandas().rename(by), label)
+    def counts(self, clicks: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """`clicks` and `positives` of each token, by feature that slices are by."""
+        positive = (clicks[self.label] > 0).astype(np.int64)
+        return {
+            name: positive.groupby(tokens(clicks[name])).agg(clicks="size", positives="sum")
+            for name in self.by
+            if name in self.features
         }
-        return pd.DataFrame.from_dict(rows, "index", np.int64, ["clicks", "positives"])
 
-    def choose(self, tally: pd.DataFrame) -> list[tuple[str, str]]:
-        """The slices to report: by path length, or the most frequent value first."""
-        return []
+    def choose(self, counts: Mapping[str, pd.DataFrame]) -> list[Name]:
+        """The slices that there may be, from the counts of all clicks."""
+        return [(by, name) for by in self.by for name in self._names(by, counts)]
 
-    def members(self, clicks: pa.Table, chosen: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-        """Which clicks are in which of the chosen slices: their rows, ascending, and the slice's number, int64 [n]."""
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    def _names(self, by: str, counts: Mapping[str, pd.DataFrame]) -> Sequence[str]:
+        if by in self.features:
+            return self._most_frequent(counts[by])
+        if by == USER_HISTORY or by.startswith(KNOWN):
+            return _SAID
+        kind = np.int64 if by in (PATH_LENGTH, INFORMATION_GAIN) else np.float64
+        return [part.name for part in self._parts(pd.Series([], dtype=kind, name=by), np.zeros(0))]
+
+    def _most_frequent(self, counts: pd.DataFrame) -> list[str]:
+        enough = counts[counts["positives"] >= self.config.min_positives]
+        order = np.lexsort((enough.index.to_numpy(), -enough["clicks"].to_numpy()))
+        return enough.index[order][: self.config.top_values].tolist()
+
+    def members(self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name]) -> tuple[np.ndarray, np.ndarray]:
+        """Which clicks are in which slices.
+
+        Args:
+            clicks: of a shard of users; columns as read, `information_gain` and `user_history`.
+            newest: time of the newest mature click.
+            slices: see `choose`.
+
+        Returns:
+            The clicks' rows, ascending, and the number of the slice, both int64 [memberships].
+        """
+        rows, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        number = {name: place for place, name in enumerate(slices)}
+        for by in self.by:
+            if by in self.features:
+                index = pd.Index([name for kind, name in slices if kind == by], dtype=object)
+                place = index.get_indexer(tokens(clicks[by]))
+                rows.append(np.flatnonzero(place >= 0))
+                numbers.append(place[rows[-1]] + (number[by, index[0]] if index.size else 0))
+                continue
+            for part in self._parts(self._values(by, clicks, newest), clicks[self.label].to_numpy()):
+                rows.append(np.flatnonzero(part.chosen))
+                numbers.append(np.full(rows[-1].size, number[by, part.name]))
+        row, which = np.concatenate(rows), np.concatenate(numbers)
+        order = np.lexsort((which, row))
+        return row[order], which[order]
+
+    def _parts(self, values: pd.Series, label: np.ndarray) -> list[Slice]:
+        """All slices, however few clicks they have."""
+        return slices_of(values, label, self.config.model_copy(update={"min_positives": 0, "top_values": len(_SAID)}))
+
+    def _values(self, by: str, clicks: pd.DataFrame, newest: int) -> pd.Series:
+        if by == CLICK_AGE:
+            since = (newest - clicks["timestamp"]) / self.units_per_second
+            return click_age(since, self.window_hours).rename(by)
+        if by.startswith(KNOWN):
+            feature = by.removeprefix(KNOWN)
+            return pd.Series(said_known(clicks[feature], _vocabulary(self.vocabularies[feature])), name=by)
+        return clicks[by]
+
+    def reported(self, by: str, clicks: np.ndarray, positives: np.ndarray, names: Sequence[str]) -> list[int]:
+        """Which slices of a kind are in the report, in its order, of their clicks and positives, int64 [slices], and names."""
+        enough = np.flatnonzero(positives >= self.config.min_positives)
+        if by in self.features or by == USER_HISTORY or by.startswith(KNOWN):
+            order = np.lexsort((np.array(names, object)[enough].astype(str), -clicks[enough]))
+            enough = enough[order][: self.config.top_values]
+        return enough.tolist()
+
+
+@functools.lru_cache
+def _vocabulary(path: str) -> list[str]:
+    return vocabulary.read(files.read_text(path))

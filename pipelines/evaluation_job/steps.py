@@ -15,7 +15,9 @@ from mal_tf.evaluation import draws
 from mal_tf.evaluation.by_range import Curve, RangeSums, SortedClicks, range_sums
 from mal_tf.evaluation.by_user import UserSums, user_sums
 from mal_tf.serving.export import OUTPUT
+from pipelines.evaluation_job.past import with_past
 from pipelines.evaluation_job.plan import Plan
+from pipelines.evaluation_job.score import CLICKS, PAST
 from pipelines.evaluation_job.slices import Slices
 from pipelines.labels.exchange import Exchange, Parcel
 from pipelines.labels.shard import flat, stable_hash
@@ -55,36 +57,45 @@ class Scope:
 
 
 class Users(beam.DoFn):
-    """A shard of users to parcels of its clicks by (model, range).
+    """All that is known of a shard of users to parcels of their clicks by (model, range).
 
     Other outputs: `sums` over the users, `UserSums` of all groups; `sizes`, int64 [models, ranges, 1 + slices]: clicks of
-    each range, of all and of each slice; `shards`, parcels of users, labels that slices are of, and predictions.
+    each range, of all and of each slice; `positives`, int64 [slices, labels]; `shards`, parcels of users, the label that
+    slices are of, and predictions.
     """
 
     def __init__(self, scope: Scope, exchange: Exchange):
         self._scope, self._exchange = scope, exchange
 
-    def process(self, element: tuple[int, Iterable[Parcel]], plan: Plan) -> Iterator[Any]:
+    def process(self, element: tuple[int, Iterable[tuple[str, Parcel]]], plan: Plan) -> Iterator[Any]:
         """Adds up one shard."""
-        scope = self._scope
-        clicks = pa.concat_tables(map(Exchange.unpack, element[1])).combine_chunks()
+        scope, by_kind = self._scope, {CLICKS: [], PAST: []}
+        for kind, parcel in element[1]:
+            by_kind[kind].append(Exchange.unpack(parcel))
+        if not by_kind[CLICKS]:
+            return
+        clicks = pa.concat_tables(by_kind[CLICKS]).combine_chunks()
+        # By all that is added up: bundles come in any order.
+        columns = [*scope.labels, *(f"{OUTPUT}_{name}" for name in scope.models)]
+        clicks = clicks.sort_by([(name, "ascending") for name in ("user_id", *columns)]).combine_chunks()
         labels = [clicks[name].to_numpy() for name in scope.labels]
         predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
-        (user,) = codes(flat(clicks["user_id"]))
-        # By all that is added up: bundles come in any order.
-        order = np.lexsort((*labels, *predictions, user))
-        clicks, user = clicks.take(pa.array(order)), user[order]
-        labels, predictions = ([values[order] for values in columns] for columns in (labels, predictions))
         hashed = stable_hash(flat(clicks["user_id"]))
-        rows, number = scope.slices.members(clicks, plan.slices)
-        yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, len(plan.slices))))
+        (user,) = codes(flat(clicks["user_id"]))
+        rows, number = scope.slices.members(
+            with_past(clicks.to_pandas(), by_kind[PAST]), plan.newest, plan.slices
+        )
+        slices = len(plan.slices)
+        yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
+        positives = [np.bincount(number, label[rows] > 0, slices) for label in labels]
+        yield TaggedOutput("positives", np.column_stack(positives).astype(np.int64))
         of_users = pa.table([user, labels[scope.sliced], *predictions], [_USER, scope.slices.label, *scope.models])
         yield from (TaggedOutput("shards", parcel) for parcel in self._exchange.pack([of_users]))
 
         bounds = np.searchsorted(rows, np.arange(user.size + 1)).astype(np.int32)
-        columns = {_USER: hashed, _SLICES: pa.ListArray.from_arrays(bounds, number.astype(np.int32))}
-        table = pa.table(columns | dict(zip(scope.labels, labels, strict=True)))
-        sizes = np.zeros((len(scope.models), max(map(len, plan.ranges)), 1 + len(plan.slices)), np.int64)
+        members = pa.ListArray.from_arrays(bounds, number.astype(np.int32))
+        table = pa.table([hashed, members, *labels], [_USER, _SLICES, *scope.labels])
+        sizes = np.zeros((len(scope.models), max(map(len, plan.ranges)), 1 + slices), np.int64)
         for model, prediction in enumerate(predictions):
             place, ranges = plan.range_of(model, prediction), len(plan.ranges[model])
             sizes[model, :ranges, 0] = np.bincount(place, minlength=ranges)
