@@ -14,6 +14,8 @@ from mal_tf.evaluation.bootstrap import Resampled
 from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
 from pipelines import files, manifest
+from pipelines.evaluation import results
+from pipelines.evaluation.evaluate import METRICS
 from pipelines.evaluation_job.plan import Plan
 from pipelines.evaluation_job.steps import Scope
 
@@ -95,12 +97,12 @@ class Finish:
         Raises:
             MalTfError: under the primary target's label there is one class only, or no user has both.
         """
-        result = self.result(plan, Totals(*totals))
-        files.write_text(FileSystems.join(self.output, METRICS), dumped(result))
+        result = results.write(FileSystems.join(self.output, METRICS), self.result(plan, Totals(*totals)))
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
         there = files.listing(self.output)
-        made = {"result": headline(result), "files": [{"path": METRICS, "bytes": there[METRICS]}]}
+        headline = {key: result[key] for key in ("target", "split", "served", "models", "differences")}
+        made = {"result": headline, "files": [{"path": METRICS, "bytes": there[METRICS]}]}
         manifest.finish(self.output, {**self.known, **made})
 
     def result(self, plan: Plan, totals: Totals) -> dict[str, Any]:
@@ -112,7 +114,7 @@ class Finish:
         curves = {
             name: totals.curves[model].points(totals.excess[model]) for model, name in enumerate(scope.models)
         }
-        return assembled(primary, self.split, self.served, labels, curves, kinds, scope.samples, scope.seed)
+        return results.result(primary, self.split, self.served, labels, curves, kinds, scope.samples, scope.seed)
 
     def _check(self, totals: Totals, primary: str) -> None:
         found = totals.metrics(0, self.scope.sliced)
@@ -127,7 +129,7 @@ class Finish:
         models = self.scope.models
         found = {name: totals.metrics(model, group) for model, name in enumerate(models)}
         drawn = {name: totals.resampled(model, group) for model, name in enumerate(models)} if self.scope.samples else {}
-        return {"models": found, "differences": compared(drawn, self.served)}
+        return {"models": found, "differences": results.compared(drawn, self.served) if drawn else {}}
 
     def _slices(self, plan: Plan, totals: Totals, by: str) -> list[dict[str, Any]]:
         """The slices of a kind, in the order of the report."""
@@ -143,5 +145,6 @@ class Finish:
             group = len(self.targets) + number
             by_target = dict(zip(self.targets, totals.positives[number].tolist(), strict=True))
             users = totals.count(group, by_user.USERS)
-            made.append(slice_entry(plan.slices[number], users, by_target, growth, self._compared(totals, group)))
+            found = self._compared(totals, group)
+            made.append(results.slice_entry(*plan.slices[number], users, by_target, growth, found))
         return made

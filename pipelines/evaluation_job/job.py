@@ -62,7 +62,7 @@ class EvaluationJob(beam.PTransform):
         plan = AsSingleton(
             scored.seen
             | "AddSeen" >> beam.CombineGlobally(add_up)
-            | "Plan" >> beam.Map(MakePlan(self.scope.slices, self.range_clicks))
+            | "Plan" >> beam.Map(MakePlan(self.scope.slices, self.range_clicks, f"{self.finish.split} split"))
         )
         past = (
             pipeline

@@ -32,7 +32,10 @@ class EvaluationOptions(PipelineOptions):
         Raises:
             MalTfError: a model is given otherwise than as `NAME=SAVED_MODEL_DIR`.
         """
-        return versions(self.model or ())
+        given = [one.partition("=") for one in self.model or ()]
+        if wrong := ["".join(one) for one in given if not all(one)]:
+            raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
+        return {name: directory for name, _, directory in given}
 
     def check(self) -> None:
         """Checks that the required flags are there.

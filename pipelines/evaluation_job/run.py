@@ -9,11 +9,14 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from features.errors import MalTfError
-from features.keras2 import tf
+from features.spec import NumericFeature
 from pipelines import beam as beam_runner
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
-from pipelines.evaluation_job.finish import METRICS, Finish
+from pipelines.evaluation.clicks import longest_window, parsing
+from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, features_of
+from pipelines.evaluation.evaluate import METRICS
+from pipelines.evaluation_job.finish import Finish
 from pipelines.evaluation_job.job import EvaluationJob
 from pipelines.evaluation_job.past import Earlier
 from pipelines.evaluation_job.slices import Slices
@@ -24,8 +27,8 @@ from pipelines.labels.exchange import Exchange
 #: Where tables lie between two steps when the runner would hold them in memory; taken away at the end.
 _EXCHANGE = "_exchange"
 
-#: Clicks of a shard of users, and of a range of predictions: what a worker holds in memory.
-_CLICKS = 262_144
+#: Clicks of a shard of users, where nothing is said, and of a range of predictions: what a worker holds in memory.
+_SHARD_CLICKS = _RANGE_CLICKS = 262_144
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +150,8 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         seed=config.seed,
         bins=config.evaluation.calibration_bins,
     )
-    parsing = {"user_id": "string", "timestamp": "int64", "path_length": "int64", "mature": "int64"}
-    parsing = clicks.parsing(parsing | dict.fromkeys(labels, "float32"), missing=False) | clicks.parsing(slices.features)
+    wanted = {"user_id": "string", "timestamp": "int64", "path_length": "int64", "mature": "int64"}
+    wanted |= dict.fromkeys(labels, "float32")
     known = {"stage": "evaluation job", "made_from": made_from}
     finish = Finish(
         output=output,
@@ -163,18 +166,18 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         files=[pair for pairs in zip(split.segments, split.file_rows, strict=True) for pair in zip(*pairs, strict=True)],
         earlier=earlier,
         versions=evaluation.versions,
-        parsing=parsing,
+        parsing=parsing(wanted, missing=False) | parsing(slices.features),
         scope=scope,
         batch_size=config.evaluation.batch_size,
-        shards=evaluation.shards or max(-(-split.rows // _CLICKS), 1),
-        range_clicks=_CLICKS,
+        shards=evaluation.shards or max(-(-split.rows // _SHARD_CLICKS), 1),
+        range_clicks=_RANGE_CLICKS,
         exchange=exchange,
         finish=finish,
     )
 
 
 def _slices(config: RunConfig, trained: str) -> Slices:
-    spec, attribution = config.feature_spec, config.attribution
+    spec = config.feature_spec
     numeric = {feature.name for feature in spec.scalars if isinstance(feature, NumericFeature)}
     if there := [by for by in config.slices if by in numeric]:
         raise MalTfError(
@@ -191,7 +194,7 @@ def _slices(config: RunConfig, trained: str) -> Slices:
             feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt") for feature in spec.with_vocabulary
         },
         units_per_second=config.sources.tables().units_per_second if timed else 1,
-        window_hours=window_hours(attribution) if timed else 0.0,
+        window_hours=longest_window(config.attribution) if timed else 0.0,
     )
 
 

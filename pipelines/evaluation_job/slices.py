@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from features import vocabulary
 from pipelines import files
-from pipelines.evaluation.clicks import click_age, said_known
+from pipelines.evaluation.clicks import click_age, token_known
 from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, KNOWN, PATH_LENGTH, USER_HISTORY, EvaluationConfig
-from pipelines.evaluation.slices import Slice, slices_of, tokens
+from pipelines.evaluation.slices import MISSING_TOKEN, Slice, slices_of, tokens
 
 #: What a slice is by, and its name.
 Name = tuple[str, str]
 
-#: Slices by a token that come by frequency, the most frequent of them alone.
-_SAID = ("known", "new", "(missing)")
+#: Slices by what training knew.
+_SAID = ("known", "new", MISSING_TOKEN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +102,10 @@ class Slices:
     def _values(self, by: str, clicks: pd.DataFrame, newest: int) -> pd.Series:
         if by == CLICK_AGE:
             since = (newest - clicks["timestamp"]) / self.units_per_second
-            return click_age(since, self.window_hours).rename(by)
+            return pd.Series(click_age(since, self.window_hours), name=by)
         if by.startswith(KNOWN):
             feature = by.removeprefix(KNOWN)
-            return pd.Series(said_known(clicks[feature], _vocabulary(self.vocabularies[feature])), name=by)
+            return pd.Series(token_known(clicks[feature], _vocabulary(self.vocabularies[feature])), name=by)
         return clicks[by]
 
     def reported(self, by: str, clicks: np.ndarray, positives: np.ndarray, names: Sequence[str]) -> list[int]:

@@ -58,6 +58,7 @@ def test_a_resample_is_the_metrics_of_the_drawn_users_clicks(clicks):
                 some = (np.resize(values, drawn.size)[mine] for values in (label, prediction))
                 expected = local(copies[mine], *some)
                 for name, ratio in RATIOS.items():
-                    assert found.ratio(*ratio)[number, 1 + sample] == pytest.approx(expected[name], rel=1e-6, nan_ok=True)
+                    value = found.ratio(*ratio)[number, 1 + sample]
+                    assert value == pytest.approx(expected[name], rel=1e-6, abs=1e-6, nan_ok=True)
             else:
                 assert np.isnan(found.ratio(*RATIOS["log_loss"])[number, 1 + sample])
