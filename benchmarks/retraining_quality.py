@@ -14,13 +14,17 @@ from typing import Annotated
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import typer
 from rich.progress import Progress
 
 from benchmarks import tables
 from benchmarks.measure import ROOT
 from benchmarks.tables import Table
-from pipelines import files, labelled, manifest, stages
+from mal_tf.evaluation.metrics import all_metrics
+from mal_tf.serving.export import OUTPUT
+from pipelines import files, labelled, manifest
+from pipelines.evaluation.clicks import score
 from pipelines.retraining import config as schedules
 from pipelines.retraining.run import retraining
 from pipelines.retraining.schedule import retrain
@@ -102,11 +106,12 @@ def main(
             once = once or model
             versions = dict(zip(WAYS, (model, once, other.export()), strict=True))
             data = labelled.load(f"{mine}/labels", run.feature_spec)
-            (folder / "evaluations" / str(span)).mkdir(parents=True, exist_ok=True)
-            result = stages.evaluate(run, data, versions, str(folder / "evaluations" / str(span)))
+            clicks_of = score(run, data, versions, str(folder / "evaluations" / str(span)))
+            user = pd.factorize(clicks_of["user_id"], sort=True)[0]
+            label = clicks_of[f"label_{run.model.primary}"].to_numpy(np.float64)
             judged.append(other.plan.judge)
             for way in WAYS:
-                found[way].append(result["models"][way])
+                found[way].append(all_metrics(user, label, clicks_of[f"{OUTPUT}_{way}"].to_numpy()))
     files.write_text(str(folder / "quality.json"), json.dumps({"days": list(map(str, judged)), "models": found}) + "\n")
     if picture:
         figure(judged, found, picture)

@@ -79,8 +79,8 @@ def run(
 
     Beam's own flags (--runner=…) may follow.
     """
-    from pipelines import manifest
-    from pipelines.summary import show_metrics
+    from pipelines import manifest, text_table
+    from pipelines.evaluation import tables
 
     with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
         if not opened.cluster.chief:
@@ -90,7 +90,8 @@ def run(
         result = opened.evaluate()
         _show_labels(opened)
         _show_auxiliaries(opened)
-        show_metrics(console, result)
+        for table in tables.overall(result):
+            text_table.show(console, table)
         served = opened.export(opened.config.model.name)
         console.print(f"SavedModel: {served}", soft_wrap=True)
         entries = manifest.read(opened.path("labels"))["files"]
@@ -183,12 +184,37 @@ def export(context: typer.Context, config: Config, set_: Set = [], output: Outpu
 
 
 @app.command(context_settings=_BEAM)
-def evaluate(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
-    """Evaluate the exported models on the evaluation split, side by side."""
-    from pipelines.summary import show_metrics
+def evaluate(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    overwrite: Overwrite = False,
+    split: Annotated[str, typer.Option(help="Which clicks: eval or train.")] = "eval",
+    labels: Annotated[str, typer.Option(help="Directory of another finished label job whose clicks to evaluate.")] = "",
+    model: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=SAVED_MODEL_DIR", help="Evaluate this export; repeat for more. Then only these."),
+    ] = [],  # noqa: B006
+):
+    """Evaluate exported models side by side: under every label, by slice, with intervals; see docs/evaluation.md."""
+    import json
 
+    from pipelines import files, text_table
+    from pipelines.evaluation import tables
+    from pipelines.evaluation.evaluate import METRICS
+    from pipelines.predict import version_of
+
+    if split not in ("eval", "train"):
+        raise MalTfError(f"--split: expected eval or train, found '{split}'")
+    if wrong := [one for one in model if not all(one.partition("="))]:
+        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
+    versions = {name: version_of(directory) for name, _, directory in (one.partition("=") for one in model)}
     with _run(context, config, set_, output, overwrite).opened() as opened:
-        show_metrics(console, opened.evaluate())
+        directory = opened.evaluation(split, labels, versions)
+        for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
+            text_table.show(console, table)
+        console.print(f"{directory}/{METRICS}, and the clicks with predictions beside it", soft_wrap=True)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from mal_tf.attribution.touchpoints import TouchpointConfig
 from mal_tf.models.config import AUTO, ModelConfig
 from mal_tf.training.config import TrainingConfig
 from pipelines import files, yaml_config
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.sources import MacSource, SourceConfig
 
 #: Type of a mechanism whose labels the source has ready-made.
@@ -180,18 +181,6 @@ class ValidationConfig(Frozen):
     schema_file: str | None = None
 
 
-class EvaluationConfig(Frozen):
-    """Evaluation.
-
-    Attributes:
-        bootstrap_samples: resamplings of users for the intervals of differences; 0 for none.
-        batch_size: clicks scored at a time.
-    """
-
-    bootstrap_samples: int = pydantic.Field(200, ge=0)
-    batch_size: int = pydantic.Field(4096, ge=1)
-
-
 class ExportConfig(Frozen):
     """Export.
 
@@ -220,7 +209,7 @@ class RunConfig(Frozen):
         validation: data validation.
         model: primary target, auxiliary targets, architecture.
         training: optimisers, batch size, loss.
-        evaluation: metrics.
+        evaluation: metrics, slices, intervals; see `pipelines.evaluation.config`.
         export: the SavedModel.
     """
 
@@ -250,6 +239,7 @@ class RunConfig(Frozen):
             self.model.check(self.feature_spec, targets if self.model.auxiliaries == AUTO else self.targets)
         except MalTfError as error:
             raise ValueError(str(error)) from error
+        _ = self.slices
         if self.ready_made:
             _check_ready_made(self)
             return self
@@ -280,6 +270,11 @@ class RunConfig(Frozen):
     def feature_spec(self) -> FeatureSpec:
         """The features and their vocabularies' rules."""
         return FeatureSpec(features=self.features, vocabulary=self.vocabulary)
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """What evaluated clicks are sliced by."""
+        return self.evaluation.chosen(self.feature_spec, self.attribution.names, not self.ready_made)
 
     @property
     def targets(self) -> tuple[str, ...]:

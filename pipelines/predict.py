@@ -49,7 +49,7 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "clic
         raise MalTfError(f"{output}: its directory does not exist")
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
-    model = tf.saved_model.load(_version(model_directory))
+    model = tf.saved_model.load(version_of(model_directory))
     is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
     scored = _from_table(model, path, id_column) if is_table else _from_tfrecord(model, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
@@ -70,7 +70,12 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "clic
     return rows
 
 
-def _version(directory: str) -> str:
+def version_of(directory: str) -> str:
+    """A SavedModel's directory: the one given, or its newest version where it is the directory of all.
+
+    Raises:
+        MalTfError: it is neither.
+    """
     path = pathlib.Path(directory)
     if (path / "saved_model.pb").exists():
         return directory

@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from features.errors import MalTfError
 from features.keras2 import tf
@@ -20,6 +20,7 @@ from mal_tf.training import warm_start
 from mal_tf.training.cluster import ALONE, Cluster
 from pipelines import files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
+from pipelines.evaluation import evaluate
 from pipelines.labels import run as labels
 from pipelines.validation import gate, statistics
 
@@ -164,16 +165,41 @@ class Run:
 
     def evaluate(self) -> dict:
         """Evaluation of all models: the metrics."""
-        versions = {name: self.export(name) for name in self.config.model.names}
-        source = self.labels()
+        return json.loads(files.read_text(f"{self.evaluation()}/{evaluate.METRICS}"))
+
+    def evaluation(self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None) -> str:
+        """An evaluation: its directory, which is `evaluate` where nothing is given, else one of `evaluations`.
+
+        Args:
+            split: `train` or `eval`.
+            labels: directory of the label job whose clicks are evaluated; the run's where empty.
+            versions: SavedModels by name; the run's where none are given.
+        """
+        spec, given = self.config.feature_spec, dict(versions or {})
+        models = given or {name: self.export(name) for name in self.config.model.names}
+        source = labels or self.labels()
+        trained = source if given else self.labels()
         parts = self.config.evaluation.model_dump(mode="json")
-        made_from = [manifest.read(self.path("export", name)) for name in versions]
+        if given:
+            made_from = [
+                [name, path, files.listing(path), files.modified(f"{path}/saved_model.pb")]
+                for name, path in models.items()
+            ]
+        else:
+            made_from = [manifest.read(self.path("export", name)) for name in models]
+        made_from += [parts, self.config.seed]
+        name = "evaluate"
+        if given or labels or split != "eval":
+            made_from += [split, manifest.made_from(source), manifest.made_from(trained), self.config.attribution.names]
+            name = f"evaluations/{split}-{manifest.fingerprint(*made_from)[:8]}"
 
         def make(output: str) -> dict:
-            return stages.evaluate(self.config, labelled.load(source, self.config.feature_spec), versions, output)
+            found = evaluate.evaluate(
+                self.config, labelled.load(source, spec), models, output, split, labelled.load(trained, spec)
+            )
+            return {key: found[key] for key in ("target", "split", "served", "models", "differences")}
 
-        self.stage("evaluate", [made_from, parts, self.config.seed], make)
-        return json.loads(files.read_text(self.path("evaluate", stages.METRICS)))
+        return self.stage(name, made_from, make)
 
     @contextlib.contextmanager
     def opened(self):

@@ -1,4 +1,4 @@
-"""The stages after the label job: train, export, evaluate. Each takes finished directories and fills one."""
+"""The stages from the label job to the evaluation: train, export. Each takes finished directories and fills one."""
 
 import json
 import logging
@@ -7,22 +7,16 @@ import shutil
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
-from features.parsing import MISSING, raw_signature
+from features.parsing import raw_signature
 from features.spec import FeatureSpec
-from mal_tf.evaluation.bootstrap import paired_differences
-from mal_tf.evaluation.metrics import all_metrics
 from mal_tf.models import catalog
 from mal_tf.models.network import Network
 from mal_tf.serving import check
 from mal_tf.serving.candidates import of_one_user
-from mal_tf.serving.export import CANDIDATES, OUTPUT, ServedModel, export
+from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training import auxiliaries, warm_start
@@ -33,8 +27,6 @@ from mal_tf.training.fit import EVENTS, fit
 from pipelines import files
 from pipelines.config import RunConfig
 from pipelines.labelled import Labelled
-
-METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
 log = logging.getLogger("mal_tf.export")
 
@@ -151,78 +143,6 @@ def restore(config: RunConfig, labelled: Labelled, name: str, directory: str) ->
     network = catalog.build(name, config.feature_spec, sizes, config.model, config.targets)
     network.model.load_weights(str(pathlib.Path(directory) / warm_start.WEIGHTS))
     return network
-
-
-def evaluate(config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str) -> dict:
-    """Scores the evaluation split with each exported model; writes `metrics.json` and `predictions.parquet`.
-
-    Args:
-        config: the run.
-        labelled: splits.
-        versions: directory of the SavedModel by model name.
-        output: directory to write to.
-
-    Returns:
-        `{"target", "models": {name: metrics}, "differences": {name: {metric: interval}}}`; differences are
-        `config.model.name` minus each other model.
-
-    Raises:
-        MalTfError: the split has one class only.
-    """
-    frame = score(config, labelled, versions, output)
-    user = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
-    label = frame[f"label_{config.model.primary}"].to_numpy(np.float64)
-    try:
-        metrics = {name: all_metrics(user, label, frame[f"{OUTPUT}_{name}"].to_numpy()) for name in versions}
-    except MalTfError as error:
-        raise MalTfError(f"evaluation split, label_{config.model.primary}: {error}") from error
-    served, differences = config.model.name, {}
-    for name in versions:
-        if name != served and served in versions and config.evaluation.bootstrap_samples:
-            pair = (frame[f"{OUTPUT}_{name}"].to_numpy(), frame[f"{OUTPUT}_{served}"].to_numpy())
-            samples = config.evaluation.bootstrap_samples
-            differences[name] = paired_differences(user, label, *pair, samples, config.seed)
-    result = {"target": config.model.primary, "models": metrics, "differences": differences}
-    files.write_text(f"{output}/{METRICS}", json.dumps(result, indent=1) + "\n")
-    return result
-
-
-def score(
-    config: RunConfig, labelled: Labelled, versions: dict[str, str], output: str, features: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Scores the evaluation split's mature clicks with each exported model; writes `predictions.parquet`.
-
-    Args:
-        config: the run.
-        labelled: splits.
-        versions: directory of the SavedModel by model name.
-        output: directory to write to.
-        features: categorical features to write beside the predictions.
-
-    Returns:
-        `user_id`, `timestamp`, `path_length`, `mature`, labels, features, and `cvr_<name>` of each model.
-    """
-    models = {name: tf.saved_model.load(version) for name, version in versions.items()}
-    labels = [f"label_{name}" for name in config.attribution.names]
-    wanted = {"user_id": tf.string, "timestamp": tf.int64, "path_length": tf.int64, "mature": tf.int64}
-    wanted |= dict.fromkeys(labels, tf.float32)
-    parsing = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in wanted.items()}
-    dtypes = {name: config.feature_spec.dtype(config.feature_spec.scalar(name)) for name in features}
-    parsing |= {name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind]) for name, kind in dtypes.items()}
-    parts = []
-    for examples in serialized(labelled.splits["eval"].segments, config.evaluation.batch_size):
-        columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()}
-        for name, model in models.items():
-            columns[f"{OUTPUT}_{name}"] = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
-        parts.append(pd.DataFrame(columns))
-    frame = pd.concat(parts, ignore_index=True)
-    for name in frame.select_dtypes(object):
-        frame[name] = frame[name].str.decode("utf-8")
-    frame = frame[frame["mature"] == 1]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
-    files.write_bytes(f"{output}/{PREDICTIONS}", buffer.getvalue().to_pybytes())
-    return frame
 
 
 def clear_session() -> None:

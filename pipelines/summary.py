@@ -51,23 +51,6 @@ def show_labels(console: Console, report: dict) -> None:
     console.print(f"CAT classes in the train split (bits: {', '.join(report['cat_bits'])}): {classes}")
 
 
-def show_metrics(console: Console, result: dict) -> None:
-    """Metrics per model, and differences with their intervals."""
-    table = Table("model", "clicks", "positives", "AUC", "GAUC", "log-loss", "PCOC", "ECE")
-    table.title = f"Evaluation of label_{result['target']}; GAUC weighted by clicks, ties one half"
-    for name, found in result["models"].items():
-        counts = (f"{found['clicks']:,}", f"{found['positives']:,}")
-        numbers = (f"{found['auc']:.4f}", f"{found['gauc']:.4f}", f"{found['log_loss']:.4f}", f"{found['pcoc']:.3f}")
-        table.add_row(name, *counts, *numbers, f"{found['ece']:.4f}")
-    console.print(table)
-    for other, metrics in result["differences"].items():
-        for metric, found in metrics.items():
-            console.print(
-                f"served model minus {other}, {metric.upper()}: {found['difference']:+.4f} "
-                f"(95% interval over users: {found['low']:+.4f} … {found['high']:+.4f})"
-            )
-
-
 def show_auxiliaries(console: Console, result: dict) -> None:
     """What `model.auxiliaries: auto` chose, and by which gains."""
     table = Table("mechanism", "gain", "90% interval", "chosen")

@@ -88,7 +88,9 @@ def calibration_curve(
         excess = user_excess(user, label, found.share[found.part, number], observed)
         low, high = interval(observed, float(excess @ excess), clicks, excess.size)
         predicted = found.predicted[number] / clicks
-        curve.append({"clicks": clicks, "predicted": float(predicted), "observed": float(observed), "low": low, "high": high})
+        curve.append(
+            {"clicks": clicks, "predicted": float(predicted), "observed": float(observed), "low": low, "high": high}
+        )
     return curve
 
 

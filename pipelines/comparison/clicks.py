@@ -7,41 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from features.errors import MalTfError
-from features.keras2 import tf
-from features.parsing import MISSING
-from mal_tf.training.dataset import serialized
 from pipelines import files
-from pipelines.comparison.config import GROWTH, GrowthConfig, TruthConfig
+from pipelines.comparison.config import GROWTH, TruthConfig
+from pipelines.evaluation.clicks import click_id_dtype, extra_positives, read
+from pipelines.evaluation.config import PATH_LENGTH, GrowthConfig
+from pipelines.evaluation.slices import Slice, by_count, slice_by
 from pipelines.labelled import Labelled
-from pipelines.slices import PATH_LENGTH, Slice, slice_by
-
-#: Clicks parsed at a time.
-_BATCH = 8192
-
-
-def read(segments: Sequence[Sequence[str]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Columns of labelled clicks, one value per click, in the files' order as `mal_tf.training.dataset` has it.
-
-    Args:
-        segments: files of each segment.
-        columns: dtype by name.
-    """
-    parsing = {name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind]) for name, kind in columns.items()}
-    parts = [
-        pd.DataFrame({name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()})
-        for examples in serialized(segments, _BATCH)
-    ]
-    frame = pd.concat(parts, ignore_index=True)
-    for name in frame:
-        if frame[name].dtype == object:
-            frame[name] = frame[name].str.decode("utf-8")
-    return frame
-
-
-def click_id_dtype(segments: Sequence[Sequence[str]]) -> str:
-    """Whether click ids are `string` or `int64`, as the first click has its own."""
-    first = tf.train.Example.FromString(next(iter(serialized(segments, 1))).numpy()[0]).features.feature
-    return "int64" if first["click_id"].WhichOneof("kind") == "int64_list" else "string"
 
 
 def evaluated(
@@ -67,12 +38,7 @@ def evaluated(
     frame["position"] = np.arange(len(frame))
     frame = frame[frame["mature"] == 1].reset_index(drop=True)
     if GROWTH in slices:
-        wider, narrower = f"label_{growth.wider}", f"label_{growth.narrower}"
-        wanted = {"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"}
-        past = read(labelled.splits["train"].segments[-growth.segments :], wanted)
-        past = past[past["mature"] == 1]
-        extra = (past[wider] > 0).astype(int) - (past[narrower] > 0).astype(int)
-        frame[GROWTH] = frame["user_id"].map(extra.groupby(past["user_id"]).sum()).fillna(0).astype(np.int64)
+        frame[GROWTH] = extra_positives(frame["user_id"], labelled.splits["train"].segments, growth)
     frame["user"] = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
     return frame
 
@@ -86,14 +52,7 @@ def sliced(frame: pd.DataFrame, by: str, growth: GrowthConfig, label: np.ndarray
         growth: bounds of the user groups.
         label: float [clicks], of the primary target.
     """
-    if by != GROWTH:
-        return slice_by(frame[by], label)
-    extra, bounds = frame[by].to_numpy(), [*growth.bounds, np.inf]
-    found = [Slice("none", extra < bounds[0])]
-    for low, high in zip(bounds, bounds[1:], strict=False):
-        name = f"{low} or more" if high == np.inf else f"{low}" if high == low + 1 else f"{low} to {high - 1}"
-        found.append(Slice(name, (extra >= low) & (extra < high)))
-    return found
+    return by_count(frame[by].to_numpy(), growth.bounds) if by == GROWTH else slice_by(frame[by], label)
 
 
 def of_truth(truth: TruthConfig | None) -> list:

@@ -11,7 +11,7 @@ from mal_tf.models.config import ModelName
 from pipelines import config as run_config
 from pipelines import files, yaml_config
 from pipelines.config import RunConfig
-from pipelines.slices import PATH_LENGTH
+from pipelines.evaluation.config import PATH_LENGTH, GrowthConfig
 
 #: The row that every comparison has: a model without auxiliary targets.
 BASE = "base"
@@ -100,29 +100,6 @@ class TuningConfig(Frozen):
     learning_rates: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(min_length=1)
     primary: str
     validation_segments: int = pydantic.Field(1, ge=1)
-
-
-class GrowthConfig(Frozen):
-    """User groups by information gain: how many more positives `wider` gave the user than `narrower` (MAL, Figure 5).
-
-    Attributes:
-        wider: mechanism with more positives.
-        narrower: mechanism with fewer.
-        segments: how many last segments of the training split are counted, the trailing window.
-        bounds: lower bounds of the groups above the first, ascending; the first holds the users below them all.
-    """
-
-    wider: str = "linear"
-    narrower: str = "last"
-    segments: int = pydantic.Field(7, ge=1)
-    bounds: tuple[pydantic.PositiveInt, ...] = (1, 2, 4)
-
-    @pydantic.field_validator("bounds")
-    @classmethod
-    def _ascending(cls, bounds):
-        if any(low >= high for low, high in zip(bounds, bounds[1:], strict=False)):
-            raise ValueError(f"expected ascending bounds, found {', '.join(map(str, bounds))}")
-        return bounds
 
 
 class TruthConfig(Frozen):

@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from mal_tf.evaluation.bootstrap import differences, resampled
 from mal_tf.evaluation.metrics import all_metrics
 from pipelines.comparison.clicks import sliced
-from pipelines.comparison.config import GrowthConfig
+from pipelines.evaluation.config import GrowthConfig
 
 #: The slice that is everything, and the one whose positives are the clicks that caused a conversion.
 ALL, CAUSED = "all", "caused"

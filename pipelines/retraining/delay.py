@@ -11,7 +11,7 @@ from features.keras2 import tf
 from mal_tf.training.dataset import serialized
 from mal_tf.training.delayed_feedback import HOURS, DelayCurve
 from mal_tf.training.split import Split
-from pipelines.comparison.clicks import click_id_dtype
+from pipelines.evaluation.clicks import click_id_dtype
 
 #: Clicks parsed at a time.
 _BATCH = 8192

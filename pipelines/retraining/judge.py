@@ -14,7 +14,8 @@ from features.frozen import Frozen, Range, as_tuple
 from features.spec import FeatureSpec
 from mal_tf.evaluation.bootstrap import Resampled, differences, resampled
 from mal_tf.serving.export import OUTPUT
-from pipelines.slices import PATH_LENGTH, slice_by
+from pipelines.evaluation.config import PATH_LENGTH
+from pipelines.evaluation.slices import slice_by
 
 #: What the two models are called: their predictions are in columns `cvr_<name>`.
 CANDIDATE, BLESSED = "candidate", "blessed"
@@ -152,8 +153,8 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     """Judges a candidate, beside the blessed model where there is one.
 
     Args:
-        clicks: as `pipelines.stages.score` gives them: `user_id`, `label_<target>`, `cvr_candidate`, `cvr_blessed` (not
-            there on a first run: floors, ceilings and PCOC alone are judged), and what slices are by.
+        clicks: as `pipelines.evaluation.clicks.score` gives them: `user_id`, `label_<target>`, `cvr_candidate`,
+            `cvr_blessed` (not there on a first run: floors, ceilings and PCOC alone are judged), and what slices are by.
         target: mechanism whose label is the truth.
         gates: what must hold.
         seed: of the resamples.

@@ -6,8 +6,9 @@ import json
 
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
-from pipelines import files, labelled, manifest, stages
+from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
+from pipelines.evaluation.clicks import score
 from pipelines.retraining import blessing, checks, infra, judge, serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.planning import (
@@ -215,7 +216,7 @@ def judged(config: RunConfig, gates: judge.GatesConfig, labels: str, versions: d
     """
     data = labelled.load(labels, config.feature_spec)
     features = gates.slices.features(config.feature_spec)
-    clicks = stages.score(config, data, versions, output, features)
+    clicks = score(config, data, versions, output, features)
     found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
     files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
     return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}

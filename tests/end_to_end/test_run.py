@@ -12,8 +12,9 @@ import pytest
 
 from features.errors import MalTfError
 from mal_tf.evaluation.metrics import all_metrics
-from pipelines import labelled, stages
+from pipelines import labelled
 from pipelines.config import load
+from pipelines.evaluation.clicks import score
 from pipelines.predict import predict
 from pipelines.retraining.judge import GatesConfig, judge
 from tests.conftest import Project
@@ -96,7 +97,7 @@ def test_an_evaluation_with_features_is_judged_by_slice(finished, tmp_path):
     config = load(config)
     data = labelled.load(str(run / "labels"), config.feature_spec)
     versions = {name: str(run / f"serving/{model}/1") for name, model in (("candidate", "mal"), ("blessed", "base"))}
-    frame = stages.score(config, data, versions, str(tmp_path), ["place", "item"])
+    frame = score(config, data, versions, str(tmp_path), ["place", "item"])
     pd.testing.assert_frame_equal(frame.reset_index(drop=True), pd.read_parquet(tmp_path / "predictions.parquet"))
     clicks = project.clicks.to_pandas().rename(columns={"user": "user_id", "ts": "timestamp"})
     found = frame.merge(clicks, on=["user_id", "timestamp"], suffixes=("", "_of_log"))

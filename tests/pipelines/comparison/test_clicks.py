@@ -6,7 +6,8 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.comparison.clicks import of_truth, sliced, with_truth
-from pipelines.comparison.config import GrowthConfig, TruthConfig
+from pipelines.comparison.config import TruthConfig
+from pipelines.evaluation.config import GrowthConfig
 
 FRAME = pd.DataFrame({"path_length": [0, 0, 1, 2, 3, 4, 9], "growth": [0, 1, 2, 3, 4, 9, -1], "shop": list("abababa")})
 LABEL = np.array([0, 0, 1, 0.5, 1, 0.2, 1])

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from features.spec import INT64_MISSING
-from pipelines.slices import slice_by
+from pipelines.evaluation.slices import slice_by
 
 LABEL = np.array([0, 0, 1, 0.5, 1, 0.2, 1])
 

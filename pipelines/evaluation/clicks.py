@@ -1,0 +1,184 @@
+"""Labelled clicks as they are evaluated: read, scored by exported models, and what is known of their users and ads."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import MalTfError
+from features.keras2 import tf
+from features.parsing import MISSING
+from mal_tf.serving.export import OUTPUT
+from mal_tf.training.dataset import serialized
+from pipelines import files
+from pipelines.config import RunConfig
+from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, KNOWN, USER_HISTORY, GrowthConfig, features_of
+from pipelines.labelled import Labelled
+
+PREDICTIONS = "predictions.parquet"
+
+#: Clicks parsed at a time.
+_BATCH = 8192
+
+_DAY_SECONDS = 24 * 3600
+
+
+def read(segments: Sequence[Sequence[str]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Columns of labelled clicks, one value per click, in the files' order as `mal_tf.training.dataset` has it.
+
+    Args:
+        segments: files of each segment.
+        columns: dtype by name.
+    """
+    parsing = _parsing(columns)
+    parts = [
+        pd.DataFrame({name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()})
+        for examples in serialized(segments, _BATCH)
+    ]
+    return _decoded(parts, columns)
+
+
+def click_id_dtype(segments: Sequence[Sequence[str]]) -> str:
+    """Whether click ids are `string` or `int64`, as the first click has its own."""
+    return "int64" if _first(segments)["click_id"].WhichOneof("kind") == "int64_list" else "string"
+
+
+def _first(segments: Sequence[Sequence[str]]) -> Mapping:
+    """Features of the first click."""
+    for examples in serialized(segments, 1):
+        return tf.train.Example.FromString(examples.numpy()[0]).features.feature
+    raise MalTfError("expected labelled clicks, found none in the split; choose another, or label more days")
+
+
+def _parsing(columns: Mapping[str, str], missing: bool = True) -> dict[str, tf.io.FixedLenFeature]:
+    """How to parse columns; without `missing`, a click that lacks one is an error."""
+    return {
+        name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind] if missing else None)
+        for name, kind in columns.items()
+    }
+
+
+def _decoded(parts: Sequence[pd.DataFrame], columns: Mapping[str, str]) -> pd.DataFrame:
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({name: [] for name in columns})
+    for name, kind in columns.items():
+        if kind == "string":
+            frame[name] = frame[name].str.decode("utf-8")
+    return frame
+
+
+def score(
+    config: RunConfig,
+    labelled: Labelled,
+    versions: Mapping[str, str],
+    output: str,
+    features: Sequence[str] = (),
+    split: str = "eval",
+) -> pd.DataFrame:
+    """Scores a split's mature clicks with each exported model; writes `predictions.parquet`.
+
+    Args:
+        config: the run.
+        labelled: splits.
+        versions: directory of the SavedModel by model name.
+        output: directory to write to.
+        features: categorical and numeric features to write beside the predictions.
+        split: `train` or `eval`.
+
+    Returns:
+        `user_id`, `timestamp`, `click_id`, `path_length`, `mature`, labels, features, and `cvr_<name>` of each model.
+
+    Raises:
+        MalTfError: the split has no clicks, or lacks a label of the config's mechanisms.
+    """
+    segments, spec = labelled.splits[split].segments, config.feature_spec
+    labels = [f"label_{name}" for name in config.attribution.names]
+    if absent := [name for name in labels if name not in _first(segments)]:
+        there = ", ".join(name for name in sorted(_first(segments)) if name.startswith("label_"))
+        raise MalTfError(
+            f"{labelled.directory}: expected {absent[0]} as the config's attribution has it; found: {there}"
+        )
+    wanted = {"user_id": "string", "timestamp": "int64", "click_id": click_id_dtype(segments)}
+    wanted |= {"path_length": "int64", "mature": "int64"} | dict.fromkeys(labels, "float32")
+    sliced = {name: spec.dtype(spec.scalar(name)) for name in features}
+    parsing = _parsing(wanted, missing=False) | _parsing(sliced)
+    models = {name: tf.saved_model.load(version) for name, version in versions.items()}
+    parts = []
+    for examples in serialized(segments, config.evaluation.batch_size):
+        columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()}
+        for name, model in models.items():
+            columns[f"{OUTPUT}_{name}"] = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+        parts.append(pd.DataFrame(columns))
+    frame = _decoded(parts, wanted | sliced)
+    frame = frame[frame["mature"] == 1]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    files.write_bytes(f"{output}/{PREDICTIONS}", buffer.getvalue().to_pybytes())
+    return frame
+
+
+def extra_positives(user_id: pd.Series, past: Sequence[Sequence[str]], growth: GrowthConfig) -> np.ndarray:
+    """How many more positives the wider mechanism gave each click's user than the narrower one, before the clicks.
+
+    Args:
+        user_id: string [clicks].
+        past: segments before the clicks; the last `growth.segments` of them, the trailing window, are counted.
+        growth: mechanisms and window.
+
+    Returns:
+        int64 [clicks]; 0 for users without clicks in the window. Immature clicks count for nothing.
+    """
+    wider, narrower = f"label_{growth.wider}", f"label_{growth.narrower}"
+    wanted = {"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"}
+    clicks = read(past[-growth.segments :], wanted)
+    clicks = clicks[clicks["mature"] == 1]
+    extra = (clicks[wider] > 0).astype(int) - (clicks[narrower] > 0).astype(int)
+    return user_id.map(extra.groupby(clicks["user_id"]).sum()).fillna(0).to_numpy(np.int64)
+
+
+def with_slices(
+    frame: pd.DataFrame, slices: Sequence[str], config: RunConfig, past: Sequence[Sequence[str]], trained: Labelled
+) -> pd.DataFrame:
+    """Adds the columns that slices are by and that no click has by itself.
+
+    - `information_gain`: see `extra_positives`;
+    - `click_age`: days from the click until its split's labels were closed, which is when the newest mature click's longest
+      window ended. The youngest clicks' users and ads are the newest; the eldest follow the training most closely;
+    - `user_history`: `known` if the user has clicks in the training split, else `new`;
+    - `known_<feature>`: `known` if the training vocabulary has the feature's token, else `new`: new ads, by their id; empty
+      where the token is missing.
+
+    Args:
+        frame: as `score` returns it, with the features of `slices`.
+        slices: of `EvaluationConfig.chosen`.
+        config: the run.
+        past: segments before the clicks.
+        trained: the label job that the models were trained on.
+    """
+    added = {}
+    if INFORMATION_GAIN in slices:
+        added[INFORMATION_GAIN] = extra_positives(frame["user_id"], past, config.evaluation.growth)
+    if CLICK_AGE in slices:
+        attribution = config.attribution
+        window = max(one.window_hours or attribution.window_hours for one in attribution.mechanisms) * 3600
+        since = (frame["timestamp"].max() - frame["timestamp"]) / config.sources.tables().units_per_second
+        added[CLICK_AGE] = ((since + window) / _DAY_SECONDS).to_numpy(np.float64)
+    if USER_HISTORY in slices:
+        added[USER_HISTORY] = _said(frame["user_id"].isin(_users(trained.splits["train"].segments)))
+    for feature in features_of([by for by in slices if by.startswith(KNOWN)], config.feature_spec):
+        vocabulary = pd.Series(trained.vocabularies[feature], dtype=str)
+        known = _said(frame[feature].isin(vocabulary.astype(frame[feature].dtype)))
+        added[KNOWN + feature] = np.where(frame[feature].isin(list(MISSING.values())), MISSING["string"], known)
+    return frame.assign(**added)
+
+
+def _said(known: pd.Series) -> np.ndarray:
+    return np.where(known, "known", "new")
+
+
+def _users(segments: Sequence[Sequence[str]]) -> set[str]:
+    found: set[bytes] = set()
+    for examples in serialized(segments, _BATCH):
+        found.update(tf.io.parse_example(examples, _parsing({"user_id": "string"}))["user_id"].numpy())
+    return {user.decode("utf-8") for user in found}

@@ -1,0 +1,221 @@
+"""Exported models side by side on labelled clicks: metrics under every label and by slice, with intervals."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.errors import MalTfError
+from features.keras2 import tf
+from mal_tf.evaluation.bootstrap import METRICS as RESAMPLED
+from mal_tf.evaluation.bootstrap import Scored, differences, resampled_together
+from mal_tf.evaluation.calibration import calibration_curve
+from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan
+from mal_tf.evaluation.multiplicity import holm
+from mal_tf.serving.export import OUTPUT
+from pipelines import files
+from pipelines.config import RunConfig
+from pipelines.evaluation.clicks import score, with_slices
+from pipelines.evaluation.config import GrowthConfig, features_of
+from pipelines.evaluation.slices import slices_of
+from pipelines.labelled import Labelled
+
+METRICS, EVENTS = "metrics.json", "events"
+
+#: Metrics of a slice.
+_OF_SLICE = ("auc", "gauc", "log_loss", "pcoc", "ece")
+
+_FAMILY = (
+    "Holm's adjustment is over the differences of all metrics and other models, apart for each table: under all labels "
+    "together, and by each kind of slice"
+)
+
+
+def evaluate(
+    config: RunConfig,
+    labelled: Labelled,
+    versions: Mapping[str, str],
+    output: str,
+    split: str = "eval",
+    trained: Labelled | None = None,
+) -> dict[str, Any]:
+    """Scores a split's mature clicks with each exported model; writes `metrics.json`, `predictions.parquet` and, by model,
+    TensorBoard's event files.
+
+    Args:
+        config: the run.
+        labelled: the label job whose clicks are evaluated.
+        versions: directory of the SavedModel by model name.
+        output: directory to write to.
+        split: `train` or `eval`.
+        trained: the label job that the models were trained on, for what is known and what is new; `labelled` by default.
+
+    Returns:
+        What `metrics.json` holds; see `docs/evaluation.md`. Differences are the served model (`config.model.name`, or the
+        first where it is not among them) minus each other.
+
+    Raises:
+        MalTfError: see `score`; under the primary target's label there is one class only, or no user has both.
+    """
+    slices, spec = config.slices, config.feature_spec
+    frame = score(config, labelled, versions, output, list(features_of(slices, spec)), split)
+    past = labelled.splits["train"].segments if split == "eval" else []
+    frame = with_slices(frame, slices, config, past, trained or labelled)
+    judged = _Judged(
+        pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64),
+        {name: frame[f"label_{name}"].to_numpy(np.float64) for name in config.attribution.names},
+        {name: frame[f"{OUTPUT}_{name}"].to_numpy() for name in versions},
+        config.model.name if config.model.name in versions else next(iter(versions)),
+        config.evaluation.bootstrap_samples,
+        config.seed,
+    )
+    primary = config.model.primary
+    judged.check(primary, split)
+    labels = judged.by_label()
+    found = {
+        "target": primary,
+        "split": split,
+        "served": judged.served,
+        "models": labels[primary]["models"],
+        "differences": labels[primary]["differences"],
+        "labels": labels,
+        "calibration": judged.calibration(primary, config.evaluation.calibration_bins),
+        "slices": [],
+        "bootstrap": {"samples": judged.samples, "seed": judged.seed, "unit": "user"},
+    }
+    families = [_adjusted(of["differences"] for of in labels.values())]
+    for by in slices:
+        parts = {part.name: part.chosen for part in slices_of(frame[by], judged.labels[primary], config.evaluation)}
+        of_kind = judged.by_slice(by, parts, primary, config.evaluation.growth)
+        families.append(_adjusted(part["differences"] for part in of_kind))
+        found["slices"] += of_kind
+    found["multiplicity"] = {"method": "holm", "family": _FAMILY, "comparisons": sum(families)}
+    text = json.dumps(_plain(found), indent=1, allow_nan=False)
+    files.write_text(f"{output}/{METRICS}", text + "\n")
+    result = json.loads(text)
+    _write_events(result["labels"], f"{output}/{EVENTS}")
+    return result
+
+
+class _Judged:
+    """Clicks with their users, labels and predictions.
+
+    Attributes:
+        user: int64 [clicks], codes 0 … U − 1, each used.
+        labels: float64 [clicks] by mechanism.
+        predictions: float [clicks] by model.
+        served: the model that the others are compared with.
+        samples: resamples of the users.
+        seed: of them.
+    """
+
+    def __init__(
+        self,
+        user: np.ndarray,
+        labels: Mapping[str, np.ndarray],
+        predictions: Mapping[str, np.ndarray],
+        served: str,
+        samples: int,
+        seed: int,
+    ):
+        self.user, self.labels, self.predictions = user, labels, predictions
+        self.served, self.samples, self.seed = served, samples, seed
+
+    def check(self, primary: str, split: str) -> None:
+        """Raises what can't be measured under the primary target's label."""
+        try:
+            all_metrics(self.user, self.labels[primary], self.predictions[self.served])
+        except MalTfError as error:
+            raise MalTfError(f"{split} split, label_{primary}: {error}") from error
+
+    def by_label(self) -> dict[str, dict[str, Any]]:
+        """By mechanism: `models`, metrics of each, and `differences`."""
+        every = np.ones(self.user.size, bool)
+        return self._compared({name: (every, label) for name, label in self.labels.items()})
+
+    def by_slice(
+        self, by: str, parts: Mapping[str, np.ndarray], primary: str, growth: GrowthConfig
+    ) -> list[dict[str, Any]]:
+        """A slice each: what is in it, `models` and `differences`, under the primary target's label."""
+        label = self.labels[primary]
+        compared = self._compared({name: (chosen, label) for name, chosen in parts.items()})
+        made = []
+        for name, chosen in parts.items():
+            models = {model: {m: of[m] for m in _OF_SLICE} for model, of in compared[name]["models"].items()}
+            made.append(
+                {
+                    "by": by,
+                    "name": name,
+                    "clicks": int(chosen.sum()),
+                    "users": int(np.unique(self.user[chosen]).size),
+                    "positives": int((label[chosen] > 0).sum()),
+                    "growth": self._growth(chosen, growth),
+                    "models": models,
+                    "differences": compared[name]["differences"],
+                }
+            )
+        return made
+
+    def calibration(self, primary: str, bins: int) -> dict[str, list[dict[str, float]]]:
+        """See `calibration_curve`, by model."""
+        return {
+            name: calibration_curve(self.user, self.labels[primary], prediction, bins)
+            for name, prediction in self.predictions.items()
+        }
+
+    def _growth(self, chosen: np.ndarray, growth: GrowthConfig) -> float | None:
+        if not {growth.wider, growth.narrower} <= self.labels.keys():
+            return None
+        wider, narrower = (int((self.labels[name][chosen] > 0).sum()) for name in (growth.wider, growth.narrower))
+        return wider / narrower if narrower else None
+
+    def _compared(self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, Any]]:
+        """Metrics and differences of parts of the clicks, each with its label, by name."""
+        scored = {
+            (name, model): Scored(self.user[chosen], label[chosen], prediction[chosen])
+            for name, (chosen, label) in parts.items()
+            for model, prediction in self.predictions.items()
+        }
+        found: dict[str, dict[str, Any]] = {name: {"models": {}, "differences": {}} for name in parts}
+        for (name, model), (user, label, prediction) in scored.items():
+            code = np.unique(user, return_inverse=True)[1]
+            found[name]["models"][model] = metrics_or_nan(code, label, prediction)
+        others = [model for model in self.predictions if model != self.served]
+        if self.samples and others:
+            drawn = resampled_together(int(self.user.max()) + 1, scored, self.samples, self.seed)
+            for name in parts:
+                served = drawn[name, self.served]
+                found[name]["differences"] = {other: differences([drawn[name, other]], [served]) for other in others}
+        return found
+
+
+def _adjusted(family: Iterator[Mapping[str, Mapping[str, dict[str, float]]]]) -> int:
+    """Adds `adjusted_p` to a family's differences, by model and metric; how many there are."""
+    tests = [found for differences in family for of_model in differences.values() for found in of_model.values()]
+    for found, adjusted in zip(tests, holm(np.array([found["p"] for found in tests])), strict=True):
+        found["adjusted_p"] = float(adjusted)
+    return sum(not math.isnan(found["p"]) for found in tests)
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for what is not finite, as JSON has no word for it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(of) for key, of in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_events(labels: Mapping[str, Mapping[str, Any]], directory: str) -> None:
+    """Writes each model's metrics under every label as scalars `label_<mechanism>/<metric>`, for TensorBoard."""
+    for model in next(iter(labels.values()))["models"]:
+        writer = tf.summary.create_file_writer(f"{directory}/{model}")
+        with writer.as_default(step=0):
+            for mechanism, found in labels.items():
+                for metric in (*RESAMPLED, "ece"):
+                    if (value := found["models"][model][metric]) is not None:
+                        tf.summary.scalar(f"label_{mechanism}/{metric}", value)
+        writer.close()

@@ -1,0 +1,114 @@
+"""An evaluation as tables for people."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.text_table import Table
+
+_NAMES = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log-loss", "pcoc": "PCOC", "ece": "ECE"}
+_DIGITS = {"pcoc": 3}
+
+
+def overall(result: Mapping[str, Any]) -> list[Table]:
+    """The models under the primary target's label, and their differences.
+
+    Args:
+        result: what `evaluate` returned.
+    """
+    return [_models(result, result["target"]), *_differences(result, [result["target"]])]
+
+
+def tables(result: Mapping[str, Any]) -> list[Table]:
+    """All tables: by label, by slice, calibration; arguments as in `overall`."""
+    made = [_models(result, mechanism) for mechanism in result["labels"]]
+    made += _differences(result, list(result["labels"]))
+    made += [_slices(result, by) for by in dict.fromkeys(part["by"] for part in result["slices"])]
+    return made + [_calibration(model, curve) for model, curve in result["calibration"].items()]
+
+
+def _models(result: Mapping[str, Any], mechanism: str) -> Table:
+    rows = [
+        [model, f"{found['clicks']:,}", f"{found['positives']:,}", *(_number(found[m], m) for m in _NAMES)]
+        for model, found in result["labels"][mechanism]["models"].items()
+    ]
+    users = max(found["gauc_users"] for found in result["labels"][mechanism]["models"].values())
+    return Table(
+        f"{result['split']} split, label_{mechanism}" + (", the target" if mechanism == result["target"] else ""),
+        ["model", "clicks", "positives", *_NAMES.values()],
+        rows,
+        f"GAUC weighted by clicks, over {users:,} users with both classes; ties one half.",
+    )
+
+
+def _differences(result: Mapping[str, Any], mechanisms: Sequence[str]) -> list[Table]:
+    rows = [
+        [f"{mechanism}, minus {other}, {_NAMES[metric]}", _difference(found, metric), *_p(found)]
+        for mechanism in mechanisms
+        for other, metrics in result["labels"][mechanism]["differences"].items()
+        for metric, found in metrics.items()
+    ]
+    columns = ["label", "difference (95% interval over users)", "p", "adjusted p"]
+    return [Table(f"{result['served']} against the others", columns, rows, _how(result))] if rows else []
+
+
+def _slices(result: Mapping[str, Any], by: str) -> Table:
+    served = result["served"]
+    parts = [part for part in result["slices"] if part["by"] == by]
+    others = list(parts[0]["differences"])
+    rows = []
+    for part in parts:
+        growth = "–" if part["growth"] is None else f"{part['growth']:.3f}"
+        cells = [part["name"], f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", growth]
+        cells += [_number(part["models"][served][metric], metric) for metric in ("auc", "gauc", "pcoc")]
+        for other in others:
+            for metric in ("auc", "gauc"):
+                found = part["differences"][other][metric]
+                cells.append(_difference(found, metric) + _mark(found))
+        rows.append(cells)
+    columns = [
+        by,
+        "clicks",
+        "users",
+        "positives",
+        "growth",
+        *(f"{served}: {_NAMES[m]}" for m in ("auc", "gauc", "pcoc")),
+    ]
+    columns += [f"Δ {_NAMES[metric]} to {other}" for other in others for metric in ("auc", "gauc")]
+    note = "* adjusted p below 0.05. " + _how(result) if others else ""
+    return Table(f"{result['split']} split, label_{result['target']}, by {by}", columns, rows, note)
+
+
+def _calibration(model: str, curve: Sequence[Mapping[str, float]]) -> Table:
+    rows = []
+    for number, part in enumerate(curve, 1):
+        observed = f"{part['observed']:.5f} ({part['low']:.5f} … {part['high']:.5f})"
+        rows.append([str(number), f"{part['clicks']:,}", f"{part['predicted']:.5f}", observed])
+    columns = ["bin", "clicks", "mean prediction", "mean label (95% interval over users)"]
+    return Table(f"Calibration of {model}", columns, rows, "Bins of equal mass, by the prediction.")
+
+
+def _how(result: Mapping[str, Any]) -> str:
+    samples = result["bootstrap"]["samples"]
+    smallest = f"{2 / (samples + 1):.2g}"
+    return f"Paired bootstrap over users, {samples:,} resamples: p is {smallest} at least. {result['multiplicity']['family']}."
+
+
+def _number(value: float | None, metric: str) -> str:
+    return "–" if value is None else f"{value:.{_DIGITS.get(metric, 4)}f}"
+
+
+def _difference(found: Mapping[str, float | None], metric: str) -> str:
+    if found["difference"] is None or found["low"] is None:
+        return "–"
+    return "{:+.{d}f} ({:+.{d}f} … {:+.{d}f})".format(
+        *(found[key] for key in ("difference", "low", "high")), d=_DIGITS.get(metric, 4)
+    )
+
+
+def _p(found: Mapping[str, float | None]) -> list[str]:
+    return ["–" if found[key] is None else f"{found[key]:.3g}" for key in ("p", "adjusted_p")]
+
+
+def _mark(found: Mapping[str, float | None]) -> str:
+    return "*" if (found["adjusted_p"] if found["adjusted_p"] is not None else math.inf) < 0.05 else ""
