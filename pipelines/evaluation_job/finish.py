@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
-from mal_tf.evaluation import by_user, exact
 from features.errors import MalTfError
+from mal_tf.evaluation import by_user, exact
 from mal_tf.evaluation.bootstrap import Resampled
 from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
@@ -26,7 +26,7 @@ class Totals:
 
     Attributes:
         users: sums over users.
-        positives: int64 [slices, labels].
+        positives: int64 [slices, labels], of the slices' own clicks.
         ranges: by model, sums over ranges.
         curves: by model, calibration curve.
         excess: [models, 2, bins], see `Curve.excess`.
@@ -144,7 +144,8 @@ class Finish:
             number = numbers[place]
             group = len(self.targets) + number
             by_target = dict(zip(self.targets, totals.positives[number].tolist(), strict=True))
+            narrower = by_target.get(growth.narrower)
+            grown = by_target[growth.wider] / narrower if narrower and growth.wider in by_target else None
             users = totals.count(group, by_user.USERS)
-            found = self._compared(totals, group)
-            made.append(results.slice_entry(*plan.slices[number], users, by_target, growth, found))
+            made.append(results.slice_entry(*plan.slices[number], users, grown, self._compared(totals, group)))
         return made

@@ -95,7 +95,7 @@ class EvaluationJob(beam.PTransform):
                 | f"Combine:{level}" >> beam.MapTuple(lambda place, parts: (place, steps.combine(parts)))
             )
         of_models = AsDict(ranges | "Models" >> beam.MapTuple(lambda place, part: (place[0], part)))
-        curves = AsDict(ranges | "Curves" >> beam.MapTuple(self.scope.curve, sizes))
+        curves = AsDict(ranges | "Curves" >> beam.Map(self.scope.curve, sizes))
         excess = (
             users.shards
             | "Calibrate" >> beam.ParDo(steps.Calibrate(self.scope), curves)

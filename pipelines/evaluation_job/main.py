@@ -1,5 +1,6 @@
 """The evaluation job by itself: `python -m pipelines.evaluation_job.main --config=FILE --labelled=DIRECTORY
---model=NAME=SAVED_MODEL_DIR --output=DIRECTORY [Beam's flags]`, for Dataflow."""
+--model=NAME=SAVED_MODEL_DIR --output=DIRECTORY [Beam's flags]`, for Dataflow.
+"""
 
 import argparse
 import logging

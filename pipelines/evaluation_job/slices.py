@@ -68,7 +68,7 @@ class Slices:
         order = np.lexsort((enough.index.to_numpy(), -enough["clicks"].to_numpy()))
         return enough.index[order][: self.config.top_values].tolist()
 
-    def members(self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name]) -> tuple[np.ndarray, np.ndarray]:
+    def members(self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name]) -> tuple[np.ndarray, ...]:
         """Which clicks are in which slices.
 
         Args:
@@ -77,9 +77,10 @@ class Slices:
             slices: see `choose`.
 
         Returns:
-            The clicks' rows, ascending, and the number of the slice, both int64 [memberships].
+            The clicks' rows, ascending, the number of the slice, both int64 [memberships], and whether the click is the
+            slice's own and not beside it to tell its own from, bool [memberships].
         """
-        rows, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        rows, numbers, owned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
         number = {name: place for place, name in enumerate(slices)}
         for by in self.by:
             if by in self.features:
@@ -87,13 +88,15 @@ class Slices:
                 place = index.get_indexer(tokens(clicks[by]))
                 rows.append(np.flatnonzero(place >= 0))
                 numbers.append(place[rows[-1]] + (number[by, index[0]] if index.size else 0))
+                owned.append(np.ones(rows[-1].size, bool))
                 continue
             for part in self._parts(self._values(by, clicks, newest), clicks[self.label].to_numpy()):
                 rows.append(np.flatnonzero(part.chosen))
                 numbers.append(np.full(rows[-1].size, number[by, part.name]))
-        row, which = np.concatenate(rows), np.concatenate(numbers)
-        order = np.lexsort((which, row))
-        return row[order], which[order]
+                owned.append((part.chosen if getattr(part, "own", None) is None else part.own)[rows[-1]])
+        found = [np.concatenate(parts) for parts in (rows, numbers, owned)]
+        order = np.lexsort((found[1], found[0]))
+        return tuple(values[order] for values in found)
 
     def _parts(self, values: pd.Series, label: np.ndarray) -> list[Slice]:
         """All slices, however few clicks they have."""

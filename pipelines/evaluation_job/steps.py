@@ -51,17 +51,18 @@ class Scope:
         """Position of the label that slices are of."""
         return self.labels.index(self.slices.label)
 
-    def curve(self, place: tuple[int, int], sums: RangeSums, sizes: np.ndarray) -> tuple[int, Curve]:
-        """A model's number, and the curve of its sums over all ranges."""
-        return place[0], sums.curve(self.sliced, int(sizes[place[0], :, 0].sum()))
+    def curve(self, of_model: tuple[tuple[int, int], RangeSums], sizes: np.ndarray) -> tuple[int, Curve]:
+        """A model's number, and the calibration curve of its sums over all ranges."""
+        (model, _), sums = of_model
+        return model, sums.curve(self.sliced, int(sizes[model, :, 0].sum()))
 
 
 class Users(beam.DoFn):
     """All that is known of a shard of users to parcels of their clicks by (model, range).
 
     Other outputs: `sums` over the users, `UserSums` of all groups; `sizes`, int64 [models, ranges, 1 + slices]: clicks of
-    each range, of all and of each slice; `positives`, int64 [slices, labels]; `shards`, parcels of users, the label that
-    slices are of, and predictions.
+    each range, of all and of each slice; `positives`, int64 [slices, labels], of the slices' own clicks;
+    `shards`, parcels of users, the label that slices are of, and predictions.
     """
 
     def __init__(self, scope: Scope, exchange: Exchange):
@@ -78,16 +79,16 @@ class Users(beam.DoFn):
         # By all that is added up: bundles come in any order.
         columns = [*scope.labels, *(f"{OUTPUT}_{name}" for name in scope.models)]
         clicks = clicks.sort_by([(name, "ascending") for name in ("user_id", *columns)]).combine_chunks()
-        labels = [clicks[name].to_numpy() for name in scope.labels]
+        labels = [clicks[name].to_numpy().astype(np.float64) for name in scope.labels]
         predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
         hashed = stable_hash(flat(clicks["user_id"]))
         (user,) = codes(flat(clicks["user_id"]))
-        rows, number = scope.slices.members(
+        rows, number, own = scope.slices.members(
             with_past(clicks.to_pandas(), by_kind[PAST]), plan.newest, plan.slices
         )
         slices = len(plan.slices)
         yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
-        positives = [np.bincount(number, label[rows] > 0, slices) for label in labels]
+        positives = [np.bincount(number[own], label[rows[own]] > 0, slices) for label in labels]
         yield TaggedOutput("positives", np.column_stack(positives).astype(np.int64))
         of_users = pa.table([user, labels[scope.sliced], *predictions], [_USER, scope.slices.label, *scope.models])
         yield from (TaggedOutput("shards", parcel) for parcel in self._exchange.pack([of_users]))

@@ -19,7 +19,7 @@ def clicks(generator: np.random.Generator, count: int, users: int, start: int) -
     converted = generator.random(count) < 0.3
     credit = np.where(converted, generator.choice(np.float32([0, 0.25, 1 / 3, 1]), (len(MECHANISMS), count)), 0)
     credit[MECHANISMS.index("linear")] = np.maximum(credit.max(axis=0), converted * np.float32(0.1))
-    user = generator.zipf(1.5, count) % users
+    user = (users * generator.random(count) ** 3).astype(np.int64)
     return pa.table(
         {
             "click_id": pa.array([f"{start}-{n}" for n in range(count)]),

@@ -1,16 +1,14 @@
 """The job's numbers are the local ones, whatever the split into shards, ranges and files."""
 
-import json
 import pathlib
 
 import pytest
 
-from features.errors import MalTfError
 from pipelines import labelled as labels
 from pipelines.config import load
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation_job import run
-from tests.pipelines.evaluation_job.small import labelled, write_labels, write_model
+from tests.pipelines.evaluation_job.small import labelled, write_model
 
 SLICES = "evaluation.slices=[path_length, information_gain, click_age, user_history, place, item, known_item]"
 SETTINGS = (SLICES, "evaluation.min_positives=3", "evaluation.top_values=4", "evaluation.bootstrap_samples=60")
@@ -26,9 +24,9 @@ def config(project, *overrides):
     return load(project.write(), [*SETTINGS, *overrides])
 
 
-def job(project, directory, versions, name, flags=(), **how):
+def job(project, directory, versions, name, flags=(), overrides=(), **how):
     """Runs the job; its result, and the bytes of the file."""
-    evaluation = run.Evaluation(config(project), directory, versions, **how)
+    evaluation = run.Evaluation(config(project, *overrides), directory, versions, **how)
     result = run.run(evaluation, f"{project.folder}/{name}", flags)
     return result, pathlib.Path(project.folder, name, "metrics.json").read_bytes()
 
@@ -66,12 +64,18 @@ def test_the_numbers_are_the_local_ones(project, versions, monkeypatch, seed, co
     found, _ = job(project, directory, versions, "job")
     assert len(found["slices"]) > 10
     assert_close(without_intervals(found), without_intervals(expected))
-    intervals = [(found["labels"][name]["differences"], expected["labels"][name]["differences"]) for name in found["labels"]]
-    for mine, theirs in intervals:
-        for metric, local in theirs["base"].items():
-            width = local["high"] - local["low"]
+
+
+def test_intervals_are_about_the_local_ones(project, versions):
+    directory, more = labelled(f"{project.folder}/labels", 1, 1000, 400), "evaluation.bootstrap_samples=1000"
+    loaded = labels.load(directory, config(project).feature_spec)
+    expected = evaluate(config(project, more), loaded, versions, f"{project.folder}/local")["labels"]
+    found, _ = job(project, directory, versions, "job", overrides=[more])
+    for name, of_label in expected.items():
+        for metric, local in of_label["differences"]["base"].items():
+            mine, width = found["labels"][name]["differences"]["base"][metric], local["high"] - local["low"]
             for end in ("low", "high"):
-                assert mine["base"][metric][end] == pytest.approx(local[end], abs=0.5 * width)
+                assert mine[end] == pytest.approx(local[end], abs=0.1 * width)
 
 
 def test_shards_files_batches_and_processes_change_no_byte(project, versions, monkeypatch):
