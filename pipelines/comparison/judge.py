@@ -116,20 +116,18 @@ def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig
         growth: as in `judge`.
     """
     frame = pd.read_parquet(clicks)
-    label = frame[f"label_{target}"].to_numpy(np.float64)
-    found = {}
+    labels = {
+        name.removeprefix("label_"): frame[name].to_numpy(np.float64) for name in frame if name.startswith("label_")
+    }
+    label, found = labels[target], {}
     for by in slices:
         for part in sliced(frame, by, growth, label):
             chosen = frame[part.chosen]
-            wider, narrower = (
-                int((chosen[f"label_{name}"] > 0).sum()) if f"label_{name}" in frame else 0
-                for name in (growth.wider, growth.narrower)
-            )
             found.setdefault(by, {})[part.name] = {
                 "clicks": len(chosen),
                 "users": int(chosen["user"].nunique()),
                 "positives": int((label[part.chosen] > 0).sum()),
-                "growth": wider / narrower if narrower else None,
+                "growth": part.growth(labels, growth),
             }
     return found
 

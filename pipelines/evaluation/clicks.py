@@ -142,7 +142,7 @@ def with_slices(
 ) -> pd.DataFrame:
     """Adds the columns that slices are by and that no click has by itself.
 
-    - `information_gain`: see `extra_positives`;
+    - `information_gain`: see `extra_positives`; not there if nothing is before the clicks;
     - `click_age`: days from the click until its split's labels were closed, which is when the newest mature click's longest
       window ended. The youngest clicks' users and ads are the newest; the eldest follow the training most closely;
     - `user_history`: `known` if the user has clicks in the training split, else `new`;
@@ -157,7 +157,7 @@ def with_slices(
         trained: the label job that the models were trained on.
     """
     added = {}
-    if INFORMATION_GAIN in slices:
+    if INFORMATION_GAIN in slices and past:
         added[INFORMATION_GAIN] = extra_positives(frame["user_id"], past, config.evaluation.growth)
     if CLICK_AGE in slices:
         since = (frame["timestamp"].max() - frame["timestamp"]) / config.sources.tables().units_per_second

@@ -1,6 +1,7 @@
 """Exported models side by side on labelled clicks: metrics under every label and by slice, with intervals."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from pipelines.config import RunConfig
 from pipelines.evaluation import results
 from pipelines.evaluation.clicks import score, with_slices
 from pipelines.evaluation.config import GrowthConfig, features_of
-from pipelines.evaluation.slices import slices_of
+from pipelines.evaluation.slices import Slice, slices_of
 from pipelines.labelled import Labelled
 
 METRICS, EVENTS = "metrics.json", "events"
+
 
 def evaluate(
     config: RunConfig,
@@ -63,8 +65,8 @@ def evaluate(
     primary = config.model.primary
     judged.check(primary, split)
     kinds = []
-    for by in slices:
-        parts = {part.name: part.chosen for part in slices_of(frame[by], judged.labels[primary], config.evaluation)}
+    for by in (by for by in slices if by in frame):
+        parts = slices_of(frame[by], judged.labels[primary], config.evaluation)
         kinds.append(judged.by_slice(by, parts, primary, config.evaluation.growth))
     result = results.write(
         f"{output}/{METRICS}",
@@ -119,16 +121,19 @@ class _Judged:
         every = np.ones(self.user.size, bool)
         return self._compared({name: (every, label) for name, label in self.labels.items()})
 
-    def by_slice(
-        self, by: str, parts: Mapping[str, np.ndarray], primary: str, growth: GrowthConfig
-    ) -> list[dict[str, Any]]:
-        """A slice each: what is in it, `models` and `differences`, under the primary target's label."""
-        label = self.labels[primary]
-        compared = self._compared({name: (chosen, label) for name, chosen in parts.items()})
+    def by_slice(self, by: str, parts: Sequence[Slice], primary: str, growth: GrowthConfig) -> list[dict[str, Any]]:
+        """A slice each: what is in it, `models` and `differences`, under the primary target's label.
+
+        Slices with negatives beside their own have too few positives for any metric but those of rank.
+        """
+        label, ranked = self.labels[primary], any(part.own is not None for part in parts)
+        compared = self._compared(
+            {part.name: (part.chosen, label) for part in parts}, results.OF_CALIBRATION if ranked else ()
+        )
         made = []
-        for name, chosen in parts.items():
-            users = int(np.unique(self.user[chosen]).size)
-            made.append(results.slice_entry(by, name, users, self._growth(chosen, growth), compared[name]))
+        for part in parts:
+            users, growth_in = int(np.unique(self.user[part.chosen]).size), part.growth(self.labels, growth)
+            made.append(results.slice_entry(by, part.name, users, growth_in, compared[part.name]))
         return made
 
     def calibration(self, primary: str, bins: int) -> dict[str, list[dict[str, float]]]:
@@ -138,14 +143,10 @@ class _Judged:
             for name, prediction in self.predictions.items()
         }
 
-    def _growth(self, chosen: np.ndarray, growth: GrowthConfig) -> float | None:
-        if not {growth.wider, growth.narrower} <= self.labels.keys():
-            return None
-        wider, narrower = (int((self.labels[name][chosen] > 0).sum()) for name in (growth.wider, growth.narrower))
-        return wider / narrower if narrower else None
-
-    def _compared(self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, Any]]:
-        """Metrics and differences of parts of the clicks, each with its label, by name."""
+    def _compared(
+        self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], without: Sequence[str] = ()
+    ) -> dict[str, dict[str, Any]]:
+        """Metrics and differences of parts of the clicks, each with its label, by name; NaN for those `without`."""
         scored = {
             (name, model): Scored(self.user[chosen], label[chosen], prediction[chosen])
             for name, (chosen, label) in parts.items()
@@ -154,10 +155,12 @@ class _Judged:
         found: dict[str, dict[str, Any]] = {name: {"models": {}, "differences": {}} for name in parts}
         for (name, model), (user, label, prediction) in scored.items():
             code = np.unique(user, return_inverse=True)[1]
-            found[name]["models"][model] = metrics_or_nan(code, label, prediction)
+            found[name]["models"][model] = metrics_or_nan(code, label, prediction) | dict.fromkeys(without, math.nan)
         others = [model for model in self.predictions if model != self.served]
         if self.samples and others:
             drawn = resampled_together(int(self.user.max()) + 1, scored, self.samples, self.seed)
+            for resampled in drawn.values():
+                resampled |= {metric: np.full(1 + self.samples, np.nan) for metric in without if metric in resampled}
             for name in parts:
                 of_models = {model: drawn[name, model] for model in self.predictions}
                 found[name]["differences"] = results.compared(of_models, self.served)

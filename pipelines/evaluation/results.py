@@ -14,6 +14,9 @@ from pipelines import files
 #: Metrics of a slice.
 _OF_SLICE = ("auc", "gauc", "log_loss", "pcoc", "ece")
 
+#: Of these, the ones that compare predictions with the share of positives.
+OF_CALIBRATION = ("log_loss", "pcoc", "ece")
+
 _FAMILY = (
     "Holm's adjustment is over the differences of all metrics and other models, apart for each table: under all labels "
     "together, and by each kind of slice"

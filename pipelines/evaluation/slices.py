@@ -1,13 +1,13 @@
 """Slices: parts of evaluated clicks, by the length of the path, by a count, an age or a feature's value."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from features.parsing import MISSING
-from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, EvaluationConfig
+from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, EvaluationConfig, GrowthConfig
 
 #: Path lengths from here on are one slice.
 _LONG = 4
@@ -23,10 +23,25 @@ class Slice:
     Attributes:
         name: what it is a slice by, and which.
         chosen: bool [clicks].
+        own: bool [clicks], those whose value it is, where `chosen` has others beside them to tell them from.
     """
 
     name: str
     chosen: np.ndarray
+    own: np.ndarray | None = None
+
+    def growth(self, labels: Mapping[str, np.ndarray], growth: GrowthConfig) -> float | None:
+        """Positives of the wider mechanism over those of the narrower one; None if a label or such positives are lacking.
+
+        Args:
+            labels: float [clicks] by mechanism.
+            growth: which mechanisms.
+        """
+        if not {growth.wider, growth.narrower} <= labels.keys():
+            return None
+        own = self.chosen if self.own is None else self.own
+        wider, narrower = (int((labels[name][own] > 0).sum()) for name in (growth.wider, growth.narrower))
+        return wider / narrower if narrower else None
 
 
 def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> list[Slice]:
@@ -44,7 +59,7 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
     if values.name == PATH_LENGTH:
         length = np.minimum(values.to_numpy(), _LONG)
         names = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, _LONG)] + [f"{_LONG} or more"]
-        found = [Slice(name, ~positive | (length == n)) for n, name in enumerate(names, 1)]
+        found = [Slice(name, ~positive | (length == n), length == n) for n, name in enumerate(names, 1)]
         return _of_enough(found, positive, min_positives)
     code, names = pd.factorize(tokens(values), sort=True)
     enough = np.bincount(code, positive, len(names)) >= min_positives

@@ -75,7 +75,11 @@ def _slices(result: Mapping[str, Any], by: str) -> Table:
         *(f"{served}: {_NAMES[m]}" for m in ("auc", "gauc", "pcoc")),
     ]
     columns += [f"Δ {_NAMES[metric]} to {other}" for other in others for metric in ("auc", "gauc")]
-    note = "* adjusted p below 0.05. " + _how(result) if others else ""
+    note = (
+        "Δ with 95% intervals over users; * p, adjusted for all metrics and slices of this kind, below 0.05."
+        if others
+        else ""
+    )
     return Table(f"{result['split']} split, label_{result['target']}, by {by}", columns, rows, note)
 
 

@@ -15,6 +15,7 @@ from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
 from pipelines import files, manifest
 from pipelines.evaluation import results
+from pipelines.evaluation.config import PATH_LENGTH
 from pipelines.evaluation.evaluate import METRICS
 from pipelines.evaluation_job.plan import Plan
 from pipelines.evaluation_job.steps import Scope
@@ -125,11 +126,14 @@ class Finish:
                     f"positives among {found['clicks']:,} clicks; evaluate on more data or another target"
                 )
 
-    def _compared(self, totals: Totals, group: int) -> dict[str, Any]:
-        models = self.scope.models
-        found = {name: totals.metrics(model, group) for model, name in enumerate(models)}
-        drawn = {name: totals.resampled(model, group) for model, name in enumerate(models)} if self.scope.samples else {}
-        return {"models": found, "differences": results.compared(drawn, self.served) if drawn else {}}
+    def _compared(self, totals: Totals, group: int, without: Sequence[str] = ()) -> dict[str, Any]:
+        """Metrics and differences of a group; NaN for those `without`."""
+        samples, found, drawn = self.scope.samples, {}, {}
+        for model, name in enumerate(self.scope.models):
+            found[name] = totals.metrics(model, group) | dict.fromkeys(without, np.nan)
+            drawn[name] = totals.resampled(model, group)
+            drawn[name] |= {metric: np.full(1 + samples, np.nan) for metric in without if metric in drawn[name]}
+        return {"models": found, "differences": results.compared(drawn, self.served) if samples else {}}
 
     def _slices(self, plan: Plan, totals: Totals, by: str) -> list[dict[str, Any]]:
         """The slices of a kind, in the order of the report."""
@@ -139,7 +143,7 @@ class Finish:
             np.array([totals.count(len(self.targets) + number, column) for number in numbers], np.int64)
             for column in (by_user.CLICKS, by_user.POSITIVES)
         )
-        made = []
+        without, made = results.OF_CALIBRATION if by == PATH_LENGTH else (), []
         for place in slices.reported(by, clicks, positives, [plan.slices[number][1] for number in numbers]):
             number = numbers[place]
             group = len(self.targets) + number
@@ -147,5 +151,5 @@ class Finish:
             narrower = by_target.get(growth.narrower)
             grown = by_target[growth.wider] / narrower if narrower and growth.wider in by_target else None
             users = totals.count(group, by_user.USERS)
-            made.append(results.slice_entry(*plan.slices[number], users, grown, self._compared(totals, group)))
+            made.append(results.slice_entry(*plan.slices[number], users, grown, self._compared(totals, group, without)))
         return made

@@ -140,8 +140,9 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
     split = here.splits[evaluation.split]
     labels = [f"label_{name}" for name in targets]
     models = list(evaluation.versions)
-    slices = _slices(config, there.directory)
-    earlier = _earlier(config, here if evaluation.split == "eval" else None, there)
+    past = here.splits["train"].segments if evaluation.split == "eval" else []
+    slices = _slices(config, there.directory, [by for by in config.slices if by != INFORMATION_GAIN or past])
+    earlier = _earlier(slices, past[-config.evaluation.growth.segments :], there)
     scope = Scope(
         models=models,
         labels=labels,
@@ -176,20 +177,19 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
     )
 
 
-def _slices(config: RunConfig, trained: str) -> Slices:
-    spec = config.feature_spec
+def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:
+    spec, timed = config.feature_spec, CLICK_AGE in wanted
     numeric = {feature.name for feature in spec.scalars if isinstance(feature, NumericFeature)}
-    if there := [by for by in config.slices if by in numeric]:
+    if there := [by for by in wanted if by in numeric]:
         raise MalTfError(
             f"evaluation.slices: '{there[0]}' is a numeric feature, whose quantiles the job does not cut; take it out, or "
             "evaluate without --distributed"
         )
-    timed = CLICK_AGE in config.slices
     return Slices(
-        by=config.slices,
+        by=wanted,
         label=f"label_{config.model.primary}",
         config=config.evaluation,
-        features={name: spec.dtype(spec.scalar(name)) for name in features_of(config.slices, spec)},
+        features={name: spec.dtype(spec.scalar(name)) for name in features_of(wanted, spec)},
         vocabularies={
             feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt") for feature in spec.with_vocabulary
         },
@@ -198,10 +198,9 @@ def _slices(config: RunConfig, trained: str) -> Slices:
     )
 
 
-def _earlier(config: RunConfig, here: Labelled | None, there: Labelled) -> list[Earlier]:
+def _earlier(slices: Slices, past: Sequence[Sequence[str]], trained: Labelled) -> list[Earlier]:
     """Files of earlier clicks, as far as slices turn on them."""
-    growth = here.splits["train"].segments[-config.evaluation.growth.segments :] if here else []
-    growth = {path for segment in growth for path in segment} if INFORMATION_GAIN in config.slices else set()
-    known = {path for segment in there.splits["train"].segments for path in segment}
-    known = known if USER_HISTORY in config.slices else set()
+    growth = {path for segment in past for path in segment} if INFORMATION_GAIN in slices.by else set()
+    known = {path for segment in trained.splits["train"].segments for path in segment}
+    known = known if USER_HISTORY in slices.by else set()
     return [Earlier(path, path in growth, path in known) for path in sorted(growth | known)]

@@ -93,7 +93,7 @@ class Slices:
             for part in self._parts(self._values(by, clicks, newest), clicks[self.label].to_numpy()):
                 rows.append(np.flatnonzero(part.chosen))
                 numbers.append(np.full(rows[-1].size, number[by, part.name]))
-                owned.append((part.chosen if getattr(part, "own", None) is None else part.own)[rows[-1]])
+                owned.append((part.chosen if part.own is None else part.own)[rows[-1]])
         found = [np.concatenate(parts) for parts in (rows, numbers, owned)]
         order = np.lexsort((found[1], found[0]))
         return tuple(values[order] for values in found)

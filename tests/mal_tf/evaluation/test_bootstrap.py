@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from mal_tf.evaluation.bootstrap import _WeightedAuc, differences, paired_differences, resampled
+from mal_tf.evaluation.bootstrap import (
+    METRICS,
+    Scored,
+    _WeightedAuc,
+    differences,
+    p_value,
+    paired_differences,
+    resampled,
+    resampled_together,
+)
 from mal_tf.evaluation.metrics import auc, gauc, log_loss, pcoc, per_user
 
 GENERATOR = np.random.default_rng(0)
@@ -71,3 +80,31 @@ def test_trainings_are_resampled_too():
     assert found["difference"] == pytest.approx(0.1)
     # Of three draws of three, all are the odd one with probability 1/27, none with 8/27.
     assert (found["low"], found["high"]) == pytest.approx((0.0, 0.3))
+
+
+def test_hand_worked_p_values():
+    assert p_value(np.array([0.1, 0.2, 0.3, -0.1])) == pytest.approx(2 * (1 + 1) / 5)
+    assert p_value(np.full(199, 0.1)) == pytest.approx(0.01)
+    assert p_value(np.array([0.1, 0.0, np.nan])) == pytest.approx(1)  # Zero is on both sides: 2 · 2 / 3, at most 1.
+    assert np.isnan(p_value(np.array([np.nan]))) and np.isnan(p_value(np.array([])))
+
+
+def test_p_is_small_where_the_interval_lies_off_zero():
+    noise = WORSE + np.random.default_rng(4).normal(0, 0.02, 1000)
+    for second in (BETTER, noise):
+        for found in paired_differences(USER, LABEL, WORSE, second, 400, 1).values():
+            assert (found["p"] < 0.05) == (found["low"] > 0 or found["high"] < 0)
+
+
+def test_parts_of_the_clicks_are_resampled_with_the_users_of_all():
+    part = USER % 3 == 0
+    whole, some = Scored(USER, LABEL, WORSE), Scored(USER[part], LABEL[part], WORSE[part])
+    found = resampled_together(50, {"whole": whole, "part": some}, 20, 7)
+    alone = resampled(*whole, 20, 7, METRICS)
+    for name in METRICS:
+        np.testing.assert_array_equal(found["whole"][name], alone[name])
+    generator = np.random.default_rng(7)
+    times = np.bincount(generator.integers(50, size=50), minlength=50)
+    drawn = np.repeat(np.flatnonzero(part), times[USER[part]])
+    assert found["part"]["auc"][1] == pytest.approx(auc(LABEL[drawn], WORSE[drawn]))
+    assert found["part"]["pcoc"][1] == pytest.approx(pcoc(LABEL[drawn], WORSE[drawn]))

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from features.errors import MalTfError
-from mal_tf.evaluation.metrics import all_metrics, auc, calibration_error, gauc, log_loss, pcoc, per_user
+from mal_tf.evaluation import metrics
+from mal_tf.evaluation.metrics import (
+    all_metrics,
+    auc,
+    calibration_error,
+    gauc,
+    log_loss,
+    metrics_or_nan,
+    pcoc,
+    per_user,
+)
 
 #: Clicks as (user, label, prediction), with many ties.
 CLICKS = st.lists(
@@ -104,3 +114,55 @@ def test_order_of_clicks_does_not_matter(metric):
 def test_order_of_clicks_does_not_matter_to_calibration():
     one, other = _shuffled("ece")
     assert one == pytest.approx(other)
+
+
+FLOAT32 = st.floats(width=32, allow_nan=False)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.5, 1.0]), FLOAT32), min_size=1, max_size=20))
+def test_any_float32_ranks_as_the_float64_that_it_is(clicks):
+    """Negative numbers, both zeros, tiny ones and infinity; the float64 has something beside it that no float32 is."""
+    user, label = _columns([(*click[:2], 0) for click in clicks])[:2]
+    prediction = np.array([click[2] for click in clicks], np.float32)
+    expected = per_user(user, label, np.searchsorted(np.unique(prediction), prediction)).auc
+    np.testing.assert_array_equal(per_user(user, label, prediction).auc, expected)
+    user, label, prediction = np.append(user, 3), np.append(label, 0), np.append(prediction.astype(np.float64), 0.1)
+    np.testing.assert_array_equal(
+        per_user(np.unique(user, return_inverse=True)[1], label, prediction).auc[:-1], expected
+    )
+
+
+def test_float64_that_float32_would_tie_are_told_apart():
+    label, prediction = np.array([1.0, 0]), 0.5 + np.array([1e-12, 0])
+    assert auc(label, prediction) == 1
+    assert auc(label, prediction.astype(np.float32)) == 0.5
+
+
+@given(CLICKS, st.randoms(use_true_random=False))
+def test_names_of_users_and_order_of_clicks_do_not_matter(clicks, random):
+    user, label, prediction = _columns(clicks)
+    names, order = list(range(user.max() + 1)), list(range(user.size))
+    random.shuffle(names)
+    random.shuffle(order)
+    renamed = np.array(names)[user]
+    one, other = per_user(user, label, prediction), per_user(renamed[order], label[order], prediction[order])
+    np.testing.assert_allclose(other.auc[names], one.auc, rtol=1e-12)
+    np.testing.assert_array_equal(other.clicks[names], one.clicks)
+
+
+@given(CLICKS)
+def test_metrics_without_a_class_are_nan_and_the_others_stay(clicks):
+    user, label, prediction = _columns(clicks)
+    found = metrics_or_nan(user, label, prediction)
+    try:
+        assert all_metrics(user, label, prediction) == found
+    except MalTfError:
+        assert np.isnan(found["auc"]) or np.isnan(found["gauc"])
+    assert found["log_loss"] == pytest.approx(log_loss(label, prediction)) and found["clicks"] == len(clicks)
+
+
+def test_losses_are_summed_in_pieces(monkeypatch):
+    label, prediction = np.array([1.0, 0, 0, 1, 0.5]), np.array([0.9, 0.2, 0.4, 0.7, 0.3])
+    whole = log_loss(label, prediction)
+    monkeypatch.setattr(metrics, "_CHUNK", 2)
+    assert log_loss(label, prediction) == pytest.approx(whole, rel=1e-15)
