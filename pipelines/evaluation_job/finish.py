@@ -112,9 +112,7 @@ class Finish:
         self._check(totals, primary)
         labels = {name: self._compared(totals, group) for group, name in enumerate(self.targets)}
         kinds = [self._slices(plan, totals, by) for by in scope.slices.by]
-        curves = {
-            name: totals.curves[model].points(totals.excess[model]) for model, name in enumerate(scope.models)
-        }
+        curves = {name: totals.curves[model].points(totals.excess[model]) for model, name in enumerate(scope.models)}
         return results.result(primary, self.split, self.served, labels, curves, kinds, scope.samples, scope.seed)
 
     def _check(self, totals: Totals, primary: str) -> None:

@@ -74,7 +74,8 @@ class EvaluationJob(beam.PTransform):
             [scored.clicks, past]
             | "FlattenUsers" >> beam.Flatten()
             | "ShuffleByUser" >> beam.GroupByKey()
-            | "Users" >> beam.ParDo(steps.Users(self.scope, self.exchange), plan).with_outputs(
+            | "Users"
+            >> beam.ParDo(steps.Users(self.scope, self.exchange), plan).with_outputs(
                 "sums", "sizes", "positives", "shards", main="ranges"
             )
         )

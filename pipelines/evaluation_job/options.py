@@ -23,7 +23,9 @@ class EvaluationOptions(PipelineOptions):
         )
         parser.add_argument("--split", default="eval", choices=("eval", "train"), help="Which clicks.")
         parser.add_argument("--trained", default="", help="The label job that the models were trained on, if another.")
-        parser.add_argument("--shards", type=int, help="How many parts the users are split into; see the documentation.")
+        parser.add_argument(
+            "--shards", type=int, help="How many parts the users are split into; see the documentation."
+        )
 
     @property
     def versions(self) -> Mapping[str, str]:

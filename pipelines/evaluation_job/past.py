@@ -65,7 +65,9 @@ def added(counted: pa.Table) -> pa.Table:
 
 def with_past(clicks: pd.DataFrame, counted: Sequence[pa.Table]) -> pd.DataFrame:
     """Clicks of a shard of users with `information_gain` and `user_history`, from all that is known of their past."""
-    nothing = pa.table({EXTRA: np.zeros(0, np.int64), KNOWN: np.zeros(0, np.int64), "user_id": pa.array([], pa.string())})
+    nothing = pa.table(
+        {EXTRA: np.zeros(0, np.int64), KNOWN: np.zeros(0, np.int64), "user_id": pa.array([], pa.string())}
+    )
     past = added(pa.concat_tables([nothing, *counted])).to_pandas().set_index("user_id")
     extra, known = (clicks["user_id"].map(past[name]).fillna(0).to_numpy(np.int64) for name in (EXTRA, KNOWN))
     return clicks.assign(**{INFORMATION_GAIN: extra, USER_HISTORY: said(known > 0)})

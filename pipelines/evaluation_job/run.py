@@ -63,7 +63,11 @@ class Evaluation:
             if not files.exists(path := f"{version}/saved_model.pb"):
                 raise MalTfError(f"model '{name}': expected a SavedModel in {version}, found no saved_model.pb")
             models.append([name, version, files.listing(version), files.modified(path)])
-        parts = [config.evaluation.model_dump(mode="json", exclude={"batch_size"}), config.seed, config.attribution.names]
+        parts = [
+            config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
+            config.seed,
+            config.attribution.names,
+        ]
         labels = [manifest.made_from(directory) for directory in (self.labels, self.trained or self.labels)]
         return manifest.fingerprint("evaluation job", 1, models, parts, labels, self.split)
 
@@ -102,7 +106,11 @@ def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> 
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
     if not local:
-        places = {"output": output, "labels": evaluation.labels, "labels of training": evaluation.trained or evaluation.labels}
+        places = {
+            "output": output,
+            "labels": evaluation.labels,
+            "labels of training": evaluation.trained or evaluation.labels,
+        }
         beam_runner.check_in_reach([*places.items(), *(("model", path) for path in evaluation.versions.values())])
     exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
@@ -164,7 +172,9 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         exchange=exchange.directory,
     )
     return EvaluationJob(
-        files=[pair for pairs in zip(split.segments, split.file_rows, strict=True) for pair in zip(*pairs, strict=True)],
+        files=[
+            pair for pairs in zip(split.segments, split.file_rows, strict=True) for pair in zip(*pairs, strict=True)
+        ],
         earlier=earlier,
         versions=evaluation.versions,
         parsing=parsing(wanted, missing=False) | parsing(slices.features),
@@ -191,7 +201,8 @@ def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:
         config=config.evaluation,
         features={name: spec.dtype(spec.scalar(name)) for name in features_of(wanted, spec)},
         vocabularies={
-            feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt") for feature in spec.with_vocabulary
+            feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt")
+            for feature in spec.with_vocabulary
         },
         units_per_second=config.sources.tables().units_per_second if timed else 1,
         window_hours=longest_window(config.attribution) if timed else 0.0,

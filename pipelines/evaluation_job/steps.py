@@ -83,9 +83,7 @@ class Users(beam.DoFn):
         predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
         hashed = stable_hash(flat(clicks["user_id"]))
         (user,) = codes(flat(clicks["user_id"]))
-        rows, number, own = scope.slices.members(
-            with_past(clicks.to_pandas(), by_kind[PAST]), plan.newest, plan.slices
-        )
+        rows, number, own = scope.slices.members(with_past(clicks.to_pandas(), by_kind[PAST]), plan.newest, plan.slices)
         slices = len(plan.slices)
         yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
         positives = [np.bincount(number[own], label[rows[own]] > 0, slices) for label in labels]

@@ -50,7 +50,9 @@ def ranges(user, group, label, prediction, size=1000, samples=0):
     """`RangeSums` of all clicks, then of each of two groups, combined over ranges of about `size` clicks."""
     key = by_range.keys(prediction)
     place = np.searchsorted(by_range.cut(*np.unique(key, return_counts=True), size), key, side="right") - 1
-    sizes = np.array([np.append((place == n).sum(), np.bincount(group[place == n], minlength=2)) for n in range(place.max() + 1)])
+    sizes = np.array(
+        [np.append((place == n).sum(), np.bincount(group[place == n], minlength=2)) for n in range(place.max() + 1)]
+    )
     parts = []
     for number in range(len(sizes)):
         mine = np.flatnonzero(place == number)
