@@ -32,11 +32,11 @@ def _run(flags: Sequence[str]) -> None:
         return
     options = beam.pipeline_options(flags).view_as(EvaluationOptions)
     options.check()
-    shared = options.view_as(LabelOptions)
+    shared, versions = options.view_as(LabelOptions), options.versions
     evaluation = run.Evaluation(
         load(shared.config, shared.overrides),
         options.labelled,
-        options.versions,
+        versions,
         options.split,
         options.trained,
         options.shards,

@@ -132,7 +132,8 @@ def _predictions(name: str, model, examples: tf.Tensor, path: str) -> np.ndarray
     try:
         found = model(examples=examples)[OUTPUT].numpy()
     except (tf.errors.OpError, KeyError) as error:
-        raise MalTfError(f"model '{name}' can't score {path}: {getattr(error, 'message', error)}") from error
+        reason = getattr(error, "message", str(error)).split("<stack traces unavailable>")[-1]
+        raise MalTfError(f"model '{name}' can't score {path}: {' '.join(reason.split())}") from error
     if not np.isfinite(found).all():
         raise MalTfError(f"model '{name}': a prediction for {path} is {found[~np.isfinite(found)][0]}, not a number")
     return found
