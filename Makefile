@@ -33,7 +33,7 @@ tfx-demo: $(TFX)/.ready $(MARKET)  ## Two days' retraining as a TFX pipeline, an
 	  --image mal-tf-tfx --output runs/market/tfx/pipeline.json
 
 test-tfx: $(TFX)/.ready  ## The TFX pipeline's tests, slow ones included.
-	$(TFX)/bin/python -m pytest tests/pipelines/test_tfx_pipeline.py
+	$(TFX)/bin/python -m pytest tests/pipelines/test_tfx_pipeline.py tests/pipelines/test_tfx_push.py
 
 $(MARKET): | $(TFX)/.ready
 	$(TFX)/bin/mal-tf simulate examples/simulation/market.yaml --output runs/market/logs --set daily_logs=true --set window_hours=72

@@ -18,6 +18,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["features*", "mal_tf*", "pipelines*"]),
+    package_data={"pipelines.report": ["*.html", "*.css"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "apache-beam[gcp]>=2.53,<3",

@@ -1,1 +1,5 @@
-"""Benchmarks: generated logs, our jobs, and what they are compared with. Not part of the installed package."""
+"""Benchmarks: what the product costs, against named alternatives, and what its models are worth."""
+
+import warnings
+
+warnings.filterwarnings("ignore", category=FutureWarning)  # Google's clients warn on import.

@@ -4,9 +4,10 @@ Models are trained through the same days in different ways. At the end of day D,
 
 - `wait` trains on day D − W, whose labels have become final;
 - `ignore` on day D as known, as if that were final;
-- `both copies, unweighted` on both, so that every click comes twice;
-- `delayed feedback` on both with the weights of `mal_tf.training.delayed_feedback`, the delay measured on the days whose labels
+- `both copies, unweighted` on both in turns, so that every click comes twice;
+- `delayed feedback` the same, with the weights of `mal_tf.training.delayed_feedback`, the delay measured on the days whose labels
   are final by then; it begins with the first day for which there are such, and takes earlier days once;
+- `the same, day D last` on day D − W first and on day D after it;
 - `oracle` on day D with its final labels, which nobody has.
 
 Each then predicts day D + 1, judged by that day's final labels; the first 3·W days are not judged. Every model is one training
@@ -41,16 +42,17 @@ from pipelines import config as run_config
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.labels import run as labels
-from pipelines.retraining.delay import days_of, in_order, measure
+from pipelines.retraining.delay import days_of, in_order, measure, mixed
 from pipelines.simulation import config as market_config
 from pipelines.simulation.run import CONFIG, run
 
 MARKET = str(ROOT / "examples" / "simulation" / "market.yaml")
-WAIT, IGNORE, UNWEIGHTED, DELAYED, ORACLE = WAYS = (
+WAIT, IGNORE, UNWEIGHTED, DELAYED, FRESH_LAST, ORACLE = WAYS = (
     "wait",
     "ignore",
     "both copies, unweighted",
     "delayed feedback",
+    "the same, day D last",
     "oracle",
 )
 
@@ -143,7 +145,7 @@ def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | Non
         return None
     if way == WAIT:
         return days.final(matured), None
-    both = in_order(days.final(matured), days.known(day))
+    both = (in_order if way == FRESH_LAST else mixed)(days.final(matured), days.known(day))
     if way == UNWEIGHTED:
         return both, AsFinal()
     twice = [days.date(other) for other in range(days.window, day + 1)]

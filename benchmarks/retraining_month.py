@@ -243,9 +243,9 @@ def schema_change(month: Month) -> None:
     """A day's clicks come without a column, then with another type, and are right the day after."""
     span = month.arrive(clicks=retraining_market.without_channel)
     day = datetime.date.fromisoformat(span)
-    month.run(span, "clicks without the column 'channel'", 1, "column 'channel' of the clicks table is missing")
+    month.run(span, "clicks without the column 'channel'", 3, "column 'channel' of the clicks table is missing")
     month.market.arrive(day, clicks=retraining_market.price_as_text)
-    month.run(span, "clicks whose 'price' is text", 1, "feature column 'price' is not a number")
+    month.run(span, "clicks whose 'price' is text", 3, "feature column 'price' is not a number")
     month.market.arrive(day)
     month.run(month.arrive(), f"{span} is delivered again, right")
 

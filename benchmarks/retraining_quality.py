@@ -42,6 +42,7 @@ _ANY = "{l_infinity: null, new_tokens: null, jensen_shannon: null, presence: nul
 _OPEN = [
     "gates={floors: {}, pcoc: null, allowed_loss: {}}",
     f"checks={{drift: {_ANY}, rows: [0, 100], positives: [0, 100]}}",
+    "infra.latency_ms=null",
 ]
 
 
@@ -68,7 +69,7 @@ def figure(judged: list[datetime.date], found: dict[str, list[dict[str, float]]]
         for way, style in zip(found, ("-o", "--s", ":^"), strict=True):
             axis.plot(judged, [span[key] for span in found[way]], style, markersize=3, label=way)
         axis.set_ylabel(name)
-    axes[0].legend(loc="lower left", ncols=3)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     axes[-1].tick_params("x", rotation=45)
     drawn.savefig(path, dpi=120)
     plt.close(drawn)

@@ -13,6 +13,10 @@ class MalTfError(Exception):
     exit_code = 1
 
 
+class BadInput(MalTfError):
+    """Files or rows are not what the config says they are. A log is at fault, or the config: who raises it can't know."""
+
+
 class Busy(MalTfError):
     """Another process is at it; the same command can go on when that has ended. Exit code 75, as `Interrupted`."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
-from features.errors import MalTfError
+from features.errors import BadInput
 from features.frozen import Frozen, as_tuple
 from features.spec import ARROW_TYPE, NUMBER_LISTS, VALUE_SEPARATOR
 
@@ -143,6 +144,14 @@ def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str])
     )
 
 
+def parts(text: str, columns: int) -> tuple[str, ...]:
+    """The parts of a role that is held as text: one for each of its columns."""
+    if columns < 2:
+        return (text,) * columns
+    escaped = re.findall(r"((?:[^:\\]|\\.)*)(?::|$)", text)[:columns]
+    return tuple(re.sub(r"\\(.)", r"\1", part) for part in escaped)
+
+
 def normalise(
     batch: pa.RecordBatch,
     roles: ClickColumns | ConversionColumns,
@@ -166,11 +175,11 @@ def normalise(
         int64, for conversions `value` float64, then the feature columns as `feature/<raw name>`.
 
     Raises:
-        MalTfError: a column is missing, or of a type that can't play its role.
+        BadInput: a column is missing, or of a type that can't play its role.
     """
     missing = [c for c in required_columns(roles, features) if c not in batch.schema.names]
     if missing:
-        raise MalTfError(
+        raise BadInput(
             f"{source}: column '{missing[0]}' of the {roles.TABLE} table is missing; "
             f"found columns: {', '.join(batch.schema.names)}. Mend the file or the column's name in the config."
         )
@@ -253,8 +262,8 @@ def _joined_text(raw, names, where) -> pa.Array:
     return pc.binary_join_element_wise(*parts, SEPARATOR)
 
 
-def _wrong_type(where: str, expected: str, found: pa.DataType) -> MalTfError:
-    return MalTfError(f"{where}: expected {expected}, found {found}. Mend the file, or name another column.")
+def _wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
+    return BadInput(f"{where}: expected {expected}, found {found}. Mend the file, or name another column.")
 
 
 def _text(column: pa.Array, where: str) -> pa.Array:

@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
-from features.errors import MalTfError
+from features.errors import BadInput, MalTfError
 from pipelines import files
 
 #: DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
@@ -111,6 +111,7 @@ def run(pipeline: beam.Pipeline) -> bool:
         template's launcher gives it), or with `--no_wait_until_finish`.
 
     Raises:
+        BadInput: raised in a worker.
         MalTfError: raised in a worker, or the runner's state if it did not finish well.
     """
     options = pipeline.options
@@ -127,11 +128,12 @@ def run(pipeline: beam.Pipeline) -> bool:
             return False
         state = result.wait_until_finish()
     except MalTfError as error:
-        raise MalTfError(_without_step(str(error))) from error
+        raise type(error)(_without_step(str(error))) from error
     except Exception as error:
-        message = re.search(r"MalTfError: (.*?)(?: \[while running|\n\n|\Z)", str(error), re.DOTALL)
+        message = re.search(r"(MalTfError|BadInput): (.*?)(?: \[while running|\n\n|\Z)", str(error), re.DOTALL)
         if message:
-            raise MalTfError(message.group(1).strip()) from error
+            kind = BadInput if message.group(1) == BadInput.__name__ else MalTfError
+            raise kind(message.group(2).strip()) from error
         raise
     finally:
         harness.setLevel(level)

@@ -81,19 +81,23 @@ def run(
     """
     from pipelines import manifest, text_table
     from pipelines.evaluation import tables
+    from pipelines.report import write as report
 
     with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
         if not opened.cluster.chief:
             for name in opened.config.model.names:
                 opened.train(name)
             return
-        result = opened.evaluate()
+        with report.at_the_end(opened.directory):
+            result = opened.evaluate()
+            opened.journeys()
         _show_labels(opened)
         _show_auxiliaries(opened)
         for table in tables.overall(result):
             text_table.show(console, table)
         served = opened.export(opened.config.model.name)
         console.print(f"SavedModel: {served}", soft_wrap=True)
+        console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
         entries = manifest.read(opened.path("labels"))["files"]
         clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
         program = os.path.relpath(sys.argv[0])
@@ -224,6 +228,19 @@ def evaluate(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Directories of runs, or of a retraining's spans.")],
+    output: Annotated[str, typer.Option(help="The page; RUN/report.html if not given, report.html for several.")] = "",
+):
+    """Write one HTML page that shows what runs made, several side by side. It needs no network."""
+    from pipelines.report.write import REPORT, write
+
+    page = output or (f"{runs[0].rstrip('/')}/{REPORT}" if len(runs) == 1 else REPORT)
+    write(runs, page)
+    console.print(page, soft_wrap=True)
+
+
+@app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="A SavedModel's directory, or the directory of its versions.")],
     file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, or tf.Examples in TFRecords.")],
@@ -236,6 +253,30 @@ def predict(
     from pipelines.predict import predict as score
 
     console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
+
+
+@app.command()
+def explain(
+    click_id: Annotated[str, typer.Argument(help="The click's id; one of several columns as 12:34:56.")],
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    user: Annotated[str, typer.Option(help="Whose click, where several users have one of this id.")] = "",
+):
+    """Explain a click of a run: its journey, each mechanism's credits, its labels, features and predictions.
+
+    Reads the label files and, once, all logs that the config names; writes nothing.
+    """
+    from pipelines.config import load
+    from pipelines.explain.explain import explain
+    from pipelines.explain.show import progress, rows_read, show
+    from pipelines.run import Run
+
+    loaded = load(config, set_)
+    run = Run(loaded, output or _default_output(loaded))
+    with progress(console, rows_read(run.path("labels"))) as advance:
+        found = explain(loaded, run.path("labels"), click_id, user, run.exported(), advance)
+    show(console, found)
 
 
 @app.command()
@@ -281,6 +322,29 @@ def simulate(
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("clicks", "conversions"))
     console.print(f"{directory}: {counts}, and the truth about each", soft_wrap=True)
     console.print(f"Try next: {os.path.relpath(sys.argv[0])} labels {directory}/{CONFIG}", soft_wrap=True)
+
+
+@app.command()
+def replay(
+    config: Annotated[str, typer.Argument(help="The replay's YAML file, such as examples/replay/market.yaml.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: budget=0.1.")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Directory of the outputs; runs/<name> if not given.")] = "",
+):
+    """Let models bid for a simulated market's clicks under budgets: GMV, orders and ROI by arm and industry."""
+    from pipelines import files, text_table
+    from pipelines.replay import report
+    from pipelines.replay.config import load
+    from pipelines.replay.run import RESULTS, run
+
+    loaded, run_config = load(config, set_)
+    directory = output or _default_output(loaded)
+    result = run(loaded, run_config, directory)
+    tables = report.tables(result)
+    for table in tables:
+        text_table.show(console, table)
+    files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
+    drawn = " and ".join(report.figures(result, directory))
+    console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md; {drawn}", soft_wrap=True)
 
 
 @app.command()

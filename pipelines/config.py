@@ -15,6 +15,7 @@ from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
 from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.attribution.touchpoints import TouchpointConfig
+from mal_tf.calibration import Method
 from mal_tf.models.config import AUTO, ModelConfig
 from mal_tf.training.config import TrainingConfig
 from pipelines import files, yaml_config
@@ -129,6 +130,7 @@ class LabelsConfig(Frozen):
         max_bad_share: the job fails when a larger share of a table's rows is bad.
         grow_from: output directory of an earlier label job, relative to the config, whose vocabularies this one's grow
             from: old entries keep their rows, new ones are appended.
+        vocabulary_of: whose clicks' tokens the vocabularies are made of, the `train` split's or those of `all` splits.
     """
 
     eval_from: datetime.datetime
@@ -142,6 +144,7 @@ class LabelsConfig(Frozen):
     segment_hours: float = pydantic.Field(24, gt=0)
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
     grow_from: str | None = None
+    vocabulary_of: Literal["train", "all"] = "train"
 
     @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")
     @classmethod
@@ -181,6 +184,23 @@ class ValidationConfig(Frozen):
     schema_file: str | None = None
 
 
+class CalibrationConfig(Frozen):
+    """A map from the model's logit to the CVR that was seen; it is part of the export.
+
+    Attributes:
+        method: `isotonic` regression, or `platt`, two numbers; see `mal_tf.calibration.curve`.
+        by: a categorical feature: its values get maps of their own.
+        segments: how many last segments (days, if `labels.segment_hours` is 24) of the training split that have clicks
+            fit the map. They do not train, as the map is to be fitted on clicks that the model has not seen.
+        min_positives: values of fewer positives get the map of all clicks; a warning is given when these have fewer.
+    """
+
+    method: Method
+    by: str | None = None
+    segments: int = pydantic.Field(1, ge=1)
+    min_positives: int = pydantic.Field(400, ge=1)
+
+
 class ExportConfig(Frozen):
     """Export.
 
@@ -209,6 +229,7 @@ class RunConfig(Frozen):
         validation: data validation.
         model: primary target, auxiliary targets, architecture.
         training: optimisers, batch size, loss.
+        calibration: of what is exported; none by default.
         evaluation: metrics, slices, intervals; see `pipelines.evaluation.config`.
         export: the SavedModel.
     """
@@ -224,6 +245,7 @@ class RunConfig(Frozen):
     validation: ValidationConfig = ValidationConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
+    calibration: CalibrationConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
 
@@ -231,6 +253,7 @@ class RunConfig(Frozen):
     def _fits_together(self):
         _ = self.feature_spec
         _check_user_features(self)
+        _check_calibration(self)
         targets = self.attribution.names
         for name in (self.model.primary, *self.model.listed):
             if name not in targets:
@@ -297,6 +320,12 @@ def _check_user_features(config: RunConfig) -> None:
         raise ValueError(f"export.user_features: unknown feature '{unknown[0]}'; there are: {', '.join(names)}")
     if set(chosen) == set(names):
         raise ValueError("export.user_features: all features are the user's; expected at least one of the ad")
+
+
+def _check_calibration(config: RunConfig) -> None:
+    known = [feature.name for feature in config.feature_spec.categorical]
+    if config.calibration and (by := config.calibration.by) is not None and by not in known:
+        raise ValueError(f"calibration.by: '{by}' is no categorical feature; there are: {', '.join(known)}")
 
 
 def _check_ready_made(config: RunConfig) -> None:

@@ -12,23 +12,34 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
 
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.models.config import AUTO
 from mal_tf.training import warm_start
 from mal_tf.training.cluster import ALONE, Cluster
-from pipelines import files, labelled, manifest, stages
+from pipelines import calibration, files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.evaluation import evaluate
 from pipelines.evaluation_job import run as evaluation_job
+from pipelines.explain import choose
 from pipelines.labels import run as labels
+from pipelines.retraining.delay import Copies
 from pipelines.validation import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
 
+#: The run's config, in its directory.
+CONFIG = "config.yaml"
+
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
+
+#: Bytes of logs above which no journeys are drawn: to read the logs again would take minutes.
+_LARGE_LOGS = 4 << 30
 
 #: Seconds that a process waits for a stage of the chief's.
 _LONGEST_WAIT = 24 * 3600
@@ -45,6 +56,7 @@ class Run:
         overwrite: replace finished stages although nothing changed.
         cluster: where models are trained. Processes that are not its chief wait for the chief's stages, take their part in
             trainings, and write nothing.
+        copies: what trains in the place of the training split, if not that.
         _fresh: stages brought up to date by this process.
     """
 
@@ -53,6 +65,7 @@ class Run:
     flags: Sequence[str] = ()
     overwrite: bool = False
     cluster: Cluster = ALONE
+    copies: Copies | None = None
     _fresh: set[str] = dataclasses.field(default_factory=set)
 
     def path(self, *parts: str) -> str:
@@ -97,7 +110,8 @@ class Run:
 
         def make(output: str) -> dict:
             stages.clear_session()
-            return stages.choose_auxiliaries(self.config, labelled.load(source, self.config.feature_spec))
+            data = calibration.to_train(self.config, labelled.load(source, self.config.feature_spec))
+            return stages.choose_auxiliaries(self.config, data)
 
         made_from = [
             manifest.made_from(source),
@@ -123,6 +137,8 @@ class Run:
         config = self.resolved()
         architecture = config.model.model_dump(mode="json", exclude={"name", "compare_with"})
         made_from = [manifest.made_from(source), _trained_from(config), architecture, name, config.targets]
+        if self.copies:
+            made_from.append(repr(self.copies))
         stage, kept = f"train/{name}", pathlib.Path(self.path("checkpoints", name))
         if config.training.warm_start:
             earlier = warm_start.locate(config.training.warm_start, name)
@@ -136,24 +152,41 @@ class Run:
 
         def make(output: str) -> dict:
             stages.clear_session()
-            data = labelled.load(source, config.feature_spec)
+            data, immature = calibration.to_train(config, labelled.load(source, config.feature_spec)), None
+            if self.copies:
+                splits, immature = data.splits | {"train": self.copies.of(data.splits)}, self.copies.immature
+                data = dataclasses.replace(data, splits=splits)
             place = kept / manifest.fingerprint(*made_from)[:16]
-            return stages.train(config, data, name, output, str(place), self.cluster)
+            return stages.train(config, data, name, output, str(place), self.cluster, immature)
 
         output = self.stage(stage, made_from, make)
         if self.cluster.chief:
             shutil.rmtree(kept, ignore_errors=True)
         return output
 
-    def export(self, name: str) -> str:
-        """One model's export: its SavedModel's directory."""
+    def calibrate(self, name: str) -> str | None:
+        """The map of one model's predictions: its directory; None where the config asks for none."""
+        if self.config.calibration is None:
+            return None
         weights, source = self.train(name), self.labels()
 
         def make(output: str) -> dict:
             data = labelled.load(source, self.config.feature_spec)
-            return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name))
+            return calibration.calibrate(self.resolved(), data, name, weights, output)
+
+        made_from = [manifest.made_from(weights), self.config.calibration.model_dump(mode="json")]
+        return self.stage(f"{calibration.CALIBRATE}/{name}", made_from, make)
+
+    def export(self, name: str) -> str:
+        """One model's export: its SavedModel's directory."""
+        weights, source, calibrated = self.train(name), self.labels(), self.calibrate(name)
+
+        def make(output: str) -> dict:
+            data, found = labelled.load(source, self.config.feature_spec), calibrated and calibration.read(calibrated)
+            return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name), found)
 
         made_from = [manifest.made_from(weights), self.config.export.model_dump(mode="json")]
+        made_from += [manifest.made_from(calibrated)] if calibrated else []
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
             manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
@@ -219,6 +252,31 @@ class Run:
         source = labels or self.labels()
         return models, source, source if versions else self.labels()
 
+    def journeys(self) -> str | None:
+        """Some journeys for the report, with each mechanism's credit: their directory.
+
+        None where there is none to be had: labels without journeys, or logs too large to be read again for a few pictures.
+        """
+        if self.config.ready_made:
+            return None
+        tables = self.config.sources.tables()
+        read = sum(size for table in (tables.clicks, tables.conversions) for _, size in files.match(table.files))
+        if read > _LARGE_LOGS:
+            log.info("journeys: skipped, as the logs are %s bytes; `mal-tf explain` shows one click's", f"{read:,}")
+            return None
+        source, versions = self.labels(), {name: self.export(name) for name in self.config.model.names}
+        exported = [manifest.made_from(self.path("export", name)) for name in versions]
+        return self.stage(
+            "journeys",
+            [manifest.made_from(source), exported],
+            lambda output: choose.write(self.config, source, versions, output),
+        )
+
+    def exported(self) -> dict[str, str]:
+        """SavedModels of the models that were exported, by name; nothing is made."""
+        names = [name for name in self.config.model.names if files.exists(self.path("export", name, manifest.MANIFEST))]
+        return {name: self._version(name) for name in names}
+
     @contextlib.contextmanager
     def opened(self):
         """Holds the run's directory for this process and stores config, revision and versions in it."""
@@ -226,7 +284,7 @@ class Run:
             yield self
             return
         with manifest.lock(self.directory):
-            files.write_text(self.path("config.yaml"), dump(self.config))
+            files.write_text(self.path(CONFIG), dump(self.config))
             files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
             yield self
 
@@ -288,7 +346,8 @@ def _listed(directory: str) -> list[dict]:
 def _trained_from(config: RunConfig) -> dict:
     """The part of the config that a training's result depends on, besides the model's own."""
     included, without = {"seed", "features", "vocabulary", "training"}, {"training": {"checkpoint", "corrupt_records"}}
-    return config.model_dump(mode="json", include=included, exclude=without)
+    held_out = {"held_out": config.calibration.segments} if config.calibration else {}
+    return config.model_dump(mode="json", include=included, exclude=without) | held_out
 
 
 @contextlib.contextmanager
@@ -300,6 +359,20 @@ def _timed(name: str):
     except (OSError, tf.errors.OpError) as error:  # Such as a full disk under TensorFlow's own writers.
         raise MalTfError(f"{name}: {error}") from error
     log.info("%s: done in %.1f s", name, time.monotonic() - began)
+
+
+def had_config(directory: str, config: RunConfig, *keys: str) -> bool:
+    """Whether the run in a directory had these parts of a config, but for its files and where its fits came from."""
+    if not files.exists(path := f"{directory}/{CONFIG}"):
+        return False
+    then, now = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")
+    return all(_lasting(then.get(key)) == _lasting(now[key]) for key in keys)
+
+
+def _lasting(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: _lasting(value) for key, value in part.items() if key not in ("files", "fit_from")}
+    return part
 
 
 def provenance() -> dict:

@@ -1,5 +1,6 @@
 """The stages from the label job to the evaluation: train, export. Each takes finished directories and fills one."""
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -12,6 +13,8 @@ from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from features.parsing import raw_signature
 from features.spec import FeatureSpec
+from mal_tf.calibration.calibration import Calibration
+from mal_tf.calibration.served import ServedCalibration
 from mal_tf.models import catalog
 from mal_tf.models.network import Network
 from mal_tf.serving import check
@@ -95,17 +98,34 @@ def train(
     return result
 
 
-def export_model(config: RunConfig, labelled: Labelled, name: str, weights_directory: str, output: str) -> dict:
+def export_model(
+    config: RunConfig,
+    labelled: Labelled,
+    name: str,
+    weights_directory: str,
+    output: str,
+    calibration: Calibration | None = None,
+) -> dict:
     """Exports a trained model as the next version under `output`, and checks it in a fresh process.
 
+    Args:
+        config: the run.
+        labelled: splits and vocabularies.
+        name: of the model.
+        weights_directory: of its training.
+        output: directory of its versions.
+        calibration: of its logits, by `config.calibration.by`.
+
     Returns:
-        `{"version": integer, "largest_difference": of the check, "trained": size, "served": size}`, sizes as `graph_size`
+        `{"version": integer, **of the check, "trained": size, "served": size}`; see `check.Checked`. Sizes as `graph_size`
         gives them: from raw features to all heads of the trained network, and to the CVR.
     """
     spec, lookup = config.feature_spec, lookup_model(config.feature_spec, labelled.vocabularies)
     network = restore(config, labelled, name, weights_directory)
     trained = tf.function(lambda raw: network.model(lookup(raw), training=False), [raw_signature(spec)])
-    served = ServedModel(spec, lookup, network, config.export.user_features)
+    by = config.calibration and config.calibration.by
+    in_graph = calibration and ServedCalibration(calibration, spec.scalar(by) if by else None)
+    served = ServedModel(spec, lookup, network, config.export.user_features, in_graph)
     graphs = {"trained": trained.get_concrete_function(), "served": served.signatures["predict_raw"]}
     sizes = {which: graph_size(graph) for which, graph in graphs.items()}
     for which, size in sizes.items():
@@ -113,22 +133,26 @@ def export_model(config: RunConfig, labelled: Labelled, name: str, weights_direc
 
     count = config.export.warmup_requests
     examples = next(iter(serialized(labelled.splits["eval"].segments, max(count, 32))))
-    cases = _cases(examples, spec, config.export.user_features, lambda raw: trained(raw)[network.primary.output])
+
+    def cvr(raw: dict[str, np.ndarray]) -> np.ndarray:
+        logits = trained(raw)[network.primary.output]
+        return calibration(logits.numpy(), raw[by] if by else None) if calibration else tf.sigmoid(logits).numpy()
+
+    cases = _cases(examples, spec, config.export.user_features, cvr)
     requests = {signature: {k: v[:count] for k, v in inputs.items()} for signature, (inputs, _) in cases.items()}
-    version, difference = export(
+    version, checked = export(
         served, output, requests if count else {}, lambda directory: check.in_fresh_process(directory, cases)
     )
-    return {"version": int(pathlib.Path(version).name), "largest_difference": difference, **sizes}
+    return {"version": int(pathlib.Path(version).name), **dataclasses.asdict(checked), **sizes}
 
 
 def _cases(
-    examples: tf.Tensor, spec: FeatureSpec, user_features: Sequence[str], logits: Callable[[dict], tf.Tensor]
+    examples: tf.Tensor,
+    spec: FeatureSpec,
+    user_features: Sequence[str],
+    cvr: Callable[[dict[str, np.ndarray]], np.ndarray],
 ) -> dict[str, check.Case]:
     """Each signature's inputs and what the trained model makes of them."""
-
-    def cvr(raw: dict[str, np.ndarray]) -> np.ndarray:
-        return tf.sigmoid(logits(raw)).numpy()
-
     requests = signature_requests(examples, spec, user_features)
     raw = requests["predict_raw"]
     expected = dict.fromkeys(requests, cvr(raw))

@@ -15,7 +15,7 @@ from tfx.utils.path_utils import serving_model_dir
 
 from features.frozen import Frozen
 from mal_tf.models.config import AUTO
-from pipelines import files, labelled, manifest, stages
+from pipelines import calibration, files, labelled, manifest, stages
 from pipelines.config import RunConfig
 from pipelines.labels import run as label_job
 from pipelines.labels.finish import REPORT
@@ -96,8 +96,8 @@ def label(
     """
     config, of_all = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
     (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
-    last = blessings.read(_local(blessing.uri)).facts if blessing else None
-    start = _base(_local(base.uri), last) if base else None
+    last = blessings.read(local(blessing.uri)).facts if blessing else None
+    start = _base(local(base.uri), last) if base else None
     if start and start.span >= day:
         raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
     days, fresh = planned(config, of_all, day, start, bool(first))
@@ -111,7 +111,7 @@ def label(
                 "training": configured.training.model_copy(update={"warm_start": f"{start.run}/train"}),
             }
         )
-    output = _local(examples.uri)
+    output = local(examples.uri)
     label_job.run(configured, output, overwrite=True)
     plan = Planned(span=days, fit_span=day if fresh else start.fit_span, run=configured)
     files.write_text(f"{output}/{_PLANNED}", plan.model_dump_json(indent=1))
@@ -119,7 +119,8 @@ def label(
     examples.span = int(f"{day:%Y%m%d}")
     examples_utils.set_payload_format(examples, PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
-    record = {"span": str(day), "train": list(map(str, days.train)), "judge": str(days.judge)}
+    record = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
+    record |= {"span": str(day), "judge": str(days.judge)}
     files.write_text(_record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
     files.write_text(_record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
 
@@ -140,12 +141,12 @@ def schema(
         blessing: of the last blessed model.
     """
     if blessing:
-        held = blessings.read(_local(blessing.uri)).facts["schema"]
+        held = blessings.read(local(blessing.uri)).facts["schema"]
         text = files.read_text(f"{held}/{gate.SCHEMA}")
     else:
-        spec = read_planned(_local(examples.uri)).run.feature_spec
-        text = text_format.MessageToString(infer_schema(_statistics(_local(statistics.uri))["train"], spec))
-    files.write_text(f"{_local(schema.uri)}/{gate.SCHEMA}", text)
+        spec = read_planned(local(examples.uri)).run.feature_spec
+        text = text_format.MessageToString(infer_schema(_statistics(local(statistics.uri))["train"], spec))
+    files.write_text(f"{local(schema.uri)}/{gate.SCHEMA}", text)
 
 
 @tfx.dsl.components.component
@@ -172,22 +173,22 @@ def check(
     Raises:
         Refused: anomalies, each with feature, measure, value and limit.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), _local(examples.uri), _local(measurements.uri)
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(measurements.uri)
     plan, of_splits, held = (
         read_planned(labels),
-        _statistics(_local(statistics.uri)),
-        f"{_local(schema.uri)}/{gate.SCHEMA}",
+        _statistics(local(statistics.uri)),
+        f"{local(schema.uri)}/{gate.SCHEMA}",
     )
     against = load_schema(held)
     gate.check_serving(against, plan.run.feature_spec, held)
     lines = [
         f"{split} split, {line}"
         for split, found in of_splits.items()
-        for line in gate.describe(_anomalies(_local(anomalies.uri), split), found, against)
+        for line in gate.describe(_anomalies(local(anomalies.uri), split), found, against)
     ]
     found = checks.check(
         of_splits,
-        _statistics(blessings.read(_local(blessing.uri)).facts["statistics"]) if blessing else None,
+        _statistics(blessings.read(local(blessing.uri)).facts["statistics"]) if blessing else None,
         checks.serving_statistics(config.checks, plan.span.judge, output),
         json.loads(files.read_text(f"{labels}/{REPORT}")),
         trailing_reports(config.root, plan.span.span),
@@ -208,16 +209,21 @@ def run_fn(arguments: tfx.components.FnArgs) -> None:
 
     The Model artifact holds the SavedModel where TFX expects it, and under `train/` what a later span starts from.
     """
-    labels = str(pathlib.Path(_local(arguments.train_files[0])).parent.parent)
-    saved_model = pathlib.Path(_local(arguments.serving_model_dir))
+    labels = str(pathlib.Path(local(arguments.train_files[0])).parent.parent)
+    saved_model = pathlib.Path(local(arguments.serving_model_dir))
     weights, plan = f"{saved_model.parent}/train", read_planned(labels)
     config, name = plan.run, plan.run.model.name
     data = labelled.load(labels, config.feature_spec)
+    to_train, found = calibration.to_train(config, data), None
     if config.model.auxiliaries == AUTO:
-        config = config.resolved(stages.choose_auxiliaries(config, data)["auxiliaries"])
+        config = config.resolved(stages.choose_auxiliaries(config, to_train)["auxiliaries"])
     pathlib.Path(weights).mkdir()
-    stages.train(config, data, name, weights, f"{_local(arguments.model_run_dir)}/checkpoints")
-    exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export")
+    stages.train(config, to_train, name, weights, f"{local(arguments.model_run_dir)}/checkpoints")
+    if config.calibration:
+        calibrated = f"{saved_model.parent}/{calibration.CALIBRATE}"
+        calibration.calibrate(config, data, name, weights, calibrated)
+        found = calibration.read(calibrated)
+    exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export", found)
     (saved_model.parent / "export" / str(exported["version"])).rename(saved_model)
     lineage = {"model": str(saved_model), "run": str(saved_model.parent), "labels": labels} | _facts(plan)
     files.write_text(f"{saved_model}/{serving.LINEAGE}", json.dumps(lineage, indent=1) + "\n")
@@ -238,8 +244,8 @@ def infra(
         model: the candidate.
         schedule: a `RetrainConfig` as JSON.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), _local(examples.uri), _local(blessing.uri)
-    found = tried(read_planned(labels).run, config.infra, labels, serving_model_dir(_local(model.uri)))
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
+    found = tried(read_planned(labels).run, config.infra, labels, serving_model_dir(local(model.uri)))
     files.write_text(f"{output}/infra.json", json.dumps(dataclasses.asdict(found), indent=1) + "\n")
     files.write_text(f"{output}/{'INFRA_NOT_BLESSED' if found.reasons else 'INFRA_BLESSED'}", "")
     blessing.set_int_custom_property(_IS_BLESSED, int(not found.reasons))
@@ -270,19 +276,19 @@ def judge(
         schedule: a `RetrainConfig` as JSON.
         base: last blessed model.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), _local(examples.uri), _local(blessing.uri)
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
     plan = read_planned(labels)
-    versions = {CANDIDATE: serving_model_dir(_local(model.uri))}
+    versions = {CANDIDATE: serving_model_dir(local(model.uri))}
     if base:
-        versions[BLESSED] = serving_model_dir(_local(base.uri))
-    found = judged(plan.run, config.gates, labels, versions, _local(evaluation.uri))
+        versions[BLESSED] = serving_model_dir(local(base.uri))
+    found = judged(plan.run, config.gates, labels, versions, local(evaluation.uri))
     reasons = [*found["reasons"], *_infra_reasons(tried)]
     facts = _facts(plan) | {
         "judge": str(plan.span.judge),
         "all": found["all"],
         "labels": labels,
-        "statistics": _local(statistics.uri),
-        "schema": _local(schema.uri),
+        "statistics": local(statistics.uri),
+        "schema": local(schema.uri),
     }
     for directory in (output, _record(config, plan.span.span, BLESS)):
         blessings.write(directory, reasons, facts)
@@ -293,7 +299,8 @@ def judge(
 
 def _base(model: str, facts: dict) -> Base:
     span, until, fit = (datetime.date.fromisoformat(facts[key]) for key in ("span", "trained_until", "fit_span"))
-    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit)
+    left_out = tuple(map(datetime.date.fromisoformat, facts.get("left_out", ())))
+    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit, left_out)
 
 
 def _facts(plan: Planned) -> dict:
@@ -301,7 +308,8 @@ def _facts(plan: Planned) -> dict:
     return {
         "span": str(plan.span.span),
         "train": list(map(str, plan.span.train)),
-        "trained_until": str(plan.span.judge - datetime.timedelta(days=1)),
+        "calibrate": list(map(str, plan.span.calibrate)),
+        **spans.handed_on(plan.span),
         "fit_span": str(plan.fit_span),
     }
 
@@ -309,7 +317,7 @@ def _facts(plan: Planned) -> dict:
 def _infra_reasons(tried: tfx.dsl.Artifact) -> list[str]:
     if tried.get_int_custom_property(_IS_BLESSED):
         return []
-    said = f"{_local(tried.uri)}/infra.json"
+    said = f"{local(tried.uri)}/infra.json"
     return json.loads(files.read_text(said))["reasons"] if files.exists(said) else ["TFX's InfraValidator failed"]
 
 
@@ -329,6 +337,6 @@ def _record(config: RetrainConfig, span: datetime.date, name: str) -> str:
     return f"{config.root}/{SPANS}/{span}/{name}"
 
 
-def _local(uri: str) -> str:
+def local(uri: str) -> str:
     """A path for a uri: Vertex AI mounts Cloud Storage at /gcs."""
     return uri.replace("gs://", "/gcs/", 1)

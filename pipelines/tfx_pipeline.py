@@ -8,10 +8,10 @@ import typer
 from tfx import v1 as tfx
 
 from features.errors import MalTfError
-from pipelines import beam, manifest, tfx_components
+from pipelines import beam, manifest, tfx_components, tfx_push
 from pipelines.config import RunConfig
 from pipelines.retraining import blessing, serving, spans
-from pipelines.retraining.config import RetrainConfig, load
+from pipelines.retraining.config import DELAYED, RetrainConfig, load
 from pipelines.retraining.planning import BLESS, SERVING, SPANS, Refused
 
 #: Under the schedule's root: TFX's artifacts, and its own ML Metadata.
@@ -38,7 +38,15 @@ def build(
         pipeline_root: where the artifacts go.
         tensorflow_serving: tag of TensorFlow Serving's image that TFX's InfraValidator starts in Docker on this machine;
             empty: our own check in a fresh process.
+
+    Raises:
+        MalTfError: delayed feedback, which this runner has not.
     """
+    if config.immature == DELAYED:
+        raise MalTfError(
+            f"immature: expected wait or mark, found {config.immature}: the TFX pipeline does not train before windows close; "
+            "`mal-tf retrain` does"
+        )
     types, components = tfx.types.standard_artifacts, tfx.components
     schedule = config.model_dump_json()
     blessed = tfx.dsl.Resolver(
@@ -92,7 +100,7 @@ def build(
     else:
         infra = tfx_components.infra(examples=examples, model=model, schedule=schedule)
     judge = tfx_components.judge(**data, model=model, tried=infra.outputs["blessing"], schedule=schedule, base=base)
-    pusher = components.Pusher(
+    pusher = tfx_push.Pusher(
         model=model,
         model_blessing=judge.outputs["blessing"],
         infra_blessing=infra.outputs["blessing"],

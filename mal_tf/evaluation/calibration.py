@@ -7,6 +7,9 @@ import numpy as np
 #: 97.5% quantile of the normal distribution.
 _Z = 1.959963984540054
 
+#: A variance this many times below that of independent clicks is the rounding of none.
+_ROUNDING = 1e6
+
 
 @dataclasses.dataclass(frozen=True)
 class EqualMass:
@@ -71,7 +74,8 @@ def calibration_curve(
 
     The mean label's variance is that of a ratio of sums over users, linearised, as a user's clicks convert together. It says
     how many independent clicks would be as uncertain, and for so many the interval is Wilson's (1927), which stays within
-    0 and 1 where few clicks convert. Where all clicks have the same label, users are counted instead.
+    0 and 1 where few clicks convert. Where users do not differ, as where all clicks have the same label or there is one user,
+    users are counted instead.
 
     Args:
         user: int64 [clicks], user codes from 0.
@@ -84,7 +88,8 @@ def calibration_curve(
     """
     found, curve = equal_mass(label, prediction, max(min(bins, len(label)), 1)), []
     for number in range(len(label) and found.clicks.size):
-        clicks, observed = int(found.clicks[number]), found.observed[number] / found.clicks[number]
+        clicks = int(found.clicks[number])
+        observed = min(found.observed[number] / clicks, 1.0)  # Shares may round to more.
         excess = user_excess(user, label, found.share[found.part, number], observed)
         low, high = interval(observed, float(excess @ excess), clicks, excess.size)
         predicted = found.predicted[number] / clicks
@@ -118,7 +123,8 @@ def interval(mean: float, squares: float, clicks: int, users: int) -> tuple[floa
         users: with clicks in it.
     """
     variance = squares / clicks**2 * users / max(users - 1, 1)
-    return _wilson(mean, mean * (1 - mean) / variance if variance > 0 else users)
+    spread = mean * (1 - mean)
+    return _wilson(mean, users if variance * clicks * _ROUNDING <= spread else spread / variance)
 
 
 def _wilson(mean: float, count: float) -> tuple[float, float]:

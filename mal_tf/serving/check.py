@@ -1,9 +1,12 @@
 """A fresh process that loads an export, runs it and compares: `python -m mal_tf.serving.check`."""
 
+import dataclasses
+import json
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,12 +16,30 @@ from features.errors import MalTfError
 #: How far a served prediction may be from the in-memory model's.
 TOLERANCE = 1e-5
 
+#: Timed calls of each signature.
+_CALLS = 50
+
 #: Inputs of a signature by name, and the CVR that it should give, float32 [batch].
 Case = tuple[Mapping[str, np.ndarray], np.ndarray]
 
 
-def in_fresh_process(version: str, cases: Mapping[str, Case]) -> float:
-    """Loads the export in a new Python process and compares its predictions.
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What was found of an export that is as it should be.
+
+    Attributes:
+        largest_difference: of a prediction from the in-memory model's.
+        load_s: seconds that loading took.
+        latency_ms: by signature, `{"rows", "p50", "p99"}` of calls with its whole case (`mal_tf.serving.latency`).
+    """
+
+    largest_difference: float
+    load_s: float
+    latency_ms: dict[str, dict[str, float]]
+
+
+def in_fresh_process(version: str, cases: Mapping[str, Case]) -> Checked:
+    """Loads the export in a new Python process, compares its predictions and times them.
 
     Each signature is called with its case, with the first click of it and with none; then every warm-up request is read
     back from the file and run.
@@ -26,9 +47,6 @@ def in_fresh_process(version: str, cases: Mapping[str, Case]) -> float:
     Args:
         version: directory of the SavedModel.
         cases: by signature. Warm-up requests hold the first clicks of them.
-
-    Returns:
-        Largest absolute difference found.
 
     Raises:
         MalTfError: it can't be loaded, a signature or a warm-up request fails, or a difference is above `TOLERANCE`.
@@ -44,17 +62,20 @@ def in_fresh_process(version: str, cases: Mapping[str, Case]) -> float:
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise MalTfError(f"{version}: the exported model failed its check in a fresh process: {reason[0]}")
-    return float(done.stdout.strip().splitlines()[-1])
+    return Checked(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def main(version: str, path: str) -> None:
-    """Compares and prints the largest difference; exits with a message if it is too large."""
+    """Compares, times and prints a `Checked` as JSON; exits with a message if a difference is too large."""
     from features.keras2 import tf
     from mal_tf.serving import warmup
     from mal_tf.serving.export import OUTPUT
+    from mal_tf.serving.latency import latency
 
     data = np.load(path, allow_pickle=True)
-    signatures, found = tf.saved_model.load(version).signatures, {}
+    began = time.perf_counter()
+    signatures, found, passed = tf.saved_model.load(version).signatures, {}, {}
+    load_s = time.perf_counter() - began
     for name in {key.split("/")[0] for key in data.files}:
         inputs = {key.rpartition("/")[2]: data[key] for key in data.files if key.startswith(f"{name}/inputs/")}
         expected = data[f"{name}/expected"]
@@ -62,6 +83,8 @@ def main(version: str, path: str) -> None:
             batched = {key for key, of in signatures[name].structured_input_signature[1].items() if of.shape[0] is None}
             cut = {key: tf.constant(values[:rows] if key in batched else values) for key, values in inputs.items()}
             found[f"{name}, batch {rows}"] = signatures[name](**cut)[OUTPUT], expected[:rows]
+        whole = {key: tf.constant(values) for key, values in inputs.items()}
+        passed[name] = {"rows": len(expected), **latency(signatures[name], whole, _CALLS)}
     for name, _, outputs in warmup.replay(version, signatures):
         expected = data[f"{name}/expected"]
         found[f"{name}, warm-up request"] = outputs[OUTPUT], expected[: len(outputs[OUTPUT])]
@@ -72,7 +95,7 @@ def main(version: str, path: str) -> None:
     name, difference = max(worst.items(), key=lambda item: item[1])
     if not difference <= TOLERANCE:
         sys.exit(f"signature {name} differs from the in-memory model by {difference:g}, more than {TOLERANCE:g}")
-    print(difference)
+    print(json.dumps(dataclasses.asdict(Checked(difference, load_s, passed))))
 
 
 if __name__ == "__main__":

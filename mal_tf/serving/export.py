@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.parsing import parse_features, raw_signature
 from features.spec import FeatureSpec
+from mal_tf.calibration.served import ServedCalibration
 from mal_tf.models.network import Network
 from mal_tf.serving import warmup
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature
 
 OUTPUT, CANDIDATES = "cvr", "predict_candidates"
+
+Verified = TypeVar("Verified")
 
 
 class ServedModel:
@@ -32,13 +36,21 @@ class ServedModel:
         lookup: raw values → rows.
         network: trained model; heads other than the primary are left behind.
         user_features: names of the user's features.
+        calibration: of its logits; without, they are taken as they are.
 
     Attributes:
         signatures: traced functions by name.
     """
 
-    def __init__(self, spec: FeatureSpec, lookup: keras.Model, network: Network, user_features: Sequence[str] = ()):
-        self._spec, self._lookup = spec, lookup
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        lookup: keras.Model,
+        network: Network,
+        user_features: Sequence[str] = (),
+        calibration: ServedCalibration | None = None,
+    ):
+        self._spec, self._lookup, self._calibration = spec, lookup, calibration
         self._network = keras.Model(network.model.input, network.model.output[network.primary.output])
         self.serving_default = tf.function(self._serving_default, [tf.TensorSpec([None], tf.string, "examples")])
         self.predict_raw = tf.function(self._predict_raw, [raw_signature(spec)])
@@ -58,11 +70,14 @@ class ServedModel:
         module.variables_ = list({id(v): v for function in signatures for v in function.variables}.values())
         within = tf.train.TrackableView(self._lookup).descendants()
         module.tables = [table for table in within if isinstance(table, tf.lookup.StaticHashTable)]
+        module.tables += self._calibration.tables if self._calibration else []
         return module
 
+    def _output(self, logits: tf.Tensor, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {OUTPUT: self._calibration(logits, raw) if self._calibration else tf.sigmoid(logits)}
+
     def _cvr(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        logits = self._network(self._lookup(raw), training=False)
-        return {OUTPUT: tf.sigmoid(logits)}
+        return self._output(self._network(self._lookup(raw), training=False), raw)
 
     def _serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._cvr(parse_features(examples, self._spec))
@@ -71,12 +86,12 @@ class ServedModel:
         return self._cvr(features)
 
     def _predict_candidates(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {OUTPUT: tf.sigmoid(self._candidates(self._lookup(features)))}
+        return self._output(self._candidates(self._lookup(features)), features)
 
 
 def export(
-    served: ServedModel, base: str, requests: Mapping[str, Mapping[str, np.ndarray]], verify: Callable[[str], float]
-) -> tuple[str, float]:
+    served: ServedModel, base: str, requests: Mapping[str, Mapping[str, np.ndarray]], verify: Callable[[str], Verified]
+) -> tuple[str, Verified]:
     """Writes the next version `base/<integer>/`, complete and verified or not at all.
 
     Args:

@@ -49,7 +49,7 @@ def _blocks(segments: Sequence[Sequence[str]]) -> tf.data.Dataset:
 def label_columns(targets: Sequence[str], immature: Immature | None = None) -> list[tuple[str, str]]:
     """Columns that training reads beside the features, as `features.parsing.parse_features` takes them."""
     columns = [*((f"label_{target}", "float32") for target in targets), ("mature", "int64")]
-    return columns if immature is None else [*columns, ("timestamp", "int64")]
+    return columns if immature is None else [*columns, ("timestamp", "int64"), ("user_id", "string")]
 
 
 def batches(
@@ -80,9 +80,9 @@ def batches(
 
     def split(batch: tf.Tensor, own: tf.Tensor | None = None) -> tuple[dict, dict]:
         parsed = parse_features(batch, spec, columns)
-        timestamp = None if immature is None else parsed.pop("timestamp")
         labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in label_columns(targets)}
-        labels = labels if immature is None else immature.of_batch(labels, timestamp)
+        if immature is not None:
+            labels = immature.of_batch(labels, parsed.pop("timestamp"), parsed.pop("user_id"))
         if own is not None:
             labels |= {
                 key: labels[key] * tf.cast(own, labels[key].dtype) for key in ("mature", COUNTS) if key in labels

@@ -43,12 +43,32 @@ HOURS = 24
 COUNTS = "/counts"
 
 _EPOCH = datetime.date(1970, 1, 1)
+
+#: Parts that users are spread over by `waits`.
+_BUCKETS = 1000
+
 _Sums = pydantic.conlist(pydantic.NonNegativeFloat, min_length=HOURS, max_length=HOURS)
 
 
 def unknown_key(target: str) -> str:
     """What d of a target is called among the labels of a batch. No mechanism is called so."""
     return f"{target}/unknown"
+
+
+def waits(user: tf.Tensor, share: float) -> tf.Tensor:
+    """Users whose clicks don't train before their labels are final, so that models can be judged on clicks they have not seen.
+
+    Always the same users, by a hash of their ids that is the same everywhere (FarmHash). A larger share has all users of a
+    smaller one.
+
+    Args:
+        user: ids, string [batch].
+        share: of the users, to a thousandth.
+
+    Returns:
+        bool [batch].
+    """
+    return tf.strings.to_hash_bucket_fast(user, _BUCKETS) < round(share * _BUCKETS)
 
 
 class DelayCurve(Frozen):
@@ -76,6 +96,10 @@ class DelayCurve(Frozen):
         )
         return DelayCurve(known=known, final=final)
 
+    def measures(self, mechanism: str) -> bool:
+        """Whether there is credit of a mechanism, without which its delay is not known."""
+        return sum(self.final.get(mechanism, ())) > 0
+
     def unknown(self, mechanism: str) -> np.ndarray:
         """d: the share of the final credit that is not known yet, by the hour of the click: float64 [24] in [0, 1].
 
@@ -84,7 +108,7 @@ class DelayCurve(Frozen):
         Raises:
             MalTfError: no such mechanism, or no credit at all.
         """
-        if not sum(self.final.get(mechanism, ())):
+        if not self.measures(mechanism):
             raise MalTfError(
                 f"delayed feedback: expected credit of mechanism '{mechanism}' among the clicks that the delay is measured on, "
                 f"found none (mechanisms: {', '.join(self.final)}). Measure it on more days."
@@ -96,12 +120,13 @@ class DelayCurve(Frozen):
 class Immature(Protocol):
     """How clicks whose window has not closed train."""
 
-    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
+    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
         """The labels that the training step sees (see `mal_tf.training.trainer.Trainer.head_losses`).
 
         Args:
             labels: by target, float [batch], and `mature`, int64 [batch].
             timestamp: int64 [batch], time units since 1970.
+            user: ids, string [batch].
         """
 
 
@@ -109,7 +134,7 @@ class Immature(Protocol):
 class AsFinal:
     """Immature clicks train as if the labels known were final: the delay is ignored, and conversions still to come are lost."""
 
-    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
+    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Immature`."""
         return labels | {"mature": tf.ones_like(labels["mature"])}
 
@@ -126,17 +151,19 @@ class DelayedFeedback:
         twice: UTC days whose clicks are trained on both when fresh and when mature, in one training or in one and a later
             that starts from it. Clicks of other days train if mature, unweighted: they come once.
         units_per_second: of the timestamps.
+        waiting: share of the users whose clicks come once, when mature, on all days (see `waits`).
     """
 
     curve: DelayCurve
     twice: Sequence[datetime.date]
     units_per_second: int = 1
+    waiting: float = 0.0
 
-    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
+    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Immature`."""
         day, hour = (tf.constant(seconds * self.units_per_second, tf.int64) for seconds in (86_400, 3_600))
         days = tf.constant([(date - _EPOCH).days for date in self.twice], tf.int64)
-        twice = tf.reduce_any((timestamp // day)[:, tf.newaxis] == days, axis=1)
+        twice = tf.reduce_any((timestamp // day)[:, tf.newaxis] == days, axis=1) & ~waits(user, self.waiting)
         found = {COUNTS: tf.cast(twice | (labels["mature"] > 0), tf.float32)}
         for target in [name for name in labels if name != "mature"]:
             share = tf.gather(tf.constant(self.curve.unknown(target), tf.float32), timestamp % day // hour)

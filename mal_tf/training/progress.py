@@ -1,15 +1,21 @@
 """Progress of a training: a line every few seconds, the same numbers for TensorBoard."""
 
 import logging
+import math
 import time
 
 from features.keras2 import keras, tf
+
+#: Points of a learning curve, at least, where there are as many steps.
+CURVE_POINTS = 50
 
 log = logging.getLogger("mal_tf.training")
 
 
 class Progress(keras.callbacks.Callback):
     """Logs steps, examples, examples/s, time left and the losses' means since the first step; writes them to TensorBoard.
+
+    TensorBoard also gets the losses' means every few steps, so that a training of seconds has a curve too.
 
     Args:
         name: of the model.
@@ -24,6 +30,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self._name, self._examples, self._batch_size, self._every = name, examples, batch_size, every
         self._writer = tf.summary.create_file_writer(directory)
+        self._between = max(1, math.ceil(examples / batch_size) // CURVE_POINTS)
         self._first, self._done = step, step * batch_size
         self._shown = self._done
 
@@ -37,6 +44,8 @@ class Progress(keras.callbacks.Callback):
         self._done = min(self._step * self._batch_size, self._examples)
         if time.monotonic() - self._last >= self._every:
             self._show(logs)
+        elif self._step % self._between == 0:
+            self._write(_losses(logs))
 
     def on_train_end(self, logs=None):
         """See base class."""
@@ -47,7 +56,7 @@ class Progress(keras.callbacks.Callback):
     def _show(self, logs: dict) -> None:
         now = time.monotonic()
         rate = (self._done - self._shown) / max(now - self._last, 1e-9)
-        losses = {name: float(value) for name, value in (logs or {}).items() if name.startswith("loss_")}
+        losses = _losses(logs)
         log.info(
             "%s: %s of %s examples, %s examples/s, %.0f s left, mean losses: %s",
             self._name,
@@ -57,8 +66,14 @@ class Progress(keras.callbacks.Callback):
             (self._examples - self._done) / max(rate, 1e-9),
             ", ".join(f"{name.removeprefix('loss_')} {value:.4f}" for name, value in losses.items()),
         )
-        with self._writer.as_default(step=self._step):
-            tf.summary.scalar("examples_per_second", rate)
-            for name, value in losses.items():
-                tf.summary.scalar(name, value)
+        self._write({"examples_per_second": rate, **losses})
         self._last, self._shown = now, self._done
+
+    def _write(self, scalars: dict[str, float]) -> None:
+        with self._writer.as_default(step=self._step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+
+def _losses(logs: dict | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (logs or {}).items() if name.startswith("loss_")}

@@ -28,6 +28,12 @@ class Split:
         first = max(number for number, end in enumerate(ends) if end <= rows)
         return Split(self.segments[first:], self.file_rows[first:]), rows - ends[first]
 
+    def without_last(self, count: int) -> "Split":
+        """What is before the last segments that have clicks; nothing where there are no more than that."""
+        filled = [number for number, rows in enumerate(self.file_rows) if any(rows)]
+        end = filled[-count] if count <= len(filled) else 0
+        return Split(self.segments[:end], self.file_rows[:end])
+
     def replaced(self, copies: Mapping[str, tuple[str, int]]) -> "Split":
         """With other files, and their rows, in the place of some."""
         entries = [list(zip(*segment, strict=True)) for segment in zip(self.segments, self.file_rows, strict=True)]

@@ -122,7 +122,7 @@ class BenchmarkConfig(Frozen):
     Attributes:
         name: of the comparison; its directory is `runs/<name>` unless said otherwise on the command line.
         run: config file of the run: sources, features, labels, sizes, training. Its `model.name`, `compare_with` and
-            `primary` are not used.
+            `primary` are not used, nor is `calibration`.
         overrides: of the run's keys, as `--set` has them.
         seeds: each row is trained once per seed; metrics are means over them.
         tuning: of the learning rates; without it all models have the run's.

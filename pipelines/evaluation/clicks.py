@@ -130,11 +130,16 @@ def extra_positives(user_id: pd.Series, past: Sequence[Sequence[str]], growth: G
         int64 [clicks]; 0 for users without clicks in the window. Immature clicks count for nothing.
     """
     wider, narrower = f"label_{growth.wider}", f"label_{growth.narrower}"
-    wanted = {"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"}
-    clicks = read(past[-growth.segments :], wanted)
-    clicks = clicks[clicks["mature"] == 1]
-    extra = (clicks[wider] > 0).astype(int) - (clicks[narrower] > 0).astype(int)
-    return user_id.map(extra.groupby(clicks["user_id"]).sum()).fillna(0).to_numpy(np.int64)
+    wanted = parsing({"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"})
+    parts = []
+    for examples in serialized(past[-growth.segments :], _BATCH):
+        clicks = {name: value.numpy() for name, value in tf.io.parse_example(examples, wanted).items()}
+        extra = (clicks["mature"] == 1) * ((clicks[wider] > 0).astype(np.int64) - (clicks[narrower] > 0))
+        chosen = np.flatnonzero(extra)
+        parts.append(pd.Series(extra[chosen], clicks["user_id"][chosen]))
+    of_user = pd.concat(parts).groupby(level=0).sum()
+    of_user.index = [user.decode("utf-8") for user in of_user.index]
+    return user_id.map(of_user).fillna(0).to_numpy(np.int64)
 
 
 def with_slices(

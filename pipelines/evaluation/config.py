@@ -59,7 +59,7 @@ class EvaluationConfig(Frozen):
         calibration_bins: of the calibration curve.
     """
 
-    bootstrap_samples: int = pydantic.Field(1000, ge=0)
+    bootstrap_samples: int = pydantic.Field(2000, ge=0)
     batch_size: int = pydantic.Field(4096, ge=1)
     slices: tuple[str, ...] | None = None
     top_values: int = pydantic.Field(5, ge=1)

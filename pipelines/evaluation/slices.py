@@ -53,7 +53,7 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
         min_positives: slices of fewer are left out.
 
     Returns:
-        By path length, or the most frequent value first, then by the value.
+        By path length, or the most frequent value first, equally frequent ones by name.
     """
     positive = label > 0
     if values.name == PATH_LENGTH:

@@ -73,10 +73,10 @@ def statistics(shard: Shard, plan: Plan, types: Sequence[str], fit_until: int, o
     Converting journeys are those whose conversion is earlier; other journeys are made of clicks that are earlier, whose
     window has passed, and that are in no converting journey at all.
     """
-    touches, time = _touches(shard, plan, types), shard.click_time
+    touches, time = touches_of(shard, plan, types), shard.click_time
     found = {}
-    for rules, mechanisms in _by_rules(plan, plan.data_driven):
-        converting = _converting(shard, rules)
+    for rules, mechanisms in by_rules(plan, plan.data_driven):
+        converting = converting_of(shard, rules)
         claimed = converting.covered(time.size) | (time >= fit_until) | (time + rules.window > observed_until)
         early = converting.select((converting.end < fit_until) & (converting.length > 0))
         other = other_spans(shard.click_events, claimed, rules.window)
@@ -100,11 +100,11 @@ def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -
         `label_cat`, features.
         Counts: attributed and unattributed conversions, and conversions by path length, by the common window.
     """
-    touches, time = _touches(shard, plan, types), shard.click_time
+    touches, time = touches_of(shard, plan, types), shard.click_time
     credits = {name: labels.ClickCredit(time.size) for name in plan.mechanisms}
     longest = np.zeros(time.size, np.int64)
-    for rules, mechanisms in _by_rules(plan, plan.mechanisms):
-        for block in _converting(shard, rules).blocks(touches):
+    for rules, mechanisms in by_rules(plan, plan.mechanisms):
+        for block in converting_of(shard, rules).blocks(touches):
             for name in mechanisms:
                 credits[name].add(block, checked_credit(name, plan.mechanisms[name], block))
             if rules == plan.common_rules:
@@ -121,10 +121,10 @@ def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -
     columns |= {f.name: shard.clicks[FEATURE + f.source_column] for f in plan.spec.scalars}
     columns |= {f.name: _cut(shard.clicks[FEATURE + f.source_column], f.length) for f in plan.spec.similarities}
     columns |= {f.name: _history(shard, f, plan.spec) for f in plan.spec.histories}
-    return pa.table(columns), _count_paths(_converting(shard, plan.common_rules))
+    return pa.table(columns), _count_paths(converting_of(shard, plan.common_rules))
 
 
-def _by_rules(plan: Plan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
+def by_rules(plan: Plan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
     """Mechanisms by what they hold eligible; the common rules come even if no mechanism has them."""
     found = {plan.common_rules: []}
     for name in mechanisms:
@@ -132,13 +132,15 @@ def _by_rules(plan: Plan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[Jou
     return list(found.items())
 
 
-def _converting(shard: Shard, rules: JourneyRules) -> Spans:
+def converting_of(shard: Shard, rules: JourneyRules) -> Spans:
+    """A journey per conversion, in the shard's order; of length 0 where no click is eligible."""
     keys = event_keys(shard.conversions, "conversion_id", np.arange(shard.conversions.num_rows))
     value = shard.conversions["value"].to_numpy()
     return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys)
 
 
-def _touches(shard: Shard, plan: Plan, types: Sequence[str]) -> Touches:
+def touches_of(shard: Shard, plan: Plan, types: Sequence[str]) -> Touches:
+    """What journeys take from the shard's clicks; `types`: touchpoint types that do not fold into the rare one."""
     column = flat(shard.clicks["touchpoint"]).dictionary_encode()
     # Codes in the order of the names, so that sums over types come in the same order in every shard.
     (code,) = codes(column.dictionary)

@@ -63,7 +63,7 @@ class LabelJob(beam.PTransform):
 
     def expand(self, pipeline):
         """Builds the graph; returns the counts."""
-        plan = self._plan()
+        plan = self.plan()
         tables = [self._read(pipeline, "clicks"), self._read(pipeline, "conversions")]
         clock = AsSingleton(
             [t.times for t in tables]
@@ -71,10 +71,7 @@ class LabelJob(beam.PTransform):
             | "TimeRange" >> beam.CombineGlobally(TimeRange(self.labels, self.sources.units_per_second))
         )
         every_shard = pipeline | "EveryShard" >> beam.Create([(number, None) for number in range(self.shards)])
-        schemas = {
-            source.columns.TABLE: _with_place(table.schema(source.columns, self._columns(source)))
-            for source in (self.sources.clicks, self.sources.conversions)
-        }
+        schemas = {name: self.schema(name) for name in ("clicks", "conversions")}
         prepared = (
             [every_shard, *(t.parcels for t in tables)]
             | "FlattenParcels" >> beam.Flatten()
@@ -114,19 +111,27 @@ class LabelJob(beam.PTransform):
         )
         return total
 
-    def _read(self, pipeline: beam.Pipeline, name: str):
+    def reader(self, name: str) -> Read:
+        """Reads the table called `name`, `clicks` or `conversions`."""
         source: TableSource = getattr(self.sources, name)
         units, columns = self.sources.units_per_second, self._columns(source)
         bounds = table.TimeBounds(time_units(self.labels.observed_from, units, 0), self.now, "the start of this job")
         until = time_units(self.labels.observed_until, units, self.now)
-        matched = [path for path, _ in files.match(source.files)]
-        reader = Read(source, columns, bounds, units, self.paths, self.shards, until, self.exchange)
+        return Read(source, columns, bounds, units, self.paths, self.shards, until, self.exchange)
+
+    def schema(self, name: str) -> pa.Schema:
+        """Canonical columns of the table called `name`, with the place of each row."""
+        source: TableSource = getattr(self.sources, name)
+        return _with_place(table.schema(source.columns, self._columns(source)))
+
+    def _read(self, pipeline: beam.Pipeline, name: str):
+        matched = [path for path, _ in files.match(getattr(self.sources, name).files)]
         return (
             pipeline
             | f"Files:{name}" >> beam.Create(matched)
             | f"Pieces:{name}" >> beam.FlatMap(pieces)
             | f"Spread:{name}" >> beam.Reshuffle()
-            | f"Read:{name}" >> beam.ParDo(reader).with_outputs("times", "dead", "counts", main="parcels")
+            | f"Read:{name}" >> beam.ParDo(self.reader(name)).with_outputs("times", "dead", "counts", main="parcels")
         )
 
     def _fits(self, pipeline: beam.Pipeline, plan: Plan, prepared, clock):
@@ -163,7 +168,8 @@ class LabelJob(beam.PTransform):
         known["vocabularies"] = vocabulary_kinds(self.spec)
         return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)
 
-    def _plan(self) -> Plan:
+    def plan(self) -> Plan:
+        """How shards are labelled; its data-driven mechanisms are still without fits."""
         units = self.sources.units_per_second
         return Plan(
             spec=self.spec,

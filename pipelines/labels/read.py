@@ -14,7 +14,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from features import table
-from features.errors import MalTfError
+from features.errors import BadInput
 from pipelines.config import LabelsConfig
 from pipelines.labels import dead_letters
 from pipelines.labels.exchange import Exchange
@@ -61,9 +61,11 @@ class Read(beam.DoFn):
         """Reads one piece."""
         name, began, rows = self._source.columns.TABLE, time.monotonic(), 0
         waiting: list[pa.Table] = []
-        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
-            good = yield from self._refine(raw, piece.path)
-            rows += raw.rows.num_rows
+        for good in self.refined(piece):
+            if not isinstance(good, pa.Table):
+                rows += good.value[name, "read"] if good.tag == "counts" else 0
+                yield good
+                continue
             waiting.append(good)
             if sum(part.num_rows for part in waiting) >= _ROWS_SPLIT:
                 yield from self._split(waiting)
@@ -72,6 +74,11 @@ class Read(beam.DoFn):
         seconds = time.monotonic() - began
         yield TaggedOutput("counts", Counter({("microseconds", "read"): round(seconds * 1e6)}))
         log.info("%s: read %s rows of %s (%s rows/s)", name, f"{rows:,}", piece.path, f"{rows / (seconds + 1e-6):,.0f}")
+
+    def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
+        """Canonical rows of a piece, with their place, batch by batch; between them what goes to the other outputs."""
+        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
+            yield (yield from self._refine(raw, piece.path))
 
     def _refine(self, raw: RawBatch, path: str) -> Iterator[Any]:
         """Canonical rows of a batch, with their place; what is left out goes to the other outputs."""
@@ -124,7 +131,7 @@ def time_units(moment: datetime.datetime | None, units: int, default: int | None
 
 def raise_mixed_ids(column: str, kinds: set[str]) -> None:
     """Raises the error for an id that is of several types."""
-    raise MalTfError(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
+    raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
 
 
 class TimeRange(beam.CombineFn):
@@ -169,7 +176,7 @@ class TimeRange(beam.CombineFn):
         )
         found = clock.segments()
         if sum(found.values()) > _MAX_SEGMENTS:
-            raise MalTfError(
+            raise BadInput(
                 f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from time {clock.start} on: "
                 "a stray early timestamp? Set labels.observed_from, or raise labels.segment_hours."
             )

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from features.errors import MalTfError
+from features.errors import BadInput, MalTfError
 from features.table import EPOCH
 
 #: Credits are summed as integers of this fraction, so that the sum is exact in any order.
@@ -86,7 +86,8 @@ def check(
     """Checks that every row of the tables is accounted for, and that there is something to learn from.
 
     Raises:
-        MalTfError: rows lost, too many bad rows, no clicks, no conversions, no clicks in a split.
+        BadInput: too many bad rows, no clicks, no conversions, no clicks in a split.
+        MalTfError: rows lost.
     """
     for table in tables:
         rows = report[table]
@@ -97,17 +98,17 @@ def check(
             )
         bad, considered = rows["dead_letters"], rows["read"] - rows["filtered"]
         if considered == 0:
-            raise MalTfError(f"no {table} found in {rows['read']:,} rows read; check `files` and `where` in `sources`")
+            raise BadInput(f"no {table} found in {rows['read']:,} rows read; check `files` and `where` in `sources`")
         if bad > max_bad_share * considered:
             reasons = report["dead_letters"][table]
             worst = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
-            raise MalTfError(
+            raise BadInput(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
                 f"{max_bad_share:g}: {worst}. See {output}/dead_letter/, mend the log or raise the share."
             )
     for split, found in report["splits"].items():
         if not found["clicks"]:
-            raise MalTfError(
+            raise BadInput(
                 f"the {split} split has no clicks: check labels.eval_from, observed_until and attribution.window_hours "
                 f"(dropped as immature: {report['clicks']['immature_dropped']:,})"
             )

@@ -78,7 +78,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
         beam_runner.check_in_reach([("output", output), *(("input", path) for path in _patterns(config))])
     exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
-    _ = job | "Labels" >> (_ready(config, output) if config.ready_made else _job(config, output, exchange))
+    _ = job | "Labels" >> (_ready(config, output) if config.ready_made else label_job(config, output, exchange))
     return job
 
 
@@ -99,7 +99,12 @@ def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
     )
 
 
-def _job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
+def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
+    """The job that labels logs; there is none where the labels are ready-made.
+
+    Raises:
+        MalTfError: bad input.
+    """
     tables = config.sources.tables()
     paths = sorted({path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)})
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)

@@ -18,6 +18,9 @@ from pipelines.retraining.history import MetadataConfig
 from pipelines.retraining.infra import InfraConfig
 from pipelines.retraining.judge import GatesConfig
 
+#: Value of `RetrainConfig.immature`.
+DELAYED = "delayed_feedback"
+
 
 class RetrainConfig(Frozen):
     """Everything about a schedule.
@@ -29,8 +32,12 @@ class RetrainConfig(Frozen):
         overrides: `key=value`, of the run's keys.
         root: directory of all that retraining writes, relative to this file; local.
         first_day: of the logs, UTC.
-        immature: what becomes of clicks whose window has not closed: `wait` until it has, or `mark` them, which writes them
-            with `mature = 0`, so that the checks see the newest day, and trains as `wait` does.
+        immature: what becomes of clicks whose window has not closed: `wait` until it has; `mark` them, which writes them
+            with `mature = 0`, so that the checks see the newest day, and trains as `wait` does; or `delayed_feedback`, which
+            trains on the newest day as known at its end, and again when its labels are final
+            (`pipelines.retraining.feedback`).
+        judge_users: with delayed feedback, the share of users whose clicks train when final alone, so that models can be
+            judged on clicks that they have not seen (`mal_tf.training.delayed_feedback.waits`).
         context_days: days of logs read before the first that trains, for journeys and histories; by default the longest
             window's.
         fit_age_days: data-driven attribution is fitted anew when the fit is older than this.
@@ -49,7 +56,8 @@ class RetrainConfig(Frozen):
     overrides: tuple[str, ...] = ()
     root: str
     first_day: datetime.date
-    immature: Literal["wait", "mark"] = "wait"
+    immature: Literal["wait", "mark", "delayed_feedback"] = "wait"
+    judge_users: float = pydantic.Field(0.2, ge=0.01, le=0.5)
     context_days: int | None = pydantic.Field(None, ge=0)
     fit_age_days: int = pydantic.Field(7, ge=1)
     missing_days: tuple[datetime.date, ...] = ()
@@ -89,7 +97,28 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunCo
     config.gates.slices.features(spec)
     for key in ("drift", "skew"):
         getattr(config.checks, key).check(spec, f"checks.{key}")
+    if config.immature == DELAYED:
+        _check_delayed(config, run)
     return config, run
+
+
+def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
+    if run.training.loss != "soft":
+        raise MalTfError(
+            f"immature: {DELAYED} weights losses of expected credits: expected training.loss soft, found {run.training.loss}; "
+            "add training.loss=soft to overrides"
+        )
+    if run.calibration:
+        raise MalTfError(
+            f"calibration: expected none with immature: {DELAYED}, whose days have all been trained on before they could fit a "
+            "map; leave one of the two out"
+        )
+    least = math.ceil(spans.window_hours(run) / 24) + 2
+    if run.attribution.data_driven and config.fit_age_days < least:
+        raise MalTfError(
+            f"fit_age_days: expected at least {least} with immature: {DELAYED}, found {config.fit_age_days}: the delay is "
+            "measured on days that the same fit labels at their end and when their windows have closed"
+        )
 
 
 def context_days(config: RetrainConfig, run: RunConfig) -> int:

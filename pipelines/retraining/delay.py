@@ -1,7 +1,9 @@
 """How late credit comes, measured on label jobs of two dates, and what clicks of which days train in which order."""
 
+import dataclasses
 import datetime
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,12 +11,31 @@ import pandas as pd
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.training.dataset import serialized
-from mal_tf.training.delayed_feedback import HOURS, DelayCurve
+from mal_tf.training.delayed_feedback import HOURS, DelayCurve, DelayedFeedback
 from mal_tf.training.split import Split
 from pipelines.evaluation.clicks import click_id_dtype
 
 #: Clicks parsed at a time.
 _BATCH = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Copies:
+    """What trains where clicks train before their window closes: the training split, and days of the evaluation split.
+
+    Attributes:
+        begin: day of the evaluation split's first segment.
+        fresh: days of it that train, as known.
+        immature: how.
+    """
+
+    begin: datetime.date
+    fresh: tuple[datetime.date, ...]
+    immature: DelayedFeedback
+
+    def of(self, splits: Mapping[str, Split]) -> Split:
+        """What trains, in order."""
+        return mixed(splits["train"], days_of(splits["eval"], self.begin, self.fresh))
 
 
 def measure(early: Split, final: Split, mechanisms: Sequence[str], units_per_second: int = 1) -> DelayCurve:
@@ -66,8 +87,24 @@ def days_of(split: Split, first: datetime.date, days: Sequence[datetime.date]) -
 
 
 def in_order(*parts: Split) -> Split:
-    """Splits one after the other. What trains at the end of day D: the days that have become mature, then D as known."""
+    """Splits one after the other."""
     return Split([s for part in parts for s in part.segments], [rows for part in parts for rows in part.file_rows])
+
+
+def mixed(matured: Split, fresh: Split) -> Split:
+    """What trains at the end of a day: the days that have become mature, the newest of them in turns with the fresh ones.
+
+    The weights are right for the copies together (`mal_tf.training.delayed_feedback`): fresh ones have too few positives,
+    mature ones too many. In batches of their own, the last ones would pull the predictions to their side.
+    """
+    filled = [place for place, rows in enumerate(matured.file_rows) if sum(rows)]
+    first, last = filled[:-1], filled[-1:]
+
+    def both(ours: Sequence[Sequence], theirs: Sequence[Sequence]) -> list[list]:
+        in_turns = itertools.chain(*(ours[place] for place in last), *theirs)
+        return [*(list(ours[place]) for place in first), list(in_turns)]
+
+    return Split(both(matured.segments, fresh.segments), both(matured.file_rows, fresh.file_rows))
 
 
 def _of_day(early: Sequence[str], final: Sequence[str], mechanisms: Sequence[str], hour: int) -> np.ndarray:

@@ -82,11 +82,12 @@ def check(saved_model: str, requests: Requests, config: InfraConfig) -> Infra:
 def main(saved_model: str, path: str, calls: str) -> None:
     """Tries an export in this process; prints an `Infra` without the latencies' limit, as JSON."""
     from features.keras2 import tf
+    from mal_tf.serving.latency import latency
 
     data = np.load(path, allow_pickle=True)
     began = time.perf_counter()
     signatures = tf.saved_model.load(saved_model).signatures
-    load_s, reasons, latency = time.perf_counter() - began, [], {}
+    load_s, reasons, passed = time.perf_counter() - began, [], {}
     for name in dict.fromkeys(key.split("/")[0] for key in data.files):
         if name not in signatures:
             reasons.append(f"{saved_model}: expected a signature '{name}', found: {', '.join(signatures)}")
@@ -95,10 +96,10 @@ def main(saved_model: str, path: str, calls: str) -> None:
         rows = max(len(values) for values in inputs.values())
         try:
             reasons += [f"{saved_model}: {name}: {wrong}" for wrong in _wrong(signatures[name](**inputs), rows)]
-            latency[name] = _latency(signatures[name], inputs, int(calls))
+            passed[name] = latency(signatures[name], inputs, int(calls))
         except (TypeError, ValueError, tf.errors.OpError) as error:
             reasons.append(f"{saved_model}: {name} can't answer: {' '.join(str(error).split())}")
-    print(json.dumps({"reasons": reasons, "load_s": load_s, "latency_ms": latency}))
+    print(json.dumps({"reasons": reasons, "load_s": load_s, "latency_ms": passed}))
 
 
 def _wrong(outputs: Mapping, rows: int) -> list[str]:
@@ -111,18 +112,6 @@ def _wrong(outputs: Mapping, rows: int) -> list[str]:
     cvr = outputs[OUTPUT].numpy()
     bad = cvr[~((cvr >= 0) & (cvr <= 1))]  # NaN is neither.
     return [f"{bad.size:,} of {rows:,} predictions are not in [0, 1], such as {bad[0]}"] if bad.size else []
-
-
-def _latency(signature, inputs: Mapping, calls: int) -> dict[str, float]:
-    """p50 and p99 of a call that ends with the answer in this process's hands, in milliseconds."""
-    passed = np.empty(calls)
-    for call in range(calls):
-        began = time.perf_counter()
-        for values in signature(**inputs).values():
-            values.numpy()
-        passed[call] = time.perf_counter() - began
-    p50, p99 = np.percentile(passed * 1e3, [50, 99])
-    return {"p50": float(p50), "p99": float(p99)}
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from pipelines.config import RunConfig
 from pipelines.labels import fits
 from pipelines.labels.finish import REPORT
 from pipelines.retraining import blessing, serving, spans
-from pipelines.retraining.config import RetrainConfig, context_days
+from pipelines.retraining.config import DELAYED, RetrainConfig, context_days
 
 #: Under the schedule's root: a run's directory per span, and the versions that are served.
 SPANS, SERVING = "spans", "serving"
 
 #: Stages of a span's run, beside those of every run.
-CHECKS, JUDGE, BLESS, INFRA = "checks", "judge", "bless", "infra"
+CHECKS, DELAY, JUDGE, BLESS, INFRA = "checks", "delay", "judge", "bless", "infra"
 
 #: Says as which version a span was pushed.
 PUSHED = "pushed.json"
@@ -50,6 +50,9 @@ class Base:
         span: of that run.
         trained_until: last day that it could be trained on.
         fit_span: span whose label job fitted the attribution that labelled its clicks.
+        left_out: later days that are not to train, as that span knew already.
+        fresh: days that it has been trained on before their labels were final, and not since.
+        judge_users: share of the users that were left out then.
     """
 
     version: serving.Version
@@ -58,6 +61,9 @@ class Base:
     span: datetime.date
     trained_until: datetime.date
     fit_span: datetime.date
+    left_out: tuple[datetime.date, ...] = ()
+    fresh: tuple[datetime.date, ...] = ()
+    judge_users: float | None = None
 
 
 def base_of(version: serving.Version) -> Base:
@@ -73,7 +79,11 @@ def base_of(version: serving.Version) -> Base:
             f"{version.path}: expected a version that `mal-tf retrain` pushed, found no {error} in its "
             f"{serving.LINEAGE}; move it away, or use another root"
         ) from error
-    return Base(version, run, f"{run}/labels", *map(datetime.date.fromisoformat, dates))
+    left_out, fresh = (
+        tuple(map(datetime.date.fromisoformat, version.lineage.get(key, ()))) for key in ("left_out", "fresh")
+    )
+    dates = map(datetime.date.fromisoformat, dates)
+    return Base(version, run, f"{run}/labels", *dates, left_out, fresh, version.lineage.get("judge_users"))
 
 
 def planned(
@@ -91,7 +101,7 @@ def planned(
     Raises:
         Interrupted: the day has not ended yet by this machine's clock.
         Refused: there is no day to train on.
-        MalTfError: there is no base, and `first` is not set; or the other way round.
+        MalTfError: there is no base, and `first` is not set; or the other way round; or `judge_users` has changed.
     """
     now, end = datetime.datetime.now(datetime.timezone.utc), spans.midnight(span + datetime.timedelta(days=1))
     if now < end:
@@ -106,8 +116,15 @@ def planned(
         )
     if base is not None and first:
         raise MalTfError(f"{base.version.path} serves the model of span {base.span}: leave out --first")
+    if base and base.fresh and base.judge_users != config.judge_users:
+        raise MalTfError(
+            f"judge_users: expected {base.judge_users}, found {config.judge_users}: others than these users' clicks of "
+            f"{', '.join(map(str, base.fresh))} have been trained on and can't judge. It can be changed when no such days are "
+            "left, with immature: wait until then"
+        )
     skip = base is not None and config.after_refusal == "skip"
-    left_out = _spoilt_days(config.root, base.span, span, config.immature == "wait") if skip else []
+    spoilt = _spoilt_days(config.root, base.span, span, config.immature) if skip else []
+    left_out = sorted({*spoilt, *base.left_out}) if skip else []
     days = spans.plan(
         span,
         config.first_day,
@@ -116,11 +133,15 @@ def planned(
         base and base.trained_until,
         left_out,
         config.missing_days,
+        run.calibration.segments if run.calibration else 0,
+        config.immature == DELAYED,
     )
     if not days.train:
         why = [f"the model that serves has been trained up to {base.trained_until}"] if base else []
         if left_out:
             why.append(f"left out for anomalies or refused candidates (after_refusal): {', '.join(map(str, left_out))}")
+        if days.calibrate:
+            why.append(f"held out for calibration (calibration.segments): {', '.join(map(str, days.calibrate))}")
         raise Refused(f"span {span}: there is no new day to train on", why)
     return days, base is None or (span - base.fit_span).days >= config.fit_age_days or _fits_otherwise(run, base)
 
@@ -143,26 +164,32 @@ def _anomalies(directory: str) -> list[str] | None:
     return manifest.read(checked)["result"]["anomalies"] if files.exists(f"{checked}/{manifest.MANIFEST}") else None
 
 
-def _spoilt_days(root: str, since: datetime.date, until: datetime.date, judged_alone: bool) -> list[datetime.date]:
-    """Days between two spans that a refused candidate trained on, or whose clicks had anomalies.
+def _spoilt_days(root: str, since: datetime.date, until: datetime.date, immature: str) -> list[datetime.date]:
+    """Days between two spans that a refused candidate trained or was calibrated on, or whose clicks had anomalies.
+
+    Anomalies of the `eval` split are those of the day that judges, where the split has no other. With delayed feedback they
+    are those of the days that no span without anomalies has read before; with `mark` nobody's.
 
     Args:
         root: of the schedule.
         since: span of the base.
         until: the span that is planned.
-        judged_alone: whether the `eval` split is the day that judges and no more, so that its anomalies are that day's.
+        immature: the schedule's.
     """
-    found = set()
+    found, clean = set(), since
     for span, directory in _earlier(root, until):
         if span <= since or not files.exists(f"{directory}/plan.json"):
             continue
-        planned = json.loads(files.read_text(f"{directory}/plan.json"))
+        planned, anomalies = json.loads(files.read_text(f"{directory}/plan.json")), _anomalies(directory)
+        train = [*planned["train"], *planned.get("calibrate", ())]
         if files.exists(f"{directory}/{BLESS}/{blessing.NOT_BLESSED}"):
-            found |= set(planned["train"])
-        for split, days in (("train", planned["train"]), ("eval", [planned["judge"]] if judged_alone else [])):
-            found |= {
-                day for day in days if any(line.startswith(f"{split} split") for line in _anomalies(directory) or [])
-            }
+            found |= {*train, *blessing.read(f"{directory}/{BLESS}").facts.get("fresh", ())}
+        new = list(map(str, spans.days(clean + datetime.timedelta(days=1), span)))
+        of_eval = {"wait": [planned["judge"]], DELAYED: new}.get(immature, [])
+        for split, days in (("train", train), ("eval", of_eval)):
+            found |= {day for day in days if any(line.startswith(f"{split} split") for line in anomalies or [])}
+        if anomalies == []:
+            clean = span
     return sorted(map(datetime.date.fromisoformat, found))
 
 

@@ -2,18 +2,24 @@
 
 import dataclasses
 import datetime
+import functools
 import json
 
+from features.errors import BadInput
+from features.keras2 import tf
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
+from mal_tf.training.delayed_feedback import waits
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.evaluation.clicks import score
-from pipelines.retraining import blessing, checks, infra, judge, serving, spans
-from pipelines.retraining.config import RetrainConfig
+from pipelines.retraining import blessing, checks, feedback, infra, judge, serving, spans
+from pipelines.retraining.config import DELAYED, RetrainConfig
+from pipelines.retraining.delay import Copies
 from pipelines.retraining.planning import (
     BLESS,
     CHECKS,
+    DELAY,
     INFRA,
     JUDGE,
     PUSHED,
@@ -26,7 +32,7 @@ from pipelines.retraining.planning import (
     report,
     trailing_reports,
 )
-from pipelines.run import Run
+from pipelines.run import Run, had_config
 from pipelines.validation import gate, statistics
 
 
@@ -59,8 +65,17 @@ class Retraining:
         return f"{self.config.root}/{SERVING}"
 
     def label(self) -> str:
-        """Labels the clicks of the span's days."""
-        return self.run.labels()
+        """Labels the clicks of the span's days.
+
+        Raises:
+            Refused: a log is damaged, or is not what the base's run read with the same config.
+        """
+        try:
+            return self.run.labels()
+        except BadInput as error:
+            if self.base and had_config(self.base.run, self.run.config, "sources", "features"):
+                raise Refused(f"span {self.plan.span}: its logs are not as those before:", [str(error)]) from error
+            raise
 
     def check(self) -> str:
         """Measures the labelled clicks.
@@ -106,6 +121,48 @@ class Retraining:
             raise Refused(f"span {self.plan.span}: anomalies in the data, nothing was trained:", anomalies)
         return output
 
+    def delay(self) -> str:
+        """Measures how late credit comes, with delayed feedback.
+
+        Raises:
+            Refused: anomalies.
+        """
+        self.check()
+        labels, before = self.label(), feedback.curve_of(self.base.run) if self.base else None
+        if before and not had_config(self.base.run, self.run.config, "attribution"):
+            before = None
+        early = feedback.early_runs(self.config.root, self.plan.train) if self.config.immature == DELAYED else {}
+
+        def make(output: str) -> dict:
+            curve = feedback.measured(before, early, self.plan, labels, self.run.config)
+            if curve:
+                files.write_text(f"{output}/{feedback.CURVE}", curve.model_dump_json() + "\n")
+            return {}
+
+        known = {str(day): manifest.made_from(f"{run}/labels") for day, run in early.items()}
+        return self.run.stage(DELAY, [manifest.made_from(labels), repr(before), known], make)
+
+    @functools.cached_property
+    def copies(self) -> Copies | None:
+        """What trains in the place of the training split; None if that does: no delay is known, or none is asked for.
+
+        Raises:
+            Refused: anomalies.
+        """
+        early = self.base.fresh if self.base else ()
+        if not (early or self.plan.fresh):
+            return None
+        self.delay()
+        curve = feedback.curve_of(self.run.directory)
+        return feedback.copies(curve, self.plan, early, self.run.resolved(), self.config.judge_users)
+
+    @property
+    def fresh(self) -> tuple[datetime.date, ...]:
+        """Days that the candidate, or a model before it, has been trained on before their labels are final, and not since."""
+        early = self.base.fresh if self.base else ()
+        new = self.copies.fresh if self.copies else ()
+        return (*(day for day in early if day >= self.plan.judge), *new)
+
     def train(self) -> str:
         """Trains the candidate on checked clicks.
 
@@ -113,12 +170,12 @@ class Retraining:
             Refused: anomalies.
         """
         self.check()
-        return self.run.train(self.name)
+        return self._training.train(self.name)
 
     def export(self) -> str:
         """Exports the candidate: its SavedModel."""
         self.train()
-        return self.run.export(self.name)
+        return self._training.export(self.name)
 
     def judge(self) -> str:
         """Scores the day that judges, with the candidate and with its base, and holds both against the gates.
@@ -128,12 +185,13 @@ class Retraining:
         """
         versions = {judge.CANDIDATE: self.export()} | ({judge.BLESSED: self.base.version.path} if self.base else {})
         gates, config, labels = self.config.gates, self.run.config, self.label()
+        users = self.config.judge_users if self.fresh else None
 
         def make(output: str) -> dict:
-            return judged(config, gates, labels, versions, output)
+            return judged(config, gates, labels, versions, output, users)
 
         exported = manifest.made_from(self.run.path("export", self.name))
-        made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed]
+        made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed, users]
         return self.run.stage(JUDGE, made_from, make)
 
     def bless(self) -> str:
@@ -145,7 +203,9 @@ class Retraining:
             facts = {
                 "span": str(self.plan.span),
                 "train": list(map(str, self.plan.train)),
+                "calibrate": list(map(str, self.plan.calibrate)),
                 "judge": str(self.plan.judge),
+                "fresh": list(map(str, self.copies.fresh)) if self.copies else [],
             }
             blessing.write(output, found["reasons"], facts | {"base": self._base_version(), "all": found["all"]})
             return {"reasons": found["reasons"]}
@@ -188,20 +248,33 @@ class Retraining:
             "model": self.export(),
             "run": self.run.directory,
             "train": list(map(str, self.plan.train)),
-            "trained_until": str(self.plan.judge - datetime.timedelta(days=1)),
+            **spans.handed_on(self.plan),
             "fit_span": str(self.fit_span),
             "base": self._base_version(),
         }
+        if self.fresh:
+            lineage |= {"fresh": list(map(str, self.fresh)), "judge_users": self.config.judge_users}
         number = serving.push(lineage["model"], self.served, lineage)
         files.write_text(self.run.path(PUSHED), json.dumps({"version": number}) + "\n")
         serving.retain(self.served, self.config.keep_versions)
         return next(version for version in serving.versions(self.served) if version.number == number)
 
+    @property
+    def _training(self) -> Run:
+        return dataclasses.replace(self.run, copies=self.copies)
+
     def _base_version(self) -> int | None:
         return self.base and self.base.version.origin
 
 
-def judged(config: RunConfig, gates: judge.GatesConfig, labels: str, versions: dict[str, str], output: str) -> dict:
+def judged(
+    config: RunConfig,
+    gates: judge.GatesConfig,
+    labels: str,
+    versions: dict[str, str],
+    output: str,
+    users: float | None = None,
+) -> dict:
     """Scores the `eval` split with a candidate, and the blessed model where there is one, and holds them against the gates.
 
     Args:
@@ -210,6 +283,7 @@ def judged(config: RunConfig, gates: judge.GatesConfig, labels: str, versions: d
         labels: directory of the label job.
         versions: SavedModels by `judge.CANDIDATE` and `judge.BLESSED`.
         output: directory to write to.
+        users: share of the users that judge (`mal_tf.training.delayed_feedback.waits`); all if not given.
 
     Returns:
         `{"reasons", "notes", "all"}` of the `Judgement`.
@@ -217,6 +291,8 @@ def judged(config: RunConfig, gates: judge.GatesConfig, labels: str, versions: d
     data = labelled.load(labels, config.feature_spec)
     features = gates.slices.features(config.feature_spec)
     clicks = score(config, data, versions, output, features)
+    if users is not None:
+        clicks = clicks[waits(tf.constant(clicks["user_id"].to_numpy(str)), users).numpy()].reset_index(drop=True)
     found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
     files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
     return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}

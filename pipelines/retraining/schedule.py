@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from features.errors import MalTfError
 from pipelines import files, manifest
 from pipelines.config import RunConfig
+from pipelines.report import write as report
 from pipelines.retraining import serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
 from pipelines.retraining.planning import SPANS, Refused, pushed_before
 from pipelines.retraining.run import Retraining, retraining
-from pipelines.run import provenance
+from pipelines.run import Run, provenance
 
 #: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.
 PUSHED, REFUSED = "pushed", "refused"
@@ -39,25 +40,37 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
     """
     try:
         with manifest.lock(config.root):
-            if (number := pushed_before(config.root, span)) is not None:
+            number, against = None, None
+            try:
+                number = pushed_before(config.root, span)
+            except Refused as error:
+                against = error
+            if number is not None:
                 log.info("span %s: pushed before, as version %d", span, number)
                 return None
-            return _recorded(config, run, span, first)
+            with report.at_the_end(f"{config.root}/{SPANS}/{span}"):
+                return _recorded(config, run, span, first, against)
     except OSError as error:  # Such as a full disk.
         raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
 
 
-def _recorded(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool) -> serving.Version:
+def _recorded(
+    config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool, against: Refused | None
+) -> serving.Version:
     history = open_history(config.metadata, config.root)
     made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
     revision = provenance()["git_revision"] or "unknown"
     with history.run(str(span), made_of, revision) as recorded:
         try:
-            version = _stages(retraining(config, run, span, first), recorded)
+            if against:
+                raise against
+            of_span = retraining(config, run, span, first)
+            version = _stages(of_span, recorded)
         except (Refused, spans.MissingLog) as error:
             recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
             raise
         recorded.end(PUSHED, [f"version {version.number}"])
+    _draw(of_span.run)
     return version
 
 
@@ -93,13 +106,14 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
     train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)"
     log.info(
-        "span %s: trains on %s, judged on %s, from %s",
+        "span %s: trains on %s, calibrated on %s, judged on %s, from %s",
         plan.span,
         train,
+        ", ".join(map(str, plan.calibrate)) or "no day",
         plan.judge,
         base or "nothing",
     )
-    days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "logs")}
+    days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "calibrate", "logs")}
     with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
@@ -115,7 +129,8 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
             stage.output("statistics", run.path("statistics"), manifest.made_from(run.path("statistics")))
         with recorded.stage("train", [labels, *origin]) as stage:
             directory = of_span.train()
-            stage.output("model", directory, manifest.made_from(directory), days=train)
+            known = "".join(f", {day} as known" for day in of_span.copies.fresh) if of_span.copies else ""
+            stage.output("model", directory, manifest.made_from(directory), days=train + known)
         with recorded.stage("export", [directory]) as stage:
             export = of_span.export()
             stage.output("export", export, manifest.made_from(run.path("export", name)))
@@ -131,3 +146,12 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
             version = of_span.push()
             stage.output("served", version.path, manifest.made_from(run.path("export", name)), span=str(plan.span))
     return version
+
+
+def _draw(run: Run) -> None:
+    """Journeys for the report. The model serves by now: that there are none is no reason to fail."""
+    try:
+        with run.opened():
+            run.journeys()
+    except MalTfError as error:
+        log.warning("%s: no journeys for the report: %s", run.directory, error)

@@ -33,12 +33,20 @@ class Plan:
         judge: day whose clicks judge the candidate and the model that serves: the newest whose windows have all closed, on
             days with logs.
         logs: days whose logs are read: those before `train` are context for journeys and histories.
+        calibrate: days after `train` whose clicks fit the calibration; they train in the next span.
+        left_out: days that were not to train.
+        fresh: days whose clicks may train as known at the end of the span; with delayed feedback, the span's own day.
+        spoilt: days after `judge` that are left out.
     """
 
     span: datetime.date
     train: tuple[datetime.date, ...]
     judge: datetime.date
     logs: tuple[datetime.date, ...]
+    calibrate: tuple[datetime.date, ...] = ()
+    left_out: tuple[datetime.date, ...] = ()
+    fresh: tuple[datetime.date, ...] = ()
+    spoilt: tuple[datetime.date, ...] = ()
 
 
 def plan(
@@ -49,6 +57,8 @@ def plan(
     trained_until: datetime.date | None,
     left_out: Sequence[datetime.date] = (),
     missing: Sequence[datetime.date] = (),
+    held_out: int = 0,
+    delayed: bool = False,
 ) -> Plan:
     """Plans the retraining of a span.
 
@@ -61,6 +71,9 @@ def plan(
         left_out: days that are not to train.
         missing: days without logs. They neither train nor judge, and no more do the days before whose windows reach into
             them: their conversions are not all known.
+        held_out: how many of the last days that could train fit the calibration instead.
+        delayed: whether the span's own day may train before its windows close. Days after that which judges train or have
+            trained then, so those of them that are left out are not to be in any split, and do not judge later.
 
     Raises:
         MalTfError: the logs are too short to train and to judge on.
@@ -68,18 +81,34 @@ def plan(
     judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
     reach = math.ceil(window_hours / 24)
     unknown = {day for lost in missing for day in days(lost - reach * _DAY, lost)}
-    while judge in unknown:
+    while judge in unknown or (delayed and judge in left_out):
         judge -= _DAY
     begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
-    train = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in unknown)
-    if judge <= first_day:
-        closed = midnight(first_day + 2 * _DAY) + datetime.timedelta(hours=window_hours)
+    usable = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in unknown)
+    train, calibrate = usable[: max(len(usable) - held_out, 0)], usable[max(len(usable) - held_out, 0) :]
+    if judge <= first_day + held_out * _DAY:
+        closed = midnight(first_day + (2 + held_out) * _DAY) + datetime.timedelta(hours=window_hours)
+        calibrated = f", {held_out} to be calibrated on" if held_out else ""
         raise MalTfError(
             f"span {span}: the logs begin on {first_day}, and a window is {window_hours:g} hours long: the first span with a "
-            f"day to train on and a day to be judged on is {(closed - datetime.timedelta(microseconds=1)).date()}"
+            f"day to train on{calibrated} and a day to be judged on is "
+            f"{(closed - datetime.timedelta(microseconds=1)).date()}"
         )
     context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
-    return Plan(span, train, judge, tuple(days(context, span)))
+    fresh = (span,) if delayed and span not in unknown else ()
+    spoilt = tuple(day for day in days(judge + _DAY, span) if delayed and day in left_out)
+    return Plan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
+
+
+def handed_on(planned: Plan) -> dict[str, Any]:
+    """What the plan of the next span needs to know of this one, JSON-able.
+
+    Returns:
+        `trained_until`, the last day that the candidate could be trained on, and `left_out`, later ones that are not to train.
+    """
+    trained_until = (planned.calibrate[0] if planned.calibrate else planned.judge) - _DAY
+    left_out = [str(day) for day in planned.left_out if day > trained_until]
+    return {"trained_until": str(trained_until), "left_out": left_out}
 
 
 def midnight(day: datetime.date) -> datetime.datetime:
@@ -144,15 +173,18 @@ def configured(
     data["sources"] = _dated(data["sources"], read)
     unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
     first = planned.train[0] if planned.train else planned.judge - _DAY
+    trained = (*planned.train, *planned.calibrate)
+    without = [*(day for day in days(first, planned.judge - _DAY) if day not in trained), *planned.spoilt]
     data["labels"] |= {
         "train_from": midnight(first).isoformat(),
         "eval_from": midnight(planned.judge).isoformat(),
         "eval_until": midnight(planned.judge + _DAY).isoformat() if immature == "drop" else None,
-        "without_days": [str(day) for day in days(first, planned.judge - _DAY) if day not in planned.train],
+        "without_days": [str(day) for day in without],
         "observed_until": (midnight(planned.span + _DAY) - unit).isoformat(),
         "immature": immature,
         "segment_hours": 24,
         "grow_from": f"{base}/labels" if base else None,
+        "vocabulary_of": "all" if planned.fresh else "train",
     }
     data["attribution"]["fit_from"] = fit_from
     if base and not config.validation.schema_file:

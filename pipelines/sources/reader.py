@@ -16,7 +16,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 import pyarrow_hotfix  # noqa: F401 - closes a hole in reading foreign Arrow files
 
-from features.errors import MalTfError
+from features.errors import BadInput
 from pipelines import files
 from pipelines.sources.tables import Join, TableSource, file_format
 
@@ -70,7 +70,7 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
     Columns that the file lacks are absent from the batches.
 
     Raises:
-        MalTfError: the file is damaged, or not of the format its name says.
+        BadInput: the file is damaged, or not of the format its name says.
     """
     with _readable(piece.path):
         kind = file_format(piece.path)
@@ -95,7 +95,7 @@ class _readable:
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, _UNREADABLE):
-            raise MalTfError(
+            raise BadInput(
                 f"{self.path} can't be read as {file_format(self.path)}: {error}. "
                 "The file is damaged or not what its name says; fetch it again, or take it out of `sources`."
             ) from error
@@ -320,7 +320,7 @@ class Refiner:
             place = pc.index_in(rows[join.on].cast(pa.string()), value_set=keys)
             both = sorted(set(table.column_names) & set(rows.schema.names))
             if both:
-                raise MalTfError(f"{join.files}: column '{both[0]}' is also in {path}; rename one of them")
+                raise BadInput(f"{join.files}: column '{both[0]}' is also in {path}; rename one of them")
             names = rows.schema.names + table.column_names
             added = [table[name].take(place).combine_chunks() for name in table.column_names]
             rows = pa.RecordBatch.from_arrays([*rows.columns, *added], names)
@@ -337,14 +337,12 @@ class Refiner:
         try:  # JSON Lines may differ in types from batch to batch.
             table = pa.concat_tables(tables, promote=True)
         except pa.ArrowInvalid as error:
-            raise MalTfError(f"{join.files}: a column is of several types: {error}. Make them one type.") from error
+            raise BadInput(f"{join.files}: a column is of several types: {error}. Make them one type.") from error
         if len(keys.unique()) < len(keys):
-            raise MalTfError(f"{join.files}: column '{join.on}' must be unique to join on, found repeated values")
+            raise BadInput(f"{join.files}: column '{join.on}' must be unique to join on, found repeated values")
         return keys, table
 
 
 def _require(rows: pa.RecordBatch | pa.Table, column: str, path: str, use: str) -> None:
     if column not in rows.schema.names:
-        raise MalTfError(
-            f"{path}: column '{column}' that {use} names is missing; found: {', '.join(rows.schema.names)}"
-        )
+        raise BadInput(f"{path}: column '{column}' that {use} names is missing; found: {', '.join(rows.schema.names)}")

@@ -4,7 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 import pydantic
 
-from features.errors import MalTfError
+from features.errors import BadInput, MalTfError
 from features.frozen import Frozen, as_tuple
 from features.table import ClickColumns, ConversionColumns
 from pipelines import files
@@ -109,13 +109,12 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
     """All files of a table, joined ones included: (path, bytes).
 
     Raises:
-        MalTfError: a glob matches nothing, a file is empty or of an unknown ending.
+        BadInput: a file is empty.
+        MalTfError: a glob matches nothing, a file is of an unknown ending.
     """
     found = files.match(source.files) + files.match(tuple(join.files for join in source.join))
     for path, size in found:
         file_format(path)
         if size == 0:
-            raise MalTfError(
-                f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`."
-            )
+            raise BadInput(f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`.")
     return found

@@ -4,7 +4,7 @@ import pathlib
 import pytest
 
 from benchmarks import delayed_feedback
-from benchmarks.delayed_feedback import DELAYED, IGNORE, ORACLE, UNWEIGHTED, WAIT, at_the_end_of
+from benchmarks.delayed_feedback import DELAYED, FRESH_LAST, IGNORE, ORACLE, UNWEIGHTED, WAIT, at_the_end_of
 from mal_tf.training.delayed_feedback import AsFinal, DelayCurve, DelayedFeedback
 from mal_tf.training.split import Split
 
@@ -29,13 +29,15 @@ class Days:
 
 def test_what_trains_at_the_end_of_a_day():
     plan = {way: at_the_end_of(5, way, Days()) for way in delayed_feedback.WAYS}
-    names = {way: [name for (name,) in split.segments] for way, (split, _) in plan.items()}
-    both = ["final 3", "known 5"]
-    assert names == {WAIT: ["final 3"], IGNORE: ["known 5"], UNWEIGHTED: both, DELAYED: both, ORACLE: ["final 5"]}
+    names = {way: split.segments for way, (split, _) in plan.items()}
+    of_one = {WAIT: [["final 3"]], IGNORE: [["known 5"]], ORACLE: [["final 5"]]}
+    in_turns, one_by_one = [["final 3", "known 5"]], [["final 3"], ["known 5"]]
+    assert names == of_one | {UNWEIGHTED: in_turns, DELAYED: in_turns, FRESH_LAST: one_by_one}
     immature = {way: how for way, (_, how) in plan.items()}
     assert immature[WAIT] is None is immature[ORACLE]
     assert immature[IGNORE] == immature[UNWEIGHTED] == AsFinal()
-    assert immature[DELAYED] == DelayedFeedback(Days().curve(5), [Days().date(day) for day in (2, 3, 4, 5)])
+    weighted = DelayedFeedback(Days().curve(5), [Days().date(day) for day in (2, 3, 4, 5)])
+    assert immature[DELAYED] == immature[FRESH_LAST] == weighted
     early = [way for way in delayed_feedback.WAYS if at_the_end_of(1, way, Days())]
     assert early == [IGNORE, ORACLE]
 

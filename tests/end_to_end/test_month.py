@@ -20,3 +20,4 @@ def test_after_each_fault_the_last_good_model_serves_and_the_next_run_goes_on(tm
     assert found.wrong == [], shown.file.getvalue()
     assert [row.span for row in found.rows if row.code == 0] == [f"2024-01-{9 + day:02}" for day in range(len(parts))]
     assert found.rows[-1].serves == "4, of 2024-01-12"
+    assert sum("journeys: done" in path.read_text() for path in (tmp_path / "logs").iterdir()) == len(parts)

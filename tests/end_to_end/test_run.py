@@ -1,6 +1,7 @@
 """A user's path: config and logs, `mal-tf run`, `validate`, `predict`."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -54,9 +55,39 @@ def test_stores_config_revision_metrics_and_both_models(finished):
     metrics = json.loads((run / "evaluate/metrics.json").read_text())
     assert set(metrics["models"]) == {"base", "mal"}
     assert set(metrics["differences"]) == {"base"}
+    assert list(metrics["labels"]) == ["first", "last", "linear", "mta"]
+    assert {part["by"] for part in metrics["slices"]} >= {"click_age", "user_history"}
+    assert list((run / "evaluate/events/base").iterdir())
     assert list((run / "train/mal/tensorboard").iterdir())
     assert (run / "validate/statistics.html").stat().st_size > 1000
     assert (run / "serving/mal/1/assets.extra/tf_serving_warmup_requests").exists()
+
+
+def test_the_report_is_of_this_run_and_its_links_lead_to_files(finished):
+    project, _, shown = finished
+    page = (project.folder / "run/report.html").read_text()
+    assert "report.html" in shown and "mal against base" in page
+    assert (
+        "A file is not as expected" not in page and "Labels by mechanism" in page and "Learning curves of mal" in page
+    )
+    links = set(re.findall(r'href="([^"#:]+)"', page))
+    assert {"evaluate/metrics.json", "export/mal/manifest.json", "validate/statistics.html"} <= links
+    assert all((project.folder / "run" / link).is_file() for link in links)
+
+
+def test_a_click_is_explained_with_what_evaluation_saw(finished):
+    project, config, _ = finished
+    run = project.folder / "run"
+    clicks = pd.read_parquet(run / "evaluate/predictions.parquet").merge(
+        project.clicks.to_pandas().rename(columns={"user": "user_id", "ts": "timestamp"}), on=["user_id", "timestamp"]
+    )
+    row = clicks.iloc[0]
+    shown = mal_tf("explain", str(row["id"]), config, "--output", str(run))
+    for words in ("As in the label files, byte for byte.", f"mal predicts a CVR of {row['cvr_mal']:.6f}", "CAT class"):
+        assert words in shown
+    assert "no click '99999' in" in mal_tf("explain", "99999", config, "--output", str(run), fails=True)
+    journeys = json.loads((run / "journeys/journeys.json").read_text())["journeys"]
+    assert {tuple(click["cvr"]) for journey in journeys for click in journey["clicks"]} == {("mal", "base")}
 
 
 def test_second_run_repeats_nothing_and_a_changed_part_only_what_depends_on_it(finished):
@@ -89,6 +120,25 @@ def test_export_predicts_what_evaluation_saw_from_every_kind_of_file(finished):
         scored.append(pq.read_table(out)["cvr"].to_numpy())
     np.testing.assert_array_equal(scored[-1], scored[-2])
     assert (scored[-1] > 0).all() and (scored[-1] < 1).all()
+
+
+def test_any_split_labels_and_exports_are_evaluated(finished):
+    project, config, _ = finished
+    run = project.folder / "run"
+    models = [f"--model=new={run}/serving/mal", f"--model=old={run}/serving/base/1"]
+    words = ["--split", "train", "--labels", str(run / "labels"), "--set", "evaluation.slices=[known_item, price]"]
+    shown = mal_tf("evaluate", config, "--output", str(project.folder / "other"), *words, *models)
+    assert "train/" not in shown and "labels: started" not in shown  # Nothing is made that is not needed.
+    for title in ("train split, label_last, the target", "train split, label_mta", "by price", "Calibration of old"):
+        assert title in shown
+    (directory,) = (project.folder / "other/evaluations").iterdir()
+    found = json.loads((directory / "metrics.json").read_text())
+    assert (found["split"], found["served"], list(found["models"])) == ("train", "new", ["new", "old"])
+    assert {part["by"] for part in found["slices"]} == {"known_item", "price"}
+    clicks = pd.read_parquet(directory / "predictions.parquet")
+    expected = all_metrics(*_columns(clicks.rename(columns={"cvr_old": "cvr_blessed"})))
+    assert found["models"]["old"] == pytest.approx(expected)
+    assert "NAME=SAVED_MODEL_DIR, found 'new'" in mal_tf("evaluate", config, "--model", "new", fails=True)
 
 
 def test_an_evaluation_with_features_is_judged_by_slice(finished, tmp_path):

@@ -2,9 +2,11 @@ import datetime
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.errors import MalTfError
-from features.table import ClickColumns, ConversionColumns, TimeBounds, normalise
+from features.table import ClickColumns, ConversionColumns, TimeBounds, normalise, parts
 
 CLICKS = ClickColumns(click_id="id", user_id="user", timestamp="ts", match_key=("shop", "item"), touchpoint="channel")
 CONVERSIONS = ConversionColumns(conversion_id="id", user_id="user", timestamp="ts", value="worth")
@@ -34,6 +36,13 @@ def test_canonical_columns():
             "feature/item": "3",
         }
     ]
+
+
+@given(st.lists(st.text(st.sampled_from("a:\\\\é"), min_size=1), min_size=2, max_size=2))
+def test_a_role_of_several_columns_comes_apart_again(values):
+    (row,) = _run(_clicks(shop=pa.array(values[:1]), item=pa.array(values[1:]))).rows.to_pylist()
+    assert parts(row["match_key"], 2) == tuple(values)
+    assert (parts("a:b", 1), parts("", 0)) == (("a:b",), ())
 
 
 def test_missing_column_names_column_file_and_what_there_is():

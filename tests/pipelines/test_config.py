@@ -18,6 +18,12 @@ from pipelines.config import RunConfig, dump, load
         ("model.categories={a: [first, last, mta]}", "model.categories: none has target 'linear'; categories: a"),
         ("export.user_features=[age]", "export.user_features: unknown feature 'age'; there are: place, item, price"),
         ("export.user_features=[place, item, price, clicked_items]", "expected at least one of the ad"),
+        (
+            "calibration={method: platt, by: price}",
+            "calibration.by: 'price' is no categorical feature; there are: place, item",
+        ),
+        ("calibration={method: plat}", "calibration.method"),
+        ("calibration={}", "calibration.method"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),

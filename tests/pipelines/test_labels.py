@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pytest
 
-from features.errors import MalTfError
+from features.errors import BadInput, MalTfError
 from features.keras2 import tf
 from tests.conftest import DAY, START
 
@@ -183,6 +183,7 @@ def test_damaged_input_is_named_and_nothing_passes_for_finished(project, what, m
     with pytest.raises(MalTfError) as error:
         project.labels()
     assert message in str(error.value)
+    assert isinstance(error.value, BadInput) == (what != "no file")
     assert not (project.folder / "labels/manifest.json").exists()
 
 

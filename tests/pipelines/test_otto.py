@@ -40,7 +40,8 @@ def test_orders_are_attributed_to_clicks_on_the_same_article(project):
     assert sum(n for length, n in report["path_lengths"].items() if int(length) > 1) == 5
 
 
-def test_credits_and_labels_are_those_of_the_golden_table(project):
+def of_golden_logs(project):
+    """Has a project label the golden sessions; the mechanisms are up to the test."""
     roles = {"user_id": "session", "timestamp": "time_ms", "match_key": "article"}
     project.config["sources"] = {
         "adapter": "tables",
@@ -49,6 +50,11 @@ def test_credits_and_labels_are_those_of_the_golden_table(project):
         "conversions": {"files": str(GOLDEN / "conversions.csv"), "columns": roles | {"conversion_id": "order"}},
     }
     project.config["features"] = [{"type": "categorical", "name": "article"}]
+    project.config["labels"] = {"eval_from": "2022-08-15T00:00:00+00:00", "immature": "mark", "shards": 2}
+
+
+def test_credits_and_labels_are_those_of_the_golden_table(project):
+    of_golden_logs(project)
     project.config["attribution"] = {
         "window_hours": 168,
         "mechanisms": [
@@ -60,7 +66,6 @@ def test_credits_and_labels_are_those_of_the_golden_table(project):
             {"name": "time_decay", "type": "time_decay", "parameters": {"half_life_hours": 12}},
         ],
     }
-    project.config["labels"] = {"eval_from": "2022-08-15T00:00:00+00:00", "immature": "mark", "shards": 2}
     project.write()
     report = project.labels()
     assert (report["conversions"]["attributed"], report["conversions"]["without_click"]) == (7, 3)

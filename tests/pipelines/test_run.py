@@ -1,4 +1,4 @@
-"""What a process that is not the chief does while the chief works."""
+"""What a process that is not the chief does while the chief works; runs that draw no journeys."""
 
 import logging
 import time
@@ -8,6 +8,8 @@ import pytest
 from features.errors import MalTfError
 from mal_tf.training.cluster import Cluster
 from pipelines import manifest, run
+from pipelines.config import load
+from pipelines.sources import MacSource
 
 
 def test_waiting_for_the_chief_is_said_every_minute_and_ends(tmp_path, monkeypatch, caplog):
@@ -30,3 +32,14 @@ def test_waiting_ends_when_the_chief_has_finished(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: manifest.finish(output, {"made_from": "this config"}))
     other = run.Run(None, str(tmp_path), cluster=Cluster(chief=False))
     assert not other._needed("labels", output, "this config")
+
+
+def test_logs_that_are_large_or_none_have_no_journeys_drawn(project, monkeypatch, caplog):
+    config = load(project.write())
+    monkeypatch.setattr(run, "_LARGE_LOGS", 1000)
+    with caplog.at_level(logging.INFO, "mal_tf.run"):
+        assert run.Run(config, str(project.folder / "run")).journeys() is None
+    assert "journeys: skipped, as the logs are" in caplog.text
+    ready = config.model_copy(update={"sources": MacSource(adapter="mac", folder=str(project.folder))})
+    assert run.Run(ready, str(project.folder / "run")).journeys() is None
+    assert not (project.folder / "run").exists()

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from features.errors import MalTfError
+from pipelines.config import CalibrationConfig
 from pipelines.retraining import blessing, schedule, serving
 from pipelines.retraining.config import load
 from pipelines.retraining.planning import Refused, base_of, planned
@@ -62,7 +63,7 @@ def test_compiled_components(compiled):
         "Trainer": "tfx.components.trainer.executor.GenericExecutor",
         "infra": "pipelines.tfx_components.infra_Executor",
         "judge": "pipelines.tfx_components.judge_Executor",
-        "Pusher": "tfx.components.pusher.executor.Executor",
+        "Pusher": "pipelines.tfx_push.Executor",
     }
     assert {executor["container"]["image"] for executor in executors.values() if "container" in executor} == {
         "mal-tf:1"
@@ -113,6 +114,12 @@ def test_a_reviewed_schema_is_imported_and_tensorflow_serving_tries_the_model(sc
     assert not {"schema", "infra"} & set(kinds)
 
 
+def test_delayed_feedback_is_refused(schedules, tmp_path):
+    config, run = schedules("unused")
+    with pytest.raises(MalTfError, match="immature: expected wait or mark, found delayed_feedback"):
+        tfx_pipeline.build(config.model_copy(update={"immature": "delayed_feedback"}), run, "", True, str(tmp_path))
+
+
 @pytest.mark.slow
 def test_spans_are_judged_as_by_the_local_runner(schedules):
     """A first span and one that starts from it and is refused: what both runners measure is the same, to the last bit."""
@@ -138,6 +145,19 @@ def test_spans_are_judged_as_by_the_local_runner(schedules):
         planned(config, run, SECOND + datetime.timedelta(days=1), base_of(one), False) for one in (pushed, expected)
     ]
     assert [days.train for days, _ in third] == [(datetime.date(2024, 1, 9),)] * 2  # Without the refused day.
+
+
+@pytest.mark.slow
+def test_a_calibrated_span_is_judged_as_by_the_local_runner(schedules):
+    (config, run), (here, _) = schedules("tfx_calibrated"), schedules("here_calibrated")
+    calibration = CalibrationConfig(method="isotonic", by="industry", min_positives=20)
+    run = run.model_copy(update={"calibration": calibration})
+    pushed = tfx_pipeline.run_here(config, run, str(FIRST), first=True)
+    expected = schedule.retrain(here, run, FIRST, first=True)
+    keys = ("train", "trained_until", "left_out")
+    assert {key: pushed.lineage[key] for key in keys} == {key: expected.lineage[key] for key in keys}
+    assert expected.lineage["trained_until"] == "2024-01-06"  # The 7th calibrates, the 8th judges.
+    assert judged(config, FIRST) == judged(here, FIRST)
 
 
 def judged(config, span):

@@ -96,3 +96,10 @@ def test_more_bins_than_clicks_are_none_that_are_empty():
         1,
     ]
     assert calibration_curve(np.zeros(0, int), np.zeros(0), np.zeros(0)) == []
+
+
+def test_one_user_says_as_little_as_one_click_however_the_sums_round():
+    label, prediction = np.array([0.0, 0, 0, 0.25]), np.array([0.6, 0.6, 0.6, 0.0])
+    for order in ([0, 1, 2, 3], [3, 0, 1, 2]):
+        found = calibration_curve(np.zeros(4, int), label[order], prediction[order], 3)
+        assert [b["high"] - b["low"] > 0.7 for b in found] == [True] * 3

@@ -7,17 +7,51 @@ import pytest
 
 from features.errors import MalTfError
 from features.keras2 import tf
+from features.lookup import lookup_model
+from mal_tf.calibration.calibration import Calibration
+from mal_tf.calibration.curve import Curve
+from mal_tf.calibration.served import ServedCalibration
 from mal_tf.serving import check, warmup
-from mal_tf.serving.export import export
+from mal_tf.serving.export import ServedModel, export
 from mal_tf.serving.graph_size import graph_size
+from tests.mal_tf.models.test_models import SPEC, VOCABULARIES
 from tests.mal_tf.serving.conftest import INPUTS, ITEM, SEEN
 
 
 def test_a_fresh_process_answers_as_the_trained_model(version, cases):
-    assert check.in_fresh_process(version, cases) <= 1e-6
+    checked = check.in_fresh_process(version, cases)
+    assert checked.largest_difference <= 1e-6
+    assert checked.load_s > 0
+    assert set(checked.latency_ms) == set(cases)
+    assert all(found["rows"] == 3 and 0 < found["p50"] <= found["p99"] for found in checked.latency_ms.values())
     wrong = cases | {"predict_raw": (INPUTS["predict_raw"], cases["predict_raw"][1] + 0.1)}
     with pytest.raises(MalTfError, match="signature predict_raw, .* differs from the in-memory model"):
         check.in_fresh_process(version, wrong)
+
+
+@pytest.mark.parametrize(("slices", "users"), [((), ["seen"]), (("a", ""), ["item"])], ids=["one for all", "by item"])
+def test_a_calibrated_model_answers_as_its_curves_in_every_signature(network, cases, tmp_path, slices, users):
+    """Warm-up requests, batches of one and of no click included; the unknown item gets the overall curve."""
+    curve = Curve(np.array([-1.0, 0.0]), np.array([-4.0, -1.0]), 2.0)
+    steeper = {token: Curve(np.zeros(1), np.array([0.5 * n]), 3.0) for n, token in enumerate(slices, 1)}
+    calibration = Calibration(curve, steeper)
+    in_graph = ServedCalibration(calibration, SPEC.scalar("item") if slices else None)
+    served = ServedModel(SPEC, lookup_model(SPEC, VOCABULARIES), network, users, in_graph)
+    item, first = INPUTS["predict_raw"]["item"], np.zeros(3, int)
+    inputs = INPUTS | {"predict_candidates": {k: v[:1] if k in users else v for k, v in INPUTS["predict_raw"].items()}}
+    rows = {"item": ITEM.numpy(), "seen": SEEN.numpy()}
+    of_one = {name: values[first] if name in users else values for name, values in rows.items()}
+    expected = {name: calibration(network.model(rows)["last"].numpy(), item) for name in INPUTS}
+    asked = item[first] if "item" in users else item
+    expected["predict_candidates"] = calibration(network.model(of_one)["last"].numpy(), asked)
+    assert np.abs(expected["predict_raw"] - cases["predict_raw"][1]).min() > 0.01
+    of_all = {name: (inputs[name], expected[name].astype(np.float32)) for name in INPUTS}
+    version, checked = export(
+        served, str(tmp_path / "mal"), inputs, lambda directory: check.in_fresh_process(directory, of_all)
+    )
+    assert checked.largest_difference <= 1e-6
+    outputs = tf.saved_model.load(version).signatures["serving_default"].structured_outputs
+    assert {name: (of.dtype, of.shape.as_list()) for name, of in outputs.items()} == {"cvr": (tf.float32, [None])}
 
 
 def test_warmup_requests_are_run_as_they_are_read_back(version, cases):

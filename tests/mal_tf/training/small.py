@@ -44,6 +44,7 @@ def clicks(rows: int, generator: np.random.Generator) -> pa.RecordBatch:
             [generator.integers(1, 33, n).tolist() for n in generator.integers(5, size=rows)], pa.list_(pa.int64())
         ),
         "timestamp": pa.array(np.arange(rows) * 3000),
+        "user_id": pa.array([f"u{number % 20}" for number in range(rows)]),
         "mature": pa.array((generator.random(rows) < 0.9).astype(np.int64)),
     }
     columns |= {f"label_{name}": pa.array((generator.random(rows) < 0.3).astype(np.float32)) for name in TARGETS}

@@ -8,7 +8,7 @@ import pytest
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.training.config import TrainingConfig
-from mal_tf.training.delayed_feedback import COUNTS, AsFinal, DelayCurve, DelayedFeedback, reweighted
+from mal_tf.training.delayed_feedback import COUNTS, AsFinal, DelayCurve, DelayedFeedback, reweighted, waits
 from mal_tf.training.trainer import Trainer
 from tests.mal_tf.models.test_models import LABELS, ROWS, build, network_targets
 from tests.mal_tf.training import small
@@ -88,11 +88,30 @@ def test_a_curve_without_credit_is_refused():
 def test_labels_of_a_batch_by_hand():
     labels = {"last": tf.constant([0.0, 1.0, 0.0, 1.0]), "mature": tf.constant([0, 0, 1, 1], tf.int64)}
     time = tf.constant([86_400_000 - 1, 86_400_000, 172_800_000 - 1, 0], tf.int64)
-    found = DelayedFeedback(CURVE, DAYS[1:2], units_per_second=1000).of_batch(labels, time)
+    user = tf.constant(["a"] * 4)
+    found = DelayedFeedback(CURVE, DAYS[1:2], units_per_second=1000).of_batch(labels, time, user)
     assert found[COUNTS].numpy().tolist() == [0, 1, 1, 1]
     first, last = CURVE.unknown("last")[[0, 23]]
     np.testing.assert_allclose(found["last/unknown"], [0, first, last, 0], rtol=1e-6)
-    assert AsFinal().of_batch(labels, time)["mature"].numpy().tolist() == [1, 1, 1, 1]
+    assert AsFinal().of_batch(labels, time, user)["mature"].numpy().tolist() == [1, 1, 1, 1]
+
+
+def test_clicks_of_users_that_wait_come_once():
+    labels = {"last": tf.ones(4), "mature": tf.constant([0, 1, 0, 1], tf.int64)}
+    user = tf.constant(["a", "a", "h", "h"])
+    assert waits(user, 0.5).numpy().tolist() == [False, False, True, True]  # As in every training before and after.
+    found = DelayedFeedback(CURVE, DAYS, waiting=0.5).of_batch(labels, tf.zeros(4, tf.int64), user)
+    assert found[COUNTS].numpy().tolist() == [1, 1, 0, 1]
+    unknown = CURVE.unknown("last")[0]
+    np.testing.assert_allclose(found["last/unknown"], [unknown, unknown, 0, 0], rtol=1e-6)
+
+
+def test_a_share_of_users_waits_and_a_larger_one_has_the_same_users():
+    user = tf.constant([f"u{number}" for number in range(10_000)])
+    some, more = waits(user, 0.1).numpy(), waits(user, 0.25).numpy()
+    assert not waits(user, 0.0).numpy().any() and waits(user, 1.0).numpy().all()
+    assert some.mean() == pytest.approx(0.1, abs=0.01) and more.mean() == pytest.approx(0.25, abs=0.01)
+    assert (more | ~some).all()
 
 
 def test_head_losses_by_hand():
@@ -100,7 +119,8 @@ def test_head_losses_by_hand():
     trainer = Trainer(network, network_targets(network), TrainingConfig(loss="soft"))
     curve = DelayCurve(known=dict.fromkeys(LABELS, [1.0] * 24), final=dict.fromkeys(LABELS, [2.0] * 24))
     labels = LABELS | {"last": tf.constant([0.5, 0.0]), "mature": tf.constant([0, 1], tf.int64)}
-    labels = DelayedFeedback(curve, DAYS[:1]).of_batch(labels, tf.constant([7200, 0], tf.int64))
+    time, user = tf.constant([7200, 0], tf.int64), tf.constant(["a", "b"])
+    labels = DelayedFeedback(curve, DAYS[:1]).of_batch(labels, time, user)
     losses = {h.output: float(v) for h, v in zip(network.heads, trainer.head_losses((ROWS, labels)), strict=True)}
     outputs = network.model(ROWS)
     f = 1 / (1 + np.exp(-outputs["last"].numpy().astype(np.float64)))

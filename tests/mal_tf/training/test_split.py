@@ -17,6 +17,13 @@ def test_after_by_hand():
     assert split.after(6) == (Split([], []), 0)
 
 
+def test_the_last_segments_with_clicks_are_taken_off():
+    split = Split([["a", "b"], ["c", "d"], ["e"], ["f"], ["g"]], [[2, 1], [0, 3], [0], [5], [0]])
+    assert split.without_last(1) == Split([["a", "b"], ["c", "d"], ["e"]], [[2, 1], [0, 3], [0]])
+    assert split.without_last(2) == Split([["a", "b"]], [[2, 1]])
+    assert split.without_last(3) == split.without_last(9) == Split([], [])
+
+
 def test_copies_take_their_place():
     split = Split([["a", "b"]], [[2, 1]])
     assert split.replaced({"b": ("copy", 0), "elsewhere": ("x", 9)}) == Split([["a", "copy"]], [[2, 0]])

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from pipelines import text_table
 from pipelines.comparison import report, tasks, trial
 from pipelines.comparison.config import load
 from pipelines.comparison.run import CLICKS, RESULTS, run
+from pipelines.report import page
+from pipelines.report.source import RunFiles
 from tests.conftest import Project
 
 CONFIG = {
@@ -154,3 +157,11 @@ def test_tables_have_every_row_and_slice(finished):
         "± their standard deviation",
     ):
         assert words in shown
+
+
+def test_the_report_has_its_tables_and_its_differences_drawn(finished):
+    _, output, _ = finished
+    text = page.render([RunFiles(str(output))], str(output))
+    assert re.findall(r'<h2 id="(\w+)-title">', text) == ["verdict", "comparison", "labels", "data", "made"]
+    assert "models, primary target last" in text and "Differences from base. mal: GAUC" in text
+    assert "A file is not as expected" not in text

@@ -76,7 +76,11 @@ def test_labels_of_other_mechanisms_are_said(project, model):
     ("column", "value", "message"),
     [
         ("mature", 0, "eval split: expected mature clicks to evaluate, found none"),
-        ("label_last", 0.0, "eval split, label_last: AUC needs clicks of both classes, found 0 positives among 50 clicks"),
+        (
+            "label_last",
+            0.0,
+            "eval split, label_last: AUC needs clicks of both classes, found 0 positives among 50 clicks",
+        ),
     ],
 )
 def test_nothing_to_measure_is_said(project, model, column, value, message):

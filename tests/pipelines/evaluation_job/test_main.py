@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from features.errors import MalTfError
 from pipelines import beam, dataflow
 from pipelines.config import load
 from pipelines.evaluation_job import run
@@ -44,7 +43,10 @@ def test_writes_metrics_once_and_again_only_if_told_to(project, given, capsys):
     ("flags", "message"),
     [
         (["--config=c.yaml"], "error: --output and --labelled and --model missing"),
-        (["--config=c", "--output=o", "--labelled=l", "--model=base"], "--model: expected NAME=SAVED_MODEL_DIR, found 'base'"),
+        (
+            ["--config=c", "--output=o", "--labelled=l", "--model=base"],
+            "--model: expected NAME=SAVED_MODEL_DIR, found 'base'",
+        ),
         (["--config=c", "--output=o", "--labeled=l"], "unknown flag '--labeled=l'; did you mean '--labelled'?"),
     ],
 )
@@ -54,7 +56,10 @@ def test_wrong_flags_are_said_and_exit_with_1(capsys, flags, message):
 
 
 def test_what_workers_elsewhere_would_not_find_is_refused(given, capsys):
-    for said, flags in (("output", given), ("labels", [f for f in given if "output" not in f] + ["--output=gs://bucket/job"])):
+    for said, flags in (
+        ("output", given),
+        ("labels", [f for f in given if "output" not in f] + ["--output=gs://bucket/job"]),
+    ):
         assert main([*flags, *FLAGS]) == 1
         assert f"error: {said} /" in capsys.readouterr().err
 
@@ -68,5 +73,8 @@ def test_the_clicks_are_shuffled_once_by_user_and_once_by_prediction(project, gi
     assert dataflow.steps(graph)[-1] == "Evaluation/Finish"
     of_clicks = [name for name in dataflow.shuffles(graph) if "Shuffle" in name and "Reshuffle" not in name]
     assert of_clicks == ["Evaluation/ShuffleByRange", "Evaluation/ShuffleByUser"]
-    others = {name.split("/")[1].split(":")[0] for name in dataflow.shuffles(graph)} - {"ShuffleByRange", "ShuffleByUser"}
+    others = {name.split("/")[1].split(":")[0] for name in dataflow.shuffles(graph)} - {
+        "ShuffleByRange",
+        "ShuffleByUser",
+    }
     assert others == {"Files", "Spread", "SpreadEarlier", "AddSeen", "Add", "AddExcess", "GroupNeighbours"}

@@ -23,7 +23,17 @@ def test_four_times_the_clicks_take_about_the_same_memory(project):
     config, model, peak = project.write(), write_model(f"{project.folder}/model"), {}
     for clicks in (100_000, 400_000):
         directory = labelled(f"{project.folder}/labels{clicks}", count=clicks // 2, users=clicks // 4, parts=8)
-        command = [sys.executable, "-W", "ignore", "-c", MEASURED, config, directory, model, f"{project.folder}/job{clicks}"]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            MEASURED,
+            config,
+            directory,
+            model,
+            f"{project.folder}/job{clicks}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         peak[clicks] = float(done.stdout.splitlines()[-1])

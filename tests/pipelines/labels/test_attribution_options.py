@@ -155,6 +155,17 @@ def test_vocabularies_grow_by_appending(project):
     assert prices[0] == prices[1]
 
 
+def test_vocabularies_may_be_made_of_all_splits(project):
+    """Those of the last of three days are the evaluation split."""
+    late = project.clicks["ts"].to_numpy() >= START + 2 * DAY
+    place = pa.array(np.where(late, "late", "early"))
+    project.clicks = project.clicks.set_column(project.clicks.schema.get_field_index("place"), "place", place)
+    project.config["labels"]["vocabulary_of"] = "all"
+    project.write()
+    project.labels()
+    assert (project.folder / "labels/vocabulary/place.txt").read_text().split() == ["early", "late"]
+
+
 @pytest.mark.parametrize(
     "changed", [{"type": "categorical", "name": "item"}, {"type": "numeric", "name": "item", "buckets": 4}]
 )

@@ -29,6 +29,10 @@ RUN = {
     "labels": {"eval_from": "2000-01-01T00:00:00Z"},
     "model": {"name": "mal", "primary": "last"},
 }
+DATA_DRIVEN = (
+    "sources.clicks.columns.touchpoint=[shop]",
+    "attribution.mechanisms=[{name: last, type: last}, {name: mta, type: shao_li}]",
+)
 
 
 @pytest.fixture
@@ -64,6 +68,23 @@ def test_context_is_the_longest_window_in_whole_days(write):
         ({"overrides": ["model.primary=lst"]}, "unknown target 'lst'"),
         ({"root": "gs://bucket/out"}, "expected a local directory"),
         ({"keep": 3}, "keep"),
+        ({"immature": "delayed"}, "delayed_feedback"),
+        ({"immature": "delayed_feedback"}, "expected training.loss soft, found weighted"),
+        (
+            {
+                "immature": "delayed_feedback",
+                "overrides": ["training.loss=soft", *DATA_DRIVEN],
+                "fit_age_days": 4,
+            },
+            "fit_age_days: expected at least 5 with immature: delayed_feedback, found 4",
+        ),
+        (
+            {
+                "immature": "delayed_feedback",
+                "overrides": ["training.loss=soft", "calibration={method: platt}"],
+            },
+            "calibration: expected none with immature: delayed_feedback",
+        ),
     ],
 )
 def test_mistakes_are_named(write, keys, message):

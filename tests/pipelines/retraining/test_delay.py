@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from mal_tf.training.split import Split
 from pipelines import labelled
 from pipelines.config import load
-from pipelines.retraining.delay import days_of, in_order, measure
+from pipelines.retraining.delay import days_of, in_order, measure, mixed
 from tests.conftest import DAY, START
 from tests.pipelines.test_labels import HOUR, oracle
 
@@ -83,6 +83,12 @@ def test_training_days_by_hand():
     assert chosen == Split([["c", "d"], ["a", "b"], ["e"]], [[3, 4], [1, 2], [5]])
     with pytest.raises(MalTfError, match="clicks of 2023-11-17 .* found those of 2023-11-15 to 2023-11-16"):
         days_of(matured, FIRST, [FIRST + datetime.timedelta(2)])
+
+
+def test_the_newest_mature_day_and_the_fresh_one_train_in_turns(tmp_path):
+    matured, fresh = Split([["a"], ["b", "c"], ["empty"]], [[1], [2, 3], [0]]), Split([["d", "e"]], [[4, 5]])
+    assert mixed(matured, fresh) == Split([["a"], ["b", "c", "d", "e"]], [[1], [2, 3, 4, 5]])
+    assert mixed(Split([], []), fresh) == fresh
 
 
 def test_a_day_without_clicks_adds_nothing():

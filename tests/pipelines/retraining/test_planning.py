@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from features.errors import Interrupted, MalTfError
-from pipelines.config import AttributionConfig
+from pipelines.config import AttributionConfig, CalibrationConfig
 from pipelines.labels import fits
 from pipelines.retraining import blessing, serving
 from pipelines.retraining.config import load
@@ -37,8 +37,14 @@ def schedule(write, tmp_path):  # noqa: F811
     return load(write(overrides=overrides))
 
 
-def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR):
-    """Has a model of a span serve."""
+def calibrated(schedule):
+    """The schedule with a run that is calibrated on a day."""
+    config, run = schedule
+    return config, run.model_copy(update={"calibration": CalibrationConfig(method="platt")})
+
+
+def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR, **more):
+    """Has a model of a span serve, with `more` in its lineage."""
     model = f"{config.root}/spans/{span}/serving/mal/1"
     path = pathlib.Path(model)
     path.mkdir(parents=True)
@@ -47,20 +53,20 @@ def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR):
     fits.write(labels, "mta", made_for, {})
     fits.write_types(labels, [])
     lineage = {"span": str(span), "model": model, "run": f"{config.root}/spans/{span}"}
-    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)}
+    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)} | more
     return serving.push(model, f"{config.root}/serving", lineage)
 
 
-def refused(config, span, train, judge, anomalies=(), reasons=("bad",)):
+def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrate=(), **facts):
     """Leaves a span that was refused for anomalies, or by the gates."""
     directory = f"{config.root}/spans/{span}"
     pathlib.Path(directory, "checks").mkdir(parents=True)
-    planned = {"train": [str(one) for one in train], "judge": str(judge)}
+    planned = {"train": list(map(str, train)), "calibrate": list(map(str, calibrate)), "judge": str(judge)}
     pathlib.Path(directory, "plan.json").write_text(json.dumps(planned))
     result = {"made_from": "x", "result": {"anomalies": list(anomalies)}}
     pathlib.Path(directory, "checks", "manifest.json").write_text(json.dumps(result))
     if not anomalies:
-        blessing.write(f"{directory}/bless", list(reasons), {})
+        blessing.write(f"{directory}/bless", list(reasons), facts)
 
 
 def test_first_span(schedule):
@@ -133,6 +139,39 @@ def test_refusals_before_what_serves_count_no_more(schedule):
     assert retraining(*schedule, day(11)).plan.train == (day(9),)
 
 
+def test_days_that_a_refused_candidate_was_calibrated_on_are_left_out_too(schedule):
+    config = schedule[0]
+    pushed(config, day(10), day(7), day(10))
+    refused(config, day(11), [day(8)], day(10), calibrate=[day(9)])
+    found = retraining(*calibrated(schedule), day(13)).plan
+    assert (found.train, found.calibrate, found.judge) == ((day(10),), (day(11),), day(12))
+
+
+def test_a_spoilt_day_after_the_last_that_trained_does_not_come_back_once_a_later_span_is_pushed(schedule):
+    """Its span was refused for the 10th; the next one, calibrated on the 9th and the 11th, was pushed."""
+    config = schedule[0]
+    pushed(config, day(10), day(7), day(10))
+    refused(config, day(11), [day(8)], day(10), anomalies=["eval split against train split, city: far"])
+    two = config, schedule[1].model_copy(update={"calibration": CalibrationConfig(method="platt", segments=2)})
+    found = retraining(*two, day(13)).plan
+    assert (found.train, found.calibrate, found.left_out) == ((day(8),), (day(9), day(11)), (day(10),))
+    pushed(config, day(13), day(8), day(10), left_out=[str(day(10))])
+    later = retraining(*two, day(14))
+    assert later.base.left_out == (day(10),)
+    assert (later.plan.train, later.plan.calibrate) == ((day(9),), (day(11), day(12)))
+    assert later.run.config.labels.without_days == (day(10),)
+    retried = retraining(config.model_copy(update={"after_refusal": "retry"}), two[1], day(14))
+    assert retried.plan.train == (day(9), day(10))
+
+
+def test_a_first_calibration_waits_for_a_day_to_train_on(schedule):
+    pushed(schedule[0], day(10), day(8), day(10))
+    with pytest.raises(Refused, match=r"no new day to train on\n.*\n  held out for calibration .*: 2024-01-09"):
+        retraining(*calibrated(schedule), day(11))
+    found = retraining(*calibrated(schedule), day(12)).plan
+    assert (found.train, found.calibrate) == ((day(9),), (day(10),))
+
+
 def test_a_day_that_has_not_ended(schedule):
     tomorrow = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=1)
     with pytest.raises(Interrupted, match="this machine's clock says"):
@@ -174,6 +213,50 @@ def test_marked_clicks_do_not_blame_the_day_that_judges(schedule):
     pushed(config, day(10), day(8), day(10))
     refused(config, day(11), [day(9)], day(10), anomalies=["eval split against train split, city: far"])
     assert retraining(config, schedule[1], day(12)).plan.train == (day(9), day(10))
+
+
+def delayed(schedule):
+    config, run = schedule
+    return config.model_copy(update={"immature": "delayed_feedback"}), run
+
+
+def test_the_days_that_a_model_was_trained_on_early_go_on_with_it(schedule):
+    schedule, serving_of = delayed(schedule), f"{schedule[0].root}/serving"
+    pushed(schedule[0], day(10), day(8), day(10), fresh=["2024-01-09", "2024-01-10"], judge_users=0.2)
+    found = retraining(*schedule, day(11))
+    assert (found.base.fresh, found.plan.train, found.plan.fresh) == ((day(9), day(10)), (day(9),), (day(11),))
+    pushed(schedule[0], day(11), day(9), day(10), fresh=["2024-01-10", "2024-01-11"], judge_users=0.2)
+    serving.rollback(serving_of)
+    assert retraining(*schedule, day(12)).base.fresh == (day(9), day(10))
+
+
+def test_other_users_can_not_judge_on_days_that_were_trained_on_early(schedule):
+    for_all = pushed(schedule[0], day(10), day(8), day(10), fresh=["2024-01-10"], judge_users=0.1)
+    assert for_all == 1
+    for config, run in (schedule, delayed(schedule)):
+        with pytest.raises(MalTfError, match=r"judge_users: expected 0.1, found 0.2: .*2024-01-10"):
+            retraining(config, run, day(11))
+        retraining(config.model_copy(update={"judge_users": 0.1}), run, day(11))
+
+
+def test_with_delayed_feedback_anomalies_are_those_of_the_days_that_no_clean_span_has_read(schedule):
+    config, run = delayed(schedule)
+    anomaly = ["eval split against the last good run's eval split, city: far"]
+    pushed(config, day(10), day(8), day(10))
+    refused(config, day(11), [day(9)], day(10), reasons=(), anomalies=())
+    for number in (13, 14):
+        refused(config, day(number), [day(number - 2)], day(number - 1), anomalies=anomaly)
+    found = retraining(config, run, day(15)).plan
+    assert (found.train, found.judge, found.spoilt) == ((day(9), day(10)), day(11), (day(12), day(13), day(14)))
+
+
+def test_with_delayed_feedback_the_early_copy_of_a_refused_candidate_counts(schedule):
+    config, run = delayed(schedule)
+    pushed(config, day(10), day(8), day(10))
+    refused(config, day(11), [day(9)], day(10), fresh=["2024-01-11"])
+    with pytest.raises(Refused, match=r"left out .*2024-01-09, 2024-01-11"):
+        retraining(config, run, day(12))  # The 11th would judge.
+    assert retraining(config, run, day(13)).plan.train == (day(10),)
 
 
 def test_a_span_is_pushed_once(schedule):

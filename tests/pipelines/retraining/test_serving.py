@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines import manifest
-from pipelines.predict import _version as newest
+from pipelines.predict import version_of as newest
 from pipelines.retraining import serving
 from tests.pipelines.retraining.faults import killed, with_full_disk
 

@@ -1,0 +1,149 @@
+"""Calibration curves: increasing maps of a model's logit, by isotonic regression or by Platt's method."""
+
+import dataclasses
+
+import numpy as np
+from scipy.optimize import brentq, isotonic_regression
+from scipy.special import expit
+from scipy.special import logit as log_odds
+
+from features.errors import MalTfError
+
+#: Logits are cut to ± this, beyond which a float32 probability tells nothing any more.
+LIMIT = 40.0
+
+#: Isotonic regression pools clicks whose logits are in the same cell; so many cells are in a unit, so that the
+#: probabilities in one differ by 6%, and that no curve gets so steep that it makes much of a rounding error.
+_CELLS = 16
+
+#: Positive credit, and the same of the rest, that a knot of an isotonic curve stands for at least: of 30 positives the
+#: standard error of their rate is 18% of it.
+_FEWEST = 30.0
+
+#: A smaller slope is none: the labels do not rise with the logits.
+_FLATTEST = 1e-3
+
+#: Lengths of a Newton step that are tried, and what keeps its equations solvable.
+_LENGTHS, _RIDGE = 0.5 ** np.arange(20), 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A piecewise linear, strictly increasing map of logits; it never reorders clicks and never ties them.
+
+    Attributes:
+        x: float64 [knots], ascending: a model's logits.
+        y: float64 [knots], ascending: the calibrated ones.
+        slope: below the first knot and above the last, > 0.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    slope: float
+
+    def __call__(self, logit: np.ndarray) -> np.ndarray:
+        """Logits, float [clicks], cut to ± `LIMIT`, to calibrated ones, float64 [clicks]."""
+        logit = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT)
+        beyond = np.minimum(logit - self.x[0], 0) + np.maximum(logit - self.x[-1], 0)
+        return np.interp(logit, self.x, self.y) + self.slope * beyond
+
+
+def isotonic(logit: np.ndarray, label: np.ndarray) -> Curve:
+    """Isotonic regression of the labels on the logits (Zadrozny and Elkan, KDD 2002), made continuous.
+
+    Isotonic regression itself is a staircase: the clicks of a step get one value, which ties them and takes from the AUC. Here
+    each step is a knot, at the mean logit and the mean label of its clicks, and the curve is linear in between and goes on with
+    slope 1: it keeps the ranking. Clicks in the same 1/16 of a logit are pooled before; steps are joined with the next
+    until each has 30 of credit and of its rest, so that no knot is at 0 or 1 and chance does not make the price; with fewer
+    altogether, one knot is left. What interpolation does to the mean is taken back by a shift: Σ prediction = Σ label.
+
+    Args:
+        logit: float [clicks], a model's.
+        label: float [clicks], in [0, 1].
+
+    Raises:
+        MalTfError: the labels are all 0, or all 1.
+    """
+    logit, label = _of_both_classes(logit, label)
+    cells, cell = np.unique(np.floor(logit * _CELLS), return_inverse=True)
+    clicks, credit = np.bincount(cell), np.bincount(cell, label)
+    steps = isotonic_regression(credit / clicks, weights=clicks).blocks[:-1]
+    of_steps = [np.add.reduceat(values, steps) for values in (clicks, credit)]
+    knots = steps[_joined(*of_steps)]
+    clicks_of, credit_of, sum_of = (
+        np.add.reduceat(values, knots) for values in (clicks, credit, clicks * (cells + 0.5) / _CELLS)
+    )
+    return _unbiased(Curve(sum_of / clicks_of, log_odds(credit_of / clicks_of), 1.0), logit, label)
+
+
+def _joined(clicks: np.ndarray, credit: np.ndarray) -> list[int]:
+    """First step of each knot, so that each has `_FEWEST` of credit and of the rest."""
+    first, positive, negative = [0], 0.0, 0.0
+    for step, (all_of, positive_of) in enumerate(zip(clicks, credit, strict=True)):
+        if min(positive, negative) >= _FEWEST:
+            first.append(step)
+            positive = negative = 0.0
+        positive, negative = positive + positive_of, negative + all_of - positive_of
+    return first[:-1] if min(positive, negative) < _FEWEST and len(first) > 1 else first
+
+
+def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
+    """Logistic regression of the labels on the logits: a·logit + b (Platt, 1999).
+
+    Fitted by Newton's method with backtracking (Lin, Lin and Weng, Machine Learning 68, 2007) to Platt's targets, which are
+    those of one more positive and one more negative under a uniform prior: (N⁺ + 1)/(N⁺ + 2) and 1/(N⁻ + 2), so that there is an
+    optimum although a logit may part the classes. A fractional label l is l of a positive and 1 − l of a negative. Where
+    higher logits do not have higher labels, or all are the same, the curve is the shift by which Σ prediction = Σ label: it
+    never turns the ranking round.
+
+    Args:
+        logit: float [clicks], a model's.
+        label: float [clicks], in [0, 1].
+
+    Raises:
+        MalTfError: the labels are all 0, or all 1.
+    """
+    logit, label = _of_both_classes(logit, label)
+    centre, positives = float(logit.mean()), label.sum()
+    high, low = (positives + 1) / (positives + 2), 1 / (label.size - positives + 2)
+    x, target = logit - centre, label * high + (1 - label) * low
+    shift = Curve(np.array([centre]), np.array([centre]), 1.0)
+    if np.ptp(logit) < 1 / _CELLS:
+        return _unbiased(shift, logit, label)
+
+    def loss(of: np.ndarray) -> float:
+        z = of[0] * x + of[1]
+        return float(np.mean(np.logaddexp(0, z) - target * z))
+
+    found, length = np.array([0.0, log_odds(target.mean())]), 1.0
+    while length:
+        p = expit(found[0] * x + found[1])
+        gradient = np.array([np.mean((p - target) * x), np.mean(p - target)])
+        weight = p * (1 - p)
+        across = np.mean(weight * x)
+        hessian = np.array([[np.mean(weight * x * x), across], [across, np.mean(weight)]])
+        step, now = np.linalg.solve(hessian + _RIDGE * np.eye(2), gradient), loss(found)
+        enough = (by for by in _LENGTHS if loss(found - by * step) < now - 1e-4 * by * (gradient @ step))
+        length = next(enough, 0.0)  # None: it is at the optimum, as far as numbers go.
+        found = found - length * step
+    if found[0] < _FLATTEST:
+        return _unbiased(shift, logit, label)
+    return Curve(np.array([centre]), found[1:], float(found[0]))
+
+
+def _of_both_classes(logit: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, cut to ± `LIMIT`, and labels, float64."""
+    logit, label = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT), np.asarray(label, np.float64)
+    if not 0 < label.sum() < label.size:
+        raise MalTfError(
+            f"calibration needs clicks of both classes, found credit of {label.sum():g} among {label.size:,} clicks; hold out "
+            "more (calibration.segments)"
+        )
+    return logit, label
+
+
+def _unbiased(curve: Curve, logit: np.ndarray, label: np.ndarray) -> Curve:
+    """The curve shifted so that Σ prediction = Σ label."""
+    mapped, credit = curve(logit), label.sum()
+    shift = brentq(lambda by: float(expit(mapped + by).sum() - credit), -4 * LIMIT, 4 * LIMIT, xtol=1e-12)
+    return dataclasses.replace(curve, y=curve.y + shift)

@@ -1,0 +1,61 @@
+"""Calibration in the TensorFlow graph that is served."""
+
+import numpy as np
+
+from features.keras2 import tf
+from features.spec import CategoricalFeature
+from mal_tf.calibration.calibration import Calibration
+from mal_tf.calibration.curve import LIMIT
+
+#: Between the keys of one curve and those of the next: more than all logits of one.
+_APART = 4 * LIMIT
+
+
+class ServedCalibration:
+    """Logits and raw features to calibrated probabilities: a table lookup, a binary search, a line.
+
+    The pieces of all curves lie behind each other, found by a key: number of the curve · `_APART` + logit.
+
+    Args:
+        calibration: the curves.
+        by: the feature that its slices are by.
+
+    Attributes:
+        tables: lookup tables of the graph.
+    """
+
+    def __init__(self, calibration: Calibration, by: CategoricalFeature | None = None):
+        self._by, self.tables = by, []
+        curves = calibration.curves
+        starts = [np.append(-LIMIT, curve.x) + number * _APART for number, curve in enumerate(curves)]
+        self._starts = np.concatenate(starts)[np.newaxis]
+        self._x = np.concatenate([np.append(curve.x[0], curve.x) for curve in curves])
+        self._y = np.concatenate([np.append(curve.y[0], curve.y) for curve in curves])
+        inner = (np.diff(curve.y) / np.diff(curve.x) for curve in curves)
+        ends = (curve.slope for curve in curves)
+        self._slope = np.concatenate([[end, *of, end] for end, of in zip(ends, inner, strict=True)])
+        if calibration.slices:
+            of = str if by.dtype == "string" else int
+            keys = tf.constant([of(token) for token in calibration.slices], by.dtype)
+            numbers = tf.range(1, len(curves), dtype=tf.int64)
+            initial = tf.lookup.KeyValueTensorInitializer(keys, numbers)
+            self.tables.append(tf.lookup.StaticHashTable(initial, default_value=0))
+
+    def __call__(self, logits: tf.Tensor, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Calibrates.
+
+        Args:
+            logits: float [batch].
+            raw: values by feature; of the one that slices are by, [batch], or [1] for all.
+
+        Returns:
+            float32 [batch].
+        """
+        logits = tf.clip_by_value(tf.cast(logits, tf.float64), -LIMIT, LIMIT)
+        keys = logits
+        for table in self.tables:
+            keys += tf.cast(table.lookup(raw[self._by.name]), tf.float64) * _APART
+        # tf.searchsorted can't do a batch of no click.
+        piece = tf.raw_ops.UpperBound(sorted_inputs=self._starts, values=keys[tf.newaxis])[0] - 1
+        x, y, slope = (tf.gather(values, piece) for values in (self._x, self._y, self._slope))
+        return tf.cast(tf.sigmoid(y + slope * (logits - x)), tf.float32)

@@ -1,0 +1,218 @@
+"""Journeys from users' events: each conversion's credits, by the label job's own code."""
+
+import dataclasses
+import datetime
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import example, table
+from features.arrays import flatten_ranges
+from mal_tf.attribution.journeys import Spans, Touches
+from mal_tf.attribution.mechanism import checked_credit
+from pipelines.labels import attribute
+from pipelines.labels.attribute import Plan
+from pipelines.labels.shard import GROUP, Clock, Shard
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+@dataclasses.dataclass(frozen=True)
+class Click:
+    """A click of a journey.
+
+    Attributes:
+        click_id: of the log.
+        timestamp: UTC.
+        touchpoint: its type, by its columns alone.
+        label: by mechanism, in configured order.
+        credit: by mechanism: the sum over conversions that the label caps at 1.
+        cvr: prediction by model.
+    """
+
+    click_id: str | int
+    timestamp: datetime.datetime
+    touchpoint: str
+    label: dict[str, float]
+    credit: dict[str, float]
+    cvr: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A conversion of a journey.
+
+    Attributes:
+        conversion_id: of the log.
+        timestamp: UTC.
+        value: 1 where the log has none.
+        credit: by mechanism, for each click of the journey; None where that click is not eligible under it.
+    """
+
+    conversion_id: str | int
+    timestamp: datetime.datetime
+    value: float
+    credit: dict[str, tuple[float | None, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Journey:
+    """Neighbouring clicks of one user and match key, and the conversions that they could have led to.
+
+    Attributes:
+        user_id: of the log.
+        match_key: a part for each of its columns.
+        clicks: by time and id.
+        conversions: by time and id.
+    """
+
+    user_id: str
+    match_key: tuple[str, ...]
+    clicks: tuple[Click, ...]
+    conversions: tuple[Conversion, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attributed:
+    """Users' events, labelled.
+
+    Attributes:
+        events: sorted, free of duplicates.
+        plan: how they are labelled; its mechanisms have their fits.
+        types: touchpoint types that do not fold into the rare one.
+        clock: of the label job.
+        match_columns: how many columns the match key is made of.
+    """
+
+    events: Shard
+    plan: Plan
+    types: Sequence[str]
+    clock: Clock
+    match_columns: int
+
+    @functools.cached_property
+    def labelled(self) -> pa.Table:
+        """The clicks as the label job writes them, those in no split too."""
+        return attribute.label(self.events, self.plan, self.types, self.clock.observed_until)[0].combine_chunks()
+
+    @functools.cached_property
+    def _spans(self) -> list[tuple[list[str], Spans]]:
+        rules = attribute.by_rules(self.plan, self.plan.mechanisms)
+        return [(names, attribute.converting_of(self.events, rule)) for rule, names in rules if names]
+
+    @functools.cached_property
+    def _touches(self) -> Touches:
+        return attribute.touches_of(self.events, self.plan, self.types)
+
+    @functools.cached_property
+    def linked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Begin and end, int64 [C], of the clicks that share conversions with each click, directly or by others."""
+        start, length = (np.concatenate([getattr(s, key) for _, s in self._spans]) for key in ("start", "length"))
+        order = np.argsort(start[length > 0], kind="stable")
+        start, stop = start[length > 0][order], (start + length)[length > 0][order]
+        reached = np.maximum.accumulate(stop)
+        opens = np.ones(start.size, bool)
+        opens[1:] = start[1:] >= reached[:-1]
+        first = np.flatnonzero(opens)
+        begin, end = start[first], reached[np.append(first[1:], start.size)[: first.size] - 1]
+        begins = np.arange(self.events.clicks.num_rows)
+        ends = begins + 1
+        _, index = flatten_ranges(begin, end - begin)
+        begins[index], ends[index] = np.repeat(begin, end - begin), np.repeat(end, end - begin)
+        return begins, ends
+
+    def position(self, user_id: str, click_id: str) -> int | None:
+        """Position of a click among the events; None if it is not there."""
+        clicks = self.events.clicks
+        same = pc.and_(pc.equal(clicks["user_id"], user_id), pc.equal(clicks["click_id"].cast(pa.string()), click_id))
+        found = np.flatnonzero(same)
+        return int(found[0]) if found.size else None
+
+    def around(self, click: int, neighbours: int, most: int) -> tuple[int, int]:
+        """Begin and end of the clicks linked with one and some neighbours of the same user and match key.
+
+        Args:
+            click: its position.
+            neighbours: how many on each side.
+            most: so many clicks on each side of `click` at most.
+        """
+        group = self.events.clicks[GROUP].to_numpy()
+        first, last = (int(np.searchsorted(group, group[click], side)) for side in ("left", "right"))
+        begin, end = (int(bound[click]) for bound in self.linked)
+        return max(begin - neighbours, first, click - most), min(end + neighbours, last, click + most + 1)
+
+    def records(self, begin: int, end: int) -> list[bytes]:
+        """The clicks' serialized tf.Examples, as the label job writes them."""
+        (batch,) = self.labelled.slice(begin, end - begin).to_batches()
+        return example.encode(example.to_lists(batch))
+
+    def journey(
+        self, begin: int, end: int, cvr: Mapping[str, Sequence[float]] | None = None, further: int = 0
+    ) -> Journey:
+        """The journey of some neighbouring clicks of one user and match key.
+
+        Args:
+            begin: of their positions, `end` after it.
+            end: of their positions.
+            cvr: predictions of the clicks by model.
+            further: how many conversions to add that follow those which any of the clicks may have led to.
+        """
+        clicks = self.events.clicks.slice(begin, end - begin)
+        columns = ("click_id", "timestamp", "touchpoint", "user_id", "match_key")
+        ids, times, touchpoints, users, keys = (clicks[name].to_pylist() for name in columns)
+        label, credit = (self._by_mechanism(kind, begin, end) for kind in ("label", "credit"))
+        predicted = {name: np.asarray(values).tolist() for name, values in (cvr or {}).items()}
+        found = [
+            Click(ids[i], self.moment(times[i]), touchpoints[i], _at(label, i), _at(credit, i), _at(predicted, i))
+            for i in range(end - begin)
+        ]
+        conversions = self._conversions(begin, end, further)
+        return Journey(users[0], table.parts(keys[0], self.match_columns), tuple(found), tuple(conversions))
+
+    def moment(self, time: int) -> datetime.datetime:
+        """A time of the logs, UTC."""
+        return _EPOCH + datetime.timedelta(microseconds=time * 1_000_000 // self.plan.units_per_second)
+
+    def _by_mechanism(self, kind: str, begin: int, end: int) -> dict[str, list[float]]:
+        rows = self.labelled.slice(begin, end - begin)
+        return {name: rows[f"{kind}_{name}"].to_pylist() for name in self.plan.mechanisms}
+
+    def _conversions(self, begin: int, end: int, further: int) -> list[Conversion]:
+        """The conversions of the clicks' user and match key from the first click to the end of the last one's window."""
+        group, time = self.events.clicks[GROUP].to_numpy()[begin], self.events.click_time
+        conversions = self.events.conversion_events
+        first, last = (int(np.searchsorted(conversions.group, group, side)) for side in ("left", "right"))
+        known, latest = conversions.time[first:last], time[end - 1] + self.plan.maturity
+        start = first + int(np.searchsorted(known, time[begin], "left"))
+        stop = min(first + int(np.searchsorted(known, latest, "right")) + further, last)
+        credit = self._credits(begin, end, start, stop)
+        rows = self.events.conversions.slice(start, stop - start)
+        ids, times, values = (rows[name].to_pylist() for name in ("conversion_id", "timestamp", "value"))
+        return [
+            Conversion(ids[j], self.moment(times[j]), values[j], {name: _known(of[j]) for name, of in credit.items()})
+            for j in range(stop - start)
+        ]
+
+    def _credits(self, begin: int, end: int, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Float [conversions, clicks] by mechanism; NaN where a click is not eligible for a conversion."""
+        credit = {name: np.full((stop - start, end - begin), np.nan) for name in self.plan.mechanisms}
+        for names, spans in self._spans:
+            done = 0
+            for block in spans.select(slice(start, stop)).blocks(self._touches):
+                shown = (block.click >= begin) & (block.click < end)
+                place = done + block.owner[shown], block.click[shown] - begin
+                for name in names:
+                    credit[name][place] = checked_credit(name, self.plan.mechanisms[name], block)[shown]
+                done += len(block)
+        return credit
+
+
+def _at(values: Mapping[str, list[float]], index: int) -> dict[str, float]:
+    return {name: of[index] for name, of in values.items()}
+
+
+def _known(values: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else value for value in values.tolist())

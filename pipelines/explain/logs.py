@@ -1,0 +1,100 @@
+"""A pass over a run's logs that keeps some rows, read and cleaned by the label job's own code."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.pvalue import TaggedOutput
+
+from features import table
+from pipelines import files
+from pipelines.labels import shard
+from pipelines.labels.job import LabelJob
+from pipelines.labels.read import TimeRange, raise_mixed_ids
+from pipelines.labels.shard import Clock, Shard
+from pipelines.sources.reader import pieces
+
+#: Called with the number of rows read since the last call.
+Advance = Callable[[int], None]
+
+
+def silent(_: int) -> None:
+    """Shows no progress."""
+
+
+def of_users(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
+    """Reads all events of some users, in one pass over both logs that holds a batch beside what it keeps.
+
+    Returns:
+        Their events, sorted and free of duplicates; the label job's clock, from the events of all users.
+
+    Raises:
+        MalTfError: the logs can't be read.
+    """
+    wanted, times, clean = pa.array(users, pa.string()), [], []
+    for name, id_column in (("clicks", "click_id"), ("conversions", "conversion_id")):
+        kept = []
+        for part in _read(job, name, advance):
+            if isinstance(part, pa.Table):
+                kept.append(part.filter(pc.is_in(part["user_id"], value_set=wanted)))
+            elif part.tag == "times":
+                times.append(part.value)
+        clean.append(shard.drop_duplicates(_joined(job, name, id_column, kept), id_column)[0])
+    ranged = TimeRange(job.labels, job.sources.units_per_second)
+    return shard.sort(*clean), ranged.extract_output(ranged.merge_accumulators(times))
+
+
+@dataclasses.dataclass(frozen=True)
+class InLog:
+    """What the click log has of an id.
+
+    Attributes:
+        users: whose clicks have it.
+        bad: dead letters of its rows that could not be used.
+        example: the first id of the log; empty if there is none.
+    """
+
+    users: list[str]
+    bad: list[dict]
+    example: str
+
+
+def of_click(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
+    """Looks a click up in the click log, up to now: after `observed_until` too.
+
+    Raises:
+        MalTfError: the log can't be read.
+    """
+    job = dataclasses.replace(job, labels=job.labels.model_copy(update={"observed_until": None}))
+    columns = job.sources.clicks.columns.click_id
+    wanted, users, bad, example = table.parts(click_id, len(columns)), set(), [], ""
+    for part in _read(job, "clicks", advance):
+        if isinstance(part, pa.Table) and part.num_rows:
+            text = part["click_id"].cast(pa.string())
+            users.update(part["user_id"].filter(pc.equal(text, click_id)).to_pylist())
+            example = example or text[0].as_py()
+        elif not isinstance(part, pa.Table) and part.tag == "dead":
+            letters = map(json.loads, part.value[1]["line"])
+            bad += [one for one in letters if tuple(str(one["record"].get(c)) for c in columns) == wanted]
+    return InLog(sorted(users), bad, example)
+
+
+def _read(job: LabelJob, name: str, advance: Advance) -> Iterator[pa.Table | TaggedOutput]:
+    reader = job.reader(name)
+    reader.setup()
+    for path, _ in files.match(getattr(job.sources, name).files):
+        for piece in pieces(path):
+            for part in reader.refined(piece):
+                if not isinstance(part, pa.Table) and part.tag == "counts":
+                    advance(part.value[name, "read"])
+                yield part
+
+
+def _joined(job: LabelJob, name: str, id_column: str, kept: list[pa.Table]) -> pa.Table:
+    kinds = {str(part.schema.field(id_column).type) for part in kept if part.num_rows}
+    if len(kinds) > 1:
+        raise_mixed_ids(id_column, kinds)
+    filled = [part for part in kept if part.num_rows] or [job.schema(name).empty_table()]
+    return pa.concat_tables(filled).combine_chunks()

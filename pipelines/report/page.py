@@ -1,0 +1,130 @@
+"""The page: sections of one run, or of several side by side, in one self-contained HTML file."""
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup, escape
+
+from pipelines.report import summary
+from pipelines.report.parts import Part, Picture, missing
+from pipelines.report.sections import (
+    calibration,
+    comparison,
+    data,
+    evaluation,
+    gates,
+    journeys,
+    labels,
+    made,
+    model,
+    slices,
+    training,
+)
+from pipelines.report.source import RunFiles
+
+#: What a file that is not as expected raises when it is read.
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+        key: its anchor.
+        title: of it.
+        lead: the question that it answers.
+        parts: makes it of a run; no parts, no section.
+    """
+
+    key: str
+    title: str
+    lead: str
+    parts: Callable[[RunFiles], list[Part]]
+
+
+SECTIONS = (
+    Section("verdict", "Verdict", "The result in short.", summary.parts),
+    Section("gates", "Gates", "May the candidate serve?", gates.parts),
+    Section("comparison", "Comparison", "How do models, targets and auxiliaries compare over seeds?", comparison.parts),
+    Section("metrics", "Metrics", "How well do the models predict, under every mechanism's label?", evaluation.parts),
+    Section("slices", "Slices", "Where does the served model gain, where does it lose?", slices.parts),
+    Section("growth", "Gain and growth", "Does it gain where other mechanisms find more positives?", slices.growth),
+    Section("calibration", "Calibration", "Are predictions probabilities, as bids need them?", calibration.parts),
+    Section("labels", "Labels", "What did attribution make of the logs?", labels.parts),
+    Section("journeys", "Journeys", "How do the mechanisms share the credit?", journeys.parts),
+    Section("data", "Data checks", "Is the data as it should be?", data.parts),
+    Section("training", "Training", "Did the models learn, and how fast?", training.parts),
+    Section("model", "Model and serving", "What is served, how large is it, how fast does it answer?", model.parts),
+    Section("made", "What was run", "From which config, code and data?", made.parts),
+)
+
+
+def render(runs: Sequence[RunFiles], folder: str) -> str:
+    """The page of these runs: the same files give the same text.
+
+    Args:
+        runs: from the left.
+        folder: where the page will lie; links to the runs' files are relative to it.
+    """
+    names, numbers = _names(runs), itertools.count(1)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipelines.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+
+    def svg(picture: Picture) -> Markup:
+        """A picture's SVG, with what it shows in words, and ids that no other has."""
+        named = Markup('<svg role="img" aria-label="{}" ').format(picture.label)
+        return Markup(picture.svg.replace("<svg ", named, 1).replace("@@", f"i{next(numbers)}-"))
+
+    def source(run: RunFiles, paths: str) -> Markup:
+        """Files, as links where they are there."""
+        return Markup(", ").join(_link(run, path, folder) for path in paths.split(", "))
+
+    filled = []
+    for section in SECTIONS:
+        of_runs = [(name, run, _parts(section, run)) for name, run in zip(names, runs, strict=True)]
+        if any(parts for *_, parts in of_runs):
+            filled.append((section, of_runs))
+    page = environment.get_template("page.html").render(
+        names=names,
+        runs=runs,
+        sections=filled,
+        compared=summary.side_by_side(runs, names) if runs[1:] else None,
+        css=Markup(environment.get_template("page.css").render()),
+        svg=svg,
+        source=source,
+    )
+    return re.sub(r"\n\s*\n+", "\n", page)
+
+
+def _names(runs: Sequence[RunFiles]) -> list[str]:
+    """What the runs are called; by their directories too where two are called the same."""
+    names = [run.name for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({run.directory.resolve().name})"
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _parts(section: Section, run: RunFiles) -> list[Part]:
+    try:
+        return section.parts(run)
+    except _UNREADABLE as error:
+        return [
+            missing(
+                f"A file is not as expected, or was written by another version of mal-tf: {type(error).__name__}: {error}"
+            )
+        ]
+
+
+def _link(run: RunFiles, path: str, folder: str) -> Markup:
+    if not run.has(path):
+        return escape(path)
+    relative = os.path.relpath(run.directory / path, folder).replace(os.sep, "/")
+    return Markup('<a href="{}">{}</a>').format(quote(relative), path)

@@ -1,0 +1,129 @@
+"""Whether predictions are probabilities: calibration curves, and what a calibration layer changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from pipelines.report import plots, svg, text
+from pipelines.report.parts import Numbers, Part, Picture, missing
+from pipelines.report.sections import evaluation
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section; nothing where the models were neither evaluated nor calibrated."""
+    found, made = evaluation.metrics(run), []
+    if found and found.get("calibration"):
+        made += [_curve(name, bins, found) for name, bins in found["calibration"].items() if bins]
+    made += [part for name in run.stages_of("calibrate") for part in _layer(run, name)]
+    if found and not made:
+        return [missing(f"{evaluation.SOURCE} has no calibration curve: an earlier version of mal-tf wrote it.")]
+    return made
+
+
+def _curve(name: str, bins: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> Part:
+    rows = [
+        [
+            str(number),
+            text.integer(one["clicks"]),
+            *(text.number(one.get(key), 5) for key in ("predicted", "observed")),
+            text.number(one.get("low"), 5),
+            text.number(one.get("high"), 5),
+        ]
+        for number, one in enumerate(bins, 1)
+    ]
+    columns = ["bin", "clicks", "predicted", "observed", "95% low", "95% high"]
+    pcoc = found["models"].get(name, {}).get("pcoc")
+    return Picture(
+        _drawn(bins),
+        f"Calibration of {name}",
+        f"Observed against predicted conversion rate of {name} in {len(bins)} bins; PCOC {text.number(pcoc, 3)}.",
+        "Clicks in bins of equal size by prediction: below the dashed line the model promises more than came, above it "
+        f"less. Bars: 95% intervals over users. PCOC, all predicted over all observed: {text.number(pcoc, 3)}.",
+        evaluation.SOURCE,
+        Table(f"Calibration of {name}", columns, rows),
+    )
+
+
+def _drawn(
+    bins: Sequence[Mapping[str, Any]],
+    xlabel: str = "predicted conversion rate",
+    ylabel: str = "observed conversion rate",
+    name: str = "bins",
+) -> str:
+    known = [one for one in bins if one.get("observed") is not None]
+    values = [one[key] for one in known for key in ("predicted", "observed", "high") if one.get(key)]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    logarithmic = low > 0 and high > 20 * low
+    with svg.styled():
+        figure, (axes,) = svg.canvas(height=330)
+        colour, marker, _ = svg.SERIES[0]
+        ends = (low / 1.5, high * 1.3) if logarithmic else (0, high * 1.08)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 3), numticks=8) if logarithmic else MaxNLocator(4))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
+            axis.set_minor_locator(NullLocator())
+            axis.set_minor_formatter(NullFormatter())
+        axes.plot(ends, ends, color=svg.MUTED, ls=(0, (5, 3)), lw=1.5, label="where both are equal")
+        for one in known:
+            if one.get("low") is not None and one.get("high") is not None:
+                span = [max(one["low"], ends[0]), one["high"]]
+                axes.plot([one["predicted"]] * 2, span, color=colour, lw=2, alpha=0.6, solid_capstyle="butt")
+        drawn = [one for one in known if one["observed"] > 0 or not logarithmic]
+        axes.plot(
+            [one["predicted"] for one in drawn],
+            [one["observed"] for one in drawn],
+            color=colour,
+            marker=marker,
+            label=name,
+        )
+        axes.set_xlim(ends)
+        axes.set_ylim(ends)
+        axes.set_xlabel(xlabel)
+        axes.set_title(ylabel, loc="left")
+        plots.legend_above(figure, [axes], columns=2)
+        return svg.inline(figure)
+
+
+def _layer(run: RunFiles, name: str) -> list[Part]:
+    source = f"calibrate/{name}/calibration.json"
+    if not run.has(source):
+        return [missing(f"{source} is not there.")]
+    found = run.json(source)
+    rows = [
+        [f"{clicks}, {when}", *(text.metric(metric, of[when].get(metric)) for metric in ("log_loss", "pcoc", "ece"))]
+        for clicks, of in (("clicks of the fit", found), ("evaluation split", found.get("evaluation", {})))
+        for when in ("before", "after")
+        if when in of
+    ]
+    by = f", by {found['by']}" if found.get("by") else ""
+    note = (
+        f"{found.get('method', 'a map')}{by}, fitted on {text.integer(found.get('clicks'))} clicks with "
+        f"{text.integer(found.get('positives'))} positives that the model was not trained on."
+    )
+    table = Table(f"Calibration layer of {name}, before and after", [name, "log-loss", "PCOC", "ECE"], rows, note)
+    made: list[Part] = [Numbers(table, source)]
+    if (curve := found.get("overall")) and len(curve["x"]) > 1:
+        made.append(_map(name, curve, source))
+    return made
+
+
+def _map(name: str, curve: Mapping[str, Any], source: str) -> Part:
+    x, y = (1 / (1 + np.exp(-np.array(curve[axis]))) for axis in ("x", "y"))
+    points = [{"predicted": before, "observed": after} for before, after in zip(x.tolist(), y.tolist(), strict=True)]
+    rows = [[text.number(before, 5), text.number(after, 5)] for before, after in zip(x, y, strict=True)]
+    return Picture(
+        _drawn(points, "before the layer", "after the layer", "map"),
+        f"Calibration layer of {name}: its map",
+        f"Conversion rate after the layer against the model's own, at {len(points)} knots.",
+        "What the layer makes of the model's prediction, for all clicks that have no map of their own. Below the dashed line it "
+        "lowers predictions, above it raises them.",
+        source,
+        Table("Knots of the map", ["before", "after"], rows),
+    )

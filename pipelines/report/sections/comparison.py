@@ -1,0 +1,79 @@
+"""A comparison (`mal-tf benchmark`), where the directory holds one: its tables, and its differences drawn."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.report import plots, text
+from pipelines.report.parts import Folded, Numbers, Part, Picture, Verdict
+from pipelines.report.sections import evaluation
+from pipelines.report.source import RunFiles
+
+SOURCE = "results.json"
+
+#: Stands for all clicks among the kinds of slices, and among the slices of that kind.
+_ALL = "all"
+
+
+def found(run: RunFiles) -> dict[str, Any] | None:
+    """What the comparison found; None where the run is none, or did not end."""
+    return run.json(SOURCE) if run.has(SOURCE) and run.has("benchmark.json") else None
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section; nothing where the run is no comparison."""
+    result = found(run)
+    if result is None:
+        return []
+    from pipelines.comparison.report import tables
+
+    first, *others = (Numbers(table, SOURCE) for table in tables(result)[1:])  # The labels have a section of their own.
+    return [*_pictures(result), first, Folded(f"{len(others)} more tables, slices among them", others)]
+
+
+def verdicts(run: RunFiles) -> list[Part]:
+    """A line for each comparison and primary target: what gains, what loses, what shows no difference."""
+    result, made = found(run), []
+    if result is None:
+        return made
+    for title, against, rows in _groups(result):
+        readings = {name: evaluation.reading("gauc", of_row["gauc"])[0] for name, of_row in rows.items()}
+        of = {side: [name for name in readings if readings[name] == side] for side in ("better", "worse", "open")}
+        words = {"better": "better", "worse": "worse", "open": "no difference shown"}
+        said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
+        gains = (of["better"], of["worse"])
+        side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
+        facts = [f"{name} {text.with_interval(of_row['gauc'])}" for name, of_row in rows.items()]
+        made.append(Verdict(side, f"{title}, GAUC against {against}: {said}.", SOURCE, facts))
+    return made
+
+
+def _groups(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, dict]]]:
+    """Of each comparison and primary target: title, what is compared with, and the differences of each other row."""
+    for comparison in result["comparisons"]:
+        against = comparison["against"]
+        for primary in dict.fromkeys(row["primary"] for row in comparison["rows"]):
+            rows = {
+                row["row"]: row["differences"][_ALL][_ALL]
+                for row in comparison["rows"]
+                if row["primary"] == primary and row["row"] != against
+            }
+            if rows:
+                yield f"{comparison['name']}, primary target {primary}", against, rows
+
+
+def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
+    for title, against, rows in _groups(result):
+        drawn = [
+            (name, {text.METRICS[metric]: row[metric] for metric in ("gauc", "auc")}) for name, row in rows.items()
+        ]
+        told = "; ".join(
+            f"{name}: {metric} {text.with_interval(one)}" for name, row in drawn for metric, one in row.items()
+        )
+        yield Picture(
+            plots.forest(drawn, f"minus {against}", "better"),
+            title,
+            f"Differences from {against}. {told}",
+            f"Means over {len(result['seeds'])} seeds, minus those of {against}; 95% intervals over users and trainings; hollow "
+            "where the interval holds 0.",
+            SOURCE,
+        )

@@ -1,0 +1,172 @@
+"""How well the models predict: metrics of every mechanism's label, differences with their intervals."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.report import plots, text
+from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Text, Verdict, missing
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+SOURCE = "evaluate/metrics.json"
+
+#: Adjusted p from here on: the difference may be one of the many that chance makes.
+_SIGNIFICANT = 0.05
+
+
+def metrics(run: RunFiles) -> dict[str, Any] | None:
+    """What `mal-tf evaluate` found; None where it did not finish."""
+    return run.of_stage("evaluate", "metrics.json")
+
+
+def served(run: RunFiles, found: Mapping[str, Any]) -> str:
+    """The model whose differences from the others are given."""
+    return found.get("served") or (run.config.get("model") or {}).get("name") or next(iter(found["models"]))
+
+
+def verdicts(run: RunFiles) -> list[Part]:
+    """The served model against each other, in a sentence each."""
+    found = metrics(run)
+    if found is None or not found.get("differences"):
+        return []
+    name = served(run, found)
+    return [_verdict(name, other, by_metric) for other, by_metric in found["differences"].items()]
+
+
+def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) -> Part:
+    judged = {metric: one for metric, one in by_metric.items() if metric in text.HIGHER + text.LOWER}
+    readings = {text.METRICS[metric]: reading(metric, one) for metric, one in judged.items()}
+    of = {side: [metric for metric, found in readings.items() if found == (side, True)] for side in ("better", "worse")}
+    said = [f"{side} in {' and '.join(named)}" for side, named in of.items() if named]
+    doubtful = [metric for metric, (_, sure) in readings.items() if not sure]
+    rest = [metric for metric, found in readings.items() if found[0] == "open" or not found[1]]
+    if said:
+        sentence = f"{name} against {other}: {', '.join(said)}" + (
+            f"; no difference shown in {' and '.join(rest)}" if rest else ""
+        )
+    else:
+        sentence = f"{name} against {other}: no difference shown"
+    if doubtful:
+        sentence += f" (in {' and '.join(doubtful)} not after the correction for many comparisons)"
+    side = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"
+    facts = [f"{text.METRICS.get(metric, metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
+    return Verdict(side, f"{sentence}.", SOURCE, facts)
+
+
+def reading(metric: str, found: Mapping[str, Any]) -> tuple[Reading, bool]:
+    """How a difference reads, and whether it also does after the correction for many comparisons."""
+    low, high, adjusted = found.get("low"), found.get("high"), found.get("adjusted_p")
+    if low is None or high is None or low <= 0 <= high:
+        return "open", True
+    more_is_better = metric in text.HIGHER
+    return "better" if (low > 0) == more_is_better else "worse", adjusted is None or adjusted < _SIGNIFICANT
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section."""
+    found = metrics(run)
+    if found is None:
+        elsewhere = run.plan or run.has(
+            "benchmark.json"
+        )  # A span's candidate is judged, a comparison has its own metrics.
+        return [] if elsewhere else [missing("The models were not evaluated.")]
+    name = served(run, found)
+    labels = found.get("labels") or {
+        found["target"]: {"models": found["models"], "differences": found.get("differences", {})}
+    }
+    labels = {label: labels[label] for label in sorted(labels, key=lambda label: label != found["target"])}
+    made: list[Part] = [_table(found, labels)]
+    if any(of_label.get("differences") for of_label in labels.values()):
+        made += [
+            *_forests(found, labels, name),
+            Folded(f"All differences of {name}, as a table", [_differences(found, labels, name)]),
+        ]
+    if not found.get("labels"):
+        made.append(missing("Labels of the other mechanisms: this run was evaluated by an earlier version of mal-tf."))
+    if several := found.get("multiplicity"):
+        made.append(Text(f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.", SOURCE))
+    return made
+
+
+def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
+    rows = []
+    for label, of_label in labels.items():
+        for model, values in of_label["models"].items():
+            counts = [text.integer(values.get(key)) for key in ("clicks", "positives")]
+            numbers = [text.metric(metric, values.get(metric)) for metric in text.METRICS]
+            rows.append([f"{label}: {model}", *counts, *numbers])
+    note = (
+        "AUC and GAUC: 1 is perfect, one half is chance; GAUC is within a user. Log-loss and ECE: less is better. PCOC: "
+        f"predicted over observed, 1 is calibrated. The models predict {found['target']}; rows of other labels ask how well "
+        "that ranks what another mechanism calls a conversion."
+    )
+    title = f"Metrics of the {found.get('split', 'eval')} split, by label and model"
+    return Numbers(Table(title, ["label: model", "clicks", "positives", *text.METRICS.values()], rows, note), SOURCE)
+
+
+def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Part:
+    rows = [
+        [
+            f"{label}: minus {other}",
+            text.METRICS[metric],
+            text.difference(one.get("difference")),
+            text.interval(one),
+            text.general(one.get("p")),
+            text.general(one.get("adjusted_p")),
+            _words(metric, one),
+        ]
+        for label, other, metric, one in _each(labels)
+    ]
+    columns = [f"label: {name}", "metric", "difference", "95% interval", "p", "p, corrected", f"{name} is"]
+    resampled = found.get("bootstrap") or {}
+    how = (
+        f", {resampled['samples']:,} resamples of {resampled.get('unit', 'user')}s" if resampled.get("samples") else ""
+    )
+    note = (
+        f"Paired bootstrap over users{how}. Positive: {name} has more. An interval that holds 0 shows no difference. "
+        "*: not after the correction for many comparisons."
+    )
+    return Numbers(Table(f"{name} minus each other model", columns, rows, note), SOURCE)
+
+
+def _words(metric: str, found: Mapping[str, Any]) -> str:
+    if metric not in text.HIGHER + text.LOWER:
+        return text.DASH
+    side, sure = reading(metric, found)
+    return {"better": "▲ better", "worse": "▼ worse", "open": "◇ not shown to differ"}[side] + ("" if sure else " *")
+
+
+def _each(labels: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    for label, of_label in labels.items():
+        for other, by_metric in of_label.get("differences", {}).items():
+            yield from ((label, other, metric, one) for metric, one in by_metric.items() if metric in text.METRICS)
+
+
+def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Iterator[Part]:
+    target = found["target"]
+    for metric in dict.fromkeys(metric for *_, metric, _ in _each(labels)):
+        rows = [
+            (f"{label} label" + (" (primary)" if label == target else ""), of_label)
+            for label in labels
+            if (
+                of_label := {
+                    f"minus {other}": by_metric[metric]
+                    for other, by_metric in labels[label].get("differences", {}).items()
+                    if metric in by_metric
+                }
+            )
+        ]
+        printed = text.METRICS[metric]
+        better = f"{name} is better" if metric in text.HIGHER else ""
+        side = "Right of 0" if metric in text.HIGHER else "Left of 0" if metric in text.LOWER else ""
+        reads = f"{side} {name} is better." if side else "PCOC has no better side: 1 is best."
+        shown = "; ".join(
+            f"{row}: {series} {text.with_interval(one)}" for row, of_row in rows for series, one in of_row.items()
+        )
+        yield Picture(
+            plots.forest(rows, f"Δ {printed}", better),
+            f"{printed}: {name} minus the others",
+            f"Differences in {printed}. {shown}",
+            f"With 95% intervals over users; hollow where the interval holds 0. {reads}",
+            SOURCE,
+        )

@@ -1,0 +1,115 @@
+"""What became of a retraining's candidate: anomalies, gates, blessing, push."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.report import plots, text
+from pipelines.report.parts import Folded, Items, Numbers, Part, Picture, Verdict, missing
+from pipelines.report.sections import data
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+SOURCE = "judge/judgement.json"
+
+#: Slices that the picture holds at most, those of the most positives.
+_DRAWN = 12
+
+
+def verdicts(run: RunFiles) -> list[Part]:
+    """Whether the candidate serves, and why not."""
+    plan = run.plan
+    if plan is None:
+        return []
+    span = plan["span"]
+    if run.has("pushed.json"):
+        said = f"Span {span} was pushed, as version {run.json('pushed.json')['version']}."
+        return [Verdict("better", said, f"pushed.json, {SOURCE}", _facts(run))]
+    if anomalies := data.anomalies(run):
+        return [
+            Verdict("worse", f"Span {span} was refused: anomalies in the data. Nothing was trained."),
+            Items("Anomalies", anomalies, data.source(run)),
+        ]
+    if not run.finished("bless"):
+        return [Verdict("open", f"Span {span} is not finished. What serves is as it was.", "plan.json")]
+    if reasons := run.json("bless/reason.json")["reasons"]:
+        said = f"Span {span} was refused: the candidate is not blessed."
+        return [Verdict("worse", said, SOURCE, _facts(run)), Items("Reasons", reasons, "bless/reason.json")]
+    why = "another model serves meanwhile" if run.finished("infra") else "the infra check failed, or was cut short"
+    said = f"Span {span} was blessed but not pushed: {why}. What serves is as it was."
+    return [Verdict("open", said, f"bless/reason.json, {SOURCE}", _facts(run))]
+
+
+def _facts(run: RunFiles) -> list[str]:
+    """The candidate's metrics beside those of what serves."""
+    found = run.of_stage("judge", "judgement.json")
+    metrics = found["all"]["metrics"] if found else {"candidate": {}}
+    blessed = metrics.get("blessed", {})
+    return [
+        f"{text.METRICS.get(metric, metric)} {text.metric(metric, value)}"
+        + (f" (what serves: {text.metric(metric, blessed[metric])})" if metric in blessed else "")
+        for metric, value in metrics["candidate"].items()
+    ]
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section; nothing where the run is no span of a retraining."""
+    if run.plan is None:
+        return []
+    found = run.of_stage("judge", "judgement.json")
+    if found is None:
+        return [missing("The candidate was not judged.")]
+    made = [_table(found["all"])]
+    if found["slices"] and any(one["losses"] for one in found["slices"]):
+        made.append(_slices(found["slices"]))
+    if found["notes"]:
+        made.append(
+            Folded(f"What could not be judged ({len(found['notes'])})", [Items("Notes", found["notes"], SOURCE)])
+        )
+    return made
+
+
+def _table(whole: Mapping[str, Any]) -> Part:
+    candidate, blessed = whole["metrics"]["candidate"], whole["metrics"].get("blessed", {})
+    rows = []
+    for metric, value in candidate.items():
+        loss = whole["losses"].get(metric, {})
+        cells = [text.METRICS.get(metric, metric), text.metric(metric, value), text.metric(metric, blessed.get(metric))]
+        rows.append([*cells, text.difference(loss.get("difference")), text.interval(loss)])
+    note = (
+        "Worse by: positive is worse than what serves; AUC or GAUC lower, log-loss higher, |PCOC − 1| higher. Intervals: paired "
+        f"bootstrap over users, 95%. {whole['clicks']:,} clicks, {whole['positives']:,} positives."
+        + ("" if whole["losses"] else " A first run is held against floors alone.")
+    )
+    columns = ["metric", "candidate", "what serves", "worse by", "95% interval"]
+    return Numbers(
+        Table("The candidate against the model that serves, on the day that judges", columns, rows, note), SOURCE
+    )
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> Part:
+    def name(one: Mapping[str, Any]) -> str:
+        return f"{one['by']} = {one['name']} ({one['positives']:,} positives)"
+
+    rows = [
+        [
+            name(one),
+            text.integer(one["clicks"]),
+            text.number(one["metrics"]["candidate"].get("auc")),
+            text.difference(one["losses"].get("auc", {}).get("difference")),
+            text.interval(one["losses"].get("auc", {})),
+        ]
+        for one in slices
+    ]
+    drawn = sorted(slices, key=lambda one: -one["positives"])[:_DRAWN]
+    table = Table("AUC by slice", ["slice", "clicks", "candidate: AUC", "worse by", "95% interval"], rows)
+    picture = plots.forest(
+        [(name(one), {"AUC": one["losses"]["auc"]}) for one in drawn if "auc" in one["losses"]], "AUC lower", "worse"
+    )
+    return Picture(
+        picture,
+        "AUC by slice, against what serves",
+        f"How much lower the candidate's AUC is on {len(drawn)} slices.",
+        "Dot: how much lower the candidate's AUC is; bar: 95% interval over users. Left of 0 the candidate is better.",
+        SOURCE,
+        table,
+    )

@@ -1,0 +1,115 @@
+"""A few journeys, drawn with the credit that each mechanism gives to each click."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.report import svg, text
+from pipelines.report.parts import Part, Picture
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+SOURCE = "journeys/journeys.json"
+
+#: Events that a picture of a phone's width has room for.
+_NARROW = 6
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section; nothing where no journeys were written."""
+    found = run.of_stage("journeys", "journeys.json")
+    if not found:
+        return []
+    mechanisms = found["mechanisms"]
+    return [
+        _journey(number, one, mechanisms, found) for number, one in enumerate(found["journeys"], 1) if one["clicks"]
+    ]
+
+
+def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], found: Mapping[str, Any]) -> Part:
+    clicks, conversions = one["clicks"], one.get("conversions", [])
+    models = list(dict.fromkeys(model for click in clicks for model in click.get("cvr") or {}))
+    columns = ["click", "time", "touchpoint", *mechanisms, *(f"CVR, {model}" for model in models)]
+    rows = [
+        [
+            str(click["click_id"]),
+            click["timestamp"],
+            _words(click.get("touchpoint")),
+            *(text.number(click["credit"].get(mechanism), 3) for mechanism in mechanisms),
+            *(text.number((click.get("cvr") or {}).get(model)) for model in models),
+        ]
+        for click in clicks
+    ]
+    rows += [
+        [f"conversion {event['conversion_id']}", event["timestamp"], f"value {text.general(event.get('value'))}"]
+        + [text.DASH] * (len(columns) - 3)
+        for event in conversions
+    ]
+    who = f"user {one['user_id']}" + (f", {_words(one['match_key'])}" if one.get("match_key") else "")
+    credits = "; ".join(
+        f"{mechanism}: " + ", ".join(text.number(click["credit"].get(mechanism), 2) for click in clicks)
+        for mechanism in mechanisms
+    )
+    window = f" within {found['window_hours']:g} hours" if found.get("window_hours") else ""
+    return Picture(
+        _drawn(clicks, conversions, mechanisms),
+        f"Journey {number}: {len(clicks)} clicks of {who}",
+        f"Credit of {len(clicks)} clicks in time order. {credits}",
+        f"From left to right in time, not to scale; ★ is a conversion{window}. The larger a dot, the more of the conversions' "
+        "credit that mechanism gives to the click; a small ring is no credit, and so a negative label.",
+        SOURCE,
+        Table(f"Journey {number}", columns, rows),
+        wide=len(clicks) + len(conversions) > _NARROW,
+    )
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value if value is not None else text.DASH)
+
+
+def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms: Sequence[str]) -> str:
+    events = sorted(
+        [(_moment(click["timestamp"]), 0, click) for click in clicks]
+        + [(_moment(event["timestamp"]), 1, event) for event in conversions],
+        key=lambda event: event[:2],
+    )
+    end = max(moment for moment, *_ in events)
+    rows = {mechanism: row for row, mechanism in enumerate(mechanisms)}
+    with svg.styled():
+        wide = len(events) > _NARROW
+        figure, (axes,) = svg.canvas(height=44 * len(mechanisms) + 70, width=svg.WIDE if wide else svg.WIDTH)
+        for place, (_, kind, event) in enumerate(events):
+            if kind:
+                axes.axvline(place, color=svg.MUTED, lw=1.5, ls=(0, (4, 3)))
+                axes.annotate("★", (place, -0.75), ha="center", va="center", fontsize=17)
+                continue
+            for (mechanism, row), (colour, *_) in zip(rows.items(), svg.series(len(rows)), strict=True):
+                credit = event["credit"].get(mechanism) or 0.0
+                if credit <= 0:
+                    axes.plot([place], [row], marker="o", ms=5, mfc="none", color=svg.MUTED, mew=1.2)
+                    continue
+                size = 8 + 14 * min(credit, 1.0) ** 0.5
+                axes.plot([place], [row], marker="o", ms=size, color=colour)
+                axes.annotate(f"{credit:.2f}", (place, row), (size / 2 + 2, 4), textcoords="offset points", fontsize=10)
+        axes.set_yticks(list(rows.values()), list(rows))
+        axes.set_xticks(range(len(events)), [_ago(end - moment) for moment, *_ in events])
+        axes.set_xlim(-0.5, len(events) - 0.3)
+        axes.set_ylim(len(rows) - 0.5, -1.1)
+        axes.grid(visible=True, axis="y")
+        axes.grid(visible=False, axis="x")
+        axes.tick_params(length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("before the last event")
+        return svg.inline(figure)
+
+
+def _moment(timestamp: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
+
+
+def _ago(passed: datetime.timedelta) -> str:
+    seconds = passed.total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"

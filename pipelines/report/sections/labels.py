@@ -1,0 +1,148 @@
+"""What the label job made: Table 1, rows in and out, CAT classes, path lengths, days."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.report import plots, text
+from pipelines.report.parts import Numbers, Part, Picture, missing
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+SOURCE = "labels/label_report.json"
+
+#: Rows of the page's table, by key of the label report.
+_FATES = {
+    "read": "read",
+    "filtered": "other events, left out by the config",
+    "after_observed_until": "after the end of the logs",
+    "exact_repeats": "exact repeats",
+    "dead_letters": "bad rows (dead letters)",
+    "context": "context: in journeys and histories alone",
+    "immature_dropped": "immature: window still open",
+    "immature_marked": "immature, written with mature = 0",
+    "written": "written as examples",
+    "kept": "used for attribution",
+    "attributed": "of these, with a click that gets credit",
+    "without_click": "of these, without an eligible click",
+}
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section."""
+    report = run.of_stage("labels", "label_report.json")
+    if report is None:
+        return [missing("The label job did not finish.")]
+    made = [_table_1(report), _rows(report)]
+    if report.get("path_lengths"):
+        made.append(_path_lengths(report["path_lengths"]))
+    made.append(_classes(report))
+    if any(report.get("days", {}).values()):
+        made.append(_days(report["days"]))
+    if reasons := [
+        (table, why, n) for table, found in report.get("dead_letters", {}).items() for why, n in found.items()
+    ]:
+        rows = [[why, table, text.integer(n)] for table, why, n in reasons]
+        made.append(Numbers(Table("Bad rows by reason", ["reason", "table", "rows"], rows), SOURCE))
+    return made
+
+
+def _table_1(report: Mapping[str, Any]) -> Part:
+    columns, splits = ["mechanism"], report["splits"]
+    for split in splits:
+        columns += [f"{split}: positives", "share", f"ratio to {report['ratio_to']}", "Σ credit"]
+    rows = []
+    for name in report["cat_bits"]:
+        cells = [name]
+        for split in splits.values():
+            found = split["mechanisms"][name]
+            share = found["positives"] / split["clicks"] if split["clicks"] else None
+            cells += [text.integer(found["positives"]), text.percent(share, 2), text.number(found["ratio"], 3)]
+            cells.append(text.number(found["credit"], 1))
+        rows.append(cells)
+    clicks = ", ".join(f"{name} {split['clicks']:,}" for name, split in splits.items())
+    note = (
+        "Positive: a click with credit above 0. A ratio above 1 is what the other mechanisms bring to learn from. "
+        f"Clicks: {clicks}."
+    )
+    return Numbers(Table("Labels by mechanism (the paper's Table 1)", columns, rows, note), SOURCE)
+
+
+def _rows(report: Mapping[str, Any]) -> Part:
+    tables = [name for name in ("clicks", "conversions") if name in report]
+    rows = [
+        [label, *(text.integer(report[table].get(key)) for table in tables)]
+        for key, label in _FATES.items()
+        if any(report[table].get(key) is not None for table in tables)
+    ]
+    return Numbers(Table("Rows in, rows out", ["rows", *tables], rows), SOURCE)
+
+
+def _path_lengths(lengths: Mapping[str, int]) -> Part:
+    total = sum(lengths.values())
+    rows = [[length, text.integer(n), text.percent(n / total)] for length, n in lengths.items()]
+    first, more = list(lengths.items())[:9], sum(list(lengths.values())[9:])
+    if more:
+        first.append(("longer", more))
+    values = [n for _, n in first]
+    shown = [f"{n:,} ({text.percent(n / total)})" for n in values]
+    several = text.percent(1 - lengths.get("1", 0) / total)
+    return Picture(
+        plots.bars([name for name, _ in first], values, shown, "conversions"),
+        "Length of converting journeys",
+        f"Conversions by number of eligible clicks; {several} have two or more.",
+        f"Conversions by number of eligible clicks before them. Mechanisms differ only where there are more than one: {several}.",
+        SOURCE,
+        Table("Conversions by length of the journey", ["clicks", "conversions", "share"], rows),
+    )
+
+
+def _classes(report: Mapping[str, Any]) -> Part:
+    bits, splits = report["cat_bits"], report["splits"]
+    numbers = sorted({int(number) for split in splits.values() for number in split["cat_classes"]})
+
+    def name(number: int) -> str:
+        return " + ".join(bit for place, bit in enumerate(bits) if number >> place & 1) or "none"
+
+    rows = [
+        [
+            str(number),
+            name(number),
+            *(text.integer(split["cat_classes"].get(str(number), 0)) for split in splits.values()),
+        ]
+        for number in numbers
+    ]
+    table = Table("Clicks by CAT class", ["class", "positive under", *splits], rows)
+    train = splits["train"]["cat_classes"]
+    drawn = [number for number in numbers if number and train.get(str(number))]
+    if not drawn:
+        return Numbers(table, SOURCE)
+    values = [train[str(number)] for number in drawn]
+    return Picture(
+        plots.bars(
+            [_dots(number, len(bits)) for number in drawn], values, [f"{n:,}" for n in values], "clicks, train split"
+        ),
+        "CAT classes of the positives",
+        f"Clicks of the train split by CAT class, class 0 left out: {len(drawn)} of {2 ** len(bits) - 1} occur.",
+        f"A class is a set of mechanisms that call the click positive. Filled dots, from the left: {', '.join(bits)}. "
+        f"Class 0, none of them, is not drawn; {len(drawn)} of the {2 ** len(bits) - 1} others occur.",
+        SOURCE,
+        table,
+    )
+
+
+def _dots(number: int, bits: int) -> str:
+    return " ".join("●" if number >> place & 1 else "○" for place in range(bits))
+
+
+def _days(days: Mapping[str, Mapping[str, int]]) -> Part:
+    names = sorted({day for found in days.values() for day in found})
+    series = {table: [found.get(day, 0) for day in names] for table, found in days.items()}
+    rows = [[day, *(text.integer(found.get(day, 0)) for found in days.values())] for day in names]
+    return Picture(
+        plots.columns([day[5:] for day in names], series),
+        "Rows by day",
+        f"Rows of each log from {names[0]} to {names[-1]}, UTC.",
+        f"Good rows of each log by UTC day, {names[0]} to {names[-1]}. A gap is a log that is late or lost.",
+        SOURCE,
+        Table("Rows by day", ["day", *days], rows),
+    )

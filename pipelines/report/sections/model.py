@@ -1,0 +1,126 @@
+"""What the models are made of: architecture, sizes, what of it is served, how fast it answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.report import diagram, plots, text
+from pipelines.report.parts import Numbers, Part, Picture, missing
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+#: Tables of embeddings that the picture shows.
+_TABLES = 10
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section."""
+    models = [name for name in run.stages_of("train") if run.has(f"train/{name}/network.json")]
+    if not models:
+        elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
+        return [] if elsewhere else [missing("No model was trained.")]
+    networks = {name: run.json(f"train/{name}/network.json") for name in models}
+    made: list[Part] = [_sizes(run, networks)]
+    timed = _latency(run, models)
+    made.append(timed or missing("No latency was measured: the export is of an earlier version, or did not finish."))
+    made += [_architecture(name, network) for name, network in networks.items()]
+    served = next(iter(networks))
+    return [*made, _tables(served, networks[served])]
+
+
+def _sizes(run: RunFiles, networks: Mapping[str, Mapping[str, Any]]) -> Part:
+    rows = []
+    for name, network in networks.items():
+        exported = run.result(f"export/{name}") or {}
+        trained, served = exported.get("trained", {}), exported.get("served", {})
+        cells = [text.integer(sum(rows * width for rows, width in _embeddings(network).values()))]
+        cells += [text.integer(graph.get(what)) for what in ("parameters", "ops") for graph in (trained, served)]
+        files = run.listed(f"serving/{name}/{exported.get('version', '*')}/**/*")
+        size = sum((run.directory / file).stat().st_size for file in files)
+        rows.append([name, *cells, text.size(size) if files else text.DASH])
+    columns = [
+        "model",
+        "in embeddings",
+        "parameters trained",
+        "parameters served",
+        "operations trained",
+        "operations served",
+        "files",
+    ]
+    note = "What only training needs, such as the heads of other mechanisms, is not in the served graph."
+    source = "train/*/network.json, export/*/manifest.json, serving/"
+    return Numbers(Table("Sizes", columns, rows, note), source)
+
+
+def _latency(run: RunFiles, models: Sequence[str]) -> Part | None:
+    rows, sources = [], []
+    for name in models:
+        found = run.result(f"export/{name}") or {}
+        for signature, one in found.get("latency_ms", {}).items():
+            rows.append(
+                [
+                    f"{name}: {signature}",
+                    text.integer(one.get("rows")),
+                    text.number(one["p50"], 2),
+                    text.number(one["p99"], 2),
+                ]
+            )
+        if found.get("latency_ms"):
+            sources.append(f"export/{name}/manifest.json")
+    infra = run.result("infra")
+    for signature, one in (infra or {}).get("latency_ms", {}).items():
+        rows.append([f"infra check: {signature}", text.DASH, text.number(one["p50"], 2), text.number(one["p99"], 2)])
+    if infra:
+        sources.append("infra/manifest.json")
+    if not rows:
+        return None
+    note = "Calls within a fresh process on the machine that made the run: no network, no server, and whatever ran beside it."
+    return Numbers(
+        Table("Latency of the served graph", ["model: signature", "clicks per call", "p50, ms", "p99, ms"], rows, note),
+        ", ".join(sources),
+    )
+
+
+def _architecture(name: str, network: Mapping[str, Any]) -> Part:
+    features = [feature["type"] for feature in network["spec"]["features"]]
+    inputs = f"{len(features)} features" + (
+        f", {features.count('history')} of them histories" if "history" in features else ""
+    )
+    rows = sum(count for count, _ in _embeddings(network).values())
+    drawn = diagram.draw(name, network["model"], network["targets"], [inputs, f"embeddings: {rows:,} rows"])
+    primary = network["model"]["primary"]
+    twice = f" {primary} has two towers: its own, and {primary}′ beside the other mechanisms'." if name == "mal" else ""
+    return Picture(
+        drawn,
+        f"How {name} is built",
+        f"{name}: {inputs}, embeddings, {diagram.bottom(name, network['model'])}, towers for {', '.join(network['targets'])}; "
+        f"the head of {primary} is served.",
+        f"From below: features to the conversion rate of {primary}. Solid: served; dashed: in training alone.{twice}",
+        f"train/{name}/network.json",
+    )
+
+
+def _tables(name: str, network: Mapping[str, Any]) -> Part:
+    found = sorted(_embeddings(network).items(), key=lambda table: -table[1][0])
+    rows = [[table, *map(text.integer, (count, width, count * width))] for table, (count, width) in found]
+    drawn = found[:_TABLES]
+    counts = [count for _, (count, _) in drawn]
+    return Picture(
+        plots.bars([table for table, _ in drawn], counts, [f"{count:,}" for count in counts], "rows"),
+        f"Embedding tables of {name}",
+        f"Rows of the {len(drawn)} largest of {len(found)} tables; the largest is {drawn[0][0]} with {counts[0]:,}.",
+        f"Rows of the {len(drawn)} largest of {len(found)} tables: the vocabulary, the missing value and unknown tokens.",
+        f"train/{name}/network.json",
+        Table("Embedding tables", ["feature", "rows", "width", "parameters"], rows),
+    )
+
+
+def _embeddings(network: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Rows and width of each table; all hashed features share one."""
+    by_name = {feature["name"]: feature for feature in network["spec"]["features"]}
+    common = network["model"]["embedding_dim"]
+    hashed = next((one for one in by_name.values() if one.get("hash_lookups")), {})
+
+    def width(feature: Mapping[str, Any]) -> int:
+        return (feature.get("embedding_dim") or common) // (feature.get("hash_lookups") or 1)
+
+    return {table: (rows, width(by_name.get(table, hashed))) for table, rows in network["sizes"].items()}

@@ -1,0 +1,175 @@
+"""Where the served model gains and where it loses: slices, and gain against growth in positives."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipelines.report import plots, svg, text
+from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
+from pipelines.report.sections import evaluation
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+#: Slices that are no feature's, in the order of the page, and what they are.
+_KINDS = {
+    "information_gain": "Users by extra positives",
+    "path_length": "Length of the journey",
+    "click_age": "Age of the click",
+    "user_history": "New against known users",
+}
+
+#: Slices that a picture holds at most, those of the most positives.
+_DRAWN = 12
+
+#: Metrics of the pictures.
+_METRICS = ("gauc", "auc")
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section; nothing where the models were not evaluated."""
+    found = evaluation.metrics(run)
+    if found is None:
+        return []
+    if not found.get("slices"):
+        return [
+            missing(
+                "evaluate/metrics.json has no slices: none were asked for, or an earlier version of mal-tf wrote it."
+            )
+        ]
+    name = evaluation.served(run, found)
+    kinds: dict[str, list] = {}
+    for one in found["slices"]:
+        kinds.setdefault(one["by"], []).append(one)
+    made = [part for by in _KINDS if by in kinds for part in _kind(name, by, kinds[by])]
+    for by in kinds:
+        if by not in _KINDS:
+            made.append(Folded(f"By {by}", list(_kind(name, by, kinds[by]))))
+    return made
+
+
+def growth(run: RunFiles) -> list[Part]:
+    """The section of gains against growth in positives, as the MAL paper's figures 5 and 6 have it."""
+    found = evaluation.metrics(run)
+    if found is None:
+        return []
+    name, made = evaluation.served(run, found), []
+    kinds: dict[str, list] = {}
+    for one in found.get("slices") or []:
+        if one.get("growth") is not None and one["by"] != "path_length":
+            kinds.setdefault(one["by"], []).append(one)
+    kinds = {by: of for by, of in kinds.items() if len(of) > 1}
+    for by in sorted(kinds, key=lambda by: by not in _KINDS):
+        made += [
+            _gain(name, other, by, kinds[by])
+            for other in found.get("differences", {})
+            if any(_known(one, other, "gauc") for one in kinds[by])
+        ]
+    first, more = made[:3], made[3:]
+    if not made:
+        return [missing("No two slices have a growth in positives and a GAUC to compare.")]
+    return [*first, Folded(f"{len(more)} more, by other features", more)] if more else first
+
+
+def _title(by: str) -> str:
+    return _KINDS.get(
+        by, f"Known and new values of {by.removeprefix('known_')}" if by.startswith("known_") else f"By {by}"
+    )
+
+
+def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    drawn = sorted(sorted(slices, key=lambda one: -one["positives"])[:_DRAWN], key=slices.index)
+    others = list(dict.fromkeys(other for one in slices for other in one.get("differences", {})))
+    left = f" The {_DRAWN} of most positives of {len(slices)}; the table has all." if len(slices) > _DRAWN else ""
+    for other in others:
+        rows = [
+            (
+                f"{one['name']} ({one['positives']:,} positives)",
+                {text.METRICS[metric]: _known(one, other, metric) for metric in _METRICS if _known(one, other, metric)},
+            )
+            for one in drawn
+        ]
+        rows = [(label, found) for label, found in rows if found]
+        if rows:
+            yield Picture(
+                plots.forest(rows, f"{name} minus {other}", "better"),
+                f"{_title(by)}: {name} minus {other}",
+                f"Differences of {name} from {other} by {by}; the table has the numbers.",
+                f"Differences on each slice, with 95% intervals over users; hollow where the interval holds 0.{left}",
+                evaluation.SOURCE,
+                _table(name, by, slices, other),
+            )
+        else:
+            yield Numbers(_table(name, by, slices, other), evaluation.SOURCE)
+    if not others:
+        yield Numbers(_table(name, by, slices, None), evaluation.SOURCE)
+
+
+def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str | None) -> Table:
+    rows = []
+    for one in slices:
+        mine = one["models"].get(name, {})
+        cells = [one["name"], *(text.integer(one.get(key)) for key in ("clicks", "users", "positives"))]
+        cells += [
+            text.number(one.get("growth"), 3),
+            *(text.metric(metric, mine.get(metric)) for metric in text.METRICS),
+        ]
+        for metric in _METRICS if other else ():
+            found = _known(one, other, metric) or {}
+            cells += [text.difference(found.get("difference")), text.interval(found)]
+        rows.append(cells)
+    columns = [
+        by,
+        "clicks",
+        "users",
+        "positives",
+        "growth in positives",
+        *(f"{name}: {m}" for m in text.METRICS.values()),
+    ]
+    for metric in _METRICS if other else ():
+        columns += [f"Δ {text.METRICS[metric]}", "95% interval"]
+    against = f"; Δ to {other}" if other else ""
+    return Table(f"{_title(by)}{against}", columns, rows)
+
+
+def _known(one: Mapping[str, Any], other: str, metric: str) -> Mapping[str, Any] | None:
+    found = one.get("differences", {}).get(other, {}).get(metric)
+    return found if found and found.get("difference") is not None else None
+
+
+def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Part:
+    points = [
+        (one["name"], one["growth"], one["positives"], found) for one in slices if (found := _known(one, other, "gauc"))
+    ]
+    points = sorted(sorted(points, key=lambda point: -point[2])[:_DRAWN], key=lambda point: point[1])
+    rows = [
+        [
+            label,
+            text.number(growth, 3),
+            text.integer(positives),
+            text.difference(found["difference"]),
+            text.interval(found),
+        ]
+        for label, growth, positives, found in points
+    ]
+    with svg.styled():
+        figure, (axes,) = svg.canvas(height=300)
+        colour, *_ = svg.SERIES[0]
+        axes.axhline(0, color=svg.MUTED, lw=1.5)
+        for number, (_, x, _, found) in enumerate(points, 1):
+            if found.get("low") is not None:
+                axes.plot([x, x], [found["low"], found["high"]], color=colour, lw=2, solid_capstyle="butt")
+            axes.plot([x], [found["difference"]], color=colour, marker="o", ms=16, mec=svg.CARD, mew=1.5, ls="")
+            axes.annotate(str(number), (x, found["difference"]), ha="center", va="center", color=svg.CARD, fontsize=9.5)
+        axes.margins(x=0.1)
+        axes.set_xlabel("growth in positives")
+        axes.set_title("Δ GAUC", loc="left")
+        drawn = svg.inline(figure)
+    listed = "; ".join(f"{number}: {label}" for number, (label, *_) in enumerate(points, 1))
+    return Picture(
+        drawn,
+        f"{_title(by)}: gain of {name} over {other}",
+        f"GAUC of {name} minus {other} against growth in positives. " + "; ".join(" ".join(row) for row in rows),
+        "Each number is a slice. To the right: positives of the wider over those of the narrower mechanism (linear over last "
+        f"by default); upwards: gain. If more labels are what helps, the dots rise to the right. {listed}.",
+        evaluation.SOURCE,
+        Table(f"Gain and growth: {by}", ["slice", "growth", "positives", "Δ GAUC", "95% interval"], rows),
+    )

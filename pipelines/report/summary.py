@@ -1,0 +1,70 @@
+"""The head of the page: the verdict, key numbers, and several runs side by side."""
+
+from collections.abc import Sequence
+
+from pipelines.report import text
+from pipelines.report.parts import Numbers, Part, Tiles, missing
+from pipelines.report.sections import comparison, evaluation, gates
+from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
+
+#: What each metric means, in a few words.
+_MEANS = {
+    "auc": "ranks a random positive above a random negative",
+    "gauc": "the same within a user, weighted by clicks",
+    "log_loss": "less is better",
+    "pcoc": "predicted over observed; 1 is calibrated",
+}
+
+
+def parts(run: RunFiles) -> list[Part]:
+    """The section."""
+    found = evaluation.metrics(run)
+    made = [*gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
+    if found:
+        name = evaluation.served(run, found)
+        mine = found["models"][name]
+        tiles = [
+            (text.METRICS[metric], text.metric(metric, mine.get(metric)), means) for metric, means in _MEANS.items()
+        ]
+        tiles.append(
+            (
+                "clicks judged",
+                text.integer(mine.get("clicks")),
+                f"{text.integer(mine.get('positives'))} positive, label {found['target']}",
+            )
+        )
+        made.append(Tiles(tiles, evaluation.SOURCE))
+    if not made:
+        made.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
+    return made
+
+
+def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
+    """Key numbers of several runs, a column each, called `names`."""
+    rows: dict[str, list[str]] = {}
+
+    def put(name: str, place: int, value: str) -> None:
+        rows.setdefault(name, [text.DASH] * len(runs))[place] = value
+
+    for place, run in enumerate(runs):
+        report, found = run.of_stage("labels", "label_report.json"), evaluation.metrics(run)
+        put("revision", place, (run.json("run.json").get("git_revision") or text.DASH)[:12])
+        if report:
+            for split, of_split in report["splits"].items():
+                put(f"clicks, {split}", place, text.integer(of_split["clicks"]))
+        if found:
+            name = evaluation.served(run, found)
+            put("served model", place, name)
+            put("label", place, found["target"])
+            for metric, printed in text.METRICS.items():
+                put(printed, place, text.metric(metric, found["models"][name].get(metric)))
+            for other, by_metric in found.get("differences", {}).items():
+                for metric, one in by_metric.items():
+                    put(f"Δ {text.METRICS.get(metric, metric)} to {other}", place, text.with_interval(one))
+        elif judged := run.of_stage("judge", "judgement.json"):
+            put("served model", place, "candidate")
+            for metric, value in judged["all"]["metrics"]["candidate"].items():
+                put(text.METRICS.get(metric, metric), place, text.metric(metric, value))
+    note = "In brackets: 95% intervals over users. Compare runs only where they were judged on the same clicks."
+    return Numbers(Table("Runs side by side", ["", *names], [[name, *cells] for name, cells in rows.items()], note))

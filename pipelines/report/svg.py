@@ -1,0 +1,112 @@
+"""Matplotlib's figures as inline SVG: the same figure gives the same bytes, and the page's colours in light and dark.
+
+Figures are drawn in stand-in colours that become CSS variables; text stays text, in the page's font. One unit of a figure
+is a CSS pixel where it is shown at its own size.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+#: Stand-ins by CSS variable.
+_STAND_INS = {name: f"#0a0b{number:02x}" for number, name in enumerate(("ink", "muted", "grid", "card"), 0xA0)}
+INK, MUTED, GRID, CARD = _STAND_INS.values()
+
+#: A series' colour, marker and dashes: two that differ in colour differ in the other two as well.
+SERIES = [
+    (f"#0a0b{number:02x}", marker, dashes)
+    for number, (marker, dashes) in enumerate(
+        [
+            ("o", "-"),
+            ("s", (0, (5, 2))),
+            ("^", (0, (1, 1.5))),
+            ("D", (0, (6, 2, 1, 2))),
+            ("v", (0, (3, 1, 1, 1, 1, 1))),
+            ("P", (0, (8, 3))),
+            ("X", (0, (2, 2))),
+        ],
+        1,
+    )
+]
+
+#: Nominal widths: at 298 pixels, what a card has on a phone of 360, text of `_FONT` is 10 pixels high.
+WIDTH, WIDE = 350, 620
+_FONT = 12
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mal-tf",
+    "text.parse_math": False,  # Names may hold dollar signs.
+    "font.family": "DejaVu Sans",
+    "font.size": _FONT,
+    "axes.titlesize": _FONT,
+    "axes.labelsize": _FONT,
+    "xtick.labelsize": _FONT - 1,
+    "ytick.labelsize": _FONT - 1,
+    "legend.fontsize": _FONT - 1,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 1,
+    "lines.linewidth": 2,
+    "lines.markersize": 6,
+    "legend.frameon": False,
+    "axes.formatter.useoffset": False,
+}
+
+
+def styled():
+    """Within it, figures have the page's style."""
+    return matplotlib.rc_context(_STYLE)
+
+
+def canvas(height: float, width: float = WIDTH, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure of so many pixels, and its axes below one another. Call it within `styled`."""
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+    return figure, list(figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0])
+
+
+def series(count: int) -> Iterator[tuple[str, str, object]]:
+    """Colour, marker and dashes of so many series; from the eighth on they come again."""
+    return (SERIES[number % len(SERIES)] for number in range(count))
+
+
+def inline(figure: Figure) -> str:
+    """A figure as an `<svg>` to stand in a page; the page adds what it shows, in words.
+
+    Ids begin with `@@`, which the page replaces, so that they are unique in it.
+    """
+    written = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style type=.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<svg[^>]*>", f'<svg viewBox="0 0 {width} {height}">', text)
+    text = text.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="@@{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r'((?:url\(|href=")#)', r"\1@@", text)
+    text = re.sub(r"font: (\w+ )?([\d.]+)px [^;\"]*", r"font: \1\2px var(--font)", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    for name, stand_in in _STAND_INS.items():
+        text = text.replace(stand_in, f"var(--{name})")
+    text = re.sub(r"#0a0b(\d\d)", r"var(--series-\1)", text)
+    return re.sub(r"\s*\n\s*", "\n", text).strip()

@@ -1,0 +1,67 @@
+"""Numbers as the page writes them. What is not known is a dash."""
+
+import math
+
+DASH = "–"
+
+#: Metrics of `metrics.json`, as they are called in print, and how they are rounded.
+METRICS = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log-loss", "pcoc": "PCOC", "ece": "ECE"}
+
+#: Whether more is better; the others have a best value, not a better side.
+HIGHER, LOWER = ("auc", "gauc"), ("log_loss", "ece")
+
+
+def integer(value: float | None) -> str:
+    """A count, with separators."""
+    return DASH if _unknown(value) else f"{value:,.0f}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number of so many decimals."""
+    return DASH if _unknown(value) else f"{value:.{digits}f}"
+
+
+def general(value: float | None) -> str:
+    """A number of any size, of four digits; whole ones with separators."""
+    if _unknown(value):
+        return DASH
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent."""
+    return DASH if _unknown(share) else f"{100 * share:.{digits}f}%"
+
+
+def metric(name: str, value: float | None) -> str:
+    """A metric's value."""
+    return number(value, 3 if name == "pcoc" else 4)
+
+
+def difference(value: float | None, digits: int = 4) -> str:
+    """A number with its sign, minus as a minus."""
+    return DASH if _unknown(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval(found: dict, digits: int = 4) -> str:
+    """Both ends of `{"low", "high"}`."""
+    ends = found.get("low"), found.get("high")
+    return DASH if any(map(_unknown, ends)) else " … ".join(difference(end, digits) for end in ends)
+
+
+def with_interval(found: dict) -> str:
+    """A difference, and its interval in brackets."""
+    return f"{difference(found.get('difference'))} ({interval(found)})"
+
+
+def size(count: int) -> str:
+    """Bytes, by 1024."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _unknown(value: float | None) -> bool:
+    return value is None or not math.isfinite(value)

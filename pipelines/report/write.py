@@ -1,0 +1,61 @@
+"""Writes the report: on demand, and at the end of a run, where its own trouble is no trouble of the run's."""
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from features.errors import Interrupted, MalTfError
+from pipelines import files
+
+#: The page of a run, in its directory.
+REPORT = "report.html"
+
+log = logging.getLogger("mal_tf.report")
+
+
+def write(directories: Sequence[str], output: str) -> None:
+    """Writes the page of these runs, from the left.
+
+    Args:
+        directories: of runs, or of a retraining's spans.
+        output: the file to write.
+
+    Raises:
+        MalTfError: a directory is no run's, or the page can't be written.
+    """
+    from pipelines.report import page
+    from pipelines.report.source import RunFiles
+
+    folder = str(pathlib.Path(output).absolute().parent)
+    files.write_text(output, page.render([RunFiles(directory) for directory in directories], folder))
+
+
+@contextlib.contextmanager
+def at_the_end(directory: str) -> Iterator[None]:
+    """Writes a run's page when the block ends, also when it ends with an error for people: that is when they look.
+
+    What goes wrong with the page itself is a warning: the model is made, or refused, all the same.
+    """
+    try:
+        yield
+    except Interrupted:  # There will be an end.
+        raise
+    except MalTfError:
+        _try(directory)
+        raise
+    _try(directory)
+
+
+def _try(directory: str) -> None:
+    path = f"{directory.rstrip('/')}/{REPORT}"
+    if not pathlib.Path(directory, "run.json").is_file():
+        return
+    try:
+        write([directory], path)
+    except Exception as error:
+        log.warning(
+            "the report was not written: %s: %s", type(error).__name__, error, exc_info=log.isEnabledFor(logging.DEBUG)
+        )
+    else:
+        log.info("report: %s", path)

@@ -1,0 +1,48 @@
+import pytest
+
+from pipelines.report import text
+from pipelines.report.sections import data, evaluation, training
+
+
+def test_losses_between_points_are_drawn_from_means_up_to_them():
+    steps, means = training._between([(1, 0.8), (2, 0.6), (4, 0.4)])
+    assert steps == [1, 2, 4]
+    assert means == pytest.approx([0.8, 0.4, 0.2])  # (2 · 0.6 − 0.8) / 1, (4 · 0.4 − 2 · 0.6) / 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "adjusted", "expected"),
+    [
+        ("auc", 0.01, 0.02, None, ("better", True)),
+        ("auc", -0.02, -0.01, 0.01, ("worse", True)),
+        ("log_loss", -0.02, -0.01, 0.01, ("better", True)),
+        ("gauc", 0.0, 0.01, 0.01, ("open", True)),
+        ("gauc", 0.01, 0.02, 0.2, ("better", False)),
+        ("auc", None, None, None, ("open", True)),
+    ],
+)
+def test_a_difference_reads_by_its_side_its_interval_and_the_correction(metric, low, high, adjusted, expected):
+    assert evaluation.reading(metric, {"low": low, "high": high, "adjusted_p": adjusted}) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [
+        (80, 40, 100, 0.8),
+        (50, 40, 100, 0.8),
+        (120, 40, 100, 1.2),
+        (20, 40, None, 2.0),
+        (5, 5, 5, None),
+        (3, None, None, None),
+    ],
+)
+def test_how_much_of_its_limit_a_measurement_used(value, low, high, expected):
+    assert data._share({"value": value, "low": low, "high": high}) == expected
+
+
+def test_numbers_are_written_as_people_read_them():
+    assert text.difference(-0.00125) == "−0.0013"
+    assert text.interval({"low": -0.1, "high": None}) == text.number(None) == text.general(float("nan")) == "–"
+    assert (text.integer(12345.0), text.general(12345.6), text.general(0.00123456)) == ("12,345", "12,346", "0.001235")
+    assert (text.size(500), text.size(2048), text.size(3 * 2**30)) == ("500 B", "2.0 KiB", "3.0 GiB")
+    assert (text.metric("pcoc", 0.98765), text.metric("auc", 0.98765)) == ("0.988", "0.9877")

@@ -1,0 +1,43 @@
+import logging
+import pathlib
+
+import pytest
+
+from features.errors import Interrupted, MalTfError
+from pipelines.report import page, write
+from tests.pipelines.report import runs
+
+
+@pytest.fixture
+def run(tmp_path):
+    return runs.write(tmp_path / "run")
+
+
+def test_a_run_that_ends_or_is_refused_gets_its_page(run):
+    written = pathlib.Path(run, write.REPORT)
+    with write.at_the_end(run):
+        assert not written.exists()
+    assert written.read_text().startswith("<!DOCTYPE html>")
+    written.unlink()
+    with pytest.raises(MalTfError, match="refused"), write.at_the_end(run):
+        raise MalTfError("refused")
+    assert written.exists()
+
+
+@pytest.mark.parametrize("error", [Interrupted("SIGTERM"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_a_run_that_is_cut_short_gets_none(run, error):
+    with pytest.raises(type(error)), write.at_the_end(run):
+        raise error
+    assert not pathlib.Path(run, write.REPORT).exists()
+
+
+def test_the_pages_own_trouble_is_a_warning(run, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(page, "render", broken)
+    with caplog.at_level(logging.WARNING, "mal_tf.report"), write.at_the_end(run):
+        pass
+    assert "the report was not written: RuntimeError: no fonts" in caplog.text
+    with pytest.raises(RuntimeError):
+        write.write([run], "report.html")
