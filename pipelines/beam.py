@@ -4,13 +4,14 @@ import argparse
 import difflib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from features.errors import BadInput, MalTfError
+from pipelines import files
 
 #: DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -55,6 +56,23 @@ def is_local(options: PipelineOptions) -> bool:
 def is_dry_run(options: PipelineOptions) -> bool:
     """Whether the job is to be looked at (`pipelines.dataflow`) and not run."""
     return options.view_as(TestOptions).dry_run
+
+
+def check_in_reach(places: Iterable[tuple[str, str]]) -> None:
+    """Checks that workers elsewhere find what a job reads and writes.
+
+    Args:
+        places: what each is, and its path.
+
+    Raises:
+        MalTfError: one is on this machine's disk.
+    """
+    for what, path in places:
+        if files.is_local(path):
+            raise MalTfError(
+                f"{what} {path} is on this machine's disk, which the workers of a remote runner don't have: "
+                "put it on gs://…, or leave out --runner to run here"
+            )
 
 
 def pipeline(options: PipelineOptions) -> beam.Pipeline:

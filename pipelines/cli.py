@@ -200,6 +200,10 @@ def evaluate(
         list[str],
         typer.Option(metavar="NAME=SAVED_MODEL_DIR", help="Evaluate this export; repeat for more. Then only these."),
     ] = [],  # noqa: B006
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="As a Beam job, in bounded memory; Beam's flags (--runner=…) may follow."),
+    ] = False,
 ):
     """Evaluate exported models side by side: under every label, by slice, with intervals; see docs/evaluation.md."""
     import json
@@ -215,10 +219,12 @@ def evaluate(
         raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
     versions = {name: version_of(directory) for name, _, directory in (one.partition("=") for one in model)}
     with _run(context, config, set_, output, overwrite).opened() as opened:
-        directory = opened.evaluation(split, labels, versions)
+        evaluated = opened.distributed_evaluation if distributed else opened.evaluation
+        directory = evaluated(split, labels, versions)
         for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
             text_table.show(console, table)
-        console.print(f"{directory}/{METRICS}, and the clicks with predictions beside it", soft_wrap=True)
+        beside = "" if distributed else ", and the clicks with predictions beside it"
+        console.print(f"{directory}/{METRICS}{beside}", soft_wrap=True)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from mal_tf.training.cluster import ALONE, Cluster
 from pipelines import calibration, files, labelled, manifest, stages
 from pipelines.config import RunConfig, dump
 from pipelines.evaluation import evaluate
+from pipelines.evaluation_job import run as evaluation_job
 from pipelines.explain import choose
 from pipelines.labels import run as labels
 from pipelines.retraining.delay import Copies
@@ -209,9 +210,7 @@ class Run:
             versions: SavedModels by name; the run's where none are given.
         """
         spec, given = self.config.feature_spec, dict(versions or {})
-        models = given or {name: self.export(name) for name in self.config.model.names}
-        source = labels or self.labels()
-        trained = source if given else self.labels()
+        models, source, trained = self._evaluated(labels, given)
         parts = self.config.evaluation.model_dump(mode="json")
         if given:
             made_from = [
@@ -233,6 +232,25 @@ class Run:
             return {key: found[key] for key in ("target", "split", "served", "models", "differences")}
 
         return self.stage(name, made_from, make)
+
+    def distributed_evaluation(
+        self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None
+    ) -> str:
+        """As `evaluation`, but by the Beam job: its directory, always one of `evaluations`."""
+        models, source, trained = self._evaluated(labels, dict(versions or {}))
+        evaluation = evaluation_job.Evaluation(self.config, source, models, split, trained)
+        made_from = evaluation.made_from
+        name = f"evaluations/distributed-{split}-{made_from[:8]}"
+        if self._needed(name, self.path(name), made_from):
+            with _timed(name):
+                evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True)
+        return self.path(name)
+
+    def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:
+        """SavedModels by name, and the directories of the label jobs whose clicks are evaluated and were trained on."""
+        models = versions or {name: self.export(name) for name in self.config.model.names}
+        source = labels or self.labels()
+        return models, source, source if versions else self.labels()
 
     def journeys(self) -> str | None:
         """Some journeys for the report, with each mechanism's credit: their directory.

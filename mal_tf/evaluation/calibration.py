@@ -41,19 +41,30 @@ def equal_mass(label: np.ndarray, prediction: np.ndarray, bins: int) -> EqualMas
         prediction: float [clicks], without NaN.
         bins: how many.
     """
-    count = len(label)
-    starts = -(-np.arange(bins + 1) * count // bins)  # Click i of n, by prediction, is in bin ⌊i · bins / n⌋.
-    places = np.unique(starts[(starts > 0) & (starts < count)])
+    starts = bin_starts(len(label), bins)
+    places = np.unique(starts[(starts > 0) & (starts < len(label))])
     borders = np.unique(np.partition(prediction, places)[places]) if places.size else np.zeros(0)
-    part = np.searchsorted(borders, prediction, "left")
-    part += np.searchsorted(borders, prediction, "right")
-    parts = 2 * borders.size + 1
-    size = np.bincount(part, minlength=parts)
-    ends = np.cumsum(size)
-    overlap = np.minimum(ends[:, None], starts[1:]) - np.maximum((ends - size)[:, None], starts[:-1])
-    share = np.maximum(overlap, 0) / np.maximum(size, 1)[:, None]
+    part, parts = part_of(borders, prediction), 2 * borders.size + 1
+    share = shares(np.bincount(part, minlength=parts), starts)
     predicted, observed = (np.bincount(part, values, parts) @ share for values in (prediction, label))
     return EqualMass(np.diff(starts), predicted, observed, part, share)
+
+
+def bin_starts(count: int, bins: int) -> np.ndarray:
+    """int64 [bins + 1]: click i of n, by prediction, is in bin ⌊i · bins / n⌋, so these are the bins' first and the end."""
+    return -(-np.arange(bins + 1) * count // bins)
+
+
+def part_of(borders: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """See `EqualMass.part`, of the distinct predictions at borders, ascending."""
+    return np.searchsorted(borders, prediction, "left") + np.searchsorted(borders, prediction, "right")
+
+
+def shares(size: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """See `EqualMass.share`, of how many clicks each part has, and `bin_starts`."""
+    ends = np.cumsum(size)
+    overlap = np.minimum(ends[:, None], starts[1:]) - np.maximum((ends - size)[:, None], starts[:-1])
+    return np.maximum(overlap, 0) / np.maximum(size, 1)[:, None]
 
 
 def calibration_curve(
@@ -77,13 +88,10 @@ def calibration_curve(
     """
     found, curve = equal_mass(label, prediction, max(min(bins, len(label)), 1)), []
     for number in range(len(label) and found.clicks.size):
-        chosen = np.flatnonzero(found.share[found.part, number])
-        share = found.share[found.part[chosen], number]
         clicks = int(found.clicks[number])
         observed = min(found.observed[number] / clicks, 1.0)  # Shares may round to more.
-        users, of_user = np.unique(user[chosen], return_inverse=True)
-        excess = np.bincount(of_user, share * (label[chosen] - observed))
-        low, high = _wilson(observed, _independent(observed, excess, clicks, users.size))
+        excess = user_excess(user, label, found.share[found.part, number], observed)
+        low, high = interval(observed, float(excess @ excess), clicks, excess.size)
         predicted = found.predicted[number] / clicks
         curve.append(
             {"clicks": clicks, "predicted": float(predicted), "observed": float(observed), "low": low, "high": high}
@@ -91,11 +99,32 @@ def calibration_curve(
     return curve
 
 
-def _independent(mean: float, excess: np.ndarray, clicks: int, users: int) -> float:
-    """How many independent clicks would leave the mean as uncertain, from each user's Σ (label − mean)."""
-    variance = float(excess @ excess) / clicks**2 * users / max(users - 1, 1)
+def user_excess(user: np.ndarray, label: np.ndarray, share: np.ndarray, mean: float) -> np.ndarray:
+    """Σ (label − mean) over the clicks in a bin of each user who has any, float64 [users of the bin].
+
+    Args:
+        user: int64 [clicks].
+        label: float [clicks].
+        share: float [clicks], of each click that is in the bin.
+        mean: label of the bin.
+    """
+    chosen = np.flatnonzero(share)
+    of_user = np.unique(user[chosen], return_inverse=True)[1]
+    return np.bincount(of_user, share[chosen] * (label[chosen] - mean))
+
+
+def interval(mean: float, squares: float, clicks: int, users: int) -> tuple[float, float]:
+    """95% interval of a bin's mean label.
+
+    Args:
+        mean: the mean label.
+        squares: Σ over users of the square of `user_excess`.
+        clicks: of the bin.
+        users: with clicks in it.
+    """
+    variance = squares / clicks**2 * users / max(users - 1, 1)
     spread = mean * (1 - mean)
-    return users if variance * clicks * _ROUNDING <= spread else spread / variance
+    return _wilson(mean, users if variance * clicks * _ROUNDING <= spread else spread / variance)
 
 
 def _wilson(mean: float, count: float) -> tuple[float, float]:

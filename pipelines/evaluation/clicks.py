@@ -13,7 +13,7 @@ from features.parsing import MISSING
 from mal_tf.serving.export import OUTPUT
 from mal_tf.training.dataset import serialized
 from pipelines import files
-from pipelines.config import RunConfig
+from pipelines.config import AttributionConfig, RunConfig
 from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, KNOWN, USER_HISTORY, GrowthConfig, features_of
 from pipelines.labelled import Labelled
 
@@ -32,9 +32,9 @@ def read(segments: Sequence[Sequence[str]], columns: Mapping[str, str]) -> pd.Da
         segments: files of each segment.
         columns: dtype by name.
     """
-    parsing = _parsing(columns)
+    columns_read = parsing(columns)
     parts = [
-        pd.DataFrame({name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()})
+        pd.DataFrame({name: value.numpy() for name, value in tf.io.parse_example(examples, columns_read).items()})
         for examples in serialized(segments, _BATCH)
     ]
     return _decoded(parts, columns)
@@ -52,7 +52,7 @@ def _first(segments: Sequence[Sequence[str]]) -> Mapping:
     raise MalTfError("expected labelled clicks, found none in the split; choose another, or label more days")
 
 
-def _parsing(columns: Mapping[str, str], missing: bool = True) -> dict[str, tf.io.FixedLenFeature]:
+def parsing(columns: Mapping[str, str], missing: bool = True) -> dict[str, tf.io.FixedLenFeature]:
     """How to parse columns; without `missing`, a click that lacks one is an error."""
     return {
         name: tf.io.FixedLenFeature([], tf.as_dtype(kind), MISSING[kind] if missing else None)
@@ -102,11 +102,11 @@ def score(
     wanted = {"user_id": "string", "timestamp": "int64", "click_id": click_id_dtype(segments)}
     wanted |= {"path_length": "int64", "mature": "int64"} | dict.fromkeys(labels, "float32")
     sliced = {name: spec.dtype(spec.scalar(name)) for name in features}
-    parsing = _parsing(wanted, missing=False) | _parsing(sliced)
+    columns_read = parsing(wanted, missing=False) | parsing(sliced)
     models = {name: tf.saved_model.load(version) for name, version in versions.items()}
     parts = []
     for examples in serialized(segments, config.evaluation.batch_size):
-        columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()}
+        columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, columns_read).items()}
         for name, model in models.items():
             columns[f"{OUTPUT}_{name}"] = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
         parts.append(pd.DataFrame(columns))
@@ -130,10 +130,10 @@ def extra_positives(user_id: pd.Series, past: Sequence[Sequence[str]], growth: G
         int64 [clicks]; 0 for users without clicks in the window. Immature clicks count for nothing.
     """
     wider, narrower = f"label_{growth.wider}", f"label_{growth.narrower}"
-    parsing = _parsing({"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"})
+    wanted = parsing({"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"})
     parts = []
     for examples in serialized(past[-growth.segments :], _BATCH):
-        clicks = {name: value.numpy() for name, value in tf.io.parse_example(examples, parsing).items()}
+        clicks = {name: value.numpy() for name, value in tf.io.parse_example(examples, wanted).items()}
         extra = (clicks["mature"] == 1) * ((clicks[wider] > 0).astype(np.int64) - (clicks[narrower] > 0))
         chosen = np.flatnonzero(extra)
         parts.append(pd.Series(extra[chosen], clicks["user_id"][chosen]))
@@ -165,25 +165,38 @@ def with_slices(
     if INFORMATION_GAIN in slices and past:
         added[INFORMATION_GAIN] = extra_positives(frame["user_id"], past, config.evaluation.growth)
     if CLICK_AGE in slices:
-        attribution = config.attribution
-        window = max(one.window_hours or attribution.window_hours for one in attribution.mechanisms) * 3600
         since = (frame["timestamp"].max() - frame["timestamp"]) / config.sources.tables().units_per_second
-        added[CLICK_AGE] = ((since + window) / _DAY_SECONDS).to_numpy(np.float64)
+        added[CLICK_AGE] = click_age(since, longest_window(config.attribution))
     if USER_HISTORY in slices:
-        added[USER_HISTORY] = _said(frame["user_id"].isin(_users(trained.splits["train"].segments)))
+        added[USER_HISTORY] = said(frame["user_id"].isin(_users(trained.splits["train"].segments)))
     for feature in features_of([by for by in slices if by.startswith(KNOWN)], config.feature_spec):
-        vocabulary = pd.Series(trained.vocabularies[feature], dtype=str)
-        known = _said(frame[feature].isin(vocabulary.astype(frame[feature].dtype)))
-        added[KNOWN + feature] = np.where(frame[feature].isin(list(MISSING.values())), MISSING["string"], known)
+        added[KNOWN + feature] = token_known(frame[feature], trained.vocabularies[feature])
     return frame.assign(**added)
 
 
-def _said(known: pd.Series) -> np.ndarray:
+def longest_window(attribution: AttributionConfig) -> float:
+    """Hours until a click's labels are closed."""
+    return max(one.window_hours or attribution.window_hours for one in attribution.mechanisms)
+
+
+def click_age(seconds: pd.Series, window_hours: float) -> np.ndarray:
+    """Days, float64 [clicks], of clicks that are so much older than the newest; see `with_slices`."""
+    return ((seconds + window_hours * 3600) / _DAY_SECONDS).to_numpy(np.float64)
+
+
+def token_known(tokens: pd.Series, vocabulary: Sequence[str]) -> np.ndarray:
+    """Of each click, `known`, `new` or nothing; see `with_slices`."""
+    known = said(tokens.isin(pd.Series(vocabulary, dtype=str).astype(tokens.dtype)))
+    return np.where(tokens.isin(list(MISSING.values())), MISSING["string"], known)
+
+
+def said(known: pd.Series) -> np.ndarray:
+    """`known` or `new`."""
     return np.where(known, "known", "new")
 
 
 def _users(segments: Sequence[Sequence[str]]) -> set[str]:
     found: set[bytes] = set()
     for examples in serialized(segments, _BATCH):
-        found.update(tf.io.parse_example(examples, _parsing({"user_id": "string"}))["user_id"].numpy())
+        found.update(tf.io.parse_example(examples, parsing({"user_id": "string"}))["user_id"].numpy())
     return {user.decode("utf-8") for user in found}

@@ -1,8 +1,7 @@
 """Exported models side by side on labelled clicks: metrics under every label and by slice, with intervals."""
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,30 +10,18 @@ import pandas as pd
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.evaluation.bootstrap import METRICS as RESAMPLED
-from mal_tf.evaluation.bootstrap import Scored, differences, resampled_together
+from mal_tf.evaluation.bootstrap import Scored, resampled_together
 from mal_tf.evaluation.calibration import calibration_curve
 from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan
-from mal_tf.evaluation.multiplicity import holm
 from mal_tf.serving.export import OUTPUT
-from pipelines import files
 from pipelines.config import RunConfig
+from pipelines.evaluation import results
 from pipelines.evaluation.clicks import score, with_slices
 from pipelines.evaluation.config import GrowthConfig, features_of
 from pipelines.evaluation.slices import Slice, slices_of
 from pipelines.labelled import Labelled
 
 METRICS, EVENTS = "metrics.json", "events"
-
-#: Metrics of a slice.
-_OF_SLICE = ("auc", "gauc", "log_loss", "pcoc", "ece")
-
-#: Of these, the ones that compare predictions with the share of positives.
-_OF_CALIBRATION = ("log_loss", "pcoc", "ece")
-
-_FAMILY = (
-    "Holm's adjustment is over the differences of all metrics and other models, apart for each table: under all labels "
-    "together, and by each kind of slice"
-)
 
 
 def evaluate(
@@ -77,28 +64,23 @@ def evaluate(
     )
     primary = config.model.primary
     judged.check(primary, split)
-    labels = judged.by_label()
-    found = {
-        "target": primary,
-        "split": split,
-        "served": judged.served,
-        "models": labels[primary]["models"],
-        "differences": labels[primary]["differences"],
-        "labels": labels,
-        "calibration": judged.calibration(primary, config.evaluation.calibration_bins),
-        "slices": [],
-        "bootstrap": {"samples": judged.samples, "seed": judged.seed, "unit": "user"},
-    }
-    families = [_adjusted(of["differences"] for of in labels.values())]
+    kinds = []
     for by in (by for by in slices if by in frame):
         parts = slices_of(frame[by], judged.labels[primary], config.evaluation)
-        of_kind = judged.by_slice(by, parts, primary, config.evaluation.growth)
-        families.append(_adjusted(part["differences"] for part in of_kind))
-        found["slices"] += of_kind
-    found["multiplicity"] = {"method": "holm", "family": _FAMILY, "comparisons": sum(families)}
-    text = json.dumps(_plain(found), indent=1, allow_nan=False)
-    files.write_text(f"{output}/{METRICS}", text + "\n")
-    result = json.loads(text)
+        kinds.append(judged.by_slice(by, parts, primary, config.evaluation.growth))
+    result = results.write(
+        f"{output}/{METRICS}",
+        results.result(
+            primary,
+            split,
+            judged.served,
+            judged.by_label(),
+            judged.calibration(primary, config.evaluation.calibration_bins),
+            kinds,
+            judged.samples,
+            judged.seed,
+        ),
+    )
     _write_events(result["labels"], f"{output}/{EVENTS}")
     return result
 
@@ -146,24 +128,12 @@ class _Judged:
         """
         label, ranked = self.labels[primary], any(part.own is not None for part in parts)
         compared = self._compared(
-            {part.name: (part.chosen, label) for part in parts}, _OF_CALIBRATION if ranked else ()
+            {part.name: (part.chosen, label) for part in parts}, results.OF_CALIBRATION if ranked else ()
         )
         made = []
         for part in parts:
-            name, chosen = part.name, part.chosen
-            models = {model: {m: of[m] for m in _OF_SLICE} for model, of in compared[name]["models"].items()}
-            made.append(
-                {
-                    "by": by,
-                    "name": name,
-                    "clicks": int(chosen.sum()),
-                    "users": int(np.unique(self.user[chosen]).size),
-                    "positives": int((label[chosen] > 0).sum()),
-                    "growth": part.growth(self.labels, growth),
-                    "models": models,
-                    "differences": compared[name]["differences"],
-                }
-            )
+            users, growth_in = int(np.unique(self.user[part.chosen]).size), part.growth(self.labels, growth)
+            made.append(results.slice_entry(by, part.name, users, growth_in, compared[part.name]))
         return made
 
     def calibration(self, primary: str, bins: int) -> dict[str, list[dict[str, float]]]:
@@ -192,26 +162,9 @@ class _Judged:
             for resampled in drawn.values():
                 resampled |= {metric: np.full(1 + self.samples, np.nan) for metric in without if metric in resampled}
             for name in parts:
-                served = drawn[name, self.served]
-                found[name]["differences"] = {other: differences([drawn[name, other]], [served]) for other in others}
+                of_models = {model: drawn[name, model] for model in self.predictions}
+                found[name]["differences"] = results.compared(of_models, self.served)
         return found
-
-
-def _adjusted(family: Iterator[Mapping[str, Mapping[str, dict[str, float]]]]) -> int:
-    """Adds `adjusted_p` to a family's differences, by model and metric; how many there are."""
-    tests = [found for differences in family for of_model in differences.values() for found in of_model.values()]
-    for found, adjusted in zip(tests, holm(np.array([found["p"] for found in tests])), strict=True):
-        found["adjusted_p"] = float(adjusted)
-    return sum(not math.isnan(found["p"]) for found in tests)
-
-
-def _plain(value: Any) -> Any:
-    """The same with None for what is not finite, as JSON has no word for it."""
-    if isinstance(value, Mapping):
-        return {key: _plain(of) for key, of in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(of) for of in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_events(labels: Mapping[str, Mapping[str, Any]], directory: str) -> None:

@@ -12,7 +12,8 @@ from pipelines.evaluation.config import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH
 #: Path lengths from here on are one slice.
 _LONG = 4
 
-_MISSING = "(missing)"
+#: What the slice of missing tokens or numbers is called.
+MISSING_TOKEN = "(missing)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +61,16 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
         names = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, _LONG)] + [f"{_LONG} or more"]
         found = [Slice(name, ~positive | (length == n), length == n) for n, name in enumerate(names, 1)]
         return _of_enough(found, positive, min_positives)
-    missing = values.isin([MISSING["string"], MISSING["int64"]])
-    code, names = pd.factorize(values.astype(str).where(~missing, _MISSING), sort=True)
+    code, names = pd.factorize(tokens(values), sort=True)
     enough = np.bincount(code, positive, len(names)) >= min_positives
     by_clicks = np.argsort(-np.bincount(code, minlength=len(names)), kind="stable")
     return [Slice(str(names[n]), code == n) for n in by_clicks[enough[by_clicks]]]
+
+
+def tokens(values: pd.Series) -> pd.Series:
+    """Values of a categorical feature as their slices are called, string [clicks]."""
+    missing = values.isin([MISSING["string"], MISSING["int64"]])
+    return values.astype(str).where(~missing, MISSING_TOKEN)
 
 
 def by_count(values: np.ndarray, bounds: Sequence[int]) -> list[Slice]:
@@ -91,7 +97,7 @@ def by_quantiles(values: np.ndarray, quantiles: int) -> list[Slice]:
     bounds = np.unique(np.quantile(known, inner, method="inverted_cdf")) if known.size else np.zeros(0)
     bounds = bounds[bounds > known.min(initial=np.inf)]  # Nothing is below the least value.
     found = by_bounds(values, bounds) if bounds.size else [Slice("all values", ~missing)]
-    return [*found, *([Slice(_MISSING, missing)] if missing.any() else [])]
+    return [*found, *([Slice(MISSING_TOKEN, missing)] if missing.any() else [])]
 
 
 def _between(values: np.ndarray, bounds: Sequence[float], names: Sequence[str]) -> list[Slice]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,23 @@ class Exchange:
         files.write_bytes(path, b"".join(packed))
         ends = np.cumsum([data.size for data in packed]).tolist()
         return [(path, end - data.size, data.size) for end, data in zip(ends, packed, strict=True)]
+
+    def deal(self, table: pa.Table, place: np.ndarray, places: int) -> Iterator[tuple[int, Parcel]]:
+        """Packs a table's rows by place, in their order.
+
+        Args:
+            table: n rows.
+            place: int64 [n], where each row goes, 0 … places − 1.
+            places: how many there are.
+
+        Returns:
+            (place, parcel) of each place that has rows.
+        """
+        order = np.argsort(place, kind="stable")
+        table, bounds = table.take(pa.array(order)), np.searchsorted(place[order], np.arange(places + 1))
+        numbers = np.flatnonzero(np.diff(bounds)).tolist()
+        parts = [table.slice(bounds[number], bounds[number + 1] - bounds[number]) for number in numbers]
+        return zip(numbers, self.pack(parts), strict=True)
 
     @staticmethod
     def unpack(parcel: Parcel) -> pa.Table:

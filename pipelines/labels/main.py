@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from features.errors import MalTfError
 
@@ -16,12 +16,17 @@ log = logging.getLogger("mal_tf.labels")
 
 def main(flags: Sequence[str] | None = None) -> int:
     """Runs the label job; returns the exit status: 0, or 1 after an error for people."""
+    return started(_run, flags)
+
+
+def started(run: Callable[[Sequence[str]], None], flags: Sequence[str] | None) -> int:
+    """Runs a job that logs for people, with the process's flags where none are given; returns the exit status."""
     warnings.filterwarnings("ignore", category=FutureWarning)  # Google's clients warn on import.
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     for name in ("mal_tf", "apache_beam.runners.dataflow"):
         logging.getLogger(name).setLevel(logging.INFO)
     try:
-        _run(sys.argv[1:] if flags is None else flags)
+        run(sys.argv[1:] if flags is None else flags)
     except MalTfError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

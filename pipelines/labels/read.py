@@ -120,11 +120,7 @@ class Read(beam.DoFn):
         users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
         hashed = pd.util.hash_array(users.dictionary.to_numpy(zero_copy_only=False), categorize=False)
         shard = (hashed % np.uint64(self._shards)).astype(np.int64)[users.indices.to_numpy()]
-        order = np.argsort(shard, kind="stable")
-        rows, bounds = rows.take(pa.array(order)), np.searchsorted(shard[order], np.arange(self._shards + 1))
-        numbers = np.flatnonzero(np.diff(bounds)).tolist()
-        parts = [rows.slice(bounds[number], bounds[number + 1] - bounds[number]) for number in numbers]
-        for number, parcel in zip(numbers, self._exchange.pack(parts), strict=True):
+        for number, parcel in self._exchange.deal(rows, shard, self._shards):
             yield number, (self._source.columns.TABLE, parcel)
 
 

@@ -75,7 +75,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
     if not local:
-        _check_in_reach(config, output)
+        beam_runner.check_in_reach([("output", output), *(("input", path) for path in _patterns(config))])
     exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Labels" >> (_ready(config, output) if config.ready_made else label_job(config, output, exchange))
@@ -131,18 +131,11 @@ def _ready(config: RunConfig, output: str) -> ReadyLabels:
     return ReadyLabels(writer, made_from(config))
 
 
-def _check_in_reach(config: RunConfig, output: str) -> None:
+def _patterns(config: RunConfig) -> list[str]:
     if config.ready_made:
-        inputs = [config.sources.folder]
-    else:
-        tables = config.sources.tables()
-        inputs = [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
-    for what, path in [("output", output), *(("input", path) for path in inputs)]:
-        if files.is_local(path):
-            raise MalTfError(
-                f"{what} {path} is on this machine's disk, which the workers of a remote runner don't have: "
-                "put it on gs://…, or leave out --runner to run here"
-            )
+        return [config.sources.folder]
+    tables = config.sources.tables()
+    return [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
 
 
 def _inputs(config: RunConfig) -> list[tuple[str, int]]:

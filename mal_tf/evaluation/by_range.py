@@ -1,0 +1,156 @@
+"""Metrics that turn on the order of all predictions, from ranges of predictions: AUC and calibration.
+
+Clicks are cut into ranges by their prediction, so that clicks of equal prediction are in one. Ranges are worked on by
+themselves, given how many clicks lie before each, and combined in order.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mal_tf.evaluation import calibration, exact
+from mal_tf.evaluation.sorted_clicks import SortedClicks
+
+#: Bits of a prediction's key: sign, exponent and 13 of 23 bits of the fraction, 8,192 keys from one power of 2 to the next.
+_KEY_BITS = 22
+
+
+def keys(prediction: np.ndarray) -> np.ndarray:
+    """uint32 keys of float32 predictions: equal predictions have equal keys, a larger key is a larger prediction."""
+    bits = (np.asarray(prediction, np.float32) + np.float32(0)).view(np.uint32)  # −0 is 0.
+    ordered = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(1 << 31))
+    return ordered >> np.uint32(32 - _KEY_BITS)
+
+
+def cut(key: np.ndarray, clicks: np.ndarray, size: int) -> np.ndarray:
+    """First keys of ranges that have less than `size` clicks more than their largest key has.
+
+    Args:
+        key: uint32 [n], distinct, ascending.
+        clicks: int64 [n], of each key.
+        size: clicks of a range.
+
+    Returns:
+        uint32 [ranges]; the ranges follow from the clicks alone.
+    """
+    number = (np.cumsum(clicks) - clicks) // size
+    return key[np.unique(number, return_index=True)[1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A calibration curve, and what it takes to say which clicks are in which of its bins.
+
+    Attributes:
+        borders: float64 [n], see `calibration.part_of`.
+        share: float64 [2n + 1, bins], see `calibration.EqualMass`.
+        clicks: int64 [bins].
+        predicted: float64 [bins], mean predictions, NaN without clicks.
+        observed: float64 [bins], mean labels, likewise.
+    """
+
+    borders: np.ndarray
+    share: np.ndarray
+    clicks: np.ndarray
+    predicted: np.ndarray
+    observed: np.ndarray
+
+    def excess(self, user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """Users, and the squares of their `calibration.user_excess`, by bin: exact sums [2, bins].
+
+        Args:
+            user: int64 [clicks] of a shard, which has all clicks of its users.
+            label: float [clicks].
+            prediction: float [clicks].
+        """
+        part, found = calibration.part_of(self.borders, prediction), []
+        for mean, share in zip(self.observed, self.share.T, strict=True):
+            excess = calibration.user_excess(user, label, share[part], mean)
+            found.append([exact.total(np.ones(excess.size)), exact.total(excess**2)])
+        return np.array(found, object).T
+
+    def points(self, excess: np.ndarray) -> list[dict[str, float]]:
+        """As `calibration.calibration_curve` gives it, of `excess` of all shards together."""
+        found = []
+        for number in np.flatnonzero(self.clicks).tolist():
+            users, squares = map(exact.number, excess[:, number])
+            clicks, observed = int(self.clicks[number]), float(self.observed[number])
+            low, high = calibration.interval(observed, squares, clicks, users)
+            point = {"clicks": clicks, "predicted": float(self.predicted[number]), "observed": observed}
+            found.append({**point, "low": low, "high": high})
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeSums:
+    """Sums over the clicks of neighbouring ranges by group.
+
+    Attributes:
+        pairs: see `SortedClicks.sums`: [3, groups].
+        bins: see `SortedClicks.bins`: [2, groups, bins].
+        drawn: see `SortedClicks.drawn`: float64 [3, groups, samples].
+        borders: see `SortedClicks.borders`, of one group: float64 [3, bins − 1].
+    """
+
+    pairs: np.ndarray
+    bins: np.ndarray
+    drawn: np.ndarray
+    borders: np.ndarray
+
+    def followed_by(self, other: "RangeSums") -> "RangeSums":
+        """Sums over both, where all predictions of the other are larger."""
+        pairs, drawn = self.pairs + other.pairs, self.drawn + other.drawn
+        pairs[2] += 2 * self.pairs[0] * other.pairs[1] // exact.ONE
+        drawn[2] += self.drawn[0] * other.drawn[1]
+        return RangeSums(pairs, self.bins + other.bins, drawn, self.borders + other.borders)
+
+    def curve(self, group: int, clicks: int) -> "Curve":
+        """The calibration curve of the group whose borders these are, which has so many clicks."""
+        prediction, place = np.unique(self.borders[0, self.borders[2] > 0], return_index=True)
+        below, equal = self.borders[1:, self.borders[2] > 0][:, place]
+        starts = calibration.bin_starts(clicks, self.bins.shape[2])
+        size = np.diff([0, *np.column_stack([below, below + equal]).ravel(), clicks])
+        count = np.diff(starts)
+        with np.errstate(invalid="ignore"):
+            means = [np.array([exact.number(total) for total in sums[group]]) / count for sums in self.bins]
+        return Curve(prediction, calibration.shares(size, starts), count, *means)
+
+    def auc(self) -> np.ndarray:
+        """AUC by group, float64 [groups, 1 + samples], the first of the clicks as they are; NaN without a class."""
+        negatives, weight, won = self.pairs
+        pairs = 2 * negatives * weight // exact.ONE
+        whole = [won / pairs if pairs else np.nan for won, pairs in zip(won, pairs, strict=True)]
+        negatives, weight, won = self.drawn
+        drawn = np.divide(won, negatives * weight, out=np.full(won.shape, np.nan), where=negatives * weight > 0)
+        return np.column_stack([np.array(whole, np.float64), drawn])
+
+
+def range_sums(
+    parts: Sequence[SortedClicks],
+    before: np.ndarray,
+    clicks: np.ndarray,
+    bins: int,
+    calibrated: int,
+    resamples: Iterable[np.ndarray],
+) -> RangeSums:
+    """Sums over the clicks of a range.
+
+    Args:
+        parts: the clicks; the groups of all parts are numbered one after another.
+        before: int64 [groups of all parts], see `SortedClicks.bins`.
+        clicks: likewise.
+        bins: of calibration.
+        calibrated: the part, of one group, whose bins' borders are wanted.
+        resamples: `times` of `SortedClicks.drawn`, an array for each.
+    """
+    ends = np.cumsum([part.groups for part in parts])[:-1]
+    places = list(zip(np.split(before, ends), np.split(clicks, ends), strict=True))
+    drawn = [np.concatenate([part.drawn(times) for part in parts], axis=1) for times in resamples]
+    border = parts[calibrated].borders(*(int(counts[0]) for counts in places[calibrated]), bins)
+    return RangeSums(
+        np.concatenate([part.sums() for part in parts], axis=1),
+        np.concatenate([part.bins(*place, bins) for part, place in zip(parts, places, strict=True)], axis=1),
+        np.stack(drawn, axis=-1) if drawn else np.zeros((3, clicks.size, 0)),
+        border,
+    )

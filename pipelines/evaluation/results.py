@@ -1,0 +1,113 @@
+"""What `metrics.json` holds, from metrics and resamples wherever they were made."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mal_tf.evaluation.bootstrap import Resampled, differences
+from mal_tf.evaluation.multiplicity import holm
+from pipelines import files
+
+#: Metrics of a slice.
+_OF_SLICE = ("auc", "gauc", "log_loss", "pcoc", "ece")
+
+#: Of these, the ones that compare predictions with the share of positives.
+OF_CALIBRATION = ("log_loss", "pcoc", "ece")
+
+_FAMILY = (
+    "Holm's adjustment is over the differences of all metrics and other models, apart for each table: under all labels "
+    "together, and by each kind of slice"
+)
+
+
+def result(
+    primary: str,
+    split: str,
+    served: str,
+    labels: Mapping[str, Mapping[str, Any]],
+    calibration: Mapping[str, list[dict[str, float]]],
+    kinds: Sequence[Sequence[Mapping[str, Any]]],
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What `metrics.json` holds; see `docs/evaluation.md`. Adds `adjusted_p` to the differences.
+
+    Args:
+        primary: mechanism of the primary target.
+        split: whose clicks.
+        served: the model that others are compared with.
+        labels: by mechanism, `models`, metrics of each, and `differences`.
+        calibration: a curve by model.
+        kinds: slices, see `slice_entry`, of each kind.
+        samples: resamples of the users.
+        seed: of them.
+    """
+    families = [labels.values(), *kinds]
+    comparisons = sum(_adjusted(one["differences"] for one in family) for family in families)
+    return {
+        "target": primary,
+        "split": split,
+        "served": served,
+        "models": labels[primary]["models"],
+        "differences": labels[primary]["differences"],
+        "labels": labels,
+        "calibration": calibration,
+        "slices": [part for of_kind in kinds for part in of_kind],
+        "bootstrap": {"samples": samples, "seed": seed, "unit": "user"},
+        "multiplicity": {"method": "holm", "family": _FAMILY, "comparisons": comparisons},
+    }
+
+
+def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Differences of the served model minus each other, of their resamples by model; none without resamples."""
+    return {model: differences([of], [drawn[served]]) for model, of in drawn.items() if model != served}
+
+
+def slice_entry(by: str, name: str, users: int, growth: float | None, found: Mapping[str, Any]) -> dict[str, Any]:
+    """A slice in `metrics.json`.
+
+    Args:
+        by: what it is by.
+        name: of the slice.
+        users: in it.
+        growth: positives of a wider mechanism over those of a narrower one, None if not known.
+        found: `models`, metrics of each under the primary target's label, and `differences`.
+    """
+    first = next(iter(found["models"].values()))
+    return {
+        "by": by,
+        "name": name,
+        "clicks": first["clicks"],
+        "users": users,
+        "positives": first["positives"],
+        "growth": growth,
+        "models": {model: {metric: of[metric] for metric in _OF_SLICE} for model, of in found["models"].items()},
+        "differences": found["differences"],
+    }
+
+
+def write(path: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes a result, with null for what is not finite; returns what was written."""
+    text = json.dumps(_plain(found), indent=1, allow_nan=False)
+    files.write_text(path, text + "\n")
+    return json.loads(text)
+
+
+def _adjusted(family: Iterator[Mapping[str, Mapping[str, dict[str, float]]]]) -> int:
+    """Adds `adjusted_p` to a family's differences, by model and metric; how many there are."""
+    tests = [found for differences in family for of_model in differences.values() for found in of_model.values()]
+    for found, adjusted in zip(tests, holm(np.array([found["p"] for found in tests])), strict=True):
+        found["adjusted_p"] = float(adjusted)
+    return sum(not math.isnan(found["p"]) for found in tests)
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for what is not finite, as JSON has no word for it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(of) for key, of in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
