@@ -1,0 +1,53 @@
+"""The command line `mal-tf`."""
+
+import logging
+import sys
+import warnings
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from features.errors import MalTfError
+from pipelines.cli import market, run, schedule
+
+app = typer.Typer(
+    help="Train and serve conversion-rate models by multi-attribution learning.\n\n"
+    "Start with `mal-tf run CONFIG`: it labels the logs, checks the data, trains, exports and evaluates.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+#: Commands that start a Beam job take Beam's flags after their own.
+_BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+for _command in (run.run, run.labels, run.validate, run.train, run.export, run.evaluate):
+    app.command(context_settings=_BEAM)(_command)
+for _command in (
+    run.report,
+    run.predict,
+    run.explain,
+    market.benchmark,
+    market.simulate,
+    market.replay,
+    schedule.retrain,
+    schedule.rollback,
+    schedule.history,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point: errors for people are printed alone and exit with their `exit_code`."""
+    for category in (FutureWarning, UserWarning):  # Google's clients warn on import.
+        warnings.filterwarnings("ignore", category=category)
+        sys.warnoptions.append(f"ignore::{category.__name__}")  # Worker processes are started with these.
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    for name in ("mal_tf", "apache_beam.runners.dataflow"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        app()
+    except MalTfError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)

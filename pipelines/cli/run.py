@@ -1,0 +1,264 @@
+"""Commands on one run: `run` and its stages, and what looks at them."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from features.errors import MalTfError
+from pipelines.cli.shared import Config, Output, Set, console, default_output
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make finished stages anew although nothing changed.")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="Where to train: default, mirrored, multi_worker, parameter_server, tpu; see docs/distributed.md."
+    ),
+]
+
+
+def run(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    overwrite: Overwrite = False,
+    strategy: Strategy = "default",
+):
+    """Do everything: labels, validate, train, export, evaluate. Finished stages are not repeated.
+
+    Beam's own flags (--runner=…) may follow.
+    """
+    from pipelines import manifest, text_table
+    from pipelines.evaluation import tables
+    from pipelines.report import write as report
+
+    with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
+        if not opened.cluster.chief:
+            for name in opened.config.model.names:
+                opened.train(name)
+            return
+        with report.at_the_end(opened.directory):
+            result = opened.evaluate()
+            opened.journeys()
+        _show_labels(opened)
+        _show_auxiliaries(opened)
+        for table in tables.overall(result):
+            text_table.show(console, table)
+        served = opened.export(opened.config.model.name)
+        console.print(f"SavedModel: {served}", soft_wrap=True)
+        console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
+        entries = manifest.read(opened.path("labels"))["files"]
+        clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
+        program = os.path.relpath(sys.argv[0])
+        console.print(f"Try next: {program} predict {served} {clicks} --output predictions.csv", soft_wrap=True)
+
+
+def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Turn click and conversion logs into labelled TFRecords. Beam's flags (--runner=…) go after the config.
+
+    With --runner=DataflowRunner --dry_run=true the job is only described, not submitted.
+    """
+    from pipelines import beam, files
+    from pipelines.labels.run import REPORT
+
+    if beam.is_dry_run(beam.pipeline_options(context.args)):
+        _dry_run(context.args, config, set_, output)
+        return
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        directory = opened.labels()
+        if files.exists(opened.path("labels", REPORT)):
+            _show_labels(opened)
+        else:
+            console.print(f"Handed to the runner; {directory} is finished when it holds manifest.json", soft_wrap=True)
+
+
+def _dry_run(flags: list[str], config: str, overrides: list[str], output: str) -> None:
+    from pipelines.config import load
+    from pipelines.labels.run import dry_run
+
+    loaded = load(config, overrides)
+    target = (output or default_output(loaded)).rstrip("/") + "/labels"
+    console.print(dry_run(loaded, target, flags), markup=False, highlight=False, soft_wrap=True)
+
+
+def validate(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    infer_schema: Annotated[
+        bool, typer.Option("--infer-schema", help="Write a first schema to validation.schema_file, to be reviewed.")
+    ] = False,
+):
+    """Check the labelled data against the schema; anomalies end with an error."""
+    from pipelines import files
+
+    with _run(context, config, set_, output).opened() as opened:
+        if infer_schema:
+            from google.protobuf import text_format
+
+            from pipelines.validation.schema import infer_schema as infer
+            from pipelines.validation.statistics import load
+
+            target = opened.config.validation.schema_file
+            if not target or files.exists(target):
+                raise MalTfError(f"validation.schema_file is {target or 'not set'}: name a file that is not there yet")
+            schema = infer(load(opened.statistics())["train"], opened.config.feature_spec)
+            files.write_text(target, text_format.MessageToString(schema))
+            console.print(f"Wrote {target}. Review it by hand, then commit it.", soft_wrap=True)
+        directory = opened.validate()
+        console.print(f"No anomalies. Statistics: {directory}/statistics.html", soft_wrap=True)
+
+
+def train(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    overwrite: Overwrite = False,
+    strategy: Strategy = "default",
+):
+    """Train the configured models, in one pass over the train split in time order."""
+    with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
+        for name in opened.config.model.names:
+            console.print(f"{name}: {opened.train(name)}", soft_wrap=True)
+        _show_auxiliaries(opened)
+
+
+def export(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
+    """Export the trained models as SavedModels and check each in a fresh process."""
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        for name in opened.config.model.names:
+            console.print(f"{name}: {opened.export(name)}", soft_wrap=True)
+
+
+def evaluate(
+    context: typer.Context,
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    overwrite: Overwrite = False,
+    split: Annotated[str, typer.Option(help="Which clicks: eval or train.")] = "eval",
+    labels: Annotated[str, typer.Option(help="Directory of another finished label job whose clicks to evaluate.")] = "",
+    model: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=SAVED_MODEL_DIR", help="Evaluate this export; repeat for more. Then only these."),
+    ] = [],  # noqa: B006
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="As a Beam job, in bounded memory; Beam's flags (--runner=…) may follow."),
+    ] = False,
+):
+    """Evaluate exported models side by side: under every label, by slice, with intervals; see docs/evaluation.md."""
+    import json
+
+    from pipelines import files, text_table
+    from pipelines.evaluation import tables
+    from pipelines.evaluation.evaluate import METRICS
+    from pipelines.predict import version_of
+
+    if split not in ("eval", "train"):
+        raise MalTfError(f"--split: expected eval or train, found '{split}'")
+    if wrong := [one for one in model if not all(one.partition("="))]:
+        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
+    versions = {name: version_of(directory) for name, _, directory in (one.partition("=") for one in model)}
+    with _run(context, config, set_, output, overwrite).opened() as opened:
+        evaluated = opened.distributed_evaluation if distributed else opened.evaluation
+        directory = evaluated(split, labels, versions)
+        for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
+            text_table.show(console, table)
+        beside = "" if distributed else ", and the clicks with predictions beside it"
+        console.print(f"{directory}/{METRICS}{beside}", soft_wrap=True)
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Directories of runs, or of a retraining's spans.")],
+    output: Annotated[str, typer.Option(help="The page; RUN/report.html if not given, report.html for several.")] = "",
+):
+    """Write one HTML page that shows what runs made, several side by side. It needs no network."""
+    from pipelines.report.write import REPORT, write
+
+    page = output or (f"{runs[0].rstrip('/')}/{REPORT}" if len(runs) == 1 else REPORT)
+    write(runs, page)
+    console.print(page, soft_wrap=True)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A SavedModel's directory, or the directory of its versions.")],
+    file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, or tf.Examples in TFRecords.")],
+    output: Annotated[str, typer.Option(help="Where to write: .csv or .parquet.")] = "predictions.csv",
+    id_column: Annotated[
+        str, typer.Option("--id", help="Column to copy to the output, if the file has it.")
+    ] = "click_id",
+):
+    """Predict the CVR of clicks."""
+    from pipelines.predict import predict as score
+
+    console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
+
+
+def explain(
+    click_id: Annotated[str, typer.Argument(help="The click's id; one of several columns as 12:34:56.")],
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    output: Output = "",
+    user: Annotated[str, typer.Option(help="Whose click, where several users have one of this id.")] = "",
+):
+    """Explain a click of a run: its journey, each mechanism's credits, its labels, features and predictions.
+
+    Reads the label files and, once, all logs that the config names; writes nothing.
+    """
+    from pipelines.config import load
+    from pipelines.explain.explain import explain
+    from pipelines.explain.show import progress, rows_read, show
+    from pipelines.run import Run
+
+    loaded = load(config, set_)
+    run = Run(loaded, output or default_output(loaded))
+    with progress(console, rows_read(run.path("labels"))) as advance:
+        found = explain(loaded, run.path("labels"), click_id, user, run.exported(), advance)
+    show(console, found)
+
+
+def _run(
+    context: typer.Context,
+    config: str,
+    overrides: list[str],
+    output: str,
+    overwrite: bool = False,
+    strategy: str = "default",
+):
+    from mal_tf.training.cluster import connect
+    from pipelines import beam
+    from pipelines.config import load
+    from pipelines.run import Run
+
+    options = beam.pipeline_options(context.args)  # A mistyped flag is refused before anything is done.
+    if beam.is_dry_run(options):
+        raise MalTfError("--dry_run=true goes with `mal-tf labels` alone")
+    loaded = load(config, overrides)
+    cluster = connect(strategy, loaded.training)
+    if overwrite and cluster.in_step:
+        raise MalTfError(
+            "--overwrite: its processes can't tell a finished stage from one to be replaced; remove it first"
+        )
+    return Run(loaded, output or default_output(loaded), tuple(context.args), overwrite, cluster)
+
+
+def _show_labels(opened) -> None:
+    import json
+
+    from pipelines import files
+    from pipelines.labels.run import REPORT
+    from pipelines.summary import show_labels
+
+    show_labels(console, json.loads(files.read_text(opened.path("labels", REPORT))))
+
+
+def _show_auxiliaries(opened) -> None:
+    from pipelines.summary import show_auxiliaries
+
+    if found := opened.auxiliaries():
+        show_auxiliaries(console, found)

@@ -1,0 +1,18 @@
+"""What the commands share: the console and the options of a run."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+Config = Annotated[str, typer.Argument(help="The run's YAML file.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: training.batch_size=256.")]
+Output = Annotated[str, typer.Option(help="Directory of the run's outputs; runs/<name> if not given.")]
+
+
+def default_output(config) -> str:
+    """The directory of outputs of whatever has a name."""
+    return str(pathlib.Path("runs") / config.name)
