@@ -71,7 +71,7 @@ def labels(context: typer.Context, config: Config, set_: Set = [], output: Outpu
         if files.exists(opened.path("labels", REPORT)):
             _show_labels(opened)
         else:
-            console.print(f"Handed to the runner; {directory} is finished when it holds manifest.json", soft_wrap=True)
+            _say_handed_over(directory)
 
 
 def _dry_run(flags: list[str], config: str, overrides: list[str], output: str) -> None:
@@ -167,6 +167,9 @@ def evaluate(
     with _run(context, config, set_, output, overwrite).opened() as opened:
         evaluated = opened.distributed_evaluation if distributed else opened.evaluation
         directory = evaluated(split, labels, versions)
+        if not files.exists(f"{directory}/{METRICS}"):
+            _say_handed_over(directory)
+            return
         for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
             text_table.show(console, table)
         beside = "" if distributed else ", and the clicks with predictions beside it"
@@ -237,7 +240,7 @@ def _run(
 
     options = beam.pipeline_options(context.args)  # A mistyped flag is refused before anything is done.
     if beam.is_dry_run(options):
-        raise MalTfError("--dry_run=true goes with `mal-tf labels` alone")
+        raise MalTfError("--dry_run=true goes with `mal-tf labels` and `python -m pipelines.evaluation_job.main` alone")
     loaded = load(config, overrides)
     cluster = connect(strategy, loaded.training)
     if overwrite and cluster.in_step:
@@ -245,6 +248,10 @@ def _run(
             "--overwrite: its processes can't tell a finished stage from one to be replaced; remove it first"
         )
     return Run(loaded, output or default_output(loaded), tuple(context.args), overwrite, cluster)
+
+
+def _say_handed_over(directory: str) -> None:
+    console.print(f"Handed to the runner; {directory} is finished when it holds manifest.json", soft_wrap=True)
 
 
 def _show_labels(opened) -> None:

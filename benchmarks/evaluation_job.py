@@ -1,0 +1,92 @@
+"""`mal-tf evaluate` in one process against the Beam job, on the same clicks of a finished run: seconds, CPU, memory.
+
+Prints how far apart the two lie in any number that is not drawn by the bootstrap.
+"""
+
+import json
+import math
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import measure, tables
+from benchmarks.tables import Table
+from features.errors import MalTfError
+
+#: What comes from resamples, which the two draw differently.
+_DRAWN = ("low", "high", "p", "adjusted_p")
+
+
+def numbers(result: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """Place and value of every number in a `metrics.json` but those of resamples."""
+    if isinstance(result, dict):
+        names = [name for name in result if "p" not in result or name not in _DRAWN]
+        for name in names:
+            yield from numbers(result[name], f"{where}/{name}")
+    elif isinstance(result, list):
+        for number, value in enumerate(result):
+            yield from numbers(value, f"{where}/{number}")
+    elif isinstance(result, float | int):
+        yield where, float(result)
+
+
+def farthest(local: dict, job: dict) -> str:
+    """The place where two results lie farthest apart, relative to the local value, and how far.
+
+    Raises:
+        MalTfError: they don't have the same numbers.
+    """
+    one, other = dict(numbers(local)), dict(numbers(job))
+    if one.keys() != other.keys():
+        raise MalTfError(f"the results have different numbers: {sorted(one.keys() ^ other.keys())[:5]}")
+    apart = {place: _apart(value, other[place]) for place, value in one.items()}
+    place = max(apart, key=apart.get)
+    return f"{len(one):,} numbers, relative difference at most {apart[place]:.1e}, at {place}"
+
+
+def _apart(local: float, job: float) -> float:
+    if job == local:
+        return 0.0
+    return abs(job / local - 1) if local else math.inf
+
+
+def main(
+    config: Annotated[str, typer.Argument(help="A run's YAML file.")],
+    output: Annotated[pathlib.Path, typer.Argument(help="The finished run's directory; its evaluations are added.")],
+    split: Annotated[str, typer.Option(help="Which clicks: eval or train.")] = "train",
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the table to this file.")] = None,
+) -> None:
+    """Evaluate a split both ways."""
+    shown, told = tables.console(), tables.machine()
+    command = [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "evaluate", config, "--output", str(output)]
+    command += ["--split", split, "--overwrite", *(f"--set={one}" for one in set_)]
+    measured, results = [], []
+    with tempfile.TemporaryDirectory(prefix="mal-tf-evaluation-") as temporary:
+        for flags in ([], ["--distributed"]):
+            log = pathlib.Path(temporary, "output.log")
+            with shown.status(" ".join(["evaluate", *flags])):
+                measured.append(measure.run([*command, *flags], log))
+            # The command's last line says where it wrote.
+            path = log.read_text().splitlines()[-1].split(",")[0]
+            results.append(json.loads(pathlib.Path(path).read_text()))
+    clicks = next(iter(results[0]["models"].values()))["clicks"]
+    rows = []
+    for name, one in zip(("in one process", "Beam job, here"), measured, strict=True):
+        seconds, ratio = f"{one.seconds:.1f}", f"{one.seconds / measured[0].seconds:.2f}"
+        rows.append([name, seconds, ratio, f"{one.cpu_seconds:.1f}", f"{one.peak / 2**30:.2f}"])
+    table = Table(
+        f"{len(results[0]['models'])} models on {clicks:,} mature clicks",
+        ["mal-tf evaluate", "seconds", "ratio", "CPU seconds", f"peak {measure.memory_kind()}, GiB"],
+        rows,
+        f"The two: {farthest(*results)}.",
+    )
+    tables.report(shown, told, [table], markdown)
+
+
+if __name__ == "__main__":
+    tables.run(main)
