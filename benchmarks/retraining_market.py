@@ -23,8 +23,9 @@ FIRST_SPAN = 8
 #: More conversions than the example has, so that few clicks tell a good model from a bad one.
 _CONVERSIONS = 4
 
-#: Features of the model; fewer than the market has, so that a run is short.
-_FEATURES = ("industry", "channel", "product", "weekday", "member", "price", "clicked_industries", "bought_products")
+#: Features of the model; fewer than the market has, so that a run is short. With the hour, as a span's training ends with the
+#: night's clicks; without the weekday, as it sees but one.
+_FEATURES = ("industry", "channel", "product", "hour", "member", "price", "clicked_industries", "bought_products")
 
 _SECONDS = 86_400
 
