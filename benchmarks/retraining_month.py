@@ -40,6 +40,9 @@ _STAGES = {
 #: A day is few steps, each span's optimisers begin anew: with the default rates the model's level follows the last hours.
 _STEADY = ("training.learning_rate=0.0003", "training.embedding_learning_rate=0.02")
 
+#: Of the market.
+CLICKS_PER_DAY = 12_000
+
 #: Bytes that a disk has left where a model does not fit, and the history does.
 _LITTLE = 256 << 10
 
@@ -339,7 +342,7 @@ def main(
         raise MalTfError(f"--parts: unknown part '{unknown[0]}'; there are: {', '.join(known)}")
     shown, told = tables.console(), tables.machine()
     chosen = [known[name] for name in parts.split(",")] if parts else PARTS
-    month = simulate(output.resolve(), chosen, 29, 4000, shown)
+    month = simulate(output.resolve(), chosen, 29, CLICKS_PER_DAY, shown)
     tables.report(shown, told, [month.made], markdown)
     if month.wrong:
         raise MalTfError("\n".join(["not as it must be:", *month.wrong]))
