@@ -9,7 +9,6 @@ import datetime
 import pathlib
 import shutil
 import signal
-import time
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -19,7 +18,7 @@ import yaml
 
 from benchmarks import retraining_market, tables
 from benchmarks.retraining_market import FIRST_SPAN, Market
-from benchmarks.retraining_processes import DIES_IN_PUSH, Process, SmallDisk
+from benchmarks.retraining_processes import DIES_IN_PUSH, Process, SmallDisk, dies_in
 from benchmarks.retraining_watch import MODEL, Watch, described
 from features.errors import MalTfError
 from pipelines.retraining.config import load
@@ -49,7 +48,7 @@ _LITTLE = 256 << 10
 
 @dataclasses.dataclass
 class Row:
-    """A run: its span, what was planted, its exit code, what it said, what served after, its id in the history."""
+    """A run: span, what was planted, exit code, what it said, what served after, its id in the history, where it was killed."""
 
     span: str
     planted: str
@@ -57,6 +56,7 @@ class Row:
     said: str
     serves: str
     run: int | None
+    killed_in: str = ""
 
 
 class Month:
@@ -136,16 +136,12 @@ class Month:
             assert run.outcome == outcome and reason in "\n".join(run.reasons), described(run)
 
     def killed(self, span: str, stage: str, delay: float = 0.0) -> None:
-        """Starts a span's run and kills it in a stage; in the middle of a push it kills itself."""
+        """Starts a span's run that is killed so long after a stage began, at its end at the latest, or in the midst of a push."""
         known = len(self.watch.runs())
-        process = self.start(span, program=DIES_IN_PUSH if stage == "push" else "")
-        if stage in _STAGES:
-            process.until(lambda: _STAGES[stage] in process.shown())
-            time.sleep(delay)
-            process.kill()
+        process = self.start(span, program=DIES_IN_PUSH if stage == "push" else dies_in(stage, delay))
         shown = process.wait()
         serves, run = self.watch.check(), self._recorded(span, known)
-        self._row(span, f"SIGKILL in {stage}", process, serves, run)
+        self._row(span, f"SIGKILL in {stage}", process, serves, run, killed_in=stage)
         assert process.code == -signal.SIGKILL and run.outcome == RUNNING, shown
 
     def filled(self, span: str, stage: str | None, left: int) -> None:
@@ -170,7 +166,7 @@ class Month:
         rows = []
         for row in self.rows:
             run = found.get(row.run)
-            if run and (run.outcome == RUNNING or (row.code < 0 and run.outcome != ABANDONED)):
+            if run and (run.outcome == RUNNING or (row.killed_in and not _abandoned(run, row.killed_in))):
                 self.wrong.append(f"{row.span}, {row.planted}: {described(run)}")
             said = described(run) if run else f"(not in the history) {row.said}"
             rows.append((row.span, row.planted, str(row.code), said, row.serves))
@@ -185,11 +181,15 @@ class Month:
         assert len(found) == known + 1 and found[-1].span == span, list(map(described, found[known:]))
         return found[-1]
 
-    def _row(self, span: str, planted: str, process: Process, serves: str, run) -> None:
+    def _row(self, span: str, planted: str, process: Process, serves: str, run, killed_in: str = "") -> None:
         said = described(run) if run else process.last_words()
-        self.rows.append(Row(span, planted, process.code, said, serves, run.id if run else None))
+        self.rows.append(Row(span, planted, process.code, said, serves, run.id if run else None, killed_in))
         code, moment = process.code, datetime.datetime.now().strftime("%H:%M:%S")
         self.shown.print(f"{moment} {span} [{planted}] {code}: {said}; serves {serves}", markup=False, soft_wrap=True)
+
+
+def _abandoned(run, stage: str) -> bool:
+    return run.outcome == ABANDONED and run.reasons[0].startswith(f"{stage}: ")
 
 
 def first(month: Month) -> None:

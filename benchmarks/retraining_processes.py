@@ -31,7 +31,35 @@ sys.addaudithook(hook)
 cli.main()
 """
 
+#: Runs the command line, and kills its own process `{delay}` seconds after `{stage}` has begun, or as it ends.
+_DIES_IN_STAGE = """
+import contextlib, os, signal, threading
+from pipelines import cli
+from pipelines.retraining.history import OpenRun
+
+recorded = OpenRun.stage
+
+
+@contextlib.contextmanager
+def stage(self, name, inputs=()):
+    with recorded(self, name, inputs) as opened:
+        if name == "{stage}":
+            threading.Timer({delay}, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        yield opened
+        if name == "{stage}":
+            signal.raise_signal(signal.SIGKILL)
+
+
+OpenRun.stage = stage
+cli.main()
+"""
+
 _POLL = 0.01
+
+
+def dies_in(stage: str, delay: float) -> str:
+    """A program for `Process`: the command line, killed in a stage of the history after so many seconds, or at its end."""
+    return _DIES_IN_STAGE.format(stage=stage, delay=delay)
 
 
 class Process:
@@ -87,11 +115,6 @@ class Process:
                 return False
             time.sleep(_POLL)
         return True
-
-    def kill(self) -> None:
-        """SIGKILL, to this process alone, as the kernel does when memory runs out."""
-        self._running.kill()
-        self._running.wait()
 
 
 class SmallDisk:
