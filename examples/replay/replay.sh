@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The A/B replay of docs/results.md from nothing: logs, one run of four models per primary target and seed, the replay.
-# Run it in the project's environment; it takes about 40 minutes on 2 cores, and goes on where it was stopped.
+# Run it in the project's environment; it takes 25 to 40 minutes on 2 cores, and goes on where it was stopped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 logs=runs/replay/logs
