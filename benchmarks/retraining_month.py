@@ -260,7 +260,7 @@ def drift(month: Month) -> None:
     spoilt = month.arrive(clicks=retraining_market.price_in_cents)
     month.run(spoilt, "prices of the day are in cents; its labels are not final yet")
     month.run(month.arrive(), f"{spoilt} would judge", 3, "price")
-    month.run(month.arrive(), f"{spoilt} would train")
+    month.run(month.arrive(), f"{spoilt} would train, and is left out")
 
 
 def poison(month: Month) -> None:
