@@ -95,7 +95,7 @@ def lock(directory: str) -> Iterator[None]:
     with open(path / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "?"
             raise Busy(

@@ -200,12 +200,10 @@ def _spoilt_days(root: str, since: datetime.date, until: datetime.date, immature
 
 def _earlier(root: str, span: datetime.date) -> list[tuple[datetime.date, str]]:
     """Spans before this one that have a directory, oldest first."""
-    found = sorted(path.name for path in pathlib.Path(root, SPANS).glob("????-??-??"))
-    return [
-        (datetime.date.fromisoformat(name), f"{root}/{SPANS}/{name}")
-        for name in found
-        if datetime.date.fromisoformat(name) < span
-    ]
+    digit = "[0-9]"
+    found = sorted(path.name for path in pathlib.Path(root, SPANS).glob(f"{4 * digit}-{2 * digit}-{2 * digit}"))
+    dated = [(datetime.date.fromisoformat(name), f"{root}/{SPANS}/{name}") for name in found]
+    return [(day, directory) for day, directory in dated if day < span]
 
 
 def trailing_reports(root: str, span: datetime.date) -> list[dict]:
