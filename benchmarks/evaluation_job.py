@@ -56,21 +56,22 @@ def _apart(local: float, job: float) -> float:
 
 def main(
     config: Annotated[str, typer.Argument(help="A run's YAML file.")],
-    output: Annotated[pathlib.Path, typer.Argument(help="The finished run's directory; its evaluations are added.")],
+    run: Annotated[pathlib.Path, typer.Argument(help="The run's directory, with its labels and exports.")],
     split: Annotated[str, typer.Option(help="Which clicks: eval or train.")] = "train",
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
-    """Evaluate a split both ways."""
+    """Evaluate a run's exports on a split of its labels, both ways."""
     shown, told = tables.console(), tables.machine()
-    command = [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "evaluate", config, "--output", str(output)]
-    command += ["--split", split, "--overwrite", *(f"--set={one}" for one in set_)]
+    command = [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "evaluate", config]
+    command += ["--split", split, "--labels", str(run / "labels"), *(f"--set={one}" for one in set_)]
+    command += [f"--model={one.name}={one}" for one in sorted((run / "serving").iterdir())]
     measured, results = [], []
     with tempfile.TemporaryDirectory(prefix="mal-tf-evaluation-") as temporary:
         for flags in ([], ["--distributed"]):
             log = pathlib.Path(temporary, "output.log")
             with shown.status(" ".join(["evaluate", *flags])):
-                measured.append(measure.run([*command, *flags], log))
+                measured.append(measure.run([*command, "--output", f"{temporary}/run", *flags], log))
             # The command's last line says where it wrote.
             path = log.read_text().splitlines()[-1].split(",")[0]
             results.append(json.loads(pathlib.Path(path).read_text()))
