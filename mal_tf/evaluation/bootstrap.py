@@ -1,10 +1,13 @@
 """Is one model better than another? Paired bootstrap over users."""
 
+import logging
+import time
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from mal_tf.evaluation.metrics import click_losses, per_user
 
@@ -14,8 +17,13 @@ Resampled = dict[str, np.ndarray]
 #: The metrics that can be resampled.
 METRICS = ("auc", "gauc", "log_loss", "pcoc")
 
-#: A metric of the clicks, each user's counted a number of times: int [users].
+#: A metric of the clicks, each user's counted a number of times: int32 [users].
 _OfDrawn = Callable[[np.ndarray], float]
+
+#: Seconds between lines that say how far it is.
+_EVERY = 5.0
+
+log = logging.getLogger("mal_tf.evaluation")
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -81,12 +89,17 @@ def resampled_together(
         present, code = np.unique(user, return_inverse=True)
         of_drawn[key] = present, {name: _OF_DRAWN[name](code, label, prediction) for name in metrics}
     found = {key: {name: np.empty(1 + samples) for name in metrics} for key in parts}
+    began = shown = time.monotonic()
     for number in range(1 + samples):
         drawn = np.bincount(generator.integers(users, size=users), minlength=users) if number else np.ones(users, int)
+        drawn = drawn.astype(np.int32)
         for key, (present, of_key) in of_drawn.items():
             times = drawn[present]
             for name, metric in of_key.items():
                 found[key][name][number] = metric(times)
+        if (now := time.monotonic()) - shown > _EVERY:
+            shown, left = now, (now - began) / (number + 1) * (samples - number)
+            log.info("bootstrap: %s of %s resamples of the users, %.0f s left", f"{number:,}", f"{samples:,}", left)
     return found
 
 
@@ -147,20 +160,26 @@ def paired_differences(
 
 
 class _WeightedAuc:
-    """AUC with each user counted a number of times; sorted once."""
+    """AUC with each user counted a number of times; sorted once.
+
+    Negatives in the order of their predictions are cut where a positive may stand; a row for each piece says whose they are,
+    so that a draw costs one product of a sparse matrix.
+    """
 
     def __init__(self, user: np.ndarray, label: np.ndarray, prediction: np.ndarray):
         positive = label > 0
         negative = np.flatnonzero(~positive)
         negative = negative[np.argsort(prediction[negative], kind="stable")]
-        self._negative, self._positive = user[negative], user[positive]
-        self._weight = np.asarray(label[positive], np.float64)
+        self._positive, self._weight = user[positive], np.asarray(label[positive], np.float64)
         below, up_to = (np.searchsorted(prediction[negative], prediction[positive], s) for s in ("left", "right"))
-        self._below, self._up_to = below, up_to
+        cuts, of = np.unique(np.concatenate([[0, negative.size], below, up_to]), return_inverse=True)
+        self._below, self._up_to = np.split(of[2:], 2)
+        shape = cuts.size - 1, int(np.max(user, initial=-1)) + 1
+        self._pieces = csr_array((np.ones(negative.size, np.int32), user[negative], cuts), shape)
 
     def __call__(self, times: np.ndarray) -> float:
         """AUC, NaN if a class is missing."""
-        negatives = np.append(0, np.cumsum(times[self._negative]))
+        negatives = np.append(0, np.cumsum(self._pieces @ times, dtype=np.int64))
         positives = self._weight * times[self._positive]
         pairs = positives.sum() * negatives[-1]
         won = 0.5 * (positives @ (negatives[self._below] + negatives[self._up_to]))
