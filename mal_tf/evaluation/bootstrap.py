@@ -1,8 +1,8 @@
 """Is one model better than another? Paired bootstrap over users."""
 
+import itertools
 import logging
 import time
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,10 @@ Resampled = dict[str, np.ndarray]
 
 #: The metrics that can be resampled.
 METRICS = ("auc", "gauc", "log_loss", "pcoc")
+
+#: A metric that rests on fewer users has no interval and no p-value: so few are drawn alike too often, and a difference of
+#: none looks certain (measured in `docs/evaluation.md`). See `enough_users`.
+MIN_USERS = 30
 
 #: A metric of the clicks, each user's counted a number of times: int32 [users].
 _OfDrawn = Callable[[np.ndarray], float]
@@ -66,7 +70,8 @@ def resampled(
 
     Returns:
         By metric, float64 [1 + samples]; the first value is of the clicks as they are. NaN where a class that the metric
-        needs is missing: such resamples are left out of intervals.
+        needs is missing, as such resamples are left out of intervals, and in all resamples of a metric that rests on less
+        than `MIN_USERS` users.
     """
     users = int(np.max(user, initial=-1)) + 1
     return resampled_together(users, {"": Scored(user, label, prediction)}, samples, seed, metrics)[""]
@@ -84,10 +89,13 @@ def resampled_together(
         seed: of the draws.
         metrics: which of `METRICS`.
     """
-    generator, of_drawn = np.random.default_rng(seed), {}
+    generator, of_drawn, enough = np.random.default_rng(seed), {}, {}
     for key, (user, label, prediction) in parts.items():
         present, code = np.unique(user, return_inverse=True)
         of_drawn[key] = present, {name: _OF_DRAWN[name](code, label, prediction) for name in metrics}
+        positives = np.bincount(code, label > 0, present.size)
+        both = (positives > 0) & (positives < np.bincount(code, minlength=present.size))
+        enough[key] = enough_users(present.size, int((positives > 0).sum()), int(both.sum()))
     found = {key: {name: np.empty(1 + samples) for name in metrics} for key in parts}
     began = shown = time.monotonic()
     for number in range(1 + samples):
@@ -100,7 +108,30 @@ def resampled_together(
         if (now := time.monotonic()) - shown > _EVERY:
             shown, left = now, (now - began) / (number + 1) * (samples - number)
             log.info("bootstrap: %s of %s resamples of the users, %.0f s left", f"{number:,}", f"{samples:,}", left)
+    for key, name in itertools.product(parts, metrics):
+        if not enough[key][name]:
+            found[key][name][1:] = np.nan
     return found
+
+
+def enough_users(users: int, positive: int, both: int) -> dict[str, bool]:
+    """Whether each metric rests on at least `MIN_USERS` users: on that many of each class (AUC), with both (GAUC), with
+    clicks (log-loss), with positives (PCOC).
+
+    Args:
+        users: with clicks.
+        positive: with positives.
+        both: with clicks of both classes.
+    """
+    rests_on = {"auc": min(positive, users - positive + both), "gauc": both, "log_loss": users, "pcoc": positive}
+    return {metric: count >= MIN_USERS for metric, count in rests_on.items()}
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """95% percentile interval of resamples, float [samples]; NaN are left out, NaN if none is left."""
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: int = 0) -> dict[str, dict[str, float]]:
@@ -120,10 +151,8 @@ def differences(first: Sequence[Resampled], second: Sequence[Resampled], seed: i
     generator, found = np.random.default_rng(seed), {}
     for name in first[0]:
         gain = _mean(second, name, generator) - _mean(first, name, generator)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # No resample has both classes: NaN.
-            low, high = np.nanpercentile(gain[1:], [2.5, 97.5]) if gain.size > 1 else (np.nan, np.nan)
-        found[name] = {"difference": float(gain[0]), "low": float(low), "high": float(high), "p": p_value(gain[1:])}
+        low, high = interval(gain[1:])
+        found[name] = {"difference": float(gain[0]), "low": low, "high": high, "p": p_value(gain[1:])}
     return found
 
 
@@ -149,14 +178,6 @@ def _mean(trainings: Sequence[Resampled], name: str, generator: np.random.Genera
     drawn = generator.integers(len(trainings), size=values.shape)
     drawn[:, 0] = np.arange(len(trainings))
     return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
-
-
-def paired_differences(
-    user: np.ndarray, label: np.ndarray, first: np.ndarray, second: np.ndarray, samples: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """As `differences`, of AUC and GAUC of two predictions of the same clicks; arguments as in `resampled`."""
-    one, other = (resampled(user, label, prediction, samples, seed) for prediction in (first, second))
-    return differences([one], [other])
 
 
 class _WeightedAuc:

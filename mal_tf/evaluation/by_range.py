@@ -5,6 +5,7 @@ themselves, given how many clicks lie before each, and combined in order.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -40,14 +41,14 @@ def cut(key: np.ndarray, clicks: np.ndarray, size: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A calibration curve, and what it takes to say which clicks are in which of its bins.
+    """A model's calibration curve under each label, and what it takes to say which clicks are in which of its bins.
 
     Attributes:
         borders: float64 [n], see `calibration.part_of`.
         share: float64 [2n + 1, bins], see `calibration.EqualMass`.
         clicks: int64 [bins].
         predicted: float64 [bins], mean predictions, NaN without clicks.
-        observed: float64 [bins], mean labels, likewise.
+        observed: float64 [labels, bins], mean labels, likewise.
     """
 
     borders: np.ndarray
@@ -56,26 +57,27 @@ class Curve:
     predicted: np.ndarray
     observed: np.ndarray
 
-    def excess(self, user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Users, and the squares of their `calibration.user_excess`, by bin: exact sums [2, bins].
+    def excess(self, user: np.ndarray, labels: Sequence[np.ndarray], prediction: np.ndarray) -> np.ndarray:
+        """Users, and the squares of their `calibration.user_excess`, by label and bin: exact sums [labels, 2, bins].
 
         Args:
             user: int64 [clicks] of a shard, which has all clicks of its users.
-            label: float [clicks].
+            labels: float [clicks] each.
             prediction: float [clicks].
         """
-        part, found = calibration.part_of(self.borders, prediction), []
-        for mean, share in zip(self.observed, self.share.T, strict=True):
-            excess = calibration.user_excess(user, label, share[part], mean)
-            found.append([exact.total(np.ones(excess.size)), exact.total(excess**2)])
-        return np.array(found, object).T
+        part = calibration.part_of(self.borders, prediction)
+        found = np.empty((len(labels), 2, self.clicks.size), object)
+        for (place, label), number in itertools.product(enumerate(labels), range(self.clicks.size)):
+            excess = calibration.user_excess(user, label, self.share[part, number], self.observed[place, number])
+            found[place, :, number] = exact.total(np.ones(excess.size)), exact.total(excess**2)
+        return found
 
-    def points(self, excess: np.ndarray) -> list[dict[str, float]]:
-        """As `calibration.calibration_curve` gives it, of `excess` of all shards together."""
+    def points(self, label: int, excess: np.ndarray) -> list[dict[str, float]]:
+        """As `calibration.calibration_curve` gives it, under a label by its number, of `excess` of all shards together."""
         found = []
         for number in np.flatnonzero(self.clicks).tolist():
-            users, squares = map(exact.number, excess[:, number])
-            clicks, observed = int(self.clicks[number]), float(self.observed[number])
+            users, squares = map(exact.number, excess[label, :, number])
+            clicks, observed = int(self.clicks[number]), float(self.observed[label, number])
             low, high = calibration.interval(observed, squares, clicks, users)
             point = {"clicks": clicks, "predicted": float(self.predicted[number]), "observed": observed}
             found.append({**point, "low": low, "high": high})
@@ -90,7 +92,7 @@ class RangeSums:
         pairs: see `SortedClicks.sums`: [3, groups].
         bins: see `SortedClicks.bins`: [2, groups, bins].
         drawn: see `SortedClicks.drawn`: float64 [3, groups, samples].
-        borders: see `SortedClicks.borders`, of one group: float64 [3, bins − 1].
+        borders: see `SortedClicks.borders`, of all clicks: float64 [3, bins − 1].
     """
 
     pairs: np.ndarray
@@ -105,16 +107,16 @@ class RangeSums:
         drawn[2] += self.drawn[0] * other.drawn[1]
         return RangeSums(pairs, self.bins + other.bins, drawn, self.borders + other.borders)
 
-    def curve(self, group: int, clicks: int) -> "Curve":
-        """The calibration curve of the group whose borders these are, which has so many clicks."""
+    def curve(self, labels: int, clicks: int) -> "Curve":
+        """The calibration curve under each label: so many first groups have all the clicks, whose borders these are."""
         prediction, place = np.unique(self.borders[0, self.borders[2] > 0], return_index=True)
         below, equal = self.borders[1:, self.borders[2] > 0][:, place]
         starts = calibration.bin_starts(clicks, self.bins.shape[2])
         size = np.diff([0, *np.column_stack([below, below + equal]).ravel(), clicks])
         count = np.diff(starts)
         with np.errstate(invalid="ignore"):
-            means = [np.array([exact.number(total) for total in sums[group]]) / count for sums in self.bins]
-        return Curve(prediction, calibration.shares(size, starts), count, *means)
+            predicted, observed = np.vectorize(exact.number, [np.float64])(self.bins[:, :labels]) / count
+        return Curve(prediction, calibration.shares(size, starts), count, predicted[0], observed)
 
     def auc(self) -> np.ndarray:
         """AUC by group, float64 [groups, 1 + samples], the first of the clicks as they are; NaN without a class."""
@@ -131,23 +133,22 @@ def range_sums(
     before: np.ndarray,
     clicks: np.ndarray,
     bins: int,
-    calibrated: int,
     resamples: Iterable[np.ndarray],
 ) -> RangeSums:
     """Sums over the clicks of a range.
 
     Args:
-        parts: the clicks; the groups of all parts are numbered one after another.
+        parts: the clicks; the groups of all parts are numbered one after another. The first part is one group, of all
+            clicks.
         before: int64 [groups of all parts], see `SortedClicks.bins`.
         clicks: likewise.
         bins: of calibration.
-        calibrated: the part, of one group, whose bins' borders are wanted.
         resamples: `times` of `SortedClicks.drawn`, an array for each.
     """
     ends = np.cumsum([part.groups for part in parts])[:-1]
     places = list(zip(np.split(before, ends), np.split(clicks, ends), strict=True))
     drawn = [np.concatenate([part.drawn(times) for part in parts], axis=1) for times in resamples]
-    border = parts[calibrated].borders(*(int(counts[0]) for counts in places[calibrated]), bins)
+    border = parts[0].borders(int(before[0]), int(clicks[0]), bins)
     return RangeSums(
         np.concatenate([part.sums() for part in parts], axis=1),
         np.concatenate([part.bins(*place, bins) for part, place in zip(parts, places, strict=True)], axis=1),

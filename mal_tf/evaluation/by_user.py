@@ -11,8 +11,8 @@ from mal_tf.evaluation.sorted_clicks import SortedClicks
 
 #: What is added up for each group of clicks; `AUC`, its clicks times the AUC of each user with both classes, `LOSS` and
 #: `PREDICTION` once for each model, in the order of the models.
-CLICKS, POSITIVES, USERS, BOTH_USERS, BOTH_CLICKS, LABEL = range(6)
-OF_MODEL = 6
+CLICKS, POSITIVES, USERS, POSITIVE_USERS, BOTH_USERS, BOTH_CLICKS, LABEL = range(7)
+OF_MODEL = 7
 AUC, LOSS, PREDICTION = range(3)
 
 #: Resamples add whole numbers of this unit, as a float64 of a shard and an int64 of all hold them exactly.
@@ -27,8 +27,8 @@ class UserSums:
     """Sums over users, of the clicks as they are and of resamples.
 
     Attributes:
-        whole: Python integers [groups, 6 + 3 · models], see `exact.sums`.
-        drawn: int64 [groups, 6 + 3 · models, samples], in units of 2^-24.
+        whole: Python integers [groups, 7 + 3 · models], see `exact.sums`.
+        drawn: int64 [groups, 7 + 3 · models, samples], in units of 2^-24.
     """
 
     whole: np.ndarray
@@ -79,6 +79,7 @@ def user_sums(
     values[CLICKS] = np.bincount(code, minlength=pair.size)
     values[POSITIVES] = np.bincount(code, label > 0, pair.size)
     values[USERS] = 1
+    values[POSITIVE_USERS] = values[POSITIVES] > 0
     values[BOTH_USERS] = (values[POSITIVES] > 0) & (values[POSITIVES] < values[CLICKS])
     values[BOTH_CLICKS] = values[BOTH_USERS] * values[CLICKS]
     values[LABEL] = np.bincount(code, label, pair.size)

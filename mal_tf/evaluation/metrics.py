@@ -160,8 +160,8 @@ def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> 
     return found
 
 
-def metrics_or_nan(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-    """As `all_metrics`; NaN, not an error, where a metric lacks a class."""
+def metrics_or_nan(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, bins: int = 10) -> dict[str, float]:
+    """As `all_metrics`; NaN, not an error, where a metric lacks a class; `bins` are those of the calibration error."""
     rank = _ranks(prediction)
     users = _per_user(user, label, rank)
     measured = int((~np.isnan(users.auc)).sum())
@@ -173,5 +173,5 @@ def metrics_or_nan(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) 
         "gauc_users": measured,
         "log_loss": log_loss(label, prediction),
         "pcoc": pcoc(label, prediction),
-        "ece": calibration_error(label, prediction),
+        "ece": calibration_error(label, prediction, bins),
     }

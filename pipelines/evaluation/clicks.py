@@ -118,6 +118,17 @@ def score(
     return frame
 
 
+def check_finite(predictions: np.ndarray, model: str, place: str) -> np.ndarray:
+    """The predictions, float [clicks], of a model by its name, for the clicks of a file or directory.
+
+    Raises:
+        MalTfError: one is not a number.
+    """
+    if not (finite := np.isfinite(predictions)).all():
+        raise MalTfError(f"model '{model}': a prediction for {place} is {predictions[~finite][0]}, not a number")
+    return predictions
+
+
 def extra_positives(user_id: pd.Series, past: Sequence[Sequence[str]], growth: GrowthConfig) -> np.ndarray:
     """How many more positives the wider mechanism gave each click's user than the narrower one, before the clicks.
 
@@ -131,14 +142,14 @@ def extra_positives(user_id: pd.Series, past: Sequence[Sequence[str]], growth: G
     """
     wider, narrower = f"label_{growth.wider}", f"label_{growth.narrower}"
     wanted = parsing({"user_id": "string", "mature": "int64", wider: "float32", narrower: "float32"})
-    parts = []
+    parts = [pd.Series(dtype=np.int64)]
     for examples in serialized(past[-growth.segments :], _BATCH):
         clicks = {name: value.numpy() for name, value in tf.io.parse_example(examples, wanted).items()}
         extra = (clicks["mature"] == 1) * ((clicks[wider] > 0).astype(np.int64) - (clicks[narrower] > 0))
         chosen = np.flatnonzero(extra)
         parts.append(pd.Series(extra[chosen], clicks["user_id"][chosen]))
     of_user = pd.concat(parts).groupby(level=0).sum()
-    of_user.index = [user.decode("utf-8") for user in of_user.index]
+    of_user.index = of_user.index.astype(object).str.decode("utf-8")
     return user_id.map(of_user).fillna(0).to_numpy(np.int64)
 
 
@@ -195,8 +206,9 @@ def said(known: pd.Series) -> np.ndarray:
     return np.where(known, "known", "new")
 
 
-def _users(segments: Sequence[Sequence[str]]) -> set[str]:
+def _users(segments: Sequence[Sequence[str]]) -> pd.Series:
+    """The distinct users, string."""
     found: set[bytes] = set()
     for examples in serialized(segments, _BATCH):
         found.update(tf.io.parse_example(examples, parsing({"user_id": "string"}))["user_id"].numpy())
-    return {user.decode("utf-8") for user in found}
+    return pd.Series(list(found), dtype=object).str.decode("utf-8")

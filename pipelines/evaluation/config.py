@@ -27,7 +27,7 @@ class GrowthConfig(Frozen):
     wider: str = "linear"
     narrower: str = "last"
     segments: int = pydantic.Field(7, ge=1)
-    bounds: tuple[pydantic.PositiveInt, ...] = (1, 2, 4)
+    bounds: tuple[pydantic.PositiveInt, ...] = pydantic.Field((1, 2, 4), min_length=1)
 
     @pydantic.field_validator("bounds")
     @classmethod
@@ -56,7 +56,7 @@ class EvaluationConfig(Frozen):
         age_days: bounds between slices by click age, ascending.
         min_positives: slices of fewer positives are left out.
         growth: user groups for slices of `information_gain`, and the mechanisms of a slice's growth in positives.
-        calibration_bins: of the calibration curve.
+        calibration_bins: of the calibration curves and of ECE.
     """
 
     bootstrap_samples: int = pydantic.Field(2000, ge=0)

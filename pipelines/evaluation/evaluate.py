@@ -16,7 +16,7 @@ from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan
 from mal_tf.serving.export import OUTPUT
 from pipelines.config import RunConfig
 from pipelines.evaluation import results
-from pipelines.evaluation.clicks import score, with_slices
+from pipelines.evaluation.clicks import check_finite, score, with_slices
 from pipelines.evaluation.config import GrowthConfig, features_of
 from pipelines.evaluation.slices import Slice, slices_of
 from pipelines.labelled import Labelled
@@ -48,7 +48,8 @@ def evaluate(
         first where it is not among them) minus each other.
 
     Raises:
-        MalTfError: see `score`; under the primary target's label there is one class only, or no user has both.
+        MalTfError: see `score`; a prediction is not a number; under the primary target's label there is one class only, or
+            no user has both.
     """
     slices, spec = config.slices, config.feature_spec
     frame = score(config, labelled, versions, output, list(features_of(slices, spec)), split)
@@ -57,10 +58,11 @@ def evaluate(
     judged = _Judged(
         pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64),
         {name: frame[f"label_{name}"].to_numpy(np.float64) for name in config.attribution.names},
-        {name: frame[f"{OUTPUT}_{name}"].to_numpy() for name in versions},
+        {name: check_finite(frame[f"{OUTPUT}_{name}"].to_numpy(), name, labelled.directory) for name in versions},
         config.model.name if config.model.name in versions else next(iter(versions)),
         config.evaluation.bootstrap_samples,
         config.seed,
+        config.evaluation.calibration_bins,
     )
     primary = config.model.primary
     judged.check(primary, split)
@@ -75,7 +77,6 @@ def evaluate(
             split,
             judged.served,
             judged.by_label(),
-            judged.calibration(primary, config.evaluation.calibration_bins),
             kinds,
             judged.samples,
             judged.seed,
@@ -95,6 +96,7 @@ class _Judged:
         served: the model that the others are compared with.
         samples: resamples of the users.
         seed: of them.
+        bins: of calibration.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class _Judged:
         served: str,
         samples: int,
         seed: int,
+        bins: int,
     ):
         self.user, self.labels, self.predictions = user, labels, predictions
-        self.served, self.samples, self.seed = served, samples, seed
+        self.served, self.samples, self.seed, self.bins = served, samples, seed, bins
 
     def check(self, primary: str, split: str) -> None:
         """Raises what can't be measured under the primary target's label."""
@@ -117,12 +120,18 @@ class _Judged:
             raise MalTfError(f"{split} split, label_{primary}: {error}") from error
 
     def by_label(self) -> dict[str, dict[str, Any]]:
-        """By mechanism: `models`, metrics of each, and `differences`."""
+        """By mechanism: as `_compared`, and `calibration`, a curve by model."""
         every = np.ones(self.user.size, bool)
-        return self._compared({name: (every, label) for name, label in self.labels.items()})
+        found = self._compared({name: (every, label) for name, label in self.labels.items()})
+        for name, label in self.labels.items():
+            found[name]["calibration"] = {
+                model: calibration_curve(self.user, label, prediction, self.bins)
+                for model, prediction in self.predictions.items()
+            }
+        return found
 
     def by_slice(self, by: str, parts: Sequence[Slice], primary: str, growth: GrowthConfig) -> list[dict[str, Any]]:
-        """A slice each: what is in it, `models` and `differences`, under the primary target's label.
+        """A slice each: see `slice_entry`, under the primary target's label.
 
         Slices with negatives beside their own have too few positives for any metric but those of rank.
         """
@@ -136,34 +145,29 @@ class _Judged:
             made.append(results.slice_entry(by, part.name, users, growth_in, compared[part.name]))
         return made
 
-    def calibration(self, primary: str, bins: int) -> dict[str, list[dict[str, float]]]:
-        """See `calibration_curve`, by model."""
-        return {
-            name: calibration_curve(self.user, self.labels[primary], prediction, bins)
-            for name, prediction in self.predictions.items()
-        }
-
     def _compared(
         self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], without: Sequence[str] = ()
     ) -> dict[str, dict[str, Any]]:
-        """Metrics and differences of parts of the clicks, each with its label, by name; NaN for those `without`."""
+        """Metrics, their intervals and differences of parts of the clicks, each with its label, by name; NaN for those
+        `without`.
+        """
         scored = {
             (name, model): Scored(self.user[chosen], label[chosen], prediction[chosen])
             for name, (chosen, label) in parts.items()
             for model, prediction in self.predictions.items()
         }
-        found: dict[str, dict[str, Any]] = {name: {"models": {}, "differences": {}} for name in parts}
+        found: dict[str, dict[str, Any]] = {name: {"models": {}, "intervals": {}, "differences": {}} for name in parts}
         for (name, model), (user, label, prediction) in scored.items():
             code = np.unique(user, return_inverse=True)[1]
-            found[name]["models"][model] = metrics_or_nan(code, label, prediction) | dict.fromkeys(without, math.nan)
-        others = [model for model in self.predictions if model != self.served]
-        if self.samples and others:
+            found[name]["models"][model] = metrics_or_nan(code, label, prediction, self.bins)
+            found[name]["models"][model] |= dict.fromkeys(without, math.nan)
+        if self.samples:
             drawn = resampled_together(int(self.user.max()) + 1, scored, self.samples, self.seed)
             for resampled in drawn.values():
                 resampled |= {metric: np.full(1 + self.samples, np.nan) for metric in without if metric in resampled}
             for name in parts:
                 of_models = {model: drawn[name, model] for model in self.predictions}
-                found[name]["differences"] = results.compared(of_models, self.served)
+                found[name] |= results.compared(of_models, self.served)
         return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mal_tf.evaluation.bootstrap import Resampled, differences
+from mal_tf.evaluation.bootstrap import MIN_USERS, Resampled, differences, interval
 from mal_tf.evaluation.multiplicity import holm
 from pipelines import files
 
@@ -28,7 +28,6 @@ def result(
     split: str,
     served: str,
     labels: Mapping[str, Mapping[str, Any]],
-    calibration: Mapping[str, list[dict[str, float]]],
     kinds: Sequence[Sequence[Mapping[str, Any]]],
     samples: int,
     seed: int,
@@ -39,8 +38,7 @@ def result(
         primary: mechanism of the primary target.
         split: whose clicks.
         served: the model that others are compared with.
-        labels: by mechanism, `models`, metrics of each, and `differences`.
-        calibration: a curve by model.
+        labels: by mechanism, `models`, metrics of each, what `compared` returned, and `calibration`, a curve by model.
         kinds: slices, see `slice_entry`, of each kind.
         samples: resamples of the users.
         seed: of them.
@@ -51,19 +49,30 @@ def result(
         "target": primary,
         "split": split,
         "served": served,
-        "models": labels[primary]["models"],
-        "differences": labels[primary]["differences"],
+        **labels[primary],
         "labels": labels,
-        "calibration": calibration,
         "slices": [part for of_kind in kinds for part in of_kind],
-        "bootstrap": {"samples": samples, "seed": seed, "unit": "user"},
+        "bootstrap": {"samples": samples, "seed": seed, "unit": "user", "min_users": MIN_USERS},
         "multiplicity": {"method": "holm", "family": _FAMILY, "comparisons": comparisons},
     }
 
 
-def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Differences of the served model minus each other, of their resamples by model; none without resamples."""
-    return {model: differences([of], [drawn[served]]) for model, of in drawn.items() if model != served}
+def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """What resamples by model say.
+
+    Returns:
+        `intervals`: by model and metric, `low` and `high`; `differences`: of the served model minus each other, see
+        `mal_tf.evaluation.bootstrap.differences`.
+    """
+    intervals = {
+        model: {metric: dict(zip(("low", "high"), interval(values[1:]), strict=True)) for metric, values in of.items()}
+        for model, of in drawn.items()
+    }
+    others = {model: of for model, of in drawn.items() if model != served}
+    return {
+        "intervals": intervals,
+        "differences": {model: differences([of], [drawn[served]]) for model, of in others.items()},
+    }
 
 
 def slice_entry(by: str, name: str, users: int, growth: float | None, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +83,7 @@ def slice_entry(by: str, name: str, users: int, growth: float | None, found: Map
         name: of the slice.
         users: in it.
         growth: positives of a wider mechanism over those of a narrower one, None if not known.
-        found: `models`, metrics of each under the primary target's label, and `differences`.
+        found: `models`, metrics of each under the primary target's label, and what `compared` returned.
     """
     first = next(iter(found["models"].values()))
     return {
@@ -85,6 +94,7 @@ def slice_entry(by: str, name: str, users: int, growth: float | None, found: Map
         "positives": first["positives"],
         "growth": growth,
         "models": {model: {metric: of[metric] for metric in _OF_SLICE} for model, of in found["models"].items()},
+        "intervals": found["intervals"],
         "differences": found["differences"],
     }
 

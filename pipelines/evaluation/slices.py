@@ -75,7 +75,7 @@ def tokens(values: pd.Series) -> pd.Series:
 
 def by_count(values: np.ndarray, bounds: Sequence[int]) -> list[Slice]:
     """Slices by a count, int [clicks]: below all ascending bounds, from each to the next, from the last on."""
-    names = ["none"]
+    names = ["none" if bounds[0] == 1 else f"under {bounds[0]}"]
     for low, high in zip(bounds, [*bounds[1:], None], strict=True):
         names.append(f"{low} or more" if high is None else f"{low}" if high == low + 1 else f"{low} to {high - 1}")
     return _between(values, bounds, names)
@@ -83,10 +83,16 @@ def by_count(values: np.ndarray, bounds: Sequence[int]) -> list[Slice]:
 
 def by_bounds(values: np.ndarray, bounds: Sequence[float], unit: str = "") -> list[Slice]:
     """Slices by a number, float [clicks]: as `by_count`, but bounds divide; NaN is in none."""
-    said = [f"{bound:.4g}" for bound in bounds]
+    said = _told_apart(bounds)
     inner = [f"{low} to {high}{unit}" for low, high in zip(said, said[1:], strict=False)]
     names = [f"under {said[0]}{unit}", *inner, f"{said[-1]}{unit} or more"]
     return _between(values, bounds, names)
+
+
+def _told_apart(bounds: Sequence[float]) -> list[str]:
+    """Distinct numbers, printed with four digits, or as many more as it takes to tell them apart."""
+    printed = ([f"{bound:.{digits}g}" for bound in bounds] for digits in range(4, 18))
+    return next(said for said in printed if len(set(said)) == len(said))
 
 
 def by_quantiles(values: np.ndarray, quantiles: int) -> list[Slice]:

@@ -1,6 +1,7 @@
 """Last step of the evaluation job: sums to `metrics.json`, and the manifest, by the pipeline itself."""
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from features.errors import MalTfError
 from mal_tf.evaluation import by_user, exact
-from mal_tf.evaluation.bootstrap import Resampled
+from mal_tf.evaluation.bootstrap import Resampled, enough_users
 from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
 from pipelines import files, manifest
@@ -30,7 +31,7 @@ class Totals:
         positives: int64 [slices, labels], of the slices' own clicks.
         ranges: by model, sums over ranges.
         curves: by model, calibration curve.
-        excess: [models, 2, bins], see `Curve.excess`.
+        excess: [models, labels, 2, bins], see `Curve.excess`.
     """
 
     users: UserSums
@@ -46,12 +47,17 @@ class Totals:
     def resampled(self, model: int, group: int) -> Resampled:
         """As `mal_tf.evaluation.bootstrap.resampled` gives it, with draws of its own."""
         own = by_user.OF_MODEL + 3 * model
-        return {
+        found = {
             "auc": self.ranges[model].auc()[group],
             "gauc": self.users.ratio(own + by_user.AUC, by_user.BOTH_CLICKS)[group],
             "log_loss": self.users.ratio(own + by_user.LOSS, by_user.CLICKS)[group],
             "pcoc": self.users.ratio(own + by_user.PREDICTION, by_user.LABEL)[group],
         }
+        counts = (self.count(group, column) for column in (by_user.USERS, by_user.POSITIVE_USERS, by_user.BOTH_USERS))
+        for metric, enough in enough_users(*counts).items():
+            if not enough:
+                found[metric][1:] = np.nan
+        return found
 
     def metrics(self, model: int, group: int) -> dict[str, float]:
         """As `mal_tf.evaluation.metrics.metrics_or_nan` gives them."""
@@ -112,8 +118,9 @@ class Finish:
         self._check(totals, primary)
         labels = {name: self._compared(totals, group) for group, name in enumerate(self.targets)}
         kinds = [self._slices(plan, totals, by) for by in scope.slices.by]
-        curves = {name: totals.curves[model].points(totals.excess[model]) for model, name in enumerate(scope.models)}
-        return results.result(primary, self.split, self.served, labels, curves, kinds, scope.samples, scope.seed)
+        for (group, of), (model, name) in itertools.product(enumerate(labels.values()), enumerate(scope.models)):
+            of.setdefault("calibration", {})[name] = totals.curves[model].points(group, totals.excess[model])
+        return results.result(primary, self.split, self.served, labels, kinds, scope.samples, scope.seed)
 
     def _check(self, totals: Totals, primary: str) -> None:
         found = totals.metrics(0, self.scope.sliced)
@@ -125,13 +132,15 @@ class Finish:
                 )
 
     def _compared(self, totals: Totals, group: int, without: Sequence[str] = ()) -> dict[str, Any]:
-        """Metrics and differences of a group; NaN for those `without`."""
+        """Metrics, their intervals and differences of a group; NaN for those `without`."""
         samples, found, drawn = self.scope.samples, {}, {}
         for model, name in enumerate(self.scope.models):
             found[name] = totals.metrics(model, group) | dict.fromkeys(without, np.nan)
             drawn[name] = totals.resampled(model, group)
             drawn[name] |= {metric: np.full(1 + samples, np.nan) for metric in without if metric in drawn[name]}
-        return {"models": found, "differences": results.compared(drawn, self.served) if samples else {}}
+        return {"models": found} | (
+            results.compared(drawn, self.served) if samples else {"intervals": {}, "differences": {}}
+        )
 
     def _slices(self, plan: Plan, totals: Totals, by: str) -> list[dict[str, Any]]:
         """The slices of a kind, in the order of the report."""

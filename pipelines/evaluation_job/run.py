@@ -67,9 +67,11 @@ class Evaluation:
             config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
             config.seed,
             config.attribution.names,
+            config.model.primary,
+            config.model.name,
         ]
         labels = [manifest.made_from(directory) for directory in (self.labels, self.trained or self.labels)]
-        return manifest.fingerprint("evaluation job", 1, models, parts, labels, self.split)
+        return manifest.fingerprint("evaluation job", 2, models, parts, labels, self.split)
 
 
 def run(evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False) -> dict | None:

@@ -14,6 +14,7 @@ from apache_beam.utils.shared import Shared
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.serving.export import OUTPUT
+from pipelines.evaluation.clicks import check_finite
 from pipelines.evaluation_job.plan import Seen
 from pipelines.evaluation_job.slices import Slices
 from pipelines.labels.exchange import Exchange, Parcel
@@ -134,6 +135,4 @@ def _predictions(name: str, model, examples: tf.Tensor, path: str) -> np.ndarray
     except (tf.errors.OpError, KeyError) as error:
         reason = getattr(error, "message", str(error)).split("<stack traces unavailable>")[-1]
         raise MalTfError(f"model '{name}' can't score {path}: {' '.join(reason.split())}") from error
-    if not np.isfinite(found).all():
-        raise MalTfError(f"model '{name}': a prediction for {path} is {found[~np.isfinite(found)][0]}, not a number")
-    return found
+    return check_finite(found, name, path)

@@ -54,7 +54,7 @@ class Scope:
     def curve(self, of_model: tuple[tuple[int, int], RangeSums], sizes: np.ndarray) -> tuple[int, Curve]:
         """A model's number, and the calibration curve of its sums over all ranges."""
         (model, _), sums = of_model
-        return model, sums.curve(self.sliced, int(sizes[model, :, 0].sum()))
+        return model, sums.curve(len(self.labels), int(sizes[model, :, 0].sum()))
 
 
 class Users(beam.DoFn):
@@ -62,7 +62,7 @@ class Users(beam.DoFn):
 
     Other outputs: `sums` over the users, `UserSums` of all groups; `sizes`, int64 [models, ranges, 1 + slices]: clicks of
     each range, of all and of each slice; `positives`, int64 [slices, labels], of the slices' own clicks;
-    `shards`, parcels of users, the label that slices are of, and predictions.
+    `shards`, parcels of users, labels and predictions.
     """
 
     def __init__(self, scope: Scope, exchange: Exchange):
@@ -88,7 +88,7 @@ class Users(beam.DoFn):
         yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
         positives = [np.bincount(number[own], label[rows[own]] > 0, slices) for label in labels]
         yield TaggedOutput("positives", np.column_stack(positives).astype(np.int64))
-        of_users = pa.table([user, labels[scope.sliced], *predictions], [_USER, scope.slices.label, *scope.models])
+        of_users = pa.table([user, *labels, *predictions], [_USER, *columns])
         yield from (TaggedOutput("shards", parcel) for parcel in self._exchange.pack([of_users]))
 
         bounds = np.searchsorted(rows, np.arange(user.size + 1)).astype(np.int32)
@@ -148,11 +148,11 @@ class Ranges(beam.DoFn):
         places = [np.append(np.repeat(sums[0], len(labels)), sums[1:]) for sums in (before, total)]
         distinct, who = np.unique(user, return_inverse=True)
         times = (draws.poisson(distinct, scope.seed, n).astype(np.float64)[who] for n in range(scope.samples))
-        yield (model, number), range_sums(parts, *places, scope.bins, scope.sliced, times)
+        yield (model, number), range_sums(parts, *places, scope.bins, times)
 
 
 class Calibrate(beam.DoFn):
-    """A shard of users, as `Users` gives it, and the curve of each model to `Curve.excess` [models, 2, bins]."""
+    """A shard of users, as `Users` gives it, and the curve of each model to `Curve.excess` [models, labels, 2, bins]."""
 
     def __init__(self, scope: Scope):
         self._scope = scope
@@ -160,10 +160,9 @@ class Calibrate(beam.DoFn):
     def process(self, parcel: Parcel, curves: Mapping[int, Curve]) -> Iterator[np.ndarray]:
         """Adds up one shard."""
         scope, clicks = self._scope, Exchange.unpack(parcel)
-        user, label = clicks[_USER].to_numpy(), clicks[scope.slices.label].to_numpy()
-        yield np.stack(
-            [curves[number].excess(user, label, clicks[name].to_numpy()) for number, name in enumerate(scope.models)]
-        )
+        user, labels = clicks[_USER].to_numpy(), [clicks[name].to_numpy() for name in scope.labels]
+        predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
+        yield np.stack([curves[number].excess(user, labels, of) for number, of in enumerate(predictions)])
 
 
 def combine(parts: Iterable[tuple[int, RangeSums]]) -> RangeSums:

@@ -12,7 +12,7 @@ import pydantic
 from features.errors import MalTfError
 from features.frozen import Frozen, Range, as_tuple
 from features.spec import FeatureSpec
-from mal_tf.evaluation.bootstrap import Resampled, differences, resampled
+from mal_tf.evaluation.bootstrap import MIN_USERS, Resampled, differences, resampled
 from mal_tf.serving.export import OUTPUT
 from pipelines.evaluation.config import PATH_LENGTH
 from pipelines.evaluation.slices import slice_by
@@ -222,13 +222,18 @@ def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[st
             reasons.append(f"{part}: {metric} {value:.4g} is {limit} ({place}.{key})")
     for metric, allowed in limits.allowed_loss.items() if part.losses else ():
         loss, key = part.losses[metric], f"{place}.allowed_loss.{metric}"
-        if None in loss.values():
+        if loss["difference"] is None:
             unknown.append(f"{part}: {metric} has no value, {_NEEDS[metric]} ({key})")
-        elif loss["difference"] > allowed and not (limits.significant and loss["low"] <= allowed):
+        elif loss["difference"] <= allowed:
+            continue
+        elif limits.significant and loss["low"] is None:
+            unknown.append(f"{part}: {metric} has no interval, it rests on less than {MIN_USERS} users ({key})")
+        elif not limits.significant or loss["low"] > allowed:
             ours, theirs = (part.metrics[model][metric] for model in (CANDIDATE, BLESSED))
+            known = "none" if loss["low"] is None else f"{loss['low']:.4g} … {loss['high']:.4g}"
             reasons.append(
                 f"{part}: {metric} {ours:.4g} against the blessed model's {theirs:.4g} is worse by "
-                f"{loss['difference']:.4g} (95% interval {loss['low']:.4g} … {loss['high']:.4g}), more than the allowed "
+                f"{loss['difference']:.4g} (95% interval {known}), more than the allowed "
                 f"{allowed:g} ({key})"
             )
     return reasons, unknown

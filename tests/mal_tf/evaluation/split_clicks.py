@@ -61,5 +61,5 @@ def ranges(user, group, label, prediction, size=1000, samples=0):
         some = (label[mine], prediction[mine])
         clicks = [SortedClicks(rows, nobody, *some, 1), SortedClicks(rows, group[mine], *some, 2)]
         times = (draws.poisson(hashed(user[mine]), SEED, sample).astype(np.float64) for sample in range(samples))
-        parts.append(by_range.range_sums(clicks, sizes[:number].sum(axis=0), sizes.sum(axis=0), BINS, 0, times))
+        parts.append(by_range.range_sums(clicks, sizes[:number].sum(axis=0), sizes.sum(axis=0), BINS, times))
     return functools.reduce(by_range.RangeSums.followed_by, parts)

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from mal_tf.evaluation import bootstrap
 from mal_tf.evaluation.bootstrap import (
     METRICS,
     Scored,
     _WeightedAuc,
     differences,
+    enough_users,
     p_value,
-    paired_differences,
     resampled,
     resampled_together,
 )
@@ -20,13 +21,20 @@ WORSE = GENERATOR.integers(0, 20, 1000) / 20
 BETTER = 0.5 * WORSE + 0.5 * (LABEL > 0)
 
 
+def paired(second, samples, seed):
+    """Differences of AUC and GAUC to `WORSE`."""
+    one, other = (resampled(USER, LABEL, prediction, samples, seed) for prediction in (WORSE, second))
+    return differences([one], [other])
+
+
 def test_a_model_does_not_differ_from_itself():
     nothing = {"difference": 0, "low": 0, "high": 0, "p": 1}
-    assert paired_differences(USER, LABEL, WORSE, WORSE, 20, 1) == {"auc": nothing, "gauc": nothing}
+    assert paired(WORSE, 20, 1) == {"auc": nothing, "gauc": nothing}
 
 
 def test_better_model_is_found_and_the_sign_follows_the_order():
-    there, back = (paired_differences(USER, LABEL, *pair, 100, 1) for pair in ((WORSE, BETTER), (BETTER, WORSE)))
+    worse, better = (resampled(USER, LABEL, prediction, 100, 1) for prediction in (WORSE, BETTER))
+    there, back = differences([worse], [better]), differences([better], [worse])
     for name in ("auc", "gauc"):
         assert 0 < there[name]["low"] < there[name]["difference"] < there[name]["high"]
         assert back[name]["low"] == pytest.approx(-there[name]["high"])
@@ -36,7 +44,7 @@ def test_better_model_is_found_and_the_sign_follows_the_order():
 
 
 def test_seed_decides():
-    first, same, other = (paired_differences(USER, LABEL, WORSE, BETTER, 50, seed) for seed in (1, 1, 2))
+    first, same, other = (paired(BETTER, 50, seed) for seed in (1, 1, 2))
     assert first == same
     assert first != other
 
@@ -47,8 +55,9 @@ def test_weighted_auc_is_the_auc_of_the_drawn_users_clicks():
     assert _WeightedAuc(USER, LABEL, WORSE)(times) == pytest.approx(auc(LABEL[drawn], WORSE[drawn]))
 
 
-def test_each_resample_is_the_metrics_of_the_drawn_users_clicks():
+def test_each_resample_is_the_metrics_of_the_drawn_users_clicks(monkeypatch):
     """Every draw of three users, by the number of times that each is drawn."""
+    monkeypatch.setattr(bootstrap, "MIN_USERS", 1)
     user, label = np.array([0, 0, 1, 2, 2]), np.array([1.0, 0, 0.5, 0, 1])
     prediction = np.array([0.4, 0.3, 0.2, 0.6, 0.1])
     found = resampled(user, label, prediction, 50, 3, ("log_loss", "pcoc"))
@@ -64,7 +73,7 @@ def test_each_resample_is_the_metrics_of_the_drawn_users_clicks():
 
 def test_interval_is_about_as_wide_as_the_spread_over_users():
     noise = WORSE + np.random.default_rng(4).normal(0, 0.3, 1000)
-    found = paired_differences(USER, LABEL, WORSE, noise, 400, 1)
+    found = paired(noise, 400, 1)
     by_user = [per_user(USER, LABEL, prediction) for prediction in (WORSE, noise)]
     gain = by_user[1].auc - by_user[0].auc
     both = ~np.isnan(gain)
@@ -92,11 +101,36 @@ def test_hand_worked_p_values():
 def test_p_is_small_where_the_interval_lies_off_zero():
     noise = WORSE + np.random.default_rng(4).normal(0, 0.02, 1000)
     for second in (BETTER, noise):
-        for found in paired_differences(USER, LABEL, WORSE, second, 400, 1).values():
+        for found in paired(second, 400, 1).values():
             assert (found["p"] < 0.05) == (found["low"] > 0 or found["high"] < 0)
 
 
-def test_parts_of_the_clicks_are_resampled_with_the_users_of_all():
+def test_a_metric_of_few_users_has_no_resamples():
+    """100 users, all with negatives: 31 with positives, of which 1 has positives alone."""
+    user = np.concatenate([np.arange(100), np.arange(31)])
+    label = np.concatenate([np.zeros(99), [1.0], np.ones(31)])
+    label[30] = 1.0
+    found = resampled(user, label, np.linspace(0.1, 0.9, 131), 5, 1, METRICS)
+    assert all(np.isfinite(values).all() for values in found.values())
+    few = np.isin(user, np.arange(2, 31), invert=True)  # 2 with both, 1 with positives alone, 68 with negatives.
+    found = resampled(user[few], label[few], np.linspace(0.1, 0.9, 131)[few], 5, 1, METRICS)
+    assert all(np.isfinite(values[0]) for values in found.values())
+    assert [metric for metric, values in found.items() if np.isfinite(values[1:]).all()] == ["log_loss"]
+
+
+def test_each_metric_rests_on_the_users_that_it_needs():
+    assert enough_users(users=1000, positive=30, both=29) == {
+        "auc": True,
+        "gauc": False,
+        "log_loss": True,
+        "pcoc": True,
+    }
+    assert enough_users(users=40, positive=40, both=29) == {"auc": False, "gauc": False, "log_loss": True, "pcoc": True}
+    assert enough_users(users=29, positive=3, both=3) == dict.fromkeys(METRICS, False)
+
+
+def test_parts_of_the_clicks_are_resampled_with_the_users_of_all(monkeypatch):
+    monkeypatch.setattr(bootstrap, "MIN_USERS", 1)
     part = USER % 3 == 0
     whole, some = Scored(USER, LABEL, WORSE), Scored(USER[part], LABEL[part], WORSE[part])
     found = resampled_together(50, {"whole": whole, "part": some}, 20, 7)

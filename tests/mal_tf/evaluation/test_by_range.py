@@ -42,11 +42,11 @@ def test_groups_have_the_metrics_of_their_clicks(clicks, size):
 @given(CLICKS, st.integers(1, 10), st.integers(1, 3))
 def test_the_calibration_curve_with_its_intervals(clicks, size, shards):
     user, group, label, prediction = columns(clicks)
-    curve = ranges(user, group, label, prediction, size).curve(0, len(user))
+    curve = ranges(user, group, label, prediction, size).curve(1, len(user))
     some = [user % shards == shard for shard in range(shards)]
-    excess = sum(curve.excess(user[mine], label[mine], prediction[mine]) for mine in some)
+    excess = sum(curve.excess(user[mine], [label[mine]], prediction[mine]) for mine in some)
     expected = calibration_curve(user, label, prediction, BINS)
-    assert curve.points(excess) == [pytest.approx(point, rel=1e-9, abs=1e-12) for point in expected]
+    assert curve.points(0, excess) == [pytest.approx(point, rel=1e-9, abs=1e-12) for point in expected]
 
 
 @given(CLICKS, st.integers(1, 10), st.randoms())

@@ -1,5 +1,6 @@
 """An evaluation of two models' predictions, without the models."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,9 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from features.errors import MalTfError
 from features.keras2 import tf
-from mal_tf.evaluation.bootstrap import differences, resampled
+from mal_tf.evaluation.bootstrap import differences, interval, resampled
 from mal_tf.evaluation.calibration import calibration_curve
-from mal_tf.evaluation.metrics import all_metrics
+from mal_tf.evaluation.metrics import metrics_or_nan
 from mal_tf.evaluation.multiplicity import holm
 from mal_tf.training.split import Split
 from pipelines.config import RunConfig
@@ -30,12 +31,12 @@ def config(**evaluation):
     return RunConfig.model_validate(CONFIG | {"evaluation": EVALUATION | evaluation})
 
 
-def clicks(count=400):
+def clicks(count=1200):
     generator = np.random.default_rng(5)
     last = generator.choice([0, 0, 0, 1.0], count)
     return pd.DataFrame(
         {
-            "user_id": generator.integers(60, size=count).astype(str),
+            "user_id": generator.integers(90, size=count).astype(str),
             "path_length": np.where(last > 0, generator.integers(1, 3, count), 0),
             "label_first": np.roll(last, 1),
             "label_last": last,
@@ -72,9 +73,11 @@ def test_every_label_has_the_metrics_of_every_model(found):
     assert list(result["labels"]) == ["first", "last", "linear", "mta"]
     for mechanism in ("first", "last", "linear"):
         for model in ("mal", "base"):
-            expected = all_metrics(*columns(clicks(), mechanism, model))
+            expected = metrics_or_nan(*columns(clicks(), mechanism, model), 4)
             assert result["labels"][mechanism]["models"][model] == pytest.approx(expected)
-    assert (result["models"], result["differences"]) == tuple(result["labels"]["last"].values())
+    assert {key: result[key] for key in ("models", "intervals", "differences", "calibration")} == result["labels"][
+        "last"
+    ]
     lacking = result["labels"]["mta"]
     assert lacking["models"]["mal"]["auc"] is None and lacking["models"]["mal"]["log_loss"] > 0
     assert lacking["differences"]["base"]["auc"] == dict.fromkeys(("difference", "low", "high", "p", "adjusted_p"))
@@ -115,18 +118,52 @@ def test_a_slice_is_the_metrics_of_its_clicks(found):
         assert (part["clicks"], part["users"]) == (len(mine), mine["user_id"].nunique())
         assert part["positives"] == (label > 0).sum()
         assert part["growth"] == pytest.approx((mine["label_linear"] > 0).sum() / (label > 0).sum())
-        expected = all_metrics(user, label, score)
+        expected = metrics_or_nan(np.unique(user, return_inverse=True)[1], label, score, 4)
         assert part["models"]["mal"] == pytest.approx({key: expected[key] for key in part["models"]["mal"]})
     assert [part["name"] for part in result["slices"] if part["by"] == "path_length"] == ["1 click", "2 clicks"]
     lengths = result["slices"][0]
     assert lengths["models"]["mal"]["auc"] > 0.5 and lengths["models"]["mal"]["pcoc"] is None
 
 
-def test_calibration_by_model(found):
+def test_calibration_by_label_and_model(found):
     _, result = found
-    for model in ("mal", "base"):
-        expected = calibration_curve(*columns(clicks(), "last", model), 4)
-        assert [pytest.approx(part) for part in expected] == result["calibration"][model]
+    for mechanism, model in itertools.product(("last", "linear"), ("mal", "base")):
+        expected = calibration_curve(*columns(clicks(), mechanism, model), 4)
+        curve = result["labels"][mechanism]["calibration"][model]
+        assert [pytest.approx(part) for part in expected] == curve
+        apart = np.array([one["clicks"] * abs(one["predicted"] - one["observed"]) for one in curve])
+        assert result["labels"][mechanism]["models"][model]["ece"] == pytest.approx(apart.sum() / 1200)
+
+
+def test_metrics_of_one_model_alone_have_intervals_too(monkeypatch, tmp_path):
+    alone = evaluated(monkeypatch, tmp_path, clicks(), ("mal",))
+    expected = interval(resampled(*columns(clicks(), "last", "mal"), 50, 17)["gauc"][1:])
+    assert tuple(alone["intervals"]["mal"]["gauc"].values()) == pytest.approx(expected)
+    assert expected[0] < alone["models"]["mal"]["gauc"] < expected[1]
+    assert alone["differences"] == {} and "ece" not in alone["intervals"]["mal"]
+    assert alone["slices"][0]["intervals"]["mal"].keys() == alone["intervals"]["mal"].keys()
+
+
+def test_what_rests_on_few_users_has_neither_interval_nor_p(monkeypatch, tmp_path):
+    """One user has both classes: every resample with them has the same GAUC, which would look certain."""
+    frame = clicks()
+    both = frame["user_id"] == "0"
+    frame.loc[~both, "label_last"] = (frame["user_id"][~both].astype(int) % 2).astype(float)
+    found = evaluated(monkeypatch, tmp_path, frame)
+    assert found["models"]["mal"]["gauc_users"] == 1
+    lacking = dict.fromkeys(("low", "high", "p", "adjusted_p"))
+    gain = found["models"]["mal"]["gauc"] - found["models"]["base"]["gauc"]
+    assert found["differences"]["base"]["gauc"] == {"difference": pytest.approx(gain), **lacking}
+    assert found["intervals"]["mal"]["gauc"] == {"low": None, "high": None}
+    assert found["differences"]["base"]["auc"]["p"] is not None
+    assert found["bootstrap"]["min_users"] == 30
+
+
+def test_a_prediction_that_is_no_number_is_an_error(monkeypatch, tmp_path):
+    frame = clicks()
+    frame.loc[3, "cvr_base"] = np.nan
+    with pytest.raises(MalTfError, match="model 'base': a prediction for labels is nan, not a number"):
+        evaluated(monkeypatch, tmp_path, frame)
 
 
 def test_the_file_is_json_that_any_reader_takes(found):
@@ -161,7 +198,9 @@ def test_the_order_of_clicks_and_names_of_users_do_not_matter(monkeypatch, tmp_p
 
 
 def numbers(value):
-    return [n for of in value.values() for n in numbers(of)] if isinstance(value, dict) else [value or 0]
+    if isinstance(value, dict):
+        return [n for of in value.values() for n in numbers(of)]
+    return [n for of in value for n in numbers(of)] if isinstance(value, list) else [value or 0]
 
 
 def test_exports_of_other_names_are_compared_with_the_first(monkeypatch, tmp_path):

@@ -47,6 +47,13 @@ def test_counts_and_bounds_divide_where_they_say():
     }
 
 
+def test_names_tell_bounds_apart_that_four_digits_do_not():
+    prices = 1_000_000 + 100.0 * np.arange(5)
+    names = ["under 1.0001e+06", "1.0001e+06 to 1.0002e+06", "1.0002e+06 to 1.0003e+06", "1.0003e+06 or more"]
+    assert list(chosen(by_bounds(prices, (1_000_100, 1_000_200, 1_000_300)))) == names
+    assert list(chosen(by_count(np.array([0, 2, 3]), (2, 3)))) == ["under 2", "2", "3 or more"]
+
+
 def test_quantiles_are_of_equal_mass_where_values_differ():
     found = chosen(by_quantiles(np.array([4.0, 3, 2, 1, np.nan, 8, 7, 6, 5]), 4))
     assert found == {"under 2": [3], "2 to 4": [1, 2], "4 to 6": [0, 8], "6 or more": [5, 6, 7], "(missing)": [4]}

@@ -11,7 +11,8 @@ from pipelines.evaluation_job import run
 from tests.pipelines.evaluation_job.small import labelled, write_model
 
 SLICES = "evaluation.slices=[path_length, information_gain, click_age, user_history, place, item, known_item]"
-SETTINGS = (SLICES, "evaluation.min_positives=3", "evaluation.top_values=4", "evaluation.bootstrap_samples=60")
+SIZES = ("min_positives=3", "top_values=4", "bootstrap_samples=60", "calibration_bins=7")
+SETTINGS = (SLICES, *(f"evaluation.{size}" for size in SIZES))
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,10 @@ def job(project, directory, versions, name, flags=(), overrides=(), **how):
 
 
 def without_intervals(result):
-    """All numbers but those that come from resamples."""
+    """All numbers, but of those that come from resamples only whether they are there."""
     if isinstance(result, dict):
-        left_out = ("low", "high", "p", "adjusted_p") if "p" in result else ()
-        return {key: without_intervals(value) for key, value in result.items() if key not in left_out}
+        drawn = ("low", "high", "p", "adjusted_p") if "p" in result or result.keys() == {"low", "high"} else ()
+        return {key: value is None if key in drawn else without_intervals(value) for key, value in result.items()}
     return [without_intervals(value) for value in result] if isinstance(result, list) else result
 
 

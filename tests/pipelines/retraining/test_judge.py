@@ -57,7 +57,7 @@ def test_pcoc_loses_by_its_distance_from_1():
         ({"pcoc": [0.95, 1.1]}, "pcoc 0.9 is below 0.95 (gates.pcoc)"),
         (
             {"allowed_loss": {"gauc": 0.49}},
-            "gauc 0.5 against the blessed model's 1 is worse by 0.5 (95% interval 0 … 1), more than the allowed 0.49 "
+            "gauc 0.5 against the blessed model's 1 is worse by 0.5 (95% interval none), more than the allowed 0.49 "
             "(gates.allowed_loss.gauc)",
         ),
         (
@@ -77,11 +77,24 @@ def test_at_the_limit_it_passes():
 
 
 def test_a_loss_that_may_be_chance_counts_unless_it_has_to_be_significant():
-    """User a ranks alike under both models, b does not: resamples without b lose nothing."""
-    assert len(judged(allowed_loss={"gauc": 0.1}).reasons) == 1
-    assert judged(allowed_loss={"gauc": 0.1}, significant=True).reasons == []
-    twice = CLICKS.assign(cvr_candidate=[0.4, 0.6, 0.3, 0.5])
-    assert len(judged(twice, allowed_loss={"gauc": 0.1}, significant=True).reasons) == 1
+    """Of 40 users, one loses, or each; a resample without that one loses nothing."""
+    user = np.repeat(np.arange(40), 4)
+    clicks = pd.concat([CLICKS[:2]] * 80, ignore_index=True).assign(user_id=user.astype(str))
+    one = clicks.assign(cvr_candidate=np.where(user == 0, 1 - clicks["cvr_candidate"], clicks["cvr_candidate"]))
+    assert len(judged(one, allowed_loss={"gauc": 0.01}).reasons) == 1
+    assert judged(one, allowed_loss={"gauc": 0.01}, significant=True).reasons == []
+    each = clicks.assign(cvr_candidate=1 - clicks["cvr_candidate"])
+    (reason,) = judged(each, allowed_loss={"gauc": 0.01}, significant=True).reasons
+    assert "(95% interval 1 … 1)" in reason
+
+
+def test_a_loss_that_has_to_be_significant_can_t_be_among_few_users():
+    lost = CLICKS.assign(cvr_candidate=[0.4, 0.6, 0.3, 0.5])
+    (reason,) = judged(lost, allowed_loss={"gauc": 0.1}, significant=True).reasons
+    assert reason.endswith("gauc has no interval, it rests on less than 30 users (gates.allowed_loss.gauc)")
+    slices = {"by": ["place"], "min_positives": 1, "allowed_loss": {"gauc": 0.1}}
+    found = judged(lost, slices=slices)
+    assert found.reasons == [] and sum("no interval" in note for note in found.notes) == 2
 
 
 def test_first_run_is_held_to_limits_but_no_losses():
