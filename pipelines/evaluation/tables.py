@@ -28,16 +28,18 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def _models(result: Mapping[str, Any], mechanism: str) -> Table:
-    rows = [
-        [model, f"{found['clicks']:,}", f"{found['positives']:,}", *(_number(found[m], m) for m in _NAMES)]
-        for model, found in result["labels"][mechanism]["models"].items()
-    ]
+    rows, intervals = [], result["labels"][mechanism]["intervals"]
+    for model, found in result["labels"][mechanism]["models"].items():
+        counts = [f"{found[key]:,}" for key in ("clicks", "positives")]
+        rows.append([model, *counts, *(_number(found[metric], metric) for metric in _NAMES)])
+        if of_model := intervals.get(model):
+            rows.append(["95% interval", "", "", *(_interval(of_model.get(metric, {}), metric) for metric in _NAMES)])
     users = max(found["gauc_users"] for found in result["labels"][mechanism]["models"].values())
     return Table(
         f"{result['split']} split, label_{mechanism}" + (", the target" if mechanism == result["target"] else ""),
         ["model", "clicks", "positives", *_NAMES.values()],
         rows,
-        f"GAUC weighted by clicks, over {users:,} users with both classes; ties one half.",
+        f"GAUC weighted by clicks, over {users:,} users with both classes; ties one half. Intervals over users.",
     )
 
 
@@ -95,19 +97,27 @@ def _calibration(model: str, curve: Sequence[Mapping[str, float]]) -> Table:
 def _how(result: Mapping[str, Any]) -> str:
     samples = result["bootstrap"]["samples"]
     smallest = f"{2 / (samples + 1):.2g}"
-    return f"Paired bootstrap over users, {samples:,} resamples: p is {smallest} at least. {result['multiplicity']['family']}."
+    return (
+        f"Paired bootstrap over users, {samples:,} resamples: p is {smallest} at least; no interval where a metric rests on "
+        f"less than {result['bootstrap']['min_users']} users. {result['multiplicity']['family']}."
+    )
 
 
 def _number(value: float | None, metric: str) -> str:
     return "–" if value is None else f"{value:.{_DIGITS.get(metric, 4)}f}"
 
 
+def _interval(found: Mapping[str, float | None], metric: str) -> str:
+    ends = [found.get(key) for key in ("low", "high")]
+    return "–" if None in ends else " … ".join(_number(end, metric) for end in ends)
+
+
 def _difference(found: Mapping[str, float | None], metric: str) -> str:
-    if found["difference"] is None or found["low"] is None:
+    if found["difference"] is None:
         return "–"
-    return "{:+.{d}f} ({:+.{d}f} … {:+.{d}f})".format(
-        *(found[key] for key in ("difference", "low", "high")), d=_DIGITS.get(metric, 4)
-    )
+    digits = _DIGITS.get(metric, 4)
+    known = "–" if found["low"] is None else f"{found['low']:+.{digits}f} … {found['high']:+.{digits}f}"
+    return f"{found['difference']:+.{digits}f} ({known})"
 
 
 def _p(found: Mapping[str, float | None]) -> list[str]:

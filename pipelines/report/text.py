@@ -49,6 +49,12 @@ def interval(found: dict, digits: int = 4) -> str:
     return DASH if any(map(_unknown, ends)) else " … ".join(difference(end, digits) for end in ends)
 
 
+def span(found: dict, name: str) -> str:
+    """Both ends of a metric's `{"low", "high"}`."""
+    ends = found.get("low"), found.get("high")
+    return DASH if any(map(_unknown, ends)) else " … ".join(metric(name, end) for end in ends)
+
+
 def with_interval(found: dict) -> str:
     """A difference, and its interval in brackets."""
     return f"{difference(found.get('difference'))} ({interval(found)})"

@@ -10,6 +10,7 @@ from mal_tf.training.cluster import Cluster
 from pipelines import manifest, run
 from pipelines.config import load
 from pipelines.sources import MacSource
+from tests.pipelines.evaluation_job.small import labelled, write_model
 
 
 def test_waiting_for_the_chief_is_said_every_minute_and_ends(tmp_path, monkeypatch, caplog):
@@ -43,3 +44,19 @@ def test_logs_that_are_large_or_none_have_no_journeys_drawn(project, monkeypatch
     ready = config.model_copy(update={"sources": MacSource(adapter="mac", folder=str(project.folder))})
     assert run.Run(ready, str(project.folder / "run")).journeys() is None
     assert not (project.folder / "run").exists()
+
+
+def test_another_target_or_served_model_is_another_evaluation(project, monkeypatch):
+    """Though clicks and models are the same: the result says which label and whose differences it is about."""
+    labels = labelled(str(project.folder / "labels"))
+    versions = {name: write_model(str(project.folder / name)) for name in ("mal", "base")}
+    made = {"target": "", "split": "", "served": "", "models": {}, "differences": {}}
+    monkeypatch.setattr(run.evaluate, "evaluate", lambda *_: made)
+    monkeypatch.setattr(run.evaluation_job, "run", lambda *_, **__: None)
+    found = set()
+    for override in ("seed=17", "model.primary=linear", "model.name=base"):
+        config = load(project.write(), [override, "model.compare_with=[]"])
+        of_config = run.Run(config, str(project.folder / "run"))
+        found |= {of_config.evaluation(labels=labels, versions=versions)}
+        found |= {of_config.distributed_evaluation(labels=labels, versions=versions)}
+    assert len(found) == 6

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from pipelines.report import plots, svg, text
-from pipelines.report.parts import Numbers, Part, Picture, missing
+from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
 from pipelines.report.sections import evaluation
 from pipelines.report.source import RunFiles
 from pipelines.text_table import Table
@@ -17,14 +17,27 @@ def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where the models were neither evaluated nor calibrated."""
     found, made = evaluation.metrics(run), []
     if found and found.get("calibration"):
-        made += [_curve(name, bins, found) for name, bins in found["calibration"].items() if bins]
+        made += _curves(found, found["target"], found)
+        others = {label: of for label, of in found.get("labels", {}).items() if label != found["target"]}
+        folded = [part for label, of in others.items() if of.get("calibration") for part in _curves(found, label, of)]
+        made += [Folded("Under the labels of the other mechanisms", folded)] if folded else []
     made += [part for name in run.stages_of("calibrate") for part in _layer(run, name)]
     if found and not made:
         return [missing(f"{evaluation.SOURCE} has no calibration curve: an earlier version of mal-tf wrote it.")]
     return made
 
 
-def _curve(name: str, bins: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> Part:
+def _curves(found: Mapping[str, Any], label: str, of_label: Mapping[str, Any]) -> list[Part]:
+    """A curve for each model, under a label."""
+    under = "" if label == found["target"] else f", label_{label}"
+    return [
+        _curve(f"{name}{under}", bins, of_label["models"].get(name, {}).get("pcoc"))
+        for name, bins in of_label["calibration"].items()
+        if bins
+    ]
+
+
+def _curve(name: str, bins: Sequence[Mapping[str, Any]], pcoc: float | None) -> Part:
     rows = [
         [
             str(number),
@@ -36,7 +49,6 @@ def _curve(name: str, bins: Sequence[Mapping[str, Any]], found: Mapping[str, Any
         for number, one in enumerate(bins, 1)
     ]
     columns = ["bin", "clicks", "predicted", "observed", "95% low", "95% high"]
-    pcoc = found["models"].get(name, {}).get("pcoc")
     return Picture(
         _drawn(bins),
         f"Calibration of {name}",

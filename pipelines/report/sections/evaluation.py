@@ -95,10 +95,14 @@ def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
             counts = [text.integer(values.get(key)) for key in ("clicks", "positives")]
             numbers = [text.metric(metric, values.get(metric)) for metric in text.METRICS]
             rows.append([f"{label}: {model}", *counts, *numbers])
+            if of_model := of_label.get("intervals", {}).get(model):
+                ends = (text.span(of_model.get(metric, {}), metric) for metric in text.METRICS)
+                rows.append(["95% interval", "", "", *ends])
     note = (
         "AUC and GAUC: 1 is perfect, one half is chance; GAUC is within a user. Log-loss and ECE: less is better. PCOC: "
         f"predicted over observed, 1 is calibrated. The models predict {found['target']}; rows of other labels ask how well "
-        "that ranks what another mechanism calls a conversion."
+        "that ranks what another mechanism calls a conversion. Intervals: bootstrap over users; none for ECE, whose resamples "
+        "are noisier than the clicks, nor for what rests on few users."
     )
     title = f"Metrics of the {found.get('split', 'eval')} split, by label and model"
     return Numbers(Table(title, ["label: model", "clicks", "positives", *text.METRICS.values()], rows, note), SOURCE)

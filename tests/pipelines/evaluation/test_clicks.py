@@ -1,6 +1,7 @@
 """What is read of labelled clicks, on the small project's label job."""
 
 import dataclasses
+import gzip
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,12 @@ def test_extra_positives_are_counted_over_the_trailing_segments(made, scored):
         found = extra_positives(scored["user_id"], segments, GrowthConfig(segments=number))
         assert found.tolist() == [expected.get(user, 0) for user in scored["user_id"]]
         assert found.max() > 0
+
+
+def test_a_trailing_window_without_clicks_gives_nobody_more(scored, tmp_path):
+    (tmp_path / "day.gz").write_bytes(gzip.compress(b""))
+    found = extra_positives(scored["user_id"], [[str(tmp_path / "day.gz")]], GrowthConfig())
+    assert found.tolist() == [0] * len(scored)
 
 
 def test_ages_and_what_is_new(made, scored):
