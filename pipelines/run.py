@@ -243,7 +243,10 @@ class Run:
         name = f"evaluations/distributed-{split}-{made_from[:8]}"
         if self._needed(name, self.path(name), made_from):
             with _timed(name):
-                evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True)
+                found = evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True)
+                if found:
+                    labels = {mechanism: of["models"] for mechanism, of in found["labels"].items()}
+                    evaluate.write_events(labels, self.path(name, evaluate.EVENTS))
         return self.path(name)
 
     def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:

@@ -58,17 +58,20 @@ def replay(
     output: Annotated[str, typer.Option(help="Directory of the outputs; runs/<name> if not given.")] = "",
 ):
     """Let models bid for a simulated market's clicks under budgets: GMV, orders and ROI by arm and industry."""
-    from pipelines import files, text_table
+    from pipelines import files, manifest, text_table
     from pipelines.replay import report
     from pipelines.replay.config import load
     from pipelines.replay.run import RESULTS, run
 
     loaded, run_config = load(config, set_)
     directory = output or default_output(loaded)
-    result = run(loaded, run_config, directory)
-    tables = report.tables(result)
-    for table in tables:
-        text_table.show(console, table)
-    files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
-    drawn = " and ".join(report.figures(result, directory))
-    console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md; {drawn}", soft_wrap=True)
+    with manifest.lock(directory):
+        for name in (RESULTS, report.TABLES, *report.FIGURES):  # None of them is to lie beside another replay's.
+            files.delete(f"{directory}/{name}")
+        result = run(loaded, run_config, directory)
+        tables = report.tables(result)
+        for table in tables:
+            text_table.show(console, table)
+        files.write_text(f"{directory}/{report.TABLES}", "\n".join(map(text_table.markdown, tables)))
+        drawn = " and ".join(report.figures(result, directory))
+    console.print(f"{directory}/{RESULTS}; the tables in {directory}/{report.TABLES}; {drawn}", soft_wrap=True)

@@ -163,7 +163,11 @@ def evaluate(
         raise MalTfError(f"--split: expected eval or train, found '{split}'")
     if wrong := [one for one in model if not all(one.partition("="))]:
         raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
-    versions = {name: version_of(directory) for name, _, directory in (one.partition("=") for one in model)}
+    given = [(name, directory) for name, _, directory in (one.partition("=") for one in model)]
+    names = [name for name, _ in given]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise MalTfError(f"--model: expected a name of its own for each export, found '{twice[0]}' twice")
+    versions = {name: version_of(directory) for name, directory in given}
     with _run(context, config, set_, output, overwrite).opened() as opened:
         evaluated = opened.distributed_evaluation if distributed else opened.evaluation
         directory = evaluated(split, labels, versions)

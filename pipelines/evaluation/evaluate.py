@@ -82,7 +82,7 @@ def evaluate(
             judged.seed,
         ),
     )
-    _write_events(result["labels"], f"{output}/{EVENTS}")
+    write_events({mechanism: found["models"] for mechanism, found in result["labels"].items()}, f"{output}/{EVENTS}")
     return result
 
 
@@ -171,13 +171,18 @@ class _Judged:
         return found
 
 
-def _write_events(labels: Mapping[str, Mapping[str, Any]], directory: str) -> None:
-    """Writes each model's metrics under every label as scalars `label_<mechanism>/<metric>`, for TensorBoard."""
-    for model in next(iter(labels.values()))["models"]:
+def write_events(labels: Mapping[str, Mapping[str, Mapping[str, float | None]]], directory: str) -> None:
+    """Writes scalars `label_<mechanism>/<metric>` for TensorBoard, by model.
+
+    Args:
+        labels: metrics by mechanism and model; those that are None are left out.
+        directory: to write to.
+    """
+    for model in next(iter(labels.values())):
         writer = tf.summary.create_file_writer(f"{directory}/{model}")
         with writer.as_default(step=0):
-            for mechanism, found in labels.items():
+            for mechanism, of_models in labels.items():
                 for metric in (*RESAMPLED, "ece"):
-                    if (value := found["models"][model][metric]) is not None:
+                    if (value := of_models[model].get(metric)) is not None:
                         tf.summary.scalar(f"label_{mechanism}/{metric}", value)
         writer.close()

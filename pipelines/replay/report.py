@@ -1,7 +1,6 @@
 """The tables and figures of a replay."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,9 @@ _NAMES = {"gmv": "GMV", "orders": "orders", "spend": "spend", "roi": "ROI"}
 
 #: Of the differences; those of models are small beside those of the truth.
 _TICKS = (-0.5, -0.2, -0.05, -0.02, 0, 0.02, 0.05, 0.2, 0.5)
+
+#: Files that are made of the results.
+TABLES, FIGURES = "results.md", ("lifts.svg", "industries.svg")
 
 #: What is looked at by industry.
 _BY_INDUSTRY = ("gmv", "orders", "roi")
@@ -41,7 +43,7 @@ def _arms(result: Mapping[str, Any], title: str, arms: Mapping[str, Any]) -> Tab
     rows = []
     for name, arm in arms.items():
         found = arm["industries"][ALL]
-        cells = [name, f"{arm['users']:,}", f"{arm['bought']:,.0f}", f"{arm['spent']:.1%}"]
+        cells = [name, f"{arm['users']:,}", f"{arm['bought']:,.0f}", _percent(arm["spent"])]
         for measure, digits in (("gmv", 1), ("orders", 3), ("roi", 3)):
             cells += [_number(found[measure]["value"], digits), "–" if name == base else lift(found[measure])]
         rows.append([*cells, "–" if name == base else lift(found["spend"])])
@@ -72,7 +74,7 @@ def _industries(result: Mapping[str, Any], title: str, arms: Mapping[str, Any], 
 def _chance(result: Mapping[str, Any]) -> Table:
     chance = result["chance"]
     rows = [
-        [name, f"{chance['covered'][measure]:.1%}", f"{chance['deviation'][measure]:.1%}"]
+        [name, _percent(chance["covered"][measure]), _percent(chance["deviation"][measure])]
         for measure, name in _NAMES.items()
     ]
     note = (
@@ -92,7 +94,10 @@ def _how(result: Mapping[str, Any]) -> str:
     trainings = max([1, *(len(arm["models"]) for arm in config["arms"])])
     what = "users and trainings" if trainings > 1 else "users"
     means = f"Means over {trainings} trainings of each model. " if trainings > 1 else ""
-    return f"{means}In brackets: 95% interval, bootstrap over {what} ({config['samples']} resamples)."
+    return (
+        f"{means}In brackets: 95% interval, bootstrap over {what} ({config['samples']} resamples), not corrected for the number "
+        "of arms, measures and industries: of twenty that are chance alone about one leaves 0 out."
+    )
 
 
 def lift(found: Mapping[str, float | None]) -> str:
@@ -105,11 +110,15 @@ def lift(found: Mapping[str, float | None]) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def figures(result: Mapping[str, Any], directory: str) -> list[str]:
-    """Draws `lifts.svg`, all arms' differences in both designs, and `industries.svg`, the models' GMV by industry.
+    """Draws `FIGURES`: all arms' differences in both designs, and the models' GMV by industry.
 
     Args:
         result: what `run.run` returned.
@@ -135,7 +144,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
             axis.set_title(f"{_NAMES[measure]}, difference to {base}")
         axes[0][0].invert_yaxis()
         drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        made = [_save(drawn, f"{directory}/lifts.svg")]
+        made = [_save(drawn, f"{directory}/{FIGURES[0]}")]
         if learnt:
             names = [name for name in paired[base]["industries"] if name != ALL]
             drawn = Figure(figsize=(9, 3), layout="constrained")
@@ -145,7 +154,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
                 axis.set_title(arm.replace(" ", "\n"))
             axes[0][0].invert_yaxis()
             drawn.supxlabel(f"GMV, difference to {base}; {_TITLES[PAIRED].lower()}")
-            made.append(_save(drawn, f"{directory}/industries.svg"))
+            made.append(_save(drawn, f"{directory}/{FIGURES[1]}"))
     return made
 
 

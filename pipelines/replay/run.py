@@ -1,6 +1,5 @@
 """A whole replay: clicks and truth, predictions, auctions in both designs, chance alone, results."""
 
-import json
 import logging
 import time
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from features.errors import MalTfError
-from pipelines import files, labelled
+from pipelines import labelled
 from pipelines.config import RunConfig
+from pipelines.evaluation import results
 from pipelines.replay import designs, intervals
 from pipelines.replay.auction import MICROS, Played, competing, uniform
 from pipelines.replay.config import ReplayConfig
@@ -36,7 +36,7 @@ def run(config: ReplayConfig, run_config: RunConfig, directory: str) -> dict[str
 
     Returns:
         `config`; `clicks`, what was on sale; `models`, the SavedModels of each arm; `designs`, see `_Replay.design`;
-        `chance`, see `_Replay.chance`; `made_by`.
+        `chance`, see `_Replay.chance`; `made_by`. None for what is not defined, as where an arm plays no counted click.
 
     Raises:
         MalTfError: a model, a click's value or its truth is missing, or the warm-up takes all days.
@@ -75,8 +75,7 @@ def run(config: ReplayConfig, run_config: RunConfig, directory: str) -> dict[str
         "chance": replay.chance(trainings[0][0]),
         "made_by": provenance(),
     }
-    files.write_text(f"{directory}/{RESULTS}", json.dumps(result, indent=1) + "\n")
-    return result
+    return results.write(f"{directory}/{RESULTS}", result)
 
 
 class _Replay:
@@ -118,7 +117,9 @@ class _Replay:
                 "bought": float(np.mean([one.bought[ours].sum() for one, _ in played])),
                 "spent": float(spent[:, :, config.warm_up_days :].sum() / budgets[:, :, config.warm_up_days :].sum()),
                 "most_spent": float((spent / np.maximum(budgets, 1)).max()),
-                "pace": float(np.mean([one.pace[slot[ours], account[ours]].mean() for one, _ in played])),
+                "pace": float(np.mean([one.pace[slot[ours], account[ours]].mean() for one, _ in played]))
+                if ours.any()
+                else None,
                 "industries": described[name],
             }
         return result

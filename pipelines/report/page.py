@@ -1,6 +1,7 @@
 """The page: sections of one run, or of several side by side, in one self-contained HTML file."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -8,8 +9,10 @@ from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import jinja2
+from google.protobuf.message import DecodeError
 from markupsafe import Markup, escape
 
+from features.errors import MalTfError
 from pipelines.report import summary
 from pipelines.report.parts import Part, Picture, missing
 from pipelines.report.sections import (
@@ -26,9 +29,10 @@ from pipelines.report.sections import (
     training,
 )
 from pipelines.report.source import RunFiles
+from pipelines.report.svg import ID
 
 #: What a file that is not as expected raises when it is read.
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError)
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError, DecodeError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
     def svg(picture: Picture) -> Markup:
         """A picture's SVG, with what it shows in words, and ids that no other has."""
         named = Markup('<svg role="img" aria-label="{}" ').format(picture.label)
-        return Markup(picture.svg.replace("<svg ", named, 1).replace("@@", f"i{next(numbers)}-"))
+        return Markup(picture.svg.replace("<svg ", named, 1).replace(ID, f"i{next(numbers)}-"))
 
     def source(run: RunFiles, paths: str) -> Markup:
         """Files, as links where they are there."""
@@ -88,14 +92,16 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
 
     filled = []
     for section in SECTIONS:
-        of_runs = [(name, run, _parts(section, run)) for name, run in zip(names, runs, strict=True)]
+        of_runs = [
+            (name, run, _readable(functools.partial(section.parts, run))) for name, run in zip(names, runs, strict=True)
+        ]
         if any(parts for *_, parts in of_runs):
             filled.append((section, of_runs))
     page = environment.get_template("page.html").render(
         names=names,
         runs=runs,
         sections=filled,
-        compared=summary.side_by_side(runs, names) if runs[1:] else None,
+        compared=_readable(lambda: [summary.side_by_side(runs, names)])[0] if runs[1:] else None,
         css=Markup(environment.get_template("page.css").render()),
         svg=svg,
         source=source,
@@ -105,16 +111,22 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:
     """What the runs are called; by their directories too where two are called the same."""
-    names = [run.name for run in runs]
+    names = []
+    for run in runs:
+        try:
+            names.append(run.name)
+        except _UNREADABLE as error:
+            raise MalTfError(f"{run.directory}: the run's name can't be read: {error}; run it again") from error
     return [
         name if names.count(name) == 1 else f"{name} ({run.directory.resolve().name})"
         for name, run in zip(names, runs, strict=True)
     ]
 
 
-def _parts(section: Section, run: RunFiles) -> list[Part]:
+def _readable(make: Callable[[], list[Part]]) -> list[Part]:
+    """What is made of files, or that one of them can't be read."""
     try:
-        return section.parts(run)
+        return make()
     except _UNREADABLE as error:
         return [
             missing(

@@ -44,8 +44,20 @@ class RunFiles:
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config as it was stored: an older run's may lack keys, so it is not read as a `RunConfig`."""
-        return yaml.safe_load(self.text("config.yaml")) or {}
+        """The resolved config as it was stored: an older run's may lack keys, so it is not read as a `RunConfig`.
+
+        Raises:
+            MalTfError: it is no config.
+        """
+        try:
+            found = yaml.safe_load(self.text("config.yaml"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise MalTfError(f"{self.directory}/config.yaml can't be read: {error}; run it again") from error
+        if not isinstance(found, dict):
+            raise MalTfError(
+                f"{self.directory}/config.yaml: expected the config of a run, found {found!r}; run it again"
+            )
+        return found
 
     @property
     def plan(self) -> dict[str, Any] | None:
@@ -69,8 +81,15 @@ class RunFiles:
         return (self.directory / path).read_bytes()
 
     def json(self, path: str) -> Any:
-        """What a JSON file holds."""
-        return json.loads(self.text(path))
+        """What a JSON file holds.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            return json.loads(self.text(path))
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from error
 
     def of_stage(self, stage: str, file: str) -> Any | None:
         """What a JSON file of a stage holds; None where the stage did not finish, or made no such file."""

@@ -34,6 +34,9 @@ SERIES = [
     )
 ]
 
+#: Before every id of a figure, until the page has put what makes it unique there: a character that no name holds.
+ID = "\ue000"
+
 #: Nominal widths: at 298 pixels, what a card has on a phone of 360, text of `_FONT` is 10 pixels high.
 WIDTH, WIDE = 350, 620
 _FONT = 12
@@ -90,7 +93,7 @@ def series(count: int) -> Iterator[tuple[str, str, object]]:
 def inline(figure: Figure) -> str:
     """A figure as an `<svg>` to stand in a page; the page adds what it shows, in words.
 
-    Ids begin with `@@`, which the page replaces, so that they are unique in it.
+    Ids begin with `ID`, which the page replaces, so that they are unique in it.
     """
     written = io.StringIO()
     FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -102,8 +105,8 @@ def inline(figure: Figure) -> str:
     text = re.sub(r"<svg[^>]*>", f'<svg viewBox="0 0 {width} {height}">', text)
     text = text.replace("xlink:href", "href")
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
-    text = re.sub(r' id="([^"]*)"', lambda found: f' id="@@{found[1]}"' if found[1] in used else "", text)
-    text = re.sub(r'((?:url\(|href=")#)', r"\1@@", text)
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{ID}{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r'((?:url\(|href=")#)', rf"\1{ID}", text)
     text = re.sub(r"font: (\w+ )?([\d.]+)px [^;\"]*", r"font: \1\2px var(--font)", text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     for name, stand_in in _STAND_INS.items():

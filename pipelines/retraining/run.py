@@ -13,6 +13,7 @@ from mal_tf.training.delayed_feedback import waits
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.evaluation.clicks import score
+from pipelines.evaluation.evaluate import EVENTS, write_events
 from pipelines.retraining import blessing, checks, feedback, infra, judge, serving, spans
 from pipelines.retraining.config import DELAYED, RetrainConfig
 from pipelines.retraining.delay import Copies
@@ -295,6 +296,7 @@ def judged(
         clicks = clicks[waits(tf.constant(clicks["user_id"].to_numpy(str)), users).numpy()].reset_index(drop=True)
     found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
     files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
+    write_events({config.model.primary: found["all"]["metrics"]}, f"{output}/{EVENTS}")
     return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
 
 

@@ -1,12 +1,17 @@
 """A comparison (`mal-tf benchmark`), where the directory holds one: its tables, and its differences drawn."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from mal_tf.evaluation.multiplicity import holm
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Verdict
 from pipelines.report.sections import evaluation
 from pipelines.report.source import RunFiles
+from pipelines.text_table import Table
 
 SOURCE = "results.json"
 
@@ -31,19 +36,29 @@ def parts(run: RunFiles) -> list[Part]:
 
 
 def verdicts(run: RunFiles) -> list[Part]:
-    """A line for each comparison and primary target: what gains, what loses, what shows no difference."""
+    """A line for each comparison and primary target: what gains, what loses, what shows no difference.
+
+    Holm's adjustment is over all rows of all lines.
+    """
     result, made = found(run), []
     if result is None:
         return made
-    for title, against, rows in _groups(result):
-        readings = {name: evaluation.reading("gauc", of_row["gauc"])[0] for name, of_row in rows.items()}
+    groups = list(_groups(result))
+    judged = [of_row["gauc"] for *_, rows in groups for of_row in rows.values()]
+    unknown = (one["p"] if one.get("p") is not None else math.nan for one in judged)
+    for one, adjusted in zip(judged, holm(np.array(list(unknown))), strict=True):
+        one["adjusted_p"] = None if math.isnan(adjusted) else float(adjusted)
+    for title, against, rows in groups:
+        found_of = {name: evaluation.reading("gauc", of_row["gauc"]) for name, of_row in rows.items()}
+        readings = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
         of = {side: [name for name in readings if readings[name] == side] for side in ("better", "worse", "open")}
         words = {"better": "better", "worse": "worse", "open": "no difference shown"}
         said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
         gains = (of["better"], of["worse"])
         side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
         facts = [f"{name} {text.with_interval(of_row['gauc'])}" for name, of_row in rows.items()]
-        made.append(Verdict(side, f"{title}, GAUC against {against}: {said}.", SOURCE, facts))
+        how = f", p corrected for {len(judged)} comparisons" if len(judged) > 1 else ""
+        made.append(Verdict(side, f"{title}, GAUC against {against}{how}: {said}.", SOURCE, facts))
     return made
 
 
@@ -69,11 +84,23 @@ def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
         told = "; ".join(
             f"{name}: {metric} {text.with_interval(one)}" for name, row in drawn for metric, one in row.items()
         )
+        cells = [
+            [
+                name,
+                text.METRICS[metric],
+                text.difference(one["difference"]),
+                text.interval(one),
+                text.general(one.get("p")),
+            ]
+            for name, of_row in rows.items()
+            for metric, one in of_row.items()
+        ]
         yield Picture(
             plots.forest(drawn, f"minus {against}", "better"),
             title,
             f"Differences from {against}. {told}",
             f"Means over {len(result['seeds'])} seeds, minus those of {against}; 95% intervals over users and trainings; hollow "
-            "where the interval holds 0.",
+            "where the interval holds 0. Intervals are not corrected for the number of rows; the verdict is.",
             SOURCE,
+            Table(f"Differences from {against}", ["row", "metric", "difference", "95% interval", "p"], cells),
         )

@@ -1,3 +1,4 @@
+import copy
 import re
 
 from pipelines import text_table
@@ -19,6 +20,16 @@ def test_tables_say_what_the_results_are(finished):
     assert [row[0] for row in by_industry.rows] == ["feed", "side", "top"]
     assert len(tables) == 9
     assert "A simulation." in "\n".join(map(text_table.markdown, tables.values()))
+
+
+def test_what_is_not_defined_is_a_dash(finished):
+    """An arm without a play that counts, on budgets of 0."""
+    result = copy.deepcopy(finished[1])
+    result["designs"][PAIRED]["oracle"] |= {"spent": None, "pace": None}
+    result["chance"]["covered"]["roi"] = result["chance"]["deviation"]["roi"] = None
+    arms, *_, chance = report.tables(result)
+    assert dict(zip(arms.columns, arms.rows[1], strict=True))["budget spent"] == "–"
+    assert chance.rows[-1] == ["ROI", "–", "–"]
 
 
 def test_figures_are_drawn_alike_each_time(finished, tmp_path):

@@ -77,7 +77,15 @@ def evaluation() -> dict:
         "served": "mal",
         "models": models,
         "differences": differences,
-        "labels": {name: {"models": models, "differences": differences} for name in MECHANISMS},
+        "labels": {
+            name: {
+                "models": models,
+                "intervals": {"mal": {"auc": {"low": 0.6912, "high": 0.7512}, "pcoc": {"low": None, "high": None}}},
+                "differences": differences,
+                "calibration": {"mal": bins, "base": []},
+            }
+            for name in MECHANISMS
+        },
         "calibration": {"mal": bins, "base": []},
         "slices": [
             {"by": "information_gain", "name": "none", "growth": 1.0, **part},

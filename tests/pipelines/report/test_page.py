@@ -8,6 +8,7 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.report import page
+from pipelines.report.sections import comparison
 from pipelines.report.source import RunFiles
 from tests.pipelines.report import runs
 
@@ -145,6 +146,54 @@ def test_what_is_not_there_is_said(tmp_path, path, says):
     directory = pathlib.Path(runs.write(tmp_path))
     (directory / path).unlink()
     assert says in rendered(str(directory))
+
+
+@pytest.mark.parametrize("path", ["statistics/FeatureStats.pb", "evaluate/metrics.json"])
+def test_a_damaged_file_costs_its_section_alone(tmp_path, path):
+    directory = pathlib.Path(runs.write(tmp_path / "damaged"))
+    (directory / path).write_bytes(b"{\xff\xfe")
+    other = runs.write(tmp_path / "other")
+    for text in (rendered(str(directory)), rendered(str(directory), other)):
+        assert "A file is not as expected" in text and "What was run" in text
+
+
+@pytest.mark.parametrize(("path", "content"), [("config.yaml", "a: [1"), ("config.yaml", ""), ("plan.json", "{")])
+def test_a_run_whose_name_can_t_be_read_is_an_error_that_says_where(tmp_path, path, content):
+    directory = pathlib.Path(runs.write(tmp_path))
+    (directory / path).write_text(content)
+    with pytest.raises(MalTfError, match=str(directory)):
+        rendered(str(directory))
+
+
+def test_metrics_have_their_intervals_and_other_labels_their_curves(text):
+    said = " ".join("".join(Parsed(text).text).split())
+    assert said.count("0.6912 … 0.7512") == len(runs.MECHANISMS)
+    assert said.count("Under the labels of the other mechanisms") == 1
+    assert "Calibration of mal, label_linear" in said
+
+
+def test_the_verdict_of_a_comparison_is_corrected_for_all_its_rows(tmp_path):
+    """Of twenty rows one has p = .01, which one in five such comparisons has by chance alone."""
+
+    def row(number, p):
+        of = {
+            metric: {"value": 0.7, "difference": 0.1, "low": 0.05, "high": 0.15, "p": p} for metric in ("gauc", "auc")
+        }
+        return {"row": f"m{number}", "primary": "last", "differences": {"all": {"all": of}}}
+
+    rows = [{"row": "base", "primary": "last", "differences": {}}, row(1, 0.01), *(row(n, 0.9) for n in range(2, 21))]
+    directory = pathlib.Path(runs.write(tmp_path))
+    result = {"seeds": [1], "comparisons": [{"name": "Models", "against": "base", "rows": rows}]}
+    (directory / "results.json").write_text(json.dumps(result))
+    (directory / "benchmark.json").write_text(json.dumps({"name": "small"}))
+    verdict, *_ = comparison.verdicts(RunFiles(str(directory)))
+    assert (
+        "p corrected for 20 comparisons: no difference shown: m1, m2" in verdict.sentence and verdict.reading == "open"
+    )
+    rows[1] = row(1, 0.001)
+    (directory / "results.json").write_text(json.dumps(result))
+    verdict, *_ = comparison.verdicts(RunFiles(str(directory)))
+    assert "better: m1; no difference shown: m2" in verdict.sentence
 
 
 def test_an_earlier_versions_files_are_shown_as_far_as_they_go(tmp_path):
