@@ -139,6 +139,7 @@ def test_any_split_labels_and_exports_are_evaluated(finished):
     expected = all_metrics(*_columns(clicks.rename(columns={"cvr_old": "cvr_blessed"})))
     assert found["models"]["old"] == pytest.approx(expected)
     assert "NAME=SAVED_MODEL_DIR, found 'new'" in mal_tf("evaluate", config, "--model", "new", fails=True)
+    assert "found 'new' twice" in mal_tf("evaluate", config, models[0], models[0], fails=True)
 
 
 def test_an_evaluation_with_features_is_judged_by_slice(finished, tmp_path):

@@ -1,5 +1,10 @@
 import json
 
+import pytest
+
+from features.errors import Busy, MalTfError
+from pipelines import manifest
+from pipelines.cli.market import replay as command
 from pipelines.replay.config import load
 from pipelines.replay.run import PAIRED, RESULTS, SPLIT, run
 
@@ -34,3 +39,17 @@ def test_the_same_model_in_all_arms_differs_by_chance(finished):
     assert (chance["splits"], chance["intervals"]) == (2, 6)
     assert all(0 <= share <= 1 for share in chance["covered"].values())
     assert chance["deviation"]["gmv"] > 0
+
+
+def test_the_command_holds_its_directory_and_takes_earlier_outputs_away(replay, tmp_path):
+    """A replay that fails leaves no pictures of another beside its own nothing."""
+    for name in ("results.md", "industries.svg", "kept.txt"):
+        (tmp_path / name).write_text("earlier")
+    with manifest.lock(str(tmp_path)), pytest.raises(Busy, match="in use by process"):
+        command(replay, [], str(tmp_path))
+    assert (tmp_path / "results.md").read_text() == "earlier"
+    with pytest.raises(MalTfError, match="warm_up_days"):
+        command(replay, ["warm_up_days=9"], str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "kept.txt"]
+    command(replay, [], str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} >= {RESULTS, "results.md", "lifts.svg", "industries.svg"}
