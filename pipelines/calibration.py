@@ -1,6 +1,7 @@
 """The calibration stage: the last days of the training split are held out from training and fit the map that is exported."""
 
 import dataclasses
+import itertools
 import json
 import logging
 from collections.abc import Sequence
@@ -124,7 +125,8 @@ def _scored(config: RunConfig, labelled: Labelled, network: Network, segments: S
         of = [parsed.pop(name) for name, _ in extra]
         return [primary(lookup(parsed), training=False), *of, *([parsed[by]] if by else [])]
 
-    batches = [*serialized(segments, config.evaluation.batch_size), tf.constant([], tf.string)]  # Empty splits too.
+    empty = tf.constant([], tf.string)  # Empty splits have columns too.
+    batches = itertools.chain(serialized(segments, config.evaluation.batch_size), [empty])
     parts = [[column.numpy() for column in columns(examples)] for examples in batches]
     logit, labels, mature, timestamp, *values = (np.concatenate(column) for column in zip(*parts, strict=True))
     chosen = mature == 1

@@ -86,7 +86,8 @@ def curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[flo
 
 
 def forest(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], xlabel: str, better: str = "") -> str:
-    """Differences with their intervals around zero, the name of each row above them; hollow where the interval holds 0.
+    """Differences with their intervals around zero, the name of each row above them; hollow where the interval holds 0, or
+    is not known.
 
     Args:
         rows: name, and by series `{"difference", "low", "high"}`; those without a value are left out.
@@ -127,7 +128,7 @@ def _interval(axes: Axes, found: Mapping[str, float], y: float, colour: str, mar
     known = low is not None and high is not None
     if known:
         axes.plot([low, high], [y, y], color=colour, ls=dashes, lw=2.5, solid_capstyle="butt")
-    hollow = known and low <= 0 <= high
+    hollow = not known or low <= 0 <= high
     axes.plot(
         [found["difference"]], [y], mfc=svg.CARD if hollow else colour, mec=colour, mew=2, marker=marker, ms=8, ls=""
     )

@@ -1,6 +1,6 @@
 """The head of the page: the verdict, key numbers, and several runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.report import text
 from pipelines.report.parts import Numbers, Part, Tiles, missing
@@ -24,8 +24,10 @@ def parts(run: RunFiles) -> list[Part]:
     if found:
         name = evaluation.served(run, found)
         mine = found["models"][name]
+        intervals = found.get("intervals", {}).get(name, {})
         tiles = [
-            (text.METRICS[metric], text.metric(metric, mine.get(metric)), means) for metric, means in _MEANS.items()
+            (text.METRICS[metric], text.metric(metric, mine.get(metric)), _meaning(intervals.get(metric), metric))
+            for metric in _MEANS
         ]
         tiles.append(
             (
@@ -38,6 +40,12 @@ def parts(run: RunFiles) -> list[Part]:
     if not made:
         made.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
     return made
+
+
+def _meaning(interval: Mapping[str, float | None] | None, metric: str) -> str:
+    """What a metric means, after its 95% interval if that is known."""
+    known = interval and interval.get("low") is not None
+    return f"{text.span(interval, metric)}; {_MEANS[metric]}" if known else _MEANS[metric]
 
 
 def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:

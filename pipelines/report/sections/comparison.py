@@ -99,8 +99,8 @@ def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
             plots.forest(drawn, f"minus {against}", "better"),
             title,
             f"Differences from {against}. {told}",
-            f"Means over {len(result['seeds'])} seeds, minus those of {against}; 95% intervals over users and trainings; hollow "
-            "where the interval holds 0. Intervals are not corrected for the number of rows; the verdict is.",
+            f"Means over {len(result['seeds'])} seeds, minus those of {against}; 95% intervals over users and trainings; "
+            f"{text.HOLLOW}. Intervals are not corrected for the number of rows; the verdict is.",
             SOURCE,
             Table(f"Differences from {against}", ["row", "metric", "difference", "95% interval", "p"], cells),
         )

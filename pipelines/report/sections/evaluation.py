@@ -75,7 +75,7 @@ def parts(run: RunFiles) -> list[Part]:
         found["target"]: {"models": found["models"], "differences": found.get("differences", {})}
     }
     labels = {label: labels[label] for label in sorted(labels, key=lambda label: label != found["target"])}
-    made: list[Part] = [_table(found, labels)]
+    made: list[Part] = [_table(found, labels), *_intervals(labels)]
     if any(of_label.get("differences") for of_label in labels.values()):
         made += [
             *_forests(found, labels, name),
@@ -95,17 +95,26 @@ def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
             counts = [text.integer(values.get(key)) for key in ("clicks", "positives")]
             numbers = [text.metric(metric, values.get(metric)) for metric in text.METRICS]
             rows.append([f"{label}: {model}", *counts, *numbers])
-            if of_model := of_label.get("intervals", {}).get(model):
-                ends = (text.span(of_model.get(metric, {}), metric) for metric in text.METRICS)
-                rows.append(["95% interval", "", "", *ends])
     note = (
         "AUC and GAUC: 1 is perfect, one half is chance; GAUC is within a user. Log-loss and ECE: less is better. PCOC: "
         f"predicted over observed, 1 is calibrated. The models predict {found['target']}; rows of other labels ask how well "
-        "that ranks what another mechanism calls a conversion. Intervals: bootstrap over users; none for ECE, whose resamples "
-        "are noisier than the clicks, nor for what rests on few users."
+        "that ranks what another mechanism calls a conversion."
     )
     title = f"Metrics of the {found.get('split', 'eval')} split, by label and model"
     return Numbers(Table(title, ["label: model", "clicks", "positives", *text.METRICS.values()], rows, note), SOURCE)
+
+
+def _intervals(labels: Mapping[str, Any]) -> Iterator[Part]:
+    """Nothing where no resamples were asked for, or an earlier version of mal-tf evaluated."""
+    rows = [
+        [f"{label}: {model}", *(text.span(of_model.get(metric, {}), metric) for metric in text.RESAMPLED)]
+        for label, of_label in labels.items()
+        for model, of_model in of_label.get("intervals", {}).items()
+    ]
+    if rows:
+        columns = ["label: model", *(text.METRICS[metric] for metric in text.RESAMPLED)]
+        note = "Bootstrap over users; a dash where few users carry the metric. Models may differ where theirs overlap: see below."
+        yield Numbers(Table("95% intervals of the metrics", columns, rows, note), SOURCE)
 
 
 def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Part:
@@ -171,6 +180,6 @@ def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> 
             plots.forest(rows, f"Δ {printed}", better),
             f"{printed}: {name} minus the others",
             f"Differences in {printed}. {shown}",
-            f"With 95% intervals over users; hollow where the interval holds 0. {reads}",
+            f"With 95% intervals over users; {text.HOLLOW}. {reads}",
             SOURCE,
         )

@@ -93,7 +93,7 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
                 plots.forest(rows, f"{name} minus {other}", "better"),
                 f"{_title(by)}: {name} minus {other}",
                 f"Differences of {name} from {other} by {by}; the table has the numbers.",
-                f"Differences on each slice, with 95% intervals over users; hollow where the interval holds 0.{left}",
+                f"Differences on each slice, with 95% intervals over users; {text.HOLLOW}.{left}",
                 evaluation.SOURCE,
                 _table(name, by, slices, other),
             )
@@ -169,7 +169,8 @@ def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -
         f"{_title(by)}: gain of {name} over {other}",
         f"GAUC of {name} minus {other} against growth in positives. " + "; ".join(" ".join(row) for row in rows),
         "Each number is a slice. To the right: positives of the wider over those of the narrower mechanism (linear over last "
-        f"by default); upwards: gain. If more labels are what helps, the dots rise to the right. {listed}.",
+        "by default); upwards: gain, with no bar where few users carry it. If more labels are what helps, the dots rise to the "
+        f"right. {listed}.",
         evaluation.SOURCE,
         Table(f"Gain and growth: {by}", ["slice", "growth", "positives", "Δ GAUC", "95% interval"], rows),
     )

@@ -77,6 +77,7 @@ def evaluation() -> dict:
         "served": "mal",
         "models": models,
         "differences": differences,
+        "intervals": {"mal": {"auc": {"low": 0.6912, "high": 0.7512}, "pcoc": {"low": None, "high": None}}},
         "labels": {
             name: {
                 "models": models,

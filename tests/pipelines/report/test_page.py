@@ -167,7 +167,7 @@ def test_a_run_whose_name_can_t_be_read_is_an_error_that_says_where(tmp_path, pa
 
 def test_metrics_have_their_intervals_and_other_labels_their_curves(text):
     said = " ".join("".join(Parsed(text).text).split())
-    assert said.count("0.6912 … 0.7512") == len(runs.MECHANISMS)
+    assert said.count("0.6912 … 0.7512") == 1 + len(runs.MECHANISMS)  # In the verdict too.
     assert said.count("Under the labels of the other mechanisms") == 1
     assert "Calibration of mal, label_linear" in said
 
