@@ -24,7 +24,8 @@ _DRAWN = ("low", "high", "p", "adjusted_p")
 def numbers(result: Any, where: str = "") -> Iterator[tuple[str, float]]:
     """Place and value of every number in a `metrics.json` but those of resamples."""
     if isinstance(result, dict):
-        names = [name for name in result if "p" not in result or name not in _DRAWN]
+        drawn = "p" in result or result.keys() == {"low", "high"}
+        names = [name for name in result if not (drawn and name in _DRAWN)]
         for name in names:
             yield from numbers(result[name], f"{where}/{name}")
     elif isinstance(result, list):
