@@ -28,8 +28,8 @@ def test_what_is_drawn_is_not_compared():
 
 
 def test_the_farthest_number_is_named_and_a_missing_one_is_an_error():
-    assert "5 numbers, relative difference at most 1.0e-01, at /models/mal/auc" == farthest(
-        result(0.5), result(0.6, 0.77)
+    assert (
+        farthest(result(0.5), result(0.6, 0.77)) == "5 numbers, relative difference at most 1.0e-01, at /models/mal/auc"
     )
     with pytest.raises(MalTfError, match="different numbers: .*/models/mal/auc"):
         farthest(result(0.5), result(0.5, None))
