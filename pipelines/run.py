@@ -245,8 +245,7 @@ class Run:
             with _timed(name):
                 found = evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True)
                 if found:
-                    labels = {mechanism: of["models"] for mechanism, of in found["labels"].items()}
-                    evaluate.write_events(labels, self.path(name, evaluate.EVENTS))
+                    evaluate.write_events(found["labels"], self.path(name, evaluate.EVENTS))
         return self.path(name)
 
     def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:

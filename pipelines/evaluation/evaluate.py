@@ -82,7 +82,7 @@ def evaluate(
             judged.seed,
         ),
     )
-    write_events({mechanism: found["models"] for mechanism, found in result["labels"].items()}, f"{output}/{EVENTS}")
+    write_events(result["labels"], f"{output}/{EVENTS}")
     return result
 
 
@@ -171,18 +171,18 @@ class _Judged:
         return found
 
 
-def write_events(labels: Mapping[str, Mapping[str, Mapping[str, float | None]]], directory: str) -> None:
+def write_events(labels: Mapping[str, Mapping[str, Any]], directory: str) -> None:
     """Writes scalars `label_<mechanism>/<metric>` for TensorBoard, by model.
 
     Args:
-        labels: metrics by mechanism and model; those that are None are left out.
+        labels: by mechanism, `models`, the metrics of each; those that are None are left out.
         directory: to write to.
     """
-    for model in next(iter(labels.values())):
+    for model in next(iter(labels.values()))["models"]:
         writer = tf.summary.create_file_writer(f"{directory}/{model}")
         with writer.as_default(step=0):
-            for mechanism, of_models in labels.items():
+            for mechanism, found in labels.items():
                 for metric in (*RESAMPLED, "ece"):
-                    if (value := of_models[model].get(metric)) is not None:
+                    if (value := found["models"][model].get(metric)) is not None:
                         tf.summary.scalar(f"label_{mechanism}/{metric}", value)
         writer.close()

@@ -296,7 +296,7 @@ def judged(
         clicks = clicks[waits(tf.constant(clicks["user_id"].to_numpy(str)), users).numpy()].reset_index(drop=True)
     found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
     files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
-    write_events({config.model.primary: found["all"]["metrics"]}, f"{output}/{EVENTS}")
+    write_events({config.model.primary: {"models": found["all"]["metrics"]}}, f"{output}/{EVENTS}")
     return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
 
 
