@@ -26,7 +26,7 @@ def resolve(path: str, folder: str) -> str:
     if not is_local(path) or os.path.isabs(path):
         return path
     if is_local(folder):
-        return str(pathlib.Path(folder, path).absolute())
+        return os.path.normpath(os.path.join(os.path.realpath(folder), path))  # '..' of a link's target, as systems do.
     scheme, place = folder.split("://", 1)
     return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores know no '..'.
 

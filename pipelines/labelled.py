@@ -28,13 +28,26 @@ class Labelled:
     made_from: str
 
 
+def read_manifest(directory: str) -> dict:
+    """A label job's manifest.
+
+    Raises:
+        MalTfError: it did not finish, or this is no label job's directory.
+    """
+    within = FileSystems.join(directory, "labels")
+    of_run = files.exists(FileSystems.join(within, manifest.MANIFEST))
+    if of_run and not files.exists(FileSystems.join(directory, manifest.MANIFEST)):
+        raise MalTfError(f"{directory}: expected a finished label job, found a run; did you mean {within}?")
+    return manifest.read(directory, "a finished label job")
+
+
 def load(directory: str, spec: FeatureSpec) -> Labelled:
     """Reads the manifest and the vocabularies.
 
     Raises:
         MalTfError: the label job did not finish, was run for other features, or a file is not as it was written.
     """
-    found = manifest.read(directory, "a finished label job")
+    found = read_manifest(directory)
     splits = {}
     for split in ("train", "eval"):
         entries = [entry for entry in found["files"] if entry["split"] == split]

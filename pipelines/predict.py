@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -79,10 +79,29 @@ def version_of(directory: str) -> str:
     path = pathlib.Path(directory)
     if (path / "saved_model.pb").exists():
         return directory
-    versions = [int(p.name) for p in path.iterdir() if p.name.isdigit()] if path.is_dir() else []
+    there = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    versions = [int(name) for name in there if name.isdigit()]
     if not versions:
-        raise MalTfError(f"{directory}: expected a SavedModel or a directory of versions, found neither")
+        found = ", ".join(there) or ("nothing in it" if path.is_dir() else "no such directory")
+        raise MalTfError(
+            f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {found}"
+        )
     return str(path / str(max(versions)))
+
+
+def by_name(given: Sequence[str]) -> dict[str, str]:
+    """Directories of SavedModels by model name, of flags `NAME=SAVED_MODEL_DIR`.
+
+    Raises:
+        MalTfError: one is given otherwise, or a name twice.
+    """
+    pairs = [one.partition("=") for one in given]
+    if wrong := ["".join(one) for one in pairs if not all(one)]:
+        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
+    names = [name for name, *_ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise MalTfError(f"--model: expected a name of its own for each export, found '{twice[0]}' twice")
+    return {name: directory for name, _, directory in pairs}
 
 
 def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:

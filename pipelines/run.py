@@ -250,6 +250,8 @@ class Run:
 
     def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:
         """SavedModels by name, and the directories of the label jobs whose clicks are evaluated and were trained on."""
+        if labels:
+            labelled.read_manifest(labels)  # Before anything is made.
         models = versions or {name: self.export(name) for name in self.config.model.names}
         source = labels or self.labels()
         return models, source, source if versions else self.labels()

@@ -8,6 +8,9 @@ import rich.table
 from rich.console import Console
 from rich.markup import escape
 
+#: Columns of a terminal that any table is narrower than.
+_WIDEST = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -27,7 +30,7 @@ class Table:
 
 
 def show(console: Console, table: Table) -> None:
-    """Prints a table."""
+    """Prints a table, wider than the terminal where its numbers need it: none is cut."""
     drawn = rich.table.Table(
         title=escape(table.title),
         caption=escape(table.note),
@@ -40,7 +43,8 @@ def show(console: Console, table: Table) -> None:
         drawn.add_column(escape(name), justify="right" if index else "left")
     for row in table.rows:
         drawn.add_row(*map(escape, row))
-    console.print(drawn)
+    drawn.width = console.measure(drawn, options=console.options.update(width=_WIDEST)).maximum
+    console.print(drawn, crop=False)
 
 
 def markdown(table: Table) -> str:

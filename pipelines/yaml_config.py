@@ -80,4 +80,7 @@ def _describe(error: dict, data: Any) -> str:
         place.append(str(key))
         where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "union_tag_invalid":
+        key, tag, known = (error["ctx"][of] for of in ("discriminator", "tag", "expected_tags"))
+        message = f"{key.strip(chr(39))} '{tag}' is not known; there are: {known.replace(chr(39), '')}"
     return f"  {'.'.join(place) or 'top level'}: {message}"

@@ -116,14 +116,14 @@ def resampled_together(
 
 def enough_users(users: int, positive: int, both: int) -> dict[str, bool]:
     """Whether each metric rests on at least `MIN_USERS` users: on that many of each class (AUC), with both (GAUC), with
-    clicks (log-loss), with positives (PCOC).
+    positives (log-loss and PCOC).
 
     Args:
         users: with clicks.
         positive: with positives.
         both: with clicks of both classes.
     """
-    rests_on = {"auc": min(positive, users - positive + both), "gauc": both, "log_loss": users, "pcoc": positive}
+    rests_on = {"auc": min(positive, users - positive + both), "gauc": both, "log_loss": positive, "pcoc": positive}
     return {metric: count >= MIN_USERS for metric, count in rests_on.items()}
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -26,6 +27,11 @@ from mal_tf.training.trainer import Trainer
 
 #: TensorBoard's event files, under the directory given to `fit`.
 EVENTS = "tensorboard"
+
+#: From the beginning, so few steps hardly move the weights from where they were drawn.
+_FEW_STEPS = 100
+
+log = logging.getLogger("mal_tf.train")
 
 
 def fit(
@@ -85,6 +91,11 @@ def fit(
     parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets, immature))
     on_tpu, steps = cluster.name == "tpu", math.ceil(split.rows / config.batch_size)
     rows_of = tpu.host_lookup(lookup) if on_tpu else lookup
+    if steps < _FEW_STEPS and not config.warm_start:
+        log.warning(
+            "%s: %s clicks are %s steps of training.batch_size %s, too few to learn much: lower it, or label more days",
+            *(name, f"{split.rows:,}", f"{steps:,}", f"{config.batch_size:,}"),
+        )
 
     def read(readable: Split, step: int) -> tf.data.Dataset:
         if ready is not None:

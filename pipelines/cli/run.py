@@ -157,17 +157,11 @@ def evaluate(
     from pipelines import files, text_table
     from pipelines.evaluation import tables
     from pipelines.evaluation.evaluate import METRICS
-    from pipelines.predict import version_of
+    from pipelines.predict import by_name, version_of
 
     if split not in ("eval", "train"):
         raise MalTfError(f"--split: expected eval or train, found '{split}'")
-    if wrong := [one for one in model if not all(one.partition("="))]:
-        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
-    given = [(name, directory) for name, _, directory in (one.partition("=") for one in model)]
-    names = [name for name, _ in given]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise MalTfError(f"--model: expected a name of its own for each export, found '{twice[0]}' twice")
-    versions = {name: version_of(directory) for name, directory in given}
+    versions = {name: version_of(directory) for name, directory in by_name(model).items()}
     with _run(context, config, set_, output, overwrite).opened() as opened:
         evaluated = opened.distributed_evaluation if distributed else opened.evaluation
         directory = evaluated(split, labels, versions)
@@ -222,6 +216,8 @@ def explain(
     from pipelines.explain.show import progress, rows_read, show
     from pipelines.run import Run
 
+    if os.path.isfile(click_id) and not os.path.exists(config):
+        raise MalTfError(f"expected the click's id before the config; try: explain {config} {click_id}")
     loaded = load(config, set_)
     run = Run(loaded, output or default_output(loaded))
     with progress(console, rows_read(run.path("labels"))) as advance:

@@ -129,7 +129,7 @@ class BenchmarkConfig(Frozen):
         comparisons: the tables.
         growth: user groups for slices of `growth`.
         truth: of a simulated market.
-        bootstrap_samples: resamplings of users for the intervals.
+        bootstrap_samples: resamplings of users for the intervals. B of them give no p-value below 2 / (B + 1).
         rate_steps: steps over which each model's training speed is measured in the end, alone on the machine; 0 for not
             at all.
     """
@@ -142,7 +142,7 @@ class BenchmarkConfig(Frozen):
     comparisons: tuple[Comparison, ...] = pydantic.Field(min_length=1)
     growth: GrowthConfig = GrowthConfig()
     truth: TruthConfig | None = None
-    bootstrap_samples: int = pydantic.Field(200, ge=1)
+    bootstrap_samples: int = pydantic.Field(2000, ge=1)
     rate_steps: int = pydantic.Field(50, ge=0)
 
     @pydantic.field_validator("seeds")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mal_tf.evaluation.bootstrap import MIN_USERS
 from pipelines.comparison.judge import ALL, CAUSED
 from pipelines.text_table import Table
 
@@ -79,7 +80,7 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
     columns = ["model", "AUC", f"Δ AUC to {against}", "GAUC", f"Δ GAUC to {against}", "log-loss", "PCOC"]
     columns += ["AUC of cause", f"Δ to {against}"] if has_truth else []
     columns += ["learning rate", "parameters", "examples/s"]
-    lines = []
+    lines, compared = [], []
     for row in rows:
         overall, metrics, spread = row["differences"][ALL][ALL], row["metrics"], row["deviation"]
         cells = [_label(row)]
@@ -89,6 +90,8 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
         if has_truth:
             cause = row["differences"][CAUSED][CAUSED]["auc"]
             cells += [_number(cause["value"], 4), _difference(cause, row["row"] == against)]
+            overall = overall | {"cause": cause}
+        compared += overall.values() if row["row"] != against else ()
         rate = row["examples_per_second"]
         cells += [f"{row['learning_rate']:g}", f"{row['parameters']:,}", "–" if rate is None else f"{rate:,.0f}"]
         lines.append(cells)
@@ -103,7 +106,7 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
         columns,
         lines,
         f"{metrics['clicks']:,.0f} clicks, {metrics['positives']:,.0f} positives; GAUC over {metrics['gauc_users']:,.0f} users. "
-        + _how(result, (len(rows) - 1) * (3 if has_truth else 2)),
+        + _how(result, compared),
     )
 
 
@@ -125,27 +128,31 @@ def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, r
     metric, against = _SLICE_METRIC.get(kind, "auc"), comparison["against"]
     others = [row for row in rows if row["row"] != against]
     base = next(row for row in rows if row["row"] == against)
-    lines = []
+    lines, compared = [], []
     for name, part in comparison["slices"][primary][kind].items():
         counts = [f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", _number(part["growth"], 3)]
-        differences = [_difference(row["differences"][kind][name][metric]) for row in others]
+        compared += (of_slice := [row["differences"][kind][name][metric] for row in others])
+        differences = [_difference(one) for one in of_slice]
         lines.append([name, *counts, _number(base["differences"][kind][name][metric]["value"], 4), *differences])
     columns = [kind, "clicks", "users", "positives", "growth in positives", f"{against}: {metric.upper()}"]
     return Table(
         f"{comparison['name']}: primary target {primary}, Δ {metric.upper()} by {kind}",
         columns + [_label(row) for row in others],
         lines,
-        _how(result, len(others) * len(lines)),
+        _how(result, compared),
     )
 
 
-def _how(result: dict[str, Any], intervals: int) -> str:
+def _how(result: dict[str, Any], compared: Sequence[dict]) -> str:
+    """How the differences that are compared were judged."""
+    intervals = sum(one["low"] is not None for one in compared)
+    few = f" None where less than {MIN_USERS} users carry the metric." if intervals < len(compared) else ""
     seeds = len(result["seeds"])
     kinds = f"Means over {seeds} seeds, ± their standard deviation. " if seeds > 1 else "One seed. "
     return (
         f"{kinds}In brackets: 95% interval of the difference of means, paired bootstrap over users and over trainings "
-        f"({result['bootstrap_samples']} resamples). With {intervals} such intervals, {math.ceil(intervals * 0.05)} that miss 0 "
-        "would be no surprise."
+        f"({result['bootstrap_samples']:,} resamples).{few} With {intervals} such intervals, {math.ceil(intervals * 0.05)} that "
+        "miss 0 would be no surprise."
     )
 
 
@@ -163,6 +170,7 @@ def _spread(mean: float, deviation: float | None) -> str:
 
 
 def _difference(found: dict, itself: bool = False) -> str:
-    if itself or found["difference"] is None or found["low"] is None:
+    if itself or found["difference"] is None:
         return "–"
-    return f"{found['difference']:+.4f} ({found['low']:+.4f} … {found['high']:+.4f})"
+    known = "–" if found["low"] is None else f"{found['low']:+.4f} … {found['high']:+.4f}"
+    return f"{found['difference']:+.4f} ({known})"

@@ -6,6 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from features.errors import MalTfError
 from pipelines.labels.options import LabelOptions
+from pipelines.predict import by_name
 
 
 class EvaluationOptions(PipelineOptions):
@@ -32,12 +33,9 @@ class EvaluationOptions(PipelineOptions):
         """Directories of SavedModels by model name.
 
         Raises:
-            MalTfError: a model is given otherwise than as `NAME=SAVED_MODEL_DIR`.
+            MalTfError: a model is given otherwise than as `NAME=SAVED_MODEL_DIR`, or a name twice.
         """
-        given = [one.partition("=") for one in self.model or ()]
-        if wrong := ["".join(one) for one in given if not all(one)]:
-            raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
-        return {name: directory for name, _, directory in given}
+        return by_name(self.model or ())
 
     def check(self) -> None:
         """Checks that the required flags are there.

@@ -78,6 +78,10 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunCo
 
     def resolve(data: dict) -> None:
         folder, asked = files.folder(path), data.get("checks")
+        if "sources" in data and not {"run", "root"} & data.keys():
+            raise MalTfError(
+                f"{path}: expected a retraining schedule, whose `run` names a run's config; found a run's config"
+            )
         for key in ("run", "root"):
             if isinstance(data.get(key), str):
                 data[key] = files.resolve(data[key], folder)

@@ -104,7 +104,7 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
     plan, run, name = of_span.plan, of_span.run, of_span.name
     base = of_span.base.version.path if of_span.base else None
     origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
-    train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} days)"
+    train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} day{'s' if plan.train[1:] else ''})"
     log.info(
         "span %s: trains on %s, calibrated on %s, judged on %s, from %s",
         plan.span,

@@ -86,6 +86,7 @@ def test_a_click_is_explained_with_what_evaluation_saw(finished):
     for words in ("As in the label files, byte for byte.", f"mal predicts a CVR of {row['cvr_mal']:.6f}", "CAT class"):
         assert words in shown
     assert "no click '99999' in" in mal_tf("explain", "99999", config, "--output", str(run), fails=True)
+    assert f"id before the config; try: explain 99999 {config}" in mal_tf("explain", config, "99999", fails=True)
     journeys = json.loads((run / "journeys/journeys.json").read_text())["journeys"]
     assert {tuple(click["cvr"]) for journey in journeys for click in journey["clicks"]} == {("mal", "base")}
 
@@ -139,6 +140,11 @@ def test_any_split_labels_and_exports_are_evaluated(finished):
     expected = all_metrics(*_columns(clicks.rename(columns={"cvr_old": "cvr_blessed"})))
     assert found["models"]["old"] == pytest.approx(expected)
     assert "NAME=SAVED_MODEL_DIR, found 'new'" in mal_tf("evaluate", config, "--model", "new", fails=True)
+    wrong = mal_tf("evaluate", config, "--output", str(project.folder / "none"), "--labels", str(run), fails=True)
+    assert f"expected a finished label job, found a run; did you mean {run}/labels?" in wrong
+    assert "labels: started" not in wrong  # It is said before anything is made.
+    wrong = mal_tf("evaluate", config, f"--model=mal={run}/serving", fails=True)
+    assert "expected a SavedModel or a directory of versions such as serving/<model>, found base, mal" in wrong
     assert "found 'new' twice" in mal_tf("evaluate", config, models[0], models[0], fails=True)
 
 

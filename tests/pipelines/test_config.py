@@ -25,6 +25,7 @@ from pipelines.config import RunConfig, dump, load
         ("calibration={method: plat}", "calibration.method"),
         ("calibration={}", "calibration.method"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
+        ("sources.adapter=table", "sources: adapter 'table' is not known; there are: tables, kuairand, mac"),
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),
         ("nonsense", "expected key=value"),

@@ -62,6 +62,7 @@ def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path
         ("gs://other/clicks.csv", "/home/me", "gs://other/clicks.csv"),
         ("/logs/clicks.csv", "gs://bucket/shop", "/logs/clicks.csv"),
         ("clicks.csv", "/home/me", "/home/me/clicks.csv"),
+        ("../../runs/a", "/home/me/examples/b", "/home/me/runs/a"),
     ],
 )
 def test_paths_are_relative_to_a_folder_anywhere(path, folder, expected):

@@ -1,7 +1,7 @@
 """A comparison (`mal-tf benchmark`), where the directory holds one: its tables, and its differences drawn."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,7 @@ def verdicts(run: RunFiles) -> list[Part]:
     if result is None:
         return made
     groups = list(_groups(result))
-    judged = [of_row["gauc"] for *_, rows in groups for of_row in rows.values()]
-    unknown = (one["p"] if one.get("p") is not None else math.nan for one in judged)
-    for one, adjusted in zip(judged, holm(np.array(list(unknown))), strict=True):
-        one["adjusted_p"] = None if math.isnan(adjusted) else float(adjusted)
+    how = _corrected([of_row["gauc"] for *_, rows in groups for of_row in rows.values()], result["bootstrap_samples"])
     for title, against, rows in groups:
         found_of = {name: evaluation.reading("gauc", of_row["gauc"]) for name, of_row in rows.items()}
         readings = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
@@ -57,9 +54,23 @@ def verdicts(run: RunFiles) -> list[Part]:
         gains = (of["better"], of["worse"])
         side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
         facts = [f"{name} {text.with_interval(of_row['gauc'])}" for name, of_row in rows.items()]
-        how = f", p corrected for {len(judged)} comparisons" if len(judged) > 1 else ""
-        made.append(Verdict(side, f"{title}, GAUC against {against}{how}: {said}.", SOURCE, facts))
+        made.append(Verdict(side, f"{title}, GAUC against {against}, {how}: {said}.", SOURCE, facts))
     return made
+
+
+def _corrected(judged: Sequence[dict[str, Any]], samples: int) -> str:
+    """Adds `adjusted_p` to differences; how they were corrected."""
+    p = np.array([math.nan if one.get("p") is None else one["p"] for one in judged])
+    for one, adjusted in zip(judged, holm(p), strict=True):
+        one["adjusted_p"] = None if math.isnan(adjusted) else float(adjusted)
+    if any(one.get("low") is not None and one.get("p") is None for one in judged):
+        return "not corrected for how many there are, as an earlier version of mal-tf compared them"
+    count = int(np.count_nonzero(~np.isnan(p)))
+    said = f"p corrected for {count} comparisons"
+    if 2 / (samples + 1) * count < evaluation.SIGNIFICANT:
+        return said
+    enough = math.ceil(2 * count / evaluation.SIGNIFICANT)
+    return f"{said}, for which {samples:,} resamples are too few to show any (bootstrap_samples: {enough:,} are enough)"
 
 
 def _groups(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, dict]]]:

@@ -11,7 +11,7 @@ from pipelines.text_table import Table
 SOURCE = "evaluate/metrics.json"
 
 #: Adjusted p from here on: the difference may be one of the many that chance makes.
-_SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05
 
 
 def metrics(run: RunFiles) -> dict[str, Any] | None:
@@ -59,7 +59,7 @@ def reading(metric: str, found: Mapping[str, Any]) -> tuple[Reading, bool]:
     if low is None or high is None or low <= 0 <= high:
         return "open", True
     more_is_better = metric in text.HIGHER
-    return "better" if (low > 0) == more_is_better else "worse", adjusted is None or adjusted < _SIGNIFICANT
+    return "better" if (low > 0) == more_is_better else "worse", adjusted is None or adjusted < SIGNIFICANT
 
 
 def parts(run: RunFiles) -> list[Part]:

@@ -115,7 +115,7 @@ def test_a_metric_of_few_users_has_no_resamples():
     few = np.isin(user, np.arange(2, 31), invert=True)  # 2 with both, 1 with positives alone, 68 with negatives.
     found = resampled(user[few], label[few], np.linspace(0.1, 0.9, 131)[few], 5, 1, METRICS)
     assert all(np.isfinite(values[0]) for values in found.values())
-    assert [metric for metric, values in found.items() if np.isfinite(values[1:]).all()] == ["log_loss"]
+    assert all(np.isnan(values[1:]).all() for values in found.values())
 
 
 def test_each_metric_rests_on_the_users_that_it_needs():
@@ -126,7 +126,7 @@ def test_each_metric_rests_on_the_users_that_it_needs():
         "pcoc": True,
     }
     assert enough_users(users=40, positive=40, both=29) == {"auc": False, "gauc": False, "log_loss": True, "pcoc": True}
-    assert enough_users(users=29, positive=3, both=3) == dict.fromkeys(METRICS, False)
+    assert enough_users(users=1000, positive=29, both=29) == dict.fromkeys(METRICS, False)
 
 
 def test_parts_of_the_clicks_are_resampled_with_the_users_of_all(monkeypatch):

@@ -183,17 +183,31 @@ def test_the_verdict_of_a_comparison_is_corrected_for_all_its_rows(tmp_path):
 
     rows = [{"row": "base", "primary": "last", "differences": {}}, row(1, 0.01), *(row(n, 0.9) for n in range(2, 21))]
     directory = pathlib.Path(runs.write(tmp_path))
-    result = {"seeds": [1], "comparisons": [{"name": "Models", "against": "base", "rows": rows}]}
-    (directory / "results.json").write_text(json.dumps(result))
+    comparisons = [{"name": "Models", "against": "base", "rows": rows}]
+    result = {"seeds": [1], "bootstrap_samples": 2000, "comparisons": comparisons}
     (directory / "benchmark.json").write_text(json.dumps({"name": "small"}))
-    verdict, *_ = comparison.verdicts(RunFiles(str(directory)))
+
+    def verdict_of(**settings):
+        (directory / "results.json").write_text(json.dumps(result | settings))
+        (verdict,) = comparison.verdicts(RunFiles(str(directory)))
+        return verdict
+
+    verdict = verdict_of()
     assert (
         "p corrected for 20 comparisons: no difference shown: m1, m2" in verdict.sentence and verdict.reading == "open"
     )
-    rows[1] = row(1, 0.001)
-    (directory / "results.json").write_text(json.dumps(result))
-    verdict, *_ = comparison.verdicts(RunFiles(str(directory)))
-    assert "better: m1; no difference shown: m2" in verdict.sentence
+    rows[1] = row(1, 2 / 2001)
+    assert "better: m1; no difference shown: m2" in verdict_of().sentence
+    rows[1] = row(1, 2 / 201)
+    assert (
+        "200 resamples are too few to show any (bootstrap_samples: 800 are enough)"
+        in verdict_of(bootstrap_samples=200).sentence
+    )
+    rows[1] = row(1, 2 / 801)
+    said = verdict_of(bootstrap_samples=800).sentence
+    assert "too few" not in said and "better: m1" in said
+    rows[1] = row(1, None)
+    assert "not corrected for how many there are, as an earlier version" in verdict_of().sentence
 
 
 def test_an_earlier_versions_files_are_shown_as_far_as_they_go(tmp_path):

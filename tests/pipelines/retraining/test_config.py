@@ -53,6 +53,12 @@ def test_paths_are_relative_to_the_file(write, tmp_path):
     assert run.sources.clicks.files == (f"{tmp_path}/clicks-{{date}}.parquet",)
 
 
+def test_a_runs_config_is_told_from_a_schedule(write, tmp_path):
+    write()
+    with pytest.raises(MalTfError, match=r"run.yaml: expected a retraining schedule, .* found a run's config"):
+        load(str(tmp_path / "run.yaml"))
+
+
 def test_context_is_the_longest_window_in_whole_days(write):
     assert context_days(*load(write())) == 4
     assert context_days(*load(write(context_days=9))) == 9
