@@ -69,6 +69,7 @@ class Market:
         self.logs.mkdir()
         run = yaml.safe_load((self._all / CONFIG).read_text())
         run["features"] = [feature for feature in run["features"] if feature["name"] in _FEATURES]
+        del run["evaluation"]  # Its slices are by the others.
         (self.logs / CONFIG).write_text(yaml.safe_dump(run, sort_keys=False))
         for number in range(FIRST_SPAN):
             self.arrive(self.day(number))

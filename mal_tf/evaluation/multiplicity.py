@@ -2,6 +2,9 @@
 
 import numpy as np
 
+#: An adjusted p-value below it counts as a finding.
+LEVEL = 0.05
+
 
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's step-down adjustment (1979): max over j ≤ i of min(1, (m − j + 1) · p_(j)), p ascending.
@@ -18,3 +21,10 @@ def holm(p: np.ndarray) -> np.ndarray:
     steps = np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps * p[order]), 1)
     return adjusted
+
+
+def resamples_needed(comparisons: int) -> int:
+    """The least number of resamples B whose least p-value, 2 / (B + 1), is below `LEVEL` after adjustment for a family of so
+    many comparisons.
+    """
+    return round(2 * comparisons / LEVEL)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mal_tf.evaluation.bootstrap import MIN_USERS, Resampled, differences, interval
-from mal_tf.evaluation.multiplicity import holm
+from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines import files
 
 #: Metrics of a slice.
@@ -44,7 +44,7 @@ def result(
         seed: of them.
     """
     families = [labels.values(), *kinds]
-    comparisons = sum(_adjusted(one["differences"] for one in family) for family in families)
+    sizes = [_adjusted(one["differences"] for one in family) for family in families]
     return {
         "target": primary,
         "split": split,
@@ -53,8 +53,24 @@ def result(
         "labels": labels,
         "slices": [part for of_kind in kinds for part in of_kind],
         "bootstrap": {"samples": samples, "seed": seed, "unit": "user", "min_users": MIN_USERS},
-        "multiplicity": {"method": "holm", "family": _FAMILY, "comparisons": comparisons},
+        "multiplicity": {
+            "method": "holm",
+            "family": _FAMILY,
+            "comparisons": sum(sizes),
+            "largest_family": max(sizes),
+        },
     }
+
+
+def too_few_resamples(found: Mapping[str, Any]) -> str:
+    """A sentence where a result's largest family has more comparisons than its resamples can show any of; else nothing."""
+    largest = found["multiplicity"].get("largest_family", 0)
+    if found["bootstrap"]["samples"] >= (needed := resamples_needed(largest)):
+        return ""
+    return (
+        f" A family has {largest:,} comparisons, too many for so few resamples to show any: "
+        f"set evaluation.bootstrap_samples to {needed:,} or more."
+    )
 
 
 def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str, dict[str, dict[str, float]]]]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.evaluation.results import too_few_resamples
 from pipelines.text_table import Table
 
 _NAMES = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log-loss", "pcoc": "PCOC", "ece": "ECE"}
@@ -99,7 +100,7 @@ def _how(result: Mapping[str, Any]) -> str:
     smallest = f"{2 / (samples + 1):.2g}"
     return (
         f"Paired bootstrap over users, {samples:,} resamples: p is {smallest} at least; no interval where a metric rests on "
-        f"less than {result['bootstrap']['min_users']} users. {result['multiplicity']['family']}."
+        f"less than {result['bootstrap']['min_users']} users. {result['multiplicity']['family']}.{too_few_resamples(result)}"
     )
 
 

@@ -96,7 +96,7 @@ def _how(result: Mapping[str, Any]) -> str:
     means = f"Means over {trainings} trainings of each model. " if trainings > 1 else ""
     return (
         f"{means}In brackets: 95% interval, bootstrap over {what} ({config['samples']} resamples), not corrected for the number "
-        "of arms, measures and industries: of twenty that are chance alone about one leaves 0 out."
+        "of arms, measures and industries: of twenty that are chance alone one may leave 0 out."
     )
 
 

@@ -141,6 +141,7 @@ class _Replay:
             played, _ = designs.run(self._on, design, np.tile(rate, (arms, 1)))
             for name, values in self._measures(design, [played]).items():
                 lift = np.delete(intervals.lifts(values, config.base)[:, :, 0], config.base, axis=1)
+                lift = lift[:, ~np.isnan(lift[0])]
                 low, high = intervals.interval(lift)
                 inside[name] += ((low <= 0) & (high >= 0)).tolist()
                 strayed[name] += lift[0].tolist()

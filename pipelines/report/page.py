@@ -127,7 +127,7 @@ def _readable(make: Callable[[], list[Part]]) -> list[Part]:
     """What is made of files, or that one of them can't be read."""
     try:
         return make()
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, MalTfError) as error:
         return [
             missing(
                 f"A file is not as expected, or was written by another version of mal-tf: {type(error).__name__}: {error}"

@@ -45,7 +45,7 @@ def parts(run: RunFiles) -> list[Part]:
 def _meaning(interval: Mapping[str, float | None] | None, metric: str) -> str:
     """What a metric means, after its 95% interval if that is known."""
     known = interval and interval.get("low") is not None
-    return f"{text.span(interval, metric)}; {_MEANS[metric]}" if known else _MEANS[metric]
+    return f"95%: {text.span(interval, metric)}; {_MEANS[metric]}" if known else _MEANS[metric]
 
 
 def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:

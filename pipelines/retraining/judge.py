@@ -34,6 +34,8 @@ _NEEDS = {
     "pcoc": "it needs positives and finite predictions",
 }
 
+_NO_INTERVAL = f"no interval as less than {MIN_USERS} users carry it"
+
 _Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
@@ -227,13 +229,13 @@ def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[st
         elif loss["difference"] <= allowed:
             continue
         elif limits.significant and loss["low"] is None:
-            unknown.append(f"{part}: {metric} has no interval, it rests on less than {MIN_USERS} users ({key})")
+            unknown.append(f"{part}: {metric} may have lost by chance, {_NO_INTERVAL} ({key})")
         elif not limits.significant or loss["low"] > allowed:
             ours, theirs = (part.metrics[model][metric] for model in (CANDIDATE, BLESSED))
-            known = "none" if loss["low"] is None else f"{loss['low']:.4g} … {loss['high']:.4g}"
+            known = f"95% interval {loss['low']:.4g} … {loss['high']:.4g}" if loss["low"] is not None else _NO_INTERVAL
             reasons.append(
                 f"{part}: {metric} {ours:.4g} against the blessed model's {theirs:.4g} is worse by "
-                f"{loss['difference']:.4g} (95% interval {known}), more than the allowed "
+                f"{loss['difference']:.4g} ({known}), more than the allowed "
                 f"{allowed:g} ({key})"
             )
     return reasons, unknown

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from features.errors import MalTfError
 from mal_tf.evaluation.metrics import all_metrics
@@ -17,6 +18,7 @@ from pipelines import labelled
 from pipelines.config import load
 from pipelines.evaluation.clicks import score
 from pipelines.predict import predict
+from pipelines.retraining import run as retraining
 from pipelines.retraining.judge import GatesConfig, judge
 from tests.conftest import Project
 
@@ -165,6 +167,10 @@ def test_an_evaluation_with_features_is_judged_by_slice(finished, tmp_path):
     assert {part.name for part in judged.slices if part.by == "place"} == {"top", "side", "feed"}
     assert judged.all.metrics["blessed"]["auc"] == pytest.approx(all_metrics(*_columns(frame))["auc"])
     assert any(reason.startswith("place = ") for reason in judged.reasons)
+    labels, output = str(run / "labels"), tmp_path / "judge"
+    assert retraining.judged(config, gates, labels, versions, str(output))["reasons"] == judged.reasons
+    events = EventAccumulator(str(output / "events/blessed"), size_guidance={"tensors": 0}).Reload()
+    assert set(events.Tags()["tensors"]) == {f"label_last/{metric}" for metric in ("auc", "gauc", "log_loss", "pcoc")}
 
 
 def _columns(frame):

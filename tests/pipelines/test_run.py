@@ -52,7 +52,8 @@ def test_another_target_or_served_model_is_another_evaluation(project, monkeypat
     versions = {name: write_model(str(project.folder / name)) for name in ("mal", "base")}
     made = {"target": "", "split": "", "served": "", "models": {}, "differences": {}}
     monkeypatch.setattr(run.evaluate, "evaluate", lambda *_: made)
-    monkeypatch.setattr(run.evaluation_job, "run", lambda *_, **__: None)
+    labelled_metrics = {"labels": {"last": {"models": {"mal": {"auc": 0.7}}}}}
+    monkeypatch.setattr(run.evaluation_job, "run", lambda *_, **__: labelled_metrics)
     found = set()
     for override in ("seed=17", "model.primary=linear", "model.name=base"):
         config = load(project.write(), [override, "model.compare_with=[]"])
@@ -60,3 +61,5 @@ def test_another_target_or_served_model_is_another_evaluation(project, monkeypat
         found |= {of_config.evaluation(labels=labels, versions=versions)}
         found |= {of_config.distributed_evaluation(labels=labels, versions=versions)}
     assert len(found) == 6
+    events = list((project.folder / "run/evaluations").glob("distributed-*/events/mal/events.out.tfevents.*"))
+    assert len(events) == 3  # For TensorBoard.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mal_tf.evaluation.multiplicity import holm
+from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Verdict
 from pipelines.report.sections import evaluation
@@ -67,10 +67,9 @@ def _corrected(judged: Sequence[dict[str, Any]], samples: int) -> str:
         return "not corrected for how many there are, as an earlier version of mal-tf compared them"
     count = int(np.count_nonzero(~np.isnan(p)))
     said = f"p corrected for {count} comparisons"
-    if 2 / (samples + 1) * count < evaluation.SIGNIFICANT:
+    if samples >= (needed := resamples_needed(count)):
         return said
-    enough = math.ceil(2 * count / evaluation.SIGNIFICANT)
-    return f"{said}, for which {samples:,} resamples are too few to show any (bootstrap_samples: {enough:,} are enough)"
+    return f"{said}, for which {samples:,} resamples are too few to show any (bootstrap_samples: {needed:,} are enough)"
 
 
 def _groups(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, dict]]]:

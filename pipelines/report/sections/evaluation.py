@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mal_tf.evaluation.multiplicity import LEVEL
+from pipelines.evaluation.results import too_few_resamples
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Text, Verdict, missing
 from pipelines.report.source import RunFiles
 from pipelines.text_table import Table
 
 SOURCE = "evaluate/metrics.json"
-
-#: Adjusted p from here on: the difference may be one of the many that chance makes.
-SIGNIFICANT = 0.05
 
 
 def metrics(run: RunFiles) -> dict[str, Any] | None:
@@ -59,7 +58,7 @@ def reading(metric: str, found: Mapping[str, Any]) -> tuple[Reading, bool]:
     if low is None or high is None or low <= 0 <= high:
         return "open", True
     more_is_better = metric in text.HIGHER
-    return "better" if (low > 0) == more_is_better else "worse", adjusted is None or adjusted < SIGNIFICANT
+    return "better" if (low > 0) == more_is_better else "worse", adjusted is None or adjusted < LEVEL
 
 
 def parts(run: RunFiles) -> list[Part]:
@@ -84,7 +83,8 @@ def parts(run: RunFiles) -> list[Part]:
     if not found.get("labels"):
         made.append(missing("Labels of the other mechanisms: this run was evaluated by an earlier version of mal-tf."))
     if several := found.get("multiplicity"):
-        made.append(Text(f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.", SOURCE))
+        said = f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.{too_few_resamples(found)}"
+        made.append(Text(said, SOURCE))
     return made
 
 

@@ -109,7 +109,8 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Part:
         picture,
         "AUC by slice, against what serves",
         f"How much lower the candidate's AUC is on {len(drawn)} slices.",
-        "Dot: how much lower the candidate's AUC is; bar: 95% interval over users. Left of 0 the candidate is better.",
+        f"Dot: how much lower the candidate's AUC is; bar: 95% interval over users; {text.HOLLOW}. Left of 0 the candidate is "
+        "better.",
         SOURCE,
         table,
     )

@@ -109,6 +109,18 @@ def test_each_table_is_a_family(found):
     assert tested == 12 + 2 * 2 + 3 * 4 + 2 * 4  # mta's label has no positives, path lengths have ranks alone
 
 
+def test_a_family_too_large_for_the_resamples_says_how_many_it_takes(found, monkeypatch, tmp_path):
+    """Its least adjusted p, 2 · family / (B + 1), is below .05 from B = 40 · family on."""
+    _, result = found
+    largest = result["multiplicity"]["largest_family"]
+    assert largest == 12
+    said = "A family has 12 comparisons, too many for so few resamples to show any: set evaluation.bootstrap_samples to 480 or"
+    assert said in "\n".join(map(markdown, overall(result)))
+    enough = evaluated(monkeypatch, tmp_path, clicks(), bootstrap_samples=480, slices=[])
+    assert "too many" not in "\n".join(map(markdown, overall(enough)))
+    assert 2 / 481 * largest < 0.05 < 2 / 480 * largest + 1e-12
+
+
 def test_a_slice_is_the_metrics_of_its_clicks(found):
     _, result = found
     frame = clicks()

@@ -57,8 +57,8 @@ def test_pcoc_loses_by_its_distance_from_1():
         ({"pcoc": [0.95, 1.1]}, "pcoc 0.9 is below 0.95 (gates.pcoc)"),
         (
             {"allowed_loss": {"gauc": 0.49}},
-            "gauc 0.5 against the blessed model's 1 is worse by 0.5 (95% interval none), more than the allowed 0.49 "
-            "(gates.allowed_loss.gauc)",
+            "gauc 0.5 against the blessed model's 1 is worse by 0.5 (no interval as less than 30 users carry it), more than "
+            "the allowed 0.49 (gates.allowed_loss.gauc)",
         ),
         (
             {"slices": {"by": "place", "min_positives": 1, "pcoc": [0.8, 0.95]}},
@@ -91,7 +91,9 @@ def test_a_loss_that_may_be_chance_counts_unless_it_has_to_be_significant():
 def test_a_loss_that_has_to_be_significant_can_t_be_among_few_users():
     lost = CLICKS.assign(cvr_candidate=[0.4, 0.6, 0.3, 0.5])
     (reason,) = judged(lost, allowed_loss={"gauc": 0.1}, significant=True).reasons
-    assert reason.endswith("gauc has no interval, it rests on less than 30 users (gates.allowed_loss.gauc)")
+    assert reason.endswith(
+        "gauc may have lost by chance, no interval as less than 30 users carry it (gates.allowed_loss.gauc)"
+    )
     slices = {"by": ["place"], "min_positives": 1, "allowed_loss": {"gauc": 0.1}}
     found = judged(lost, slices=slices)
     assert found.reasons == [] and sum("no interval" in note for note in found.notes) == 2
