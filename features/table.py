@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -133,6 +133,14 @@ def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[
     return list(dict.fromkeys([*id_columns, *text, roles.timestamp, *value, *features]))
 
 
+def missing_column(column: str, roles: ClickColumns | ConversionColumns, source: str, found: Sequence[str]) -> BadInput:
+    """The error of a column that a file lacks, of the columns that it has."""
+    return BadInput(
+        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(found)}. Mend the file "
+        "or the column's name in the config."
+    )
+
+
 def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> pa.Schema:
     """Canonical columns and their types; the id may also be int64."""
     names = [roles.ID, *roles.text_roles]
@@ -177,12 +185,8 @@ def normalise(
     Raises:
         BadInput: a column is missing, or of a type that can't play its role.
     """
-    missing = [c for c in required_columns(roles, features) if c not in batch.schema.names]
-    if missing:
-        raise BadInput(
-            f"{source}: column '{missing[0]}' of the {roles.TABLE} table is missing; "
-            f"found columns: {', '.join(batch.schema.names)}. Mend the file or the column's name in the config."
-        )
+    if missing := [name for name in required_columns(roles, features) if name not in batch.schema.names]:
+        raise missing_column(missing[0], roles, source, batch.schema.names)
     checks, raw = _Checks(batch.num_rows), {name: batch.column(name) for name in batch.schema.names}
 
     def where(column: str) -> str:

@@ -18,8 +18,12 @@ LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": True}
 
 
-def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
+def pipeline_options(flags: Sequence[str] = (), others: Sequence[str] = ()) -> PipelineOptions:
     """Parses Beam's own flags.
+
+    Args:
+        flags: as given.
+        others: flags that the command knows beside Beam's, which one that is misspelt may mean.
 
     Raises:
         MalTfError: a flag that no Beam option knows, or a stray argument.
@@ -34,7 +38,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
     except argparse.ArgumentError as error:
         raise MalTfError(f"Beam flag: {error}") from error
     if unknown:
-        known = [option for action in parser._actions for option in action.option_strings]
+        known = [*others, *(option for action in parser._actions for option in action.option_strings)]
         nearest = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
         raise MalTfError(f"unknown flag '{unknown[0]}'{hint} (neither mal-tf nor Beam knows it)")

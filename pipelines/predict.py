@@ -19,7 +19,8 @@ from features.keras2 import tf
 from features.parsing import MISSING
 from features.spec import VALUE_SEPARATOR
 from mal_tf.serving.export import OUTPUT
-from pipelines.sources.reader import Piece, pieces, read
+from mal_tf.serving.inputs import check_inputs
+from pipelines.sources.reader import Piece, column_names, pieces, read
 from pipelines.sources.tables import TableSource
 
 _BATCH = 4096
@@ -28,20 +29,20 @@ _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
 log = logging.getLogger("mal_tf.predict")
 
 
-def predict(model_directory: str, path: str, output: str, id_column: str = "click_id") -> int:
+def predict(model_directory: str, path: str, output: str, id_column: str = "") -> int:
     """Scores every click of a file and writes its predictions, in the file's order.
 
     Args:
         model_directory: a version directory, or the directory of all versions (the newest is taken).
         path: `.csv[.gz]`, `.parquet`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
         output: `.csv` or `.parquet`; has the id column where the input has it, and `cvr`.
-        id_column: column to copy from the input.
+        id_column: column to copy from a table; `click_id`, if the table has it, where none is given.
 
     Returns:
         How many clicks were scored.
 
     Raises:
-        MalTfError: no model, no such file, missing or mistyped columns.
+        MalTfError: no model, no such file, missing or mistyped columns, no feature of the model.
     """
     if not output.endswith((".csv", ".parquet")):
         raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
@@ -51,6 +52,8 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "clic
         raise MalTfError(f"{path}: no such file")
     model = tf.saved_model.load(version_of(model_directory))
     is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
+    if id_column not in ("", "click_id") and not is_table:
+        raise MalTfError(f"{path}: expected --id of a .csv or .parquet; tf.Examples have their ids in click_id")
     scored = _from_table(model, path, id_column) if is_table else _from_tfrecord(model, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began, writer = 0, time.monotonic(), None
@@ -113,6 +116,8 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
     rows = 0
     try:
         for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
+            if not rows:
+                check_inputs(model, examples.numpy(), "the model", path)
             columns = {}
             try:
                 columns["click_id"] = np.char.decode(
@@ -136,16 +141,18 @@ def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
     signature = model.signatures["predict_raw"].structured_input_signature[1]
     source = TableSource.model_construct(files=(path,), explode=None)
     for piece in pieces(path):
-        for raw in read(Piece(path, piece.row_group), [*signature, id_column], source):
+        for raw in read(Piece(path, piece.row_group), [*signature, id_column or "click_id"], source):
             if raw.malformed:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
-            missing = sorted(set(signature) - set(raw.rows.schema.names))
-            if missing:
+            wanted = [*sorted(signature), *([id_column] if id_column else [])]
+            if missing := [name for name in wanted if name not in raw.rows.schema.names]:
                 raise MalTfError(
-                    f"{path}: column '{missing[0]}' is missing; the model takes: {', '.join(sorted(signature))}"
+                    f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path))}; the model takes: "
+                    + ", ".join(sorted(signature))
                 )
             inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
-            known = {id_column: raw.rows[id_column].to_pandas()} if id_column in raw.rows.schema.names else {}
+            ids = [name for name in (id_column or "click_id",) if name in raw.rows.schema.names]
+            known = {name: raw.rows[name].to_pandas() for name in ids}
             cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()
             yield pd.DataFrame(known | {OUTPUT: cvr})
 

@@ -1,5 +1,6 @@
 """YAML files read into pydantic models: overrides applied, what is wrong said with its place."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -41,6 +42,8 @@ def read(
     """
     if not files.exists(path):
         raise MalTfError(f"{path}: no such config file")
+    if os.path.isdir(path):
+        raise MalTfError(f"{path}: expected a config file, found a directory")
     try:
         data = yaml.load(files.read_bytes(path), _Loader)
     except yaml.YAMLError as error:
@@ -79,7 +82,9 @@ def _describe(error: dict, data: Any) -> str:
             continue
         place.append(str(key))
         where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
-    message = error["msg"].removeprefix("Value error, ")
+    message, found = error["msg"].removeprefix("Value error, "), error["input"]
+    if error["type"] != "value_error" and isinstance(found, str | int | float):
+        message += f"; found {found!r}"
     if error["type"] == "union_tag_invalid":
         key, tag, known = (error["ctx"][of] for of in ("discriminator", "tag", "expected_tags"))
         message = f"{key.strip(chr(39))} '{tag}' is not known; there are: {known.replace(chr(39), '')}"

@@ -191,8 +191,8 @@ def predict(
     file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, or tf.Examples in TFRecords.")],
     output: Annotated[str, typer.Option(help="Where to write: .csv or .parquet.")] = "predictions.csv",
     id_column: Annotated[
-        str, typer.Option("--id", help="Column to copy to the output, if the file has it.")
-    ] = "click_id",
+        str, typer.Option("--id", help="Column to copy to the output; click_id where there is one.")
+    ] = "",
 ):
     """Predict the CVR of clicks."""
     from pipelines.predict import predict as score
@@ -238,7 +238,8 @@ def _run(
     from pipelines.config import load
     from pipelines.run import Run
 
-    options = beam.pipeline_options(context.args)  # A mistyped flag is refused before anything is done.
+    own = [flag for parameter in context.command.params for flag in parameter.opts]
+    options = beam.pipeline_options(context.args, own)  # A mistyped flag is refused before anything is done.
     if beam.is_dry_run(options):
         raise MalTfError("--dry_run=true goes with `mal-tf labels` and `python -m pipelines.evaluation_job.main` alone")
     loaded = load(config, overrides)

@@ -66,7 +66,7 @@ def history(
     from pipelines.retraining.config import load
     from pipelines.retraining.history import open_history
     from pipelines.retraining.planning import SERVING
-    from pipelines.retraining.serving import current
+    from pipelines.retraining.serving import current, versions
 
     schedule, _ = load(config, set_)
     recorded = open_history(schedule.metadata, schedule.root, create=False)
@@ -75,4 +75,4 @@ def history(
     if serving:
         history_tables.show_serving(console, recorded, current(f"{schedule.root}/{SERVING}"), schedule.root)
     if not span and not serving:
-        history_tables.show_runs(console, recorded)
+        history_tables.show_runs(console, recorded, versions(f"{schedule.root}/{SERVING}"))

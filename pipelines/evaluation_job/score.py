@@ -14,6 +14,7 @@ from apache_beam.utils.shared import Shared
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.serving.export import OUTPUT
+from mal_tf.serving.inputs import check_inputs
 from pipelines.evaluation.clicks import check_finite
 from pipelines.evaluation_job.plan import Seen
 from pipelines.evaluation_job.slices import Slices
@@ -30,15 +31,18 @@ log = logging.getLogger("mal_tf.evaluate")
 
 
 class _Models:
-    """Signatures by name, once per process."""
+    """SavedModels and their signatures by name, once per process."""
 
     def __init__(self, versions: Mapping[str, str]):
-        self.signatures = {name: _load(name, version) for name, version in versions.items()}
+        self.models = {name: _load(name, version) for name, version in versions.items()}
+        self.signatures = {name: model.signatures["serving_default"] for name, model in self.models.items()}
 
 
 def _load(name: str, version: str):
     try:
-        return tf.saved_model.load(version).signatures["serving_default"]
+        model = tf.saved_model.load(version)
+        _ = model.signatures["serving_default"]
+        return model
     except (OSError, KeyError, tf.errors.OpError) as error:
         raise MalTfError(
             f"model '{name}': {version}: expected a SavedModel with the signature serving_default: {error}; export it again"
@@ -91,7 +95,9 @@ class Score(beam.DoFn):
 
     def _scored(self, path: str) -> Iterator[pa.Table]:
         """Batches of the file's clicks: columns read, and `cvr_<model>`."""
-        for examples, clicks in batches(path, self._parsing, self._batch_size):
+        for number, (examples, clicks) in enumerate(batches(path, self._parsing, self._batch_size)):
+            for name, model in self._models.models.items() if not number else ():
+                check_inputs(model, examples.numpy(), f"model '{name}'", path)
             for name, model in self._models.signatures.items():
                 clicks = clicks.append_column(f"{OUTPUT}_{name}", pa.array(_predictions(name, model, examples, path)))
             yield clicks

@@ -19,7 +19,7 @@ from pipelines.config import LabelsConfig
 from pipelines.labels import dead_letters
 from pipelines.labels.exchange import Exchange
 from pipelines.labels.shard import PLACE, Clock
-from pipelines.sources.reader import Piece, RawBatch, Refiner, read
+from pipelines.sources.reader import Piece, RawBatch, Refiner, column_names, read
 from pipelines.sources.tables import TableSource
 
 #: Rows that are split into shards at a time: more make fewer, larger parcels.
@@ -90,6 +90,9 @@ class Read(beam.DoFn):
             numbers, reasons, texts = map(list, zip(*raw.malformed, strict=True))
             yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
         joined = self._refiner.join(kept.rows, path)
+        if missing := [column for column in self._needed if column not in joined.schema.names]:
+            others = [column for column in column_names(path) if column not in joined.schema.names]  # Not read.
+            raise table.missing_column(missing[0], self._source.columns, path, [*joined.schema.names, *others])
         found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path)
         if found.bad_index.size:
             bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
@@ -176,8 +179,10 @@ class TimeRange(beam.CombineFn):
         )
         found = clock.segments()
         if sum(found.values()) > _MAX_SEGMENTS:
+            start = datetime.datetime.fromtimestamp(clock.start / units, datetime.timezone.utc)
             raise BadInput(
-                f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from time {clock.start} on: "
-                "a stray early timestamp? Set labels.observed_from, or raise labels.segment_hours."
+                f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from {start:%Y-%m-%d %H:%M} UTC on: "
+                "another sources.time_unit, or a stray early timestamp? Mend it, set labels.observed_from, or raise "
+                "labels.segment_hours."
             )
         return clock

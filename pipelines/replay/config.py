@@ -171,6 +171,10 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[ReplayConfig, RunCon
                 arm["models"] = [files.resolve(str(one), folder) for one in arm["models"]]
 
     found = yaml_config.read(ReplayConfig, path, overrides, prepare)
+    if not files.exists(f"{found.run}/config.yaml"):
+        raise MalTfError(
+            f"{path}: run: expected a run's directory, found no {found.run}/config.yaml; docs/replay.md says what a replay needs"
+        )
     run = run_config.load(f"{found.run}/config.yaml")
     if run.ready_made:
         raise MalTfError(f"{path}: run: {found.run} has ready-made labels, of whose clicks no truth is known")

@@ -1,6 +1,7 @@
 """What `mal-tf history` prints."""
 
 import datetime
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,14 +15,20 @@ from pipelines.retraining.records import Run, Stage
 from pipelines.retraining.serving import Version
 
 
-def show_runs(console: Console, history: History) -> None:
-    """All runs, the newest last."""
+def show_runs(console: Console, history: History, versions: Sequence[Version] = ()) -> None:
+    """All runs, the newest last; below them the versions that are copies made by rollbacks."""
     table = _table("Runs", "span", "attempt", "started", "took", "outcome", "reasons")
     for run in history.runs():
         table.add_row(
             *_cells(run.span, run.attempt, _moment(run.started), _took(run), run.outcome, _lines(run.reasons))
         )
     console.print(table)
+    for version in versions:
+        if origin := version.lineage.get("rolled_back_from"):
+            said = f"version {version.number}: rolled back from version {origin} to {version.origin}"
+            console.print(
+                f"{said}, the model of span {version.lineage.get('span', '?')}", highlight=False, soft_wrap=True
+            )
 
 
 def show_span(console: Console, history: History, span: str, root: str) -> None:

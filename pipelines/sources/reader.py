@@ -84,6 +84,16 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
                 yield from _jsonl(file, columns, source)
 
 
+def column_names(path: str) -> list[str]:
+    """All columns of a Parquet or CSV file; none of JSON Lines, which have them line by line."""
+    kind = file_format(path)
+    if kind not in ("parquet", "csv"):
+        return []
+    with _readable(path), files.open_binary(path) as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        return pq.ParquetFile(file).schema_arrow.names if kind == "parquet" else _header(file)
+
+
 class _readable:
     """Turns whatever a damaged file raises into a message that names it."""
 
@@ -110,15 +120,20 @@ def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
         start += batch.num_rows
 
 
-def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
-    # Every column is read as text: inference differs from block to block and spoils ids such as 007.
+def _header(file) -> list[str]:
+    """Columns of a CSV file, which is read up to its rows."""
     head = b""
     while not head.endswith(b"\n"):
         piece = file.readline()
         if not piece:
             break
         head += piece
-    names = next(csv.reader([head.decode("utf-8-sig")]), [])
+    return next(csv.reader([head.decode("utf-8-sig")]), [])
+
+
+def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
+    # Every column is read as text: inference differs from block to block and spoils ids such as 007.
+    names = _header(file)
     malformed: list[tuple[int, str, str]] = []
 
     def keep(row) -> str:
@@ -345,4 +360,5 @@ class Refiner:
 
 def _require(rows: pa.RecordBatch | pa.Table, column: str, path: str, use: str) -> None:
     if column not in rows.schema.names:
-        raise BadInput(f"{path}: column '{column}' that {use} names is missing; found: {', '.join(rows.schema.names)}")
+        found = ", ".join(column_names(path) or rows.schema.names)
+        raise BadInput(f"{path}: column '{column}' that {use} names is missing; found: {found}")

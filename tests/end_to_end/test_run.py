@@ -13,6 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from features.errors import MalTfError
+from features.keras2 import tf
 from mal_tf.evaluation.metrics import all_metrics
 from pipelines import labelled
 from pipelines.config import load
@@ -181,6 +182,7 @@ def _columns(frame):
 def test_errors_are_short_and_name_the_place(finished):
     project, config, _ = finished
     assert "did you mean '--runner'" in mal_tf("labels", config, "--runnr=DirectRunner", fails=True)
+    assert "unknown flag '--outptu'; did you mean '--output'?" in mal_tf("run", config, "--outptu", "x", fails=True)
     missing = mal_tf(
         "predict", str(project.folder / "run/serving/mal"), str(project.folder / "clicks.parquet"), fails=True
     )
@@ -226,3 +228,18 @@ def test_predict_of_nothing_of_garbage_and_into_nowhere(finished):
         predict(model, str(folder / "garbage.tfrecord"), str(folder / "none.csv"))
     with pytest.raises(MalTfError, match="its directory does not exist"):
         predict(model, str(empty), str(folder / "nowhere/none.csv"))
+    of_others = tf.train.Example(features=tf.train.Features(feature={"colour": tf.train.Feature()})).SerializeToString()
+    with tf.io.TFRecordWriter(str(folder / "others.tfrecord")) as writer:
+        writer.write(of_others)
+    with pytest.raises(MalTfError, match="expected features of the model .* found none of them in the first 1 clicks"):
+        predict(model, str(folder / "others.tfrecord"), str(folder / "none.csv"))
+    (folder / "wrong.csv").write_text("id,place,prize\n1,top,2\n")
+    with pytest.raises(
+        MalTfError, match="column 'clicked_items' is missing; found: id, place, prize; the model takes: "
+    ):
+        predict(model, str(folder / "wrong.csv"), str(folder / "none.csv"))
+    (folder / "right.csv").write_text("id,place,price,item,clicked_items\n1,top,2,3,3|4\n")
+    with pytest.raises(MalTfError, match="column 'idd' is missing; found: id, place"):
+        predict(model, str(folder / "right.csv"), str(folder / "none.csv"), "idd")
+    assert predict(model, str(folder / "right.csv"), str(folder / "ids.csv"), "id") == 1
+    assert list(pd.read_csv(folder / "ids.csv")) == ["id", "cvr"]

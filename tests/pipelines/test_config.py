@@ -25,6 +25,8 @@ from pipelines.config import RunConfig, dump, load
         ("calibration={method: plat}", "calibration.method"),
         ("calibration={}", "calibration.method"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
+        ("training.batch_size=many", "unable to parse string as an integer; found 'many'"),
+        ("sources.time_unit=sec", "sources.time_unit: Input should be 's', 'ms' or 'us'; found 'sec'"),
         ("sources.adapter=table", "sources: adapter 'table' is not known; there are: tables, kuairand, mac"),
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),
@@ -73,6 +75,11 @@ def test_overrides_and_reads_back_what_it_dumps(project):
     assert config.training.batch_size == 32
     assert config.targets == ("last", "mta")
     assert RunConfig.model_validate(yaml.safe_load(dump(config))) == config
+
+
+def test_a_directory_is_no_config(project):
+    with pytest.raises(MalTfError, match="expected a config file, found a directory"):
+        load(str(project.folder))
 
 
 def test_paths_are_relative_to_the_file(project):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput, MalTfError
@@ -185,6 +187,32 @@ def test_damaged_input_is_named_and_nothing_passes_for_finished(project, what, m
     assert message in str(error.value)
     assert isinstance(error.value, BadInput) == (what != "no file")
     assert not (project.folder / "labels/manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["clicks.parquet", "clicks.csv", "clicks.csv.gz"])
+def test_a_misspelt_column_stands_among_those_that_the_file_has(project, name):
+    path = str(project.folder / name)
+    if name.endswith("parquet"):
+        pq.write_table(project.clicks, path)
+    else:
+        with pa.CompressedOutputStream(path, "gzip") if name.endswith("gz") else pa.OSFile(path, "wb") as out:
+            pyarrow.csv.write_csv(project.clicks, out)
+    project.config["sources"]["clicks"]["files"] = name
+    project.config["sources"]["clicks"]["columns"]["timestamp"] = "time"
+    project.write()
+    with pytest.raises(BadInput) as error:
+        project.labels()
+    found = re.search("column 'time' of the clicks table is missing; found columns: ([^.]*)", str(error.value))[1]
+    assert set(found.split(", ")) == set(project.clicks.schema.names)
+
+
+def test_another_unit_of_time_is_thought_of(project):
+    project.config["sources"]["time_unit"] = "ms"
+    project.write()
+    with pytest.raises(
+        BadInput, match="from 1970-01-20 .* UTC on: another sources.time_unit, or a stray early timestamp"
+    ):
+        project.labels()
 
 
 def test_csv_gives_the_same_labels_and_malformed_lines_are_dead_letters(project):

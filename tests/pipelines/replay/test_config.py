@@ -45,7 +45,7 @@ def test_paths_are_relative_to_the_file(project):
         ({"pacing": {"gian": 2}}, "unknown key 'gian'; did you mean 'gain'"),
         ({"advertiser": "shop"}, "advertiser: 'shop' is no feature .*; there are: place, item"),
         ({"value": "place"}, "value: 'place' is no feature .*; there are: price"),
-        ({"run": "elsewhere"}, "elsewhere/config.yaml: no such config file"),
+        ({"run": "elsewhere"}, "elsewhere/config.yaml; docs/replay.md says what a replay needs"),
     ],
 )
 def test_what_cannot_be_is_said_with_its_place(project, changes, message):

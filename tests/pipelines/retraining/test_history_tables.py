@@ -40,6 +40,13 @@ def test_runs_with_outcome_and_reasons(history):
     ]
 
 
+def test_rollbacks_stand_below_the_runs(history):
+    copy = Version(3, "/root/serving/3", {"span": "2025-05-19", "rolled_back_from": 2, "copy_of": 1})
+    lines = _shown(history_tables.show_runs, history, [Version(1, "/root/serving/1", {"span": "2025-05-19"}), copy])
+    assert "version 3: rolled back from version 2 to 1, the model of span 2025-05-19" in lines
+    assert sum("rolled back" in line for line in lines) == 1
+
+
 def test_a_span_stage_by_stage(history):
     text = "\n".join(_shown(history_tables.show_span, history, "2025-05-20", "/root"))
     first, second = text.split("2025-05-20, attempt 2: pushed")
