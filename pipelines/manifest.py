@@ -86,13 +86,18 @@ def lock(directory: str) -> Iterator[None]:
 
     Raises:
         Busy: another process has it.
+        MalTfError: it can't be made or written to.
     """
     if not files.is_local(directory):
         yield
         return
     path = pathlib.Path(directory)
-    path.mkdir(parents=True, exist_ok=True)
-    with open(path / LOCK, "a+") as file:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        opened = open(path / LOCK, "a+")  # noqa: SIM115 - it is closed below
+    except OSError as error:
+        raise MalTfError(f"{directory}: expected a directory to write to: {error.strerror or error}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -57,6 +57,18 @@ class Read(beam.DoFn):
         self._needed = table.required_columns(self._source.columns, self._columns)
         self._refiner = Refiner(self._source, self._needed)
 
+    def check_header(self, path: str) -> None:
+        """Looks at a file's header for the columns that are needed; JSON Lines, here or among what is joined, have none.
+
+        Raises:
+            BadInput: one is missing, or the file is damaged.
+        """
+        headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
+        found = [column for header in headers for column in header]
+        needed = table.required_columns(self._source.columns, self._columns)
+        if all(headers) and (missing := [column for column in needed if column not in found]):
+            raise table.missing_column(missing[0], self._source.columns, path, found)
+
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads one piece."""
         name, began, rows = self._source.columns.TABLE, time.monotonic(), 0

@@ -102,13 +102,16 @@ def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
 def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
     """The job that labels logs; there is none where the labels are ready-made.
 
+    The header of each table's first file is read: a column that the config misspells is no reason to take away labels that
+    there are.
+
     Raises:
         MalTfError: bad input.
     """
     tables = config.sources.tables()
     paths = sorted({path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)})
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
-    return LabelJob(
+    job = LabelJob(
         sources=tables,
         spec=config.feature_spec,
         attribution=config.attribution,
@@ -123,6 +126,9 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         earlier=_earlier_fits(config),
         previous=_previous_vocabularies(config),
     )
+    for name, source in (("clicks", tables.clicks), ("conversions", tables.conversions)):
+        job.reader(name).check_header(files.match(source.files)[0][0])
+    return job
 
 
 def _ready(config: RunConfig, output: str) -> ReadyLabels:

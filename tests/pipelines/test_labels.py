@@ -18,6 +18,8 @@ import pytest
 
 from features.errors import BadInput, MalTfError
 from features.keras2 import tf
+from pipelines.config import load
+from pipelines.labels import run
 from tests.conftest import DAY, START
 
 HOUR = 3600
@@ -204,6 +206,18 @@ def test_a_misspelt_column_stands_among_those_that_the_file_has(project, name):
         project.labels()
     found = re.search("column 'time' of the clicks table is missing; found columns: ([^.]*)", str(error.value))[1]
     assert set(found.split(", ")) == set(project.clicks.schema.names)
+
+
+def test_a_misspelt_column_takes_no_finished_labels_away(project):
+    project.write()
+    project.labels()
+    before = {path: path.stat().st_mtime_ns for path in (project.folder / "labels").rglob("*") if path.is_file()}
+    project.config["sources"]["clicks"]["columns"]["timestamp"] = "time"
+    with pytest.raises(BadInput, match="column 'time' of the clicks table is missing"):
+        run.run(load(project.write()), str(project.folder / "labels"), overwrite=True)
+    assert before == {
+        path: path.stat().st_mtime_ns for path in (project.folder / "labels").rglob("*") if path.is_file()
+    }
 
 
 def test_another_unit_of_time_is_thought_of(project):

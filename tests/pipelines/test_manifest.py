@@ -67,3 +67,10 @@ def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path
 )
 def test_paths_are_relative_to_a_folder_anywhere(path, folder, expected):
     assert files.resolve(path, folder) == expected
+
+
+def test_a_directory_that_can_t_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(MalTfError, match=f"{path}: expected a directory to write to"), manifest.lock(str(path)):
+            pass
