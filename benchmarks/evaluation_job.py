@@ -6,6 +6,7 @@ Prints how far apart the two lie in any number that is not drawn by the bootstra
 import json
 import math
 import pathlib
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -73,8 +74,7 @@ def main(
             log = pathlib.Path(temporary, "output.log")
             with shown.status(" ".join(["evaluate", *flags])):
                 measured.append(measure.run([*command, "--output", f"{temporary}/run", *flags], log))
-            # The command's last line says where it wrote.
-            path = log.read_text().splitlines()[-1].split(",")[0]
+            (path,) = re.findall(r"^\S+/metrics\.json", log.read_text(), re.MULTILINE)  # Says where it wrote.
             results.append(json.loads(pathlib.Path(path).read_text()))
     clicks = next(iter(results[0]["models"].values()))["clicks"]
     rows = []

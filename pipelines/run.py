@@ -2,14 +2,11 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import itertools
 import json
 import logging
 import pathlib
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,6 +24,7 @@ from pipelines.evaluation import evaluate
 from pipelines.evaluation_job import run as evaluation_job
 from pipelines.explain import choose
 from pipelines.labels import run as labels
+from pipelines.provenance import provenance
 from pipelines.retraining.delay import Copies
 from pipelines.validation import gate, statistics
 
@@ -283,14 +281,31 @@ class Run:
 
     @contextlib.contextmanager
     def opened(self):
-        """Holds the run's directory for this process and stores config, revision and versions in it."""
+        """Holds the run's directory for this process and stores config, revision and versions in it.
+
+        Raises:
+            MalTfError: the directory can't be written to, or holds a run of another name.
+        """
         if not self.cluster.chief:
             yield self
             return
         with manifest.lock(self.directory):
+            self._check_name()
             files.write_text(self.path(CONFIG), dump(self.config))
             files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
             yield self
+
+    def _check_name(self) -> None:
+        """Another run's export would be served in this one's place."""
+        if not files.exists(path := self.path(CONFIG)):
+            return
+        there = yaml.safe_load(files.read_text(path))
+        name = there.get("name") if isinstance(there, dict) else None
+        if name not in (None, self.config.name):
+            raise MalTfError(
+                f"{self.directory} holds run '{name}', and the config is of '{self.config.name}'; choose another --output, or "
+                "remove it first"
+            )
 
     def stage(self, name: str, made_from: Sequence, make: Callable[[str], dict]) -> str:
         """Brings a stage up to date: its directory.
@@ -377,27 +392,3 @@ def _lasting(part: Any) -> Any:
     if isinstance(part, dict):
         return {key: _lasting(value) for key, value in part.items() if key not in ("files", "fit_from")}
     return part
-
-
-def provenance() -> dict:
-    """Revision of the code, and versions of what it rests on."""
-
-    def git(*words: str) -> str | None:
-        root = pathlib.Path(__file__).parent
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    packages = (
-        "tensorflow",
-        "tf-keras",
-        "tensorflow-recommenders",
-        "tensorflow-data-validation",
-        "apache-beam",
-        "pyarrow",
-    )
-    return {
-        "git_revision": git("rev-parse", "HEAD"),
-        "git_changed": bool(git("status", "--porcelain")),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages},
-    }

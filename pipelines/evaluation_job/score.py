@@ -1,5 +1,6 @@
 """First step of the evaluation job: label files to scored clicks by shard of users, and what is known of them all."""
 
+import atexit
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,9 @@ class _Models:
     def __init__(self, versions: Mapping[str, str]):
         self.models = {name: _load(name, version) for name, version in versions.items()}
         self.signatures = {name: model.signatures["serving_default"] for name, model in self.models.items()}
+        # Beam keeps this to the very end, when TensorFlow's destructors print errors.
+        atexit.register(self.models.clear)
+        atexit.register(self.signatures.clear)
 
 
 def _load(name: str, version: str):

@@ -10,13 +10,13 @@ from features.errors import MalTfError
 from pipelines import labelled
 from pipelines.config import RunConfig
 from pipelines.evaluation import results
+from pipelines.provenance import provenance
 from pipelines.replay import designs, intervals
 from pipelines.replay.auction import MICROS, Played, competing, uniform
 from pipelines.replay.config import ReplayConfig
 from pipelines.replay.designs import Design, Market
 from pipelines.replay.intervals import MEASURES
 from pipelines.replay.opportunities import DAY, opportunities, rates, versions
-from pipelines.run import provenance
 
 RESULTS = "results.json"
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from features.errors import MalTfError
 from pipelines import files, manifest
 from pipelines.config import RunConfig
+from pipelines.provenance import provenance
 from pipelines.report import write as report
 from pipelines.retraining import serving, spans
 from pipelines.retraining.config import RetrainConfig
 from pipelines.retraining.history import OpenRun, open_history
 from pipelines.retraining.planning import SPANS, Refused, pushed_before
 from pipelines.retraining.run import Retraining, retraining
-from pipelines.run import Run, provenance
+from pipelines.run import Run
 
 #: Outcomes of a run in the history, besides those of `pipelines.retraining.history`.
 PUSHED, REFUSED = "pushed", "refused"

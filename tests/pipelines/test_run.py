@@ -63,3 +63,17 @@ def test_another_target_or_served_model_is_another_evaluation(project, monkeypat
     assert len(found) == 6
     events = list((project.folder / "run/evaluations").glob("distributed-*/events/mal/events.out.tfevents.*"))
     assert len(events) == 3  # For TensorBoard.
+
+
+def test_a_directory_of_another_run_is_not_written_over(project):
+    directory = str(project.folder / "run")
+    for name in ("shop", "shop"):
+        with run.Run(load(project.write(), [f"name={name}"]), directory).opened():
+            pass
+    other = run.Run(load(project.write(), ["name=market"]), directory)
+    with (
+        pytest.raises(MalTfError, match="run holds run 'shop', and the config is of 'market'; choose another"),
+        other.opened(),
+    ):
+        pass
+    assert "name: shop" in (project.folder / "run/config.yaml").read_text()

@@ -38,13 +38,18 @@ def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) 
     of = {side: [metric for metric, found in readings.items() if found == (side, True)] for side in ("better", "worse")}
     said = [f"{side} in {' and '.join(named)}" for side, named in of.items() if named]
     doubtful = [metric for metric, (_, sure) in readings.items() if not sure]
-    rest = [metric for metric, found in readings.items() if found[0] == "open" or not found[1]]
+    few = [text.METRICS[metric] for metric, one in judged.items() if one.get("low") is None]
+    rest = [metric for metric, found in readings.items() if (found[0] == "open" or not found[1]) and metric not in few]
     if said:
         sentence = f"{name} against {other}: {', '.join(said)}" + (
             f"; no difference shown in {' and '.join(rest)}" if rest else ""
         )
     else:
-        sentence = f"{name} against {other}: no difference shown"
+        sentence = f"{name} against {other}: no difference shown" + (
+            f" in {' and '.join(rest)}" if few and rest else ""
+        )
+    if few:
+        sentence += f"; too few users to tell in {' and '.join(few)}"
     if doubtful:
         sentence += f" (in {' and '.join(doubtful)} not after the correction for many comparisons)"
     side = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"

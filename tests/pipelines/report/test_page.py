@@ -165,6 +165,19 @@ def test_a_run_whose_name_can_t_be_read_is_an_error_that_says_where(tmp_path, pa
         rendered(str(directory))
 
 
+def test_a_verdict_says_where_users_are_too_few(tmp_path):
+    directory, found = pathlib.Path(runs.write(tmp_path)), runs.evaluation()
+    found["differences"]["base"]["gauc"] |= dict.fromkeys(("low", "high", "p", "adjusted_p"))
+    (directory / "evaluate/metrics.json").write_text(json.dumps(found))
+    said = "mal against base: better in AUC and log-loss; too few users to tell in GAUC."
+    assert said in rendered(str(directory))
+    for metric in ("auc", "log_loss"):
+        found["differences"]["base"][metric] |= {"low": -1, "high": 1}
+    (directory / "evaluate/metrics.json").write_text(json.dumps(found))
+    said = "mal against base: no difference shown in AUC and log-loss; too few users to tell in GAUC."
+    assert said in rendered(str(directory))
+
+
 def test_metrics_have_their_intervals_and_other_labels_their_curves(text):
     said = " ".join("".join(Parsed(text).text).split())
     assert said.count("0.6912 … 0.7512") == 1 + len(runs.MECHANISMS)  # In the verdict too.
