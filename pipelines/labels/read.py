@@ -25,6 +25,9 @@ from pipelines.sources.tables import TableSource
 #: Rows that are split into shards at a time: more make fewer, larger parcels.
 _ROWS_SPLIT = 524_288
 
+#: Seconds of reading between two lines that say how far it is.
+_EVERY = 2.0
+
 #: More files than this per shard mean a stray timestamp, not a log.
 _MAX_SEGMENTS = 1_000
 
@@ -56,6 +59,7 @@ class Read(beam.DoFn):
         """Loads the tables to join."""
         self._needed = table.required_columns(self._source.columns, self._columns)
         self._refiner = Refiner(self._source, self._needed)
+        self._rows, self._seconds = 0, 0.0
 
     def check_header(self, path: str) -> None:
         """Looks at a file's header for the columns that are needed; JSON Lines, here or among what is joined, have none.
@@ -85,7 +89,16 @@ class Read(beam.DoFn):
         yield from self._split(waiting)
         seconds = time.monotonic() - began
         yield TaggedOutput("counts", Counter({("microseconds", "read"): round(seconds * 1e6)}))
-        log.info("%s: read %s rows of %s (%s rows/s)", name, f"{rows:,}", piece.path, f"{rows / (seconds + 1e-6):,.0f}")
+        self._say(rows, seconds, piece.path)
+
+    def _say(self, rows: int, seconds: float, path: str) -> None:
+        """How far it is, now and then: a log may have many small pieces."""
+        self._rows, self._seconds = self._rows + rows, self._seconds + seconds
+        if self._seconds < _EVERY:
+            return
+        rate = f"{self._rows / self._seconds:,.0f}"
+        log.info("%s: read %s rows, up to %s (%s rows/s)", self._source.columns.TABLE, f"{self._rows:,}", path, rate)
+        self._rows, self._seconds = 0, 0.0
 
     def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
         """Canonical rows of a piece, with their place, batch by batch; between them what goes to the other outputs."""
