@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,6 +77,34 @@ def finish(directory: str, manifest: dict) -> None:
     """Writes the manifest, last of all files, which makes the stage finished; then takes the mark away."""
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     files.delete(FileSystems.join(directory, MARK))
+
+
+@contextlib.contextmanager
+def replaced(directory: str, aside: str) -> Iterator[None]:
+    """While a local directory is made anew, what was finished in it lies aside; it comes back if that fails.
+
+    Args:
+        directory: of the stage.
+        aside: a place of this stage's own on the same disk. Both are held by the caller.
+    """
+    if files.is_local(directory) and files.exists(FileSystems.join(directory, MANIFEST)):
+        pathlib.Path(aside).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(directory, aside)
+    try:
+        yield
+    finally:
+        recover(directory, aside)
+
+
+def recover(directory: str, aside: str) -> None:
+    """Ends a replacement, also one whose process was killed: what lies aside comes back, or goes if it was replaced."""
+    if not files.is_local(directory) or not os.path.isdir(aside):
+        return
+    if os.path.exists(os.path.join(directory, MANIFEST)):
+        shutil.rmtree(aside)
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    os.rename(aside, directory)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,9 @@ log = logging.getLogger("mal_tf.run")
 #: The run's config, in its directory.
 CONFIG = "config.yaml"
 
+#: Where what a stage made before lies while it is made anew.
+_PREVIOUS = ".previous"
+
 #: Counts up when a stage's code changes what it makes of the same input.
 _VERSION = 1
 
@@ -74,7 +77,7 @@ class Run:
         """The label job: its directory."""
         output = self.path("labels")
         if self._needed("labels", output, labels.made_from(self.config)):
-            with _timed("labels"):
+            with _timed("labels"), manifest.replaced(output, self.path(_PREVIOUS, "labels")):
                 labels.run(self.config, output, self.flags, overwrite=True)
         return output
 
@@ -321,15 +324,20 @@ class Run:
                 if not self.cluster.chief:
                     make(output)
                     return output
-                manifest.begin(output, overwrite=True)
-                result = make(output)
-                manifest.finish(output, {"stage": name, "made_from": key, "result": result, "files": _listed(output)})
+                with manifest.replaced(output, self.path(_PREVIOUS, name)):
+                    manifest.begin(output, overwrite=True)
+                    result = make(output)
+                    manifest.finish(
+                        output, {"stage": name, "made_from": key, "result": result, "files": _listed(output)}
+                    )
         return output
 
     def _needed(self, name: str, output: str, made_from: str) -> bool:
         """Whether a stage has to run; said and checked once per process. Who is not the chief has trainings to run alone."""
         if name in self._fresh:
             return False
+        if self.cluster.chief:
+            manifest.recover(output, self.path(_PREVIOUS, name))
         finished = not self.overwrite and manifest.is_finished(output, made_from)
         if not finished and not self.cluster.chief and not name.startswith("train/"):
             _wait(name, output, made_from)

@@ -74,3 +74,36 @@ def test_a_directory_that_can_t_be_made_is_said(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(MalTfError, match=f"{path}: expected a directory to write to"), manifest.lock(str(path)):
             pass
+
+
+def made(directory, content):
+    manifest.begin(directory, overwrite=False)
+    files.write_text(f"{directory}/part/one.txt", content)
+    manifest.finish(directory, {"made_from": content})
+
+
+def test_what_was_finished_comes_back_when_its_replacement_fails(tmp_path):
+    stage, aside = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
+    made(stage, "old")
+    with pytest.raises(MalTfError, match="bad input"), manifest.replaced(stage, aside):
+        manifest.begin(stage, overwrite=True)
+        files.write_text(f"{stage}/part/two.txt", "half")
+        raise MalTfError("bad input")
+    assert manifest.made_from(stage) == "old" and files.listing(stage).keys() == {"part/one.txt", "manifest.json"}
+    with manifest.replaced(stage, aside):
+        made(stage, "new")
+    assert manifest.made_from(stage) == "new" and not pathlib.Path(aside).exists()
+
+
+@pytest.mark.parametrize(("finished", "left"), [(False, "old"), (True, "new")])
+def test_a_replacement_that_was_killed_is_ended_by_the_next_process(tmp_path, finished, left):
+    stage, aside = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
+    made(aside, "old")
+    if finished:
+        made(stage, "new")
+    else:
+        manifest.begin(stage, overwrite=False)
+    manifest.recover(stage, aside)
+    assert manifest.made_from(stage) == left and not pathlib.Path(aside).exists()
+    manifest.recover(stage, aside)
+    assert manifest.made_from(stage) == left

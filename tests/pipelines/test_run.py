@@ -1,6 +1,7 @@
 """What a process that is not the chief does while the chief works; runs that draw no journeys."""
 
 import logging
+import pathlib
 import time
 
 import pytest
@@ -77,3 +78,16 @@ def test_a_directory_of_another_run_is_not_written_over(project):
     ):
         pass
     assert "name: shop" in (project.folder / "run/config.yaml").read_text()
+
+
+def test_a_damaged_log_takes_no_finished_labels_away(project):
+    """It is found in the middle of the job, of which nothing is left."""
+    directory = str(project.folder / "run")
+    labels = run.Run(load(project.write()), directory).labels()
+    before = {path: path.read_bytes() for path in pathlib.Path(labels).rglob("*") if path.is_file()}
+    data = bytearray((project.folder / "clicks.parquet").read_bytes())
+    data[100:400] = bytes(300)
+    (project.folder / "clicks.parquet").write_bytes(data)
+    with pytest.raises(MalTfError, match="clicks.parquet can't be read as parquet"):
+        run.Run(load(str(project.folder / "config.yaml")), directory).labels()
+    assert before == {path: path.read_bytes() for path in pathlib.Path(labels).rglob("*") if path.is_file()}
