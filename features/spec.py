@@ -65,6 +65,10 @@ class NumericFeature(_OfColumn):
 
     Bucket boundaries are quantiles of the training clicks, found from exact integer counts over fixed log-spaced bins
     (`features.vocabulary.bin_numbers`), so that they depend neither on order nor on sharding.
+
+    Attributes:
+        buckets: how many.
+        embedding_dim: width of its table; `model.embedding_dim` if not given.
     """
 
     type: Literal["numeric"]

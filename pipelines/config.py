@@ -230,7 +230,7 @@ class RunConfig(Frozen):
         model: primary target, auxiliary targets, architecture.
         training: optimisers, batch size, loss.
         calibration: of what is exported; none by default.
-        evaluation: metrics, slices, intervals; see `pipelines.evaluation.config`.
+        evaluation: metrics, slices, intervals; see docs/evaluation.md.
         export: the SavedModel.
     """
 

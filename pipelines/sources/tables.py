@@ -60,7 +60,13 @@ class TableSource(Frozen, Generic[Columns]):
 
 
 class SourceTables(Frozen):
-    """What every adapter comes down to: the two tables and their time unit."""
+    """What every adapter comes down to: the two tables and their time unit.
+
+    Attributes:
+        clicks: the click log.
+        conversions: the conversion log.
+        time_unit: of timestamps that are whole numbers since 1970: `s`, `ms` or `us`.
+    """
 
     clicks: TableSource[ClickColumns]
     conversions: TableSource[ConversionColumns]
