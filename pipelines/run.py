@@ -77,8 +77,8 @@ class Run:
         """The label job: its directory."""
         output = self.path("labels")
         if self._needed("labels", output, labels.made_from(self.config)):
-            with _timed("labels"), manifest.replaced(output, self.path(_PREVIOUS, "labels")):
-                labels.run(self.config, output, self.flags, overwrite=True)
+            with _timed("labels"):
+                labels.run(self.config, output, self.flags, overwrite=True, aside=self.path(_PREVIOUS, "labels"))
         return output
 
     def statistics(self) -> str:

@@ -1,5 +1,6 @@
 """Running the label job: inputs checked, output made fresh, the pipeline run."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -40,7 +41,9 @@ def made_from(config: RunConfig) -> str:
     return manifest.fingerprint("labels", 2, inputs, [files.modified(path) for path, _ in inputs], parts, earlier)
 
 
-def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bool = False) -> dict | None:
+def run(
+    config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bool = False, aside: str = ""
+) -> dict | None:
     """Runs the label job into `output`.
 
     Args:
@@ -48,6 +51,8 @@ def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bo
         output: fresh directory.
         flags: Beam's own flags.
         overwrite: whether a finished `output` may be replaced.
+        aside: where the finished one lies meanwhile, to come back if this one fails; see `manifest.replaced`. Without, it is
+            gone.
 
     Returns:
         The report; None where somebody else waits for the job (see `pipelines.beam.run`), which finishes by itself.
@@ -55,12 +60,13 @@ def run(config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bo
     Raises:
         MalTfError: bad flags, bad input, rows unaccounted for, output finished already or not ours.
     """
-    job = pipeline(config, output, flags)
-    manifest.begin(output, overwrite)
-    try:
-        ended = beam_runner.run(job)
-    finally:  # After a failure too; local runners come back when nothing runs any more.
-        shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
+    job = pipeline(config, output, flags)  # Before: it may go on from the labels that it replaces.
+    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
+        manifest.begin(output, overwrite)
+        try:
+            ended = beam_runner.run(job)
+        finally:  # After a failure too; local runners come back when nothing runs any more.
+            shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
     if not ended:
         return None
     return json.loads(files.read_text(FileSystems.join(output, REPORT)))

@@ -1,5 +1,6 @@
 """What a process that is not the chief does while the chief works; runs that draw no journeys."""
 
+import json
 import logging
 import pathlib
 import time
@@ -91,3 +92,18 @@ def test_a_damaged_log_takes_no_finished_labels_away(project):
     with pytest.raises(MalTfError, match="clicks.parquet can't be read as parquet"):
         run.Run(load(str(project.folder / "config.yaml")), directory).labels()
     assert before == {path: path.read_bytes() for path in pathlib.Path(labels).rglob("*") if path.is_file()}
+
+
+def test_labels_may_go_on_from_those_that_they_replace(project):
+    """The fits and the vocabularies that are named are the run's own."""
+    directory = str(project.folder / "run")
+    labels = run.Run(load(project.write()), directory).labels()
+    fit, own = (
+        pathlib.Path(labels, "attribution/mta.json"),
+        [f"attribution.fit_from={labels}", f"labels.grow_from={labels}"],
+    )
+    kept = json.loads(fit.read_text())
+    config = load(str(project.folder / "config.yaml"), [*own, "labels.eval_from=2023-11-16T00:00:00Z"])
+    run.Run(config, directory).labels()
+    assert json.loads(fit.read_text()) == kept
+    assert not (project.folder / "run/.previous/labels").exists()
