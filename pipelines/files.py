@@ -1,6 +1,7 @@
 """Files on any filesystem Beam knows (local, gs://, …): whole reads, atomic writes, globs, directories."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import posixpath
@@ -26,7 +27,14 @@ def resolve(path: str, folder: str) -> str:
     if not is_local(path) or os.path.isabs(path):
         return path
     if is_local(folder):
-        return os.path.normpath(os.path.join(os.path.realpath(folder), path))  # '..' of a link's target, as systems do.
+        parts = pathlib.PurePath(path).parts
+        ups = len(list(itertools.takewhile("..".__eq__, parts)))
+        if not ups:
+            return str(pathlib.Path(folder, path).absolute())
+        above = os.path.normpath(
+            os.path.join(os.path.realpath(folder), *parts[:ups])
+        )  # '..' of a link is its target's.
+        return os.path.join(above, *parts[ups:])
     scheme, place = folder.split("://", 1)
     return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores know no '..'.
 

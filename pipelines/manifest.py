@@ -83,11 +83,14 @@ def finish(directory: str, manifest: dict) -> None:
 def replaced(directory: str, aside: str) -> Iterator[None]:
     """While a local directory is made anew, what was finished in it lies aside; it comes back if that fails.
 
+    A directory that is a link or a disk of its own can't be put aside; what it holds is gone.
+
     Args:
         directory: of the stage.
         aside: a place of this stage's own on the same disk. Both are held by the caller.
     """
-    if files.is_local(directory) and files.exists(FileSystems.join(directory, MANIFEST)):
+    movable = files.is_local(directory) and not os.path.islink(directory) and not os.path.ismount(directory)
+    if movable and files.exists(FileSystems.join(directory, MANIFEST)):
         pathlib.Path(aside).parent.mkdir(parents=True, exist_ok=True)
         os.rename(directory, aside)
     try:
@@ -96,14 +99,27 @@ def replaced(directory: str, aside: str) -> Iterator[None]:
         recover(directory, aside)
 
 
+def recover_all(directory: str, aside: str) -> None:
+    """Ends the replacements of killed processes.
+
+    Args:
+        directory: of all stages.
+        aside: where they lie aside, each under its own name.
+    """
+    for found in sorted(pathlib.Path(aside).rglob(MANIFEST)) if files.is_local(directory) else ():
+        name = found.parent.relative_to(aside)
+        recover(os.path.join(directory, name), os.path.join(aside, name))
+
+
 def recover(directory: str, aside: str) -> None:
-    """Ends a replacement, also one whose process was killed: what lies aside comes back, or goes if it was replaced."""
-    if not files.is_local(directory) or not os.path.isdir(aside):
+    """Ends a replacement: what lies aside comes back, or goes if it was replaced."""
+    if not os.path.isdir(aside):
         return
     if os.path.exists(os.path.join(directory, MANIFEST)):
         shutil.rmtree(aside)
         return
     shutil.rmtree(directory, ignore_errors=True)
+    pathlib.Path(directory).parent.mkdir(parents=True, exist_ok=True)
     os.rename(aside, directory)
 
 

@@ -19,7 +19,7 @@ from features.keras2 import tf
 from features.parsing import MISSING
 from features.spec import VALUE_SEPARATOR
 from mal_tf.serving.export import OUTPUT
-from mal_tf.serving.inputs import check_inputs
+from mal_tf.serving.inputs import check_examples
 from pipelines.sources.reader import Piece, column_names, pieces, read
 from pipelines.sources.tables import TableSource
 
@@ -117,7 +117,7 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
     try:
         for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
             if not rows:
-                check_inputs(model, examples.numpy(), "the model", path)
+                check_examples(model, examples.numpy(), "the model", path)
             columns = {}
             try:
                 columns["click_id"] = np.char.decode(
@@ -141,7 +141,9 @@ def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
     signature = model.signatures["predict_raw"].structured_input_signature[1]
     source = TableSource.model_construct(files=(path,), explode=None)
     for piece in pieces(path):
-        for raw in read(Piece(path, piece.row_group), [*signature, id_column or "click_id"], source):
+        for raw in read(
+            Piece(path, piece.row_group), list(dict.fromkeys([*signature, id_column or "click_id"])), source
+        ):
             if raw.malformed:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
             wanted = [*sorted(signature), *([id_column] if id_column else [])]

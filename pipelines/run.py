@@ -294,6 +294,7 @@ class Run:
             return
         with manifest.lock(self.directory):
             self._check_name()
+            manifest.recover_all(self.directory, self.path(_PREVIOUS))
             files.write_text(self.path(CONFIG), dump(self.config))
             files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
             yield self
@@ -336,8 +337,6 @@ class Run:
         """Whether a stage has to run; said and checked once per process. Who is not the chief has trainings to run alone."""
         if name in self._fresh:
             return False
-        if self.cluster.chief:
-            manifest.recover(output, self.path(_PREVIOUS, name))
         finished = not self.overwrite and manifest.is_finished(output, made_from)
         if not finished and not self.cluster.chief and not name.startswith("train/"):
             _wait(name, output, made_from)

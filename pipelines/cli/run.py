@@ -238,7 +238,7 @@ def _run(
     from pipelines.config import load
     from pipelines.run import Run
 
-    own = [flag for parameter in context.command.params for flag in parameter.opts]
+    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
     options = beam.pipeline_options(context.args, own)  # A mistyped flag is refused before anything is done.
     if beam.is_dry_run(options):
         raise MalTfError("--dry_run=true goes with `mal-tf labels` and `python -m pipelines.evaluation_job.main` alone")

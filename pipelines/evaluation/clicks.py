@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from features.keras2 import tf
 from features.parsing import MISSING
 from mal_tf.serving.export import OUTPUT
-from mal_tf.serving.inputs import check_inputs
+from mal_tf.serving.inputs import check_features
 from mal_tf.training.dataset import serialized
 from pipelines import files
 from pipelines.config import AttributionConfig, RunConfig
@@ -105,9 +105,8 @@ def score(
     sliced = {name: spec.dtype(spec.scalar(name)) for name in features}
     columns_read = parsing(wanted, missing=False) | parsing(sliced)
     models = {name: tf.saved_model.load(version) for name, version in versions.items()}
-    for examples in serialized(segments, _BATCH).take(1):
-        for name, model in models.items():
-            check_inputs(model, examples.numpy(), f"model '{name}'", labelled.directory)
+    for name, model in models.items():
+        check_features(model, [feature.name for feature in spec.features], f"model '{name}'", labelled.directory)
     parts = []
     for examples in serialized(segments, config.evaluation.batch_size):
         columns = {name: value.numpy() for name, value in tf.io.parse_example(examples, columns_read).items()}

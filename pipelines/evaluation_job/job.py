@@ -27,6 +27,7 @@ class EvaluationJob(beam.PTransform):
         files: label files, and the clicks in each.
         earlier: label files of earlier clicks, for slices of users.
         versions: directory of the SavedModel by model name, in the order of `scope.models`.
+        features: what the clicks have, by name.
         parsing: scalar columns that are read, as `tf.io.parse_example` takes them.
         scope: what is evaluated.
         batch_size: clicks scored at a time.
@@ -39,6 +40,7 @@ class EvaluationJob(beam.PTransform):
     files: Sequence[tuple[str, int]]
     earlier: Sequence[Earlier]
     versions: Mapping[str, str]
+    features: Sequence[str]
     parsing: Mapping[str, tf.io.FixedLenFeature]
     scope: Scope
     batch_size: int
@@ -52,7 +54,15 @@ class EvaluationJob(beam.PTransform):
 
     def expand(self, pipeline):
         """Builds the graph; returns what the last step does."""
-        scorer = Score(self.versions, self.parsing, self.scope.slices, self.batch_size, self.shards, self.exchange)
+        scorer = Score(
+            self.versions,
+            self.features,
+            self.parsing,
+            self.scope.slices,
+            self.batch_size,
+            self.shards,
+            self.exchange,
+        )
         scored = (
             pipeline
             | "Files" >> beam.Create(self.files)

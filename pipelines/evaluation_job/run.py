@@ -179,6 +179,7 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         ],
         earlier=earlier,
         versions=evaluation.versions,
+        features=[feature.name for feature in spec.features],
         parsing=parsing(wanted, missing=False) | parsing(slices.features),
         scope=scope,
         batch_size=config.evaluation.batch_size,

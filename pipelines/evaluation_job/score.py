@@ -3,7 +3,7 @@
 import atexit
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +15,7 @@ from apache_beam.utils.shared import Shared
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.serving.export import OUTPUT
-from mal_tf.serving.inputs import check_inputs
+from mal_tf.serving.inputs import check_features
 from pipelines.evaluation.clicks import check_finite
 from pipelines.evaluation_job.plan import Seen
 from pipelines.evaluation_job.slices import Slices
@@ -34,8 +34,10 @@ log = logging.getLogger("mal_tf.evaluate")
 class _Models:
     """SavedModels and their signatures by name, once per process."""
 
-    def __init__(self, versions: Mapping[str, str]):
+    def __init__(self, versions: Mapping[str, str], features: Collection[str]):
         self.models = {name: _load(name, version) for name, version in versions.items()}
+        for name, model in self.models.items():
+            check_features(model, features, f"model '{name}'", "the label job")
         self.signatures = {name: model.signatures["serving_default"] for name, model in self.models.items()}
         # Beam keeps this to the very end, when TensorFlow's destructors print errors.
         atexit.register(self.models.clear)
@@ -58,6 +60,7 @@ class Score(beam.DoFn):
 
     Args:
         versions: directory of the SavedModel by model name.
+        features: what the clicks have.
         parsing: scalar columns to read beside, as `tf.io.parse_example` takes them.
         slices: how clicks are sliced.
         batch_size: clicks scored at a time.
@@ -68,18 +71,20 @@ class Score(beam.DoFn):
     def __init__(
         self,
         versions: Mapping[str, str],
+        features: Collection[str],
         parsing: Mapping[str, tf.io.FixedLenFeature],
         slices: Slices,
         batch_size: int,
         shards: int,
         exchange: Exchange,
     ):
-        self._versions, self._parsing, self._slices = dict(versions), dict(parsing), slices
+        self._versions, self._features = dict(versions), list(features)
+        self._parsing, self._slices = dict(parsing), slices
         self._batch_size, self._shards, self._exchange, self._shared = batch_size, shards, exchange, Shared()
 
     def setup(self):
         """Loads the models."""
-        self._models = self._shared.acquire(lambda: _Models(self._versions))
+        self._models = self._shared.acquire(lambda: _Models(self._versions, self._features))
 
     def process(self, file: tuple[str, int]) -> Iterator[Any]:
         """Scores one file."""
@@ -99,9 +104,7 @@ class Score(beam.DoFn):
 
     def _scored(self, path: str) -> Iterator[pa.Table]:
         """Batches of the file's clicks: columns read, and `cvr_<model>`."""
-        for number, (examples, clicks) in enumerate(batches(path, self._parsing, self._batch_size)):
-            for name, model in self._models.models.items() if not number else ():
-                check_inputs(model, examples.numpy(), f"model '{name}'", path)
+        for examples, clicks in batches(path, self._parsing, self._batch_size):
             for name, model in self._models.signatures.items():
                 clicks = clicks.append_column(f"{OUTPUT}_{name}", pa.array(_predictions(name, model, examples, path)))
             yield clicks

@@ -68,7 +68,7 @@ class Read(beam.DoFn):
             BadInput: one is missing, or the file is damaged.
         """
         headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
-        found = [column for header in headers for column in header]
+        found = list(dict.fromkeys(column for header in headers for column in header))
         needed = table.required_columns(self._source.columns, self._columns)
         if all(headers) and (missing := [column for column in needed if column not in found]):
             raise table.missing_column(missing[0], self._source.columns, path, found)

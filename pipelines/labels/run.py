@@ -73,7 +73,7 @@ def run(
 
 
 def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
-    """The label job's pipeline; building it reads inputs' names and sizes and writes nothing.
+    """The label job's pipeline; building it reads inputs' names and sizes, a header of each table, and writes nothing.
 
     Raises:
         MalTfError: bad flags or input, or local paths that the runner's workers would not find.

@@ -85,13 +85,18 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
 
 
 def column_names(path: str) -> list[str]:
-    """All columns of a Parquet or CSV file; none of JSON Lines, which have them line by line."""
+    """All columns of a Parquet or CSV file; none of a Parquet file without rows, of which nothing is read, and of JSON Lines,
+    which have them line by line.
+    """
     kind = file_format(path)
     if kind not in ("parquet", "csv"):
         return []
     with _readable(path), files.open_binary(path) as raw:
         file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-        return pq.ParquetFile(file).schema_arrow.names if kind == "parquet" else _header(file)
+        if kind == "csv":
+            return _header(file)
+        parquet = pq.ParquetFile(file)
+        return parquet.schema_arrow.names if parquet.metadata.num_rows else []
 
 
 class _readable:

@@ -220,6 +220,14 @@ def test_a_misspelt_column_takes_no_finished_labels_away(project):
     }
 
 
+def test_a_first_file_without_rows_need_not_have_all_columns(project):
+    """An empty day, written before a column was added."""
+    project.config["sources"]["clicks"]["files"] = "clicks*.parquet"
+    project.write()
+    pq.write_table(project.clicks.select(["id", "user", "ts"])[:0], project.folder / "clicks-0.parquet")
+    assert project.labels()["clicks"]["read"] == project.clicks.num_rows
+
+
 def test_another_unit_of_time_is_thought_of(project):
     project.config["sources"]["time_unit"] = "ms"
     project.write()

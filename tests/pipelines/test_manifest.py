@@ -63,6 +63,8 @@ def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path
         ("/logs/clicks.csv", "gs://bucket/shop", "/logs/clicks.csv"),
         ("clicks.csv", "/home/me", "/home/me/clicks.csv"),
         ("../../runs/a", "/home/me/examples/b", "/home/me/runs/a"),
+        ("../../../../../runs/a", "/home/me", "/runs/a"),
+        ("link/../a", "/home/me", "/home/me/link/../a"),
     ],
 )
 def test_paths_are_relative_to_a_folder_anywhere(path, folder, expected):
@@ -103,7 +105,20 @@ def test_a_replacement_that_was_killed_is_ended_by_the_next_process(tmp_path, fi
         made(stage, "new")
     else:
         manifest.begin(stage, overwrite=False)
-    manifest.recover(stage, aside)
-    assert manifest.made_from(stage) == left and not pathlib.Path(aside).exists()
-    manifest.recover(stage, aside)
-    assert manifest.made_from(stage) == left
+    made(str(tmp_path / ".previous/train/mal"), "weights")
+    for _ in range(2):
+        manifest.recover_all(str(tmp_path), str(tmp_path / ".previous"))
+        assert manifest.made_from(stage) == left and not pathlib.Path(aside).exists()
+        assert manifest.made_from(str(tmp_path / "train/mal")) == "weights"
+
+
+def test_a_directory_that_is_a_link_is_made_anew_in_its_place(tmp_path):
+    """As where labels lie on a larger disk."""
+    stage, aside = tmp_path / "run/labels", str(tmp_path / "run/.previous/labels")
+    made(str(tmp_path / "large"), "old")
+    stage.parent.mkdir()
+    stage.symlink_to(tmp_path / "large")
+    with manifest.replaced(str(stage), aside):
+        manifest.begin(str(stage), overwrite=True)
+        manifest.finish(str(stage), {"made_from": "new"})
+    assert stage.is_symlink() and manifest.made_from(str(tmp_path / "large")) == "new"

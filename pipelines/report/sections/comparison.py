@@ -48,13 +48,14 @@ def verdicts(run: RunFiles) -> list[Part]:
     for title, against, rows in groups:
         found_of = {name: evaluation.reading("gauc", of_row["gauc"]) for name, of_row in rows.items()}
         readings = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
-        of = {side: [name for name in readings if readings[name] == side] for side in ("better", "worse", "open")}
-        words = {"better": "better", "worse": "worse", "open": "no difference shown"}
+        readings |= {name: "few" for name, of_row in rows.items() if of_row["gauc"]["low"] is None}
+        words = {"better": "better", "worse": "worse", "open": "no difference shown", "few": "too few users to tell"}
+        of = {side: [name for name in readings if readings[name] == side] for side in words}
         said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
         gains = (of["better"], of["worse"])
         side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
         facts = [f"{name} {text.with_interval(of_row['gauc'])}" for name, of_row in rows.items()]
-        made.append(Verdict(side, f"{title}, GAUC against {against}, {how}: {said}.", SOURCE, facts))
+        made.append(Verdict(side, f"{title}, GAUC against {against}{how}: {said}.", SOURCE, facts))
     return made
 
 
@@ -64,9 +65,9 @@ def _corrected(judged: Sequence[dict[str, Any]], samples: int) -> str:
     for one, adjusted in zip(judged, holm(p), strict=True):
         one["adjusted_p"] = None if math.isnan(adjusted) else float(adjusted)
     if any(one.get("low") is not None and one.get("p") is None for one in judged):
-        return "not corrected for how many there are, as an earlier version of mal-tf compared them"
+        return ", not corrected for how many there are, as an earlier version of mal-tf compared them"
     count = int(np.count_nonzero(~np.isnan(p)))
-    said = f"p corrected for {count} comparisons"
+    said = f", p corrected for {count} comparisons" if count > 1 else ""
     if samples >= (needed := resamples_needed(count)):
         return said
     return f"{said}, for which {samples:,} resamples are too few to show any (bootstrap_samples: {needed:,} are enough)"

@@ -5,7 +5,7 @@ import pytest
 
 from features.errors import MalTfError
 from features.keras2 import tf
-from mal_tf.serving.inputs import check_inputs
+from mal_tf.serving.inputs import check_examples, check_features
 
 
 class Export(tf.Module):
@@ -27,19 +27,27 @@ def clicks(*features: dict[str, str]) -> np.ndarray:
     return np.array([example(values) for values in features], object)
 
 
-def test_clicks_without_any_of_the_features_are_refused_and_those_without_some_warned_of(caplog):
+def test_a_model_of_other_features_is_refused_and_one_of_some_more_warned_of(caplog):
     model = Export("predict_raw")
     with caplog.at_level(logging.WARNING, "mal_tf.serving"):
-        check_inputs(model, clicks({"shop": "a"}, {"price": "1", "click_id": "7"}), "model 'm'", "day.gz")
-        assert not caplog.text  # A missing value leaves its feature out.
-        check_inputs(model, clicks({"shop": "a"}, {"shop": "b"}), "model 'm'", "day.gz")
-    assert "day.gz: the first 2 clicks lack price, which model 'm' takes for missing values" in caplog.text
+        check_features(model, ["price", "shop", "item"], "model 'm'", "runs/a/labels")
+        assert not caplog.text
+        check_features(model, ["shop"], "model 'm'", "runs/a/labels")
+    assert "runs/a/labels has no price, which model 'm' takes for missing values" in caplog.text
     with pytest.raises(
-        MalTfError, match=r"day.gz: expected features of model 'm' \(price, shop\), found none .* but item: it"
+        MalTfError, match=r"labels: expected features of model 'm' \(price, shop\), found none of them but item"
     ):
-        check_inputs(model, clicks({"item": "a"}), "model 'm'", "day.gz")
+        check_features(model, ["item"], "model 'm'", "runs/a/labels")
+    check_features(Export("serving_default"), ["item"], "model 'm'", "runs/a/labels")  # Nobody knows what it takes.
 
 
-def test_what_can_t_be_known_is_not_held_against_a_model():
-    check_inputs(Export("serving_default"), clicks({"item": "a"}), "m", "day.gz")
-    check_inputs(Export("predict_raw"), clicks(), "m", "day.gz")
+def test_clicks_are_others_when_a_hundred_have_no_value(caplog):
+    model, cold = Export("predict_raw"), [{"click_id": "7"}]
+    check_examples(model, clicks(*cold * 99), "model 'm'", "day.gz")  # They may miss all values.
+    check_examples(model, clicks(*cold * 99, {"shop": "a", "price": "1"}), "model 'm'", "day.gz")
+    check_examples(model, clicks(), "model 'm'", "day.gz")
+    with pytest.raises(MalTfError, match="day.gz: expected features of model 'm' .* none of them but click_id"):
+        check_examples(model, clicks(*cold * 100), "model 'm'", "day.gz")
+    assert not caplog.text
+    with pytest.raises(MalTfError, match="day.gz: expected tf.Examples, found a record that is none"):
+        check_examples(model, np.array([b"garbage"], object), "model 'm'", "day.gz")

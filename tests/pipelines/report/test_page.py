@@ -219,6 +219,10 @@ def test_the_verdict_of_a_comparison_is_corrected_for_all_its_rows(tmp_path):
     rows[1] = row(1, 2 / 801)
     said = verdict_of(bootstrap_samples=800).sentence
     assert "too few" not in said and "better: m1" in said
+    alone = [{"name": "Models", "against": "base", "rows": rows[:2]}]
+    assert "GAUC against base: better: m1." in verdict_of(comparisons=alone).sentence
+    rows[1]["differences"]["all"]["all"]["gauc"] |= dict.fromkeys(("low", "high", "p"))
+    assert verdict_of(comparisons=alone).sentence.endswith("GAUC against base: too few users to tell: m1.")
     rows[1] = row(1, None)
     assert "not corrected for how many there are, as an earlier version" in verdict_of().sentence
 
