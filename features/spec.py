@@ -138,7 +138,7 @@ class VocabularyConfig(Frozen):
         min_count: tokens seen in fewer training clicks are out of vocabulary.
         max_size: keep the most frequent tokens only; no limit when absent.
         oov_buckets: how many rows out-of-vocabulary tokens are hashed into.
-        hash_buckets: rows of the table that all hashed features share (`CategoricalFeature.hash_lookups`).
+        hash_buckets: rows of the table that all hashed features share (`hash_lookups` of a feature).
     """
 
     min_count: int = pydantic.Field(1, ge=1)

@@ -117,10 +117,12 @@ def recover(directory: str, aside: str) -> None:
         return
     if os.path.exists(os.path.join(directory, MANIFEST)):
         shutil.rmtree(aside)
-        return
-    shutil.rmtree(directory, ignore_errors=True)
-    pathlib.Path(directory).parent.mkdir(parents=True, exist_ok=True)
-    os.rename(aside, directory)
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+        pathlib.Path(directory).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(aside, directory)
+    with contextlib.suppress(OSError):  # Others lie there.
+        os.removedirs(os.path.dirname(aside))
 
 
 @contextlib.contextmanager

@@ -85,7 +85,9 @@ def version_of(directory: str) -> str:
     there = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
     versions = [int(name) for name in there if name.isdigit()]
     if not versions:
-        found = ", ".join(there) or ("nothing in it" if path.is_dir() else "no such directory")
+        found = ", ".join(there) or (
+            "nothing in it" if path.is_dir() else "a file" if path.exists() else "nothing there"
+        )
         raise MalTfError(
             f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {found}"
         )

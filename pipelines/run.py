@@ -33,6 +33,9 @@ log = logging.getLogger("mal_tf.run")
 #: The run's config, in its directory.
 CONFIG = "config.yaml"
 
+#: The error that the last command on the run ended with, in its directory.
+FAILED = "failed.txt"
+
 #: Where what a stage made before lies while it is made anew.
 _PREVIOUS = ".previous"
 
@@ -244,7 +247,8 @@ class Run:
         name = f"evaluations/distributed-{split}-{made_from[:8]}"
         if self._needed(name, self.path(name), made_from):
             with _timed(name):
-                found = evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True)
+                aside = self.path(_PREVIOUS, name)
+                found = evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True, aside=aside)
                 if found:
                     evaluate.write_events(found["labels"], self.path(name, evaluate.EVENTS))
         return self.path(name)
@@ -286,6 +290,8 @@ class Run:
     def opened(self):
         """Holds the run's directory for this process and stores config, revision and versions in it.
 
+        What ends with an error leaves it in `failed.txt`: finished stages may then be of an earlier config.
+
         Raises:
             MalTfError: the directory can't be written to, or holds a run of another name.
         """
@@ -297,13 +303,22 @@ class Run:
             manifest.recover_all(self.directory, self.path(_PREVIOUS))
             files.write_text(self.path(CONFIG), dump(self.config))
             files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
-            yield self
+            try:
+                yield self
+            except MalTfError as error:
+                with contextlib.suppress(MalTfError, OSError):  # Such as a full disk.
+                    files.write_text(self.path(FAILED), f"{error}\n")
+                raise
+            files.delete(self.path(FAILED))
 
     def _check_name(self) -> None:
         """Another run's export would be served in this one's place."""
         if not files.exists(path := self.path(CONFIG)):
             return
-        there = yaml.safe_load(files.read_text(path))
+        try:
+            there = yaml.safe_load(files.read_text(path))
+        except yaml.YAMLError:  # To be written over.
+            return
         name = there.get("name") if isinstance(there, dict) else None
         if name not in (None, self.config.name):
             raise MalTfError(

@@ -60,7 +60,8 @@ class ModelConfig(Frozen):
         cat: `mal`, `natal`, `moae`: whether the CAT class is learned too.
         single_attribution: an ablation: all towers learn the primary label, and there is no CAT tower.
         compatibility: `pymal`: the architecture of the papers' released code, alimama-tech/PyMAL, where it differs from
-            what was published; sets the defaults of the keys in `PYMAL` and the initial values, and simplifies `home`.
+            what was published; sets the defaults of the keys that docs/models.md names and the initial values, and simplifies
+            `home`.
         embedding_dim: width of embeddings unless a feature says otherwise.
         attention: how the click attends over its histories: `din` (activation unit) or `multi_head`.
         attention_units: `din`: hidden layers of the scoring network.

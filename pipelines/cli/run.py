@@ -34,25 +34,25 @@ def run(
     from pipelines.evaluation import tables
     from pipelines.report import write as report
 
-    with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
-        if not opened.cluster.chief:
-            for name in opened.config.model.names:
-                opened.train(name)
-            return
-        with report.at_the_end(opened.directory):
-            result = opened.evaluate()
-            opened.journeys()
-        _show_labels(opened)
-        _show_auxiliaries(opened)
-        for table in tables.overall(result):
-            text_table.show(console, table)
-        served = opened.export(opened.config.model.name)
-        console.print(f"SavedModel: {served}", soft_wrap=True)
-        console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
-        entries = manifest.read(opened.path("labels"))["files"]
-        clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
-        program = os.path.relpath(sys.argv[0])
-        console.print(f"Try next: {program} predict {served} {clicks} --output predictions.csv", soft_wrap=True)
+    made = _run(context, config, set_, output, overwrite, strategy)
+    if not made.cluster.chief:
+        for name in made.config.model.names:
+            made.train(name)
+        return
+    with report.at_the_end(made.directory), made.opened():
+        result = made.evaluate()
+        made.journeys()
+    _show_labels(made)
+    _show_auxiliaries(made)
+    for table in tables.overall(result):
+        text_table.show(console, table)
+    served = made.export(made.config.model.name)
+    console.print(f"SavedModel: {served}", soft_wrap=True)
+    console.print(f"Report: {made.path(report.REPORT)}", soft_wrap=True)
+    entries = manifest.read(made.path("labels"))["files"]
+    clicks = made.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
+    program = os.path.relpath(sys.argv[0])
+    console.print(f"Try next: {program} predict {served} {clicks} --output predictions.csv", soft_wrap=True)
 
 
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006

@@ -1,5 +1,6 @@
 """Running the evaluation job: inputs checked, output made fresh, the pipeline run."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -74,7 +75,9 @@ class Evaluation:
         return manifest.fingerprint("evaluation job", 2, models, parts, labels, self.split)
 
 
-def run(evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False) -> dict | None:
+def run(
+    evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False, aside: str = ""
+) -> dict | None:
     """Runs the evaluation job into `output`.
 
     Args:
@@ -82,6 +85,7 @@ def run(evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrit
         output: fresh directory.
         flags: Beam's own flags.
         overwrite: whether a finished `output` may be replaced.
+        aside: see `pipelines.labels.run.run`.
 
     Returns:
         What `metrics.json` holds; None where somebody else waits for the job (see `pipelines.beam.run`), which finishes by
@@ -91,11 +95,12 @@ def run(evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrit
         MalTfError: bad flags or input, nothing to measure, output finished already or not ours.
     """
     job = pipeline(evaluation, output, flags)
-    manifest.begin(output, overwrite)
-    try:
-        ended = beam_runner.run(job)
-    finally:  # After a failure too; local runners come back when nothing runs any more.
-        shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
+    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
+        manifest.begin(output, overwrite)
+        try:
+            ended = beam_runner.run(job)
+        finally:  # After a failure too; local runners come back when nothing runs any more.
+            shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
     return json.loads(files.read_text(FileSystems.join(output, METRICS))) if ended else None
 
 

@@ -75,11 +75,13 @@ class Read(beam.DoFn):
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads one piece."""
-        name, began, rows = self._source.columns.TABLE, time.monotonic(), 0
+        name, began = self._source.columns.TABLE, time.monotonic()
+        self._mark = began
         waiting: list[pa.Table] = []
         for good in self.refined(piece):
             if not isinstance(good, pa.Table):
-                rows += good.value[name, "read"] if good.tag == "counts" else 0
+                if good.tag == "counts":
+                    self._say(good.value[name, "read"], piece.path)
                 yield good
                 continue
             waiting.append(good)
@@ -87,13 +89,12 @@ class Read(beam.DoFn):
                 yield from self._split(waiting)
                 waiting = []
         yield from self._split(waiting)
-        seconds = time.monotonic() - began
-        yield TaggedOutput("counts", Counter({("microseconds", "read"): round(seconds * 1e6)}))
-        self._say(rows, seconds, piece.path)
+        yield TaggedOutput("counts", Counter({("microseconds", "read"): round((time.monotonic() - began) * 1e6)}))
 
-    def _say(self, rows: int, seconds: float, path: str) -> None:
-        """How far it is, now and then: a log may have many small pieces."""
-        self._rows, self._seconds = self._rows + rows, self._seconds + seconds
+    def _say(self, rows: int, path: str) -> None:
+        """How far it is, now and then: a log may have many small pieces, or be one."""
+        now = time.monotonic()
+        self._rows, self._seconds, self._mark = self._rows + rows, self._seconds + now - self._mark, now
         if self._seconds < _EVERY:
             return
         rate = f"{self._rows / self._seconds:,.0f}"

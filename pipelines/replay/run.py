@@ -142,6 +142,8 @@ class _Replay:
             for name, values in self._measures(design, [played]).items():
                 lift = np.delete(intervals.lifts(values, config.base)[:, :, 0], config.base, axis=1)
                 lift = lift[:, ~np.isnan(lift[0])]
+                if not lift.size:
+                    continue
                 low, high = intervals.interval(lift)
                 inside[name] += ((low <= 0) & (high >= 0)).tolist()
                 strayed[name] += lift[0].tolist()

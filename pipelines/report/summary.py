@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from pipelines.report import text
-from pipelines.report.parts import Numbers, Part, Tiles, missing
+from pipelines.report.parts import Numbers, Part, Tiles, Verdict, missing
 from pipelines.report.sections import comparison, evaluation, gates
 from pipelines.report.source import RunFiles
 from pipelines.text_table import Table
+
+_FAILED = "failed.txt"
 
 #: What each metric means, in a few words.
 _MEANS = {
@@ -20,7 +22,7 @@ _MEANS = {
 def parts(run: RunFiles) -> list[Part]:
     """The section."""
     found = evaluation.metrics(run)
-    made = [*gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
+    made = [*_failed(run), *gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
     if found:
         name = evaluation.served(run, found)
         mine = found["models"][name]
@@ -40,6 +42,14 @@ def parts(run: RunFiles) -> list[Part]:
     if not made:
         made.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
     return made
+
+
+def _failed(run: RunFiles) -> list[Part]:
+    """That the run ended with an error; a span of a retraining has reasons of its own."""
+    if run.plan or not run.has(_FAILED):
+        return []
+    said = "The last command on this run ended with an error; stages below may be of an earlier config."
+    return [Verdict("worse", said, _FAILED, run.text(_FAILED).strip().splitlines())]
 
 
 def _meaning(interval: Mapping[str, float | None] | None, metric: str) -> str:

@@ -94,6 +94,16 @@ def test_a_damaged_log_takes_no_finished_labels_away(project):
     assert before == {path: path.read_bytes() for path in pathlib.Path(labels).rglob("*") if path.is_file()}
 
 
+def test_the_error_that_a_command_ended_with_stays_until_one_ends_well(project):
+    of_run, failed = run.Run(load(project.write()), str(project.folder / "run")), project.folder / "run/failed.txt"
+    with pytest.raises(MalTfError), of_run.opened():
+        raise MalTfError("bad input")
+    assert failed.read_text() == "bad input\n"
+    with of_run.opened():
+        assert failed.exists()
+    assert not failed.exists()
+
+
 def test_labels_may_go_on_from_those_that_they_replace(project):
     """The fits and the vocabularies that are named are the run's own."""
     directory = str(project.folder / "run")

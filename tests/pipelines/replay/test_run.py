@@ -1,12 +1,15 @@
 import json
 
+import numpy as np
 import pytest
 
 from features.errors import Busy, MalTfError
 from pipelines import manifest
 from pipelines.cli.market import replay as command
+from pipelines.replay import designs
 from pipelines.replay.config import load
-from pipelines.replay.run import PAIRED, RESULTS, SPLIT, run
+from pipelines.replay.intervals import MEASURES
+from pipelines.replay.run import PAIRED, RESULTS, SPLIT, _Replay, run
 
 
 def test_results_are_written_and_the_same_again(replay, finished, tmp_path):
@@ -39,6 +42,17 @@ def test_the_same_model_in_all_arms_differs_by_chance(finished):
     assert (chance["splits"], chance["intervals"]) == (2, 6)
     assert all(0 <= share <= 1 for share in chance["covered"].values())
     assert chance["deviation"]["gmv"] > 0
+
+
+def test_chance_leaves_out_what_is_not_defined(replay, market, monkeypatch):
+    """The base arm has nothing in any split."""
+    config = load(replay)[0]
+    of = _Replay(config, market)
+    nothing = {name: np.zeros((1 + config.samples, len(config.arms), 3)) for name in MEASURES}
+    monkeypatch.setattr(designs, "run", lambda *_: (None, None))
+    monkeypatch.setattr(of, "_measures", lambda *_: nothing)
+    found = of.chance(market.clicks.orders)
+    assert found["covered"] == found["deviation"] == dict.fromkeys(MEASURES)
 
 
 def test_the_command_holds_its_directory_and_takes_earlier_outputs_away(replay, tmp_path):

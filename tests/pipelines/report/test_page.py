@@ -165,6 +165,16 @@ def test_a_run_whose_name_can_t_be_read_is_an_error_that_says_where(tmp_path, pa
         rendered(str(directory))
 
 
+def test_a_run_that_ended_with_an_error_says_so_first(tmp_path):
+    directory = pathlib.Path(runs.write(tmp_path))
+    (directory / "failed.txt").write_text("clicks.parquet can't be read\n")
+    text = rendered(str(directory))
+    said = [
+        text.index(words) for words in ("stages below may be of an earlier config", "clicks.parquet can", "mal against")
+    ]
+    assert said == sorted(said)
+
+
 def test_a_verdict_says_where_users_are_too_few(tmp_path):
     directory, found = pathlib.Path(runs.write(tmp_path)), runs.evaluation()
     found["differences"]["base"]["gauc"] |= dict.fromkeys(("low", "high", "p", "adjusted_p"))
