@@ -1,20 +1,27 @@
 """Running Beam pipelines: options that refuse unknown flags, a named local runner, errors for people."""
 
 import argparse
+import contextlib
 import difflib
 import logging
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from features.errors import BadInput, MalTfError
-from pipelines import files
+from pipelines import files, manifest
 
 #: DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+#: In an output directory, where tables lie between two steps when the runner would hold them in memory; taken away at the end.
+EXCHANGE = "_exchange"
+
 _BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": True}
 
 
@@ -105,6 +112,27 @@ def _check_dry_run(options: PipelineOptions) -> None:
     errors = [validator.validate_gcs_path(cloud, name) for name in ("temp_location", "staging_location")]
     if all(errors):
         raise MalTfError(f"Beam flags: {errors[0][0]} Give --temp_location=gs://BUCKET/FOLDER.")
+
+
+def run_into(output: str, job: beam.Pipeline, overwrite: bool = False, aside: str = "") -> bool:
+    """Runs a pipeline whose last step finishes a directory; what `run` returns.
+
+    Args:
+        output: the directory, made fresh.
+        job: it, built before, as it may read what it replaces.
+        overwrite: whether a finished `output` may be replaced.
+        aside: where the finished one lies meanwhile, to come back if this one fails; see `manifest.replaced`. Without, it is
+            gone.
+
+    Raises:
+        MalTfError: see `run` and `manifest.begin`.
+    """
+    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
+        manifest.begin(output, overwrite)
+        try:
+            return run(job)
+        finally:  # After a failure too; local runners come back when nothing runs any more.
+            shutil.rmtree(FileSystems.join(output, EXCHANGE), ignore_errors=True)
 
 
 def run(pipeline: beam.Pipeline) -> bool:

@@ -1,9 +1,18 @@
-"""What made a run: the revision of the code, and the versions of what it rests on."""
+"""What made a run: its config, the revision of the code, and the versions of what it rests on."""
 
 import importlib.metadata
 import pathlib
 import platform
 import subprocess
+from typing import Any
+
+import yaml
+
+from pipelines import files
+from pipelines.config import RunConfig
+
+#: The run's config, in its directory.
+CONFIG = "config.yaml"
 
 
 def provenance() -> dict:
@@ -28,3 +37,17 @@ def provenance() -> dict:
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def had_config(directory: str, config: RunConfig, *keys: str) -> bool:
+    """Whether the run in a directory had these parts of a config, but for its files and where its fits came from."""
+    if not files.exists(path := f"{directory}/{CONFIG}"):
+        return False
+    then, now = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")
+    return all(_lasting(then.get(key)) == _lasting(now[key]) for key in keys)
+
+
+def _lasting(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: _lasting(value) for key, value in part.items() if key not in ("files", "fit_from")}
+    return part

@@ -9,7 +9,6 @@ import pathlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import yaml
 
@@ -24,14 +23,11 @@ from pipelines.evaluation import evaluate
 from pipelines.evaluation_job import run as evaluation_job
 from pipelines.explain import choose
 from pipelines.labels import run as labels
-from pipelines.provenance import provenance
+from pipelines.provenance import CONFIG, provenance
 from pipelines.retraining.delay import Copies
 from pipelines.validation import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
-
-#: The run's config, in its directory.
-CONFIG = "config.yaml"
 
 #: The error that the last command on the run ended with, in its directory.
 FAILED = "failed.txt"
@@ -400,17 +396,3 @@ def _timed(name: str):
     except (OSError, tf.errors.OpError) as error:  # Such as a full disk under TensorFlow's own writers.
         raise MalTfError(f"{name}: {error}") from error
     log.info("%s: done in %.1f s", name, time.monotonic() - began)
-
-
-def had_config(directory: str, config: RunConfig, *keys: str) -> bool:
-    """Whether the run in a directory had these parts of a config, but for its files and where its fits came from."""
-    if not files.exists(path := f"{directory}/{CONFIG}"):
-        return False
-    then, now = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")
-    return all(_lasting(then.get(key)) == _lasting(now[key]) for key in keys)
-
-
-def _lasting(part: Any) -> Any:
-    if isinstance(part, dict):
-        return {key: _lasting(value) for key, value in part.items() if key not in ("files", "fit_from")}
-    return part

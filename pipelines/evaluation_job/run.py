@@ -1,9 +1,7 @@
 """Running the evaluation job: inputs checked, output made fresh, the pipeline run."""
 
-import contextlib
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
@@ -24,9 +22,6 @@ from pipelines.evaluation_job.slices import Slices
 from pipelines.evaluation_job.steps import Scope
 from pipelines.labelled import Labelled
 from pipelines.labels.exchange import Exchange
-
-#: Where tables lie between two steps when the runner would hold them in memory; taken away at the end.
-_EXCHANGE = "_exchange"
 
 #: Clicks of a shard of users, where nothing is said, and of a range of predictions: what a worker holds in memory.
 _SHARD_CLICKS = _RANGE_CLICKS = 262_144
@@ -95,12 +90,7 @@ def run(
         MalTfError: bad flags or input, nothing to measure, output finished already or not ours.
     """
     job = pipeline(evaluation, output, flags)
-    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
-        manifest.begin(output, overwrite)
-        try:
-            ended = beam_runner.run(job)
-        finally:  # After a failure too; local runners come back when nothing runs any more.
-            shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
+    ended = beam_runner.run_into(output, job, overwrite, aside)
     return json.loads(files.read_text(FileSystems.join(output, METRICS))) if ended else None
 
 
@@ -119,7 +109,7 @@ def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> 
             "labels of training": evaluation.trained or evaluation.labels,
         }
         beam_runner.check_in_reach([*places.items(), *(("model", path) for path in evaluation.versions.values())])
-    exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
+    exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Evaluation" >> _job(evaluation, output, exchange)
     return job

@@ -1,8 +1,6 @@
 """Running the label job: inputs checked, output made fresh, the pipeline run."""
 
-import contextlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
 
@@ -20,9 +18,6 @@ from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
 from pipelines.labels.ready import ReadyLabels, Writer
 from pipelines.sources.tables import input_files
-
-#: Where tables lie between two steps when the runner would hold them in memory; taken away at the end.
-_EXCHANGE = "_exchange"
 
 #: Input bytes per shard where `labels.shards` is not given.
 _SHARD_BYTES = 16 << 20
@@ -61,12 +56,7 @@ def run(
         MalTfError: bad flags, bad input, rows unaccounted for, output finished already or not ours.
     """
     job = pipeline(config, output, flags)  # Before: it may go on from the labels that it replaces.
-    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
-        manifest.begin(output, overwrite)
-        try:
-            ended = beam_runner.run(job)
-        finally:  # After a failure too; local runners come back when nothing runs any more.
-            shutil.rmtree(FileSystems.join(output, _EXCHANGE), ignore_errors=True)
+    ended = beam_runner.run_into(output, job, overwrite, aside)
     if not ended:
         return None
     return json.loads(files.read_text(FileSystems.join(output, REPORT)))
@@ -82,7 +72,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
     local = beam_runner.is_local(options)
     if not local:
         beam_runner.check_in_reach([("output", output), *(("input", path) for path in _patterns(config))])
-    exchange = Exchange(FileSystems.join(output, _EXCHANGE) if local and files.is_local(output) else None)
+    exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Labels" >> (_ready(config, output) if config.ready_made else label_job(config, output, exchange))
     return job

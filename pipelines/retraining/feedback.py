@@ -21,10 +21,10 @@ from mal_tf.training.split import Split
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.labels import fits
+from pipelines.provenance import had_config
 from pipelines.retraining import spans
 from pipelines.retraining.delay import Copies, days_of, measure
 from pipelines.retraining.planning import DELAY, SPANS, anomalies_of
-from pipelines.run import had_config
 
 #: The measured delay, in the stage's directory.
 CURVE = "curve.json"

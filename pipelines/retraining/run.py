@@ -14,6 +14,7 @@ from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.evaluation.clicks import score
 from pipelines.evaluation.evaluate import EVENTS, write_events
+from pipelines.provenance import had_config
 from pipelines.retraining import blessing, checks, feedback, infra, judge, serving, spans
 from pipelines.retraining.config import DELAYED, RetrainConfig
 from pipelines.retraining.delay import Copies
@@ -33,7 +34,7 @@ from pipelines.retraining.planning import (
     report,
     trailing_reports,
 )
-from pipelines.run import Run, had_config
+from pipelines.run import Run
 from pipelines.validation import gate, statistics
 
 
