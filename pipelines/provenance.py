@@ -11,8 +11,8 @@ import yaml
 from pipelines import files
 from pipelines.config import RunConfig
 
-#: The run's config, in its directory.
-CONFIG = "config.yaml"
+#: In a run's directory, its config, and the error that the last command on it ended with.
+CONFIG, FAILED = "config.yaml", "failed.txt"
 
 
 def provenance() -> dict:

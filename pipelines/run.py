@@ -23,14 +23,11 @@ from pipelines.evaluation import evaluate
 from pipelines.evaluation_job import run as evaluation_job
 from pipelines.explain import choose
 from pipelines.labels import run as labels
-from pipelines.provenance import CONFIG, provenance
+from pipelines.provenance import CONFIG, FAILED, provenance
 from pipelines.retraining.delay import Copies
 from pipelines.validation import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
-
-#: The error that the last command on the run ended with, in its directory.
-FAILED = "failed.txt"
 
 #: Where what a stage made before lies while it is made anew.
 _PREVIOUS = ".previous"

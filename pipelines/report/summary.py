@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipelines.provenance import FAILED
 from pipelines.report import text
 from pipelines.report.parts import Numbers, Part, Tiles, Verdict, missing
 from pipelines.report.sections import comparison, evaluation, gates
 from pipelines.report.source import RunFiles
 from pipelines.text_table import Table
-
-_FAILED = "failed.txt"
 
 #: What each metric means, in a few words.
 _MEANS = {
@@ -46,10 +45,10 @@ def parts(run: RunFiles) -> list[Part]:
 
 def _failed(run: RunFiles) -> list[Part]:
     """That the run ended with an error; a span of a retraining has reasons of its own."""
-    if run.plan or not run.has(_FAILED):
+    if run.plan or not run.has(FAILED):
         return []
     said = "The last command on this run ended with an error; stages below may be of an earlier config."
-    return [Verdict("worse", said, _FAILED, run.text(_FAILED).strip().splitlines())]
+    return [Verdict("worse", said, FAILED, run.text(FAILED).strip().splitlines())]
 
 
 def _meaning(interval: Mapping[str, float | None] | None, metric: str) -> str:

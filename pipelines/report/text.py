@@ -7,12 +7,8 @@ DASH = "–"
 #: Metrics of `metrics.json`, as they are called in print, and how they are rounded.
 METRICS = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log-loss", "pcoc": "PCOC", "ece": "ECE"}
 
-#: Those that have intervals.
-RESAMPLED = ("auc", "gauc", "log_loss", "pcoc")
-
 #: Whether more is better; the others have a best value, not a better side.
 HIGHER, LOWER = ("auc", "gauc"), ("log_loss", "ece")
-
 
 #: What a hollow dot of `plots.forest` says.
 HOLLOW = "hollow where the interval holds 0 or too few users allow none"

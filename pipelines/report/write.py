@@ -5,7 +5,7 @@ import logging
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from features.errors import Interrupted, MalTfError
+from features.errors import Busy, Interrupted, MalTfError
 from pipelines import files
 
 #: The page of a run, in its directory.
@@ -39,7 +39,7 @@ def at_the_end(directory: str) -> Iterator[None]:
     """
     try:
         yield
-    except Interrupted:  # There will be an end.
+    except (Busy, Interrupted):  # There will be an end, of this process or of the one that is at it.
         raise
     except MalTfError:
         _try(directory)

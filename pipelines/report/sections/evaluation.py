@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mal_tf.evaluation.bootstrap import METRICS as RESAMPLED
 from mal_tf.evaluation.multiplicity import LEVEL
 from pipelines.evaluation.results import too_few_resamples
 from pipelines.report import plots, text
@@ -112,12 +113,12 @@ def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
 def _intervals(labels: Mapping[str, Any]) -> Iterator[Part]:
     """Nothing where no resamples were asked for, or an earlier version of mal-tf evaluated."""
     rows = [
-        [f"{label}: {model}", *(text.span(of_model.get(metric, {}), metric) for metric in text.RESAMPLED)]
+        [f"{label}: {model}", *(text.span(of_model.get(metric, {}), metric) for metric in RESAMPLED)]
         for label, of_label in labels.items()
         for model, of_model in of_label.get("intervals", {}).items()
     ]
     if rows:
-        columns = ["label: model", *(text.METRICS[metric] for metric in text.RESAMPLED)]
+        columns = ["label: model", *(text.METRICS[metric] for metric in RESAMPLED)]
         note = "Bootstrap over users; a dash where few users carry the metric. Models may differ where theirs overlap: see below."
         yield Numbers(Table("95% intervals of the metrics", columns, rows, note), SOURCE)
 

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from features.errors import Interrupted, MalTfError
+from features.errors import Busy, Interrupted, MalTfError
 from pipelines.report import page, write
 from tests.pipelines.report import runs
 
@@ -24,8 +24,8 @@ def test_a_run_that_ends_or_is_refused_gets_its_page(run):
     assert written.exists()
 
 
-@pytest.mark.parametrize("error", [Interrupted("SIGTERM"), KeyboardInterrupt(), ZeroDivisionError()])
-def test_a_run_that_is_cut_short_gets_none(run, error):
+@pytest.mark.parametrize("error", [Interrupted("SIGTERM"), Busy("a"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_a_run_that_is_cut_short_or_another_process_is_at_gets_none(run, error):
     with pytest.raises(type(error)), write.at_the_end(run):
         raise error
     assert not pathlib.Path(run, write.REPORT).exists()
