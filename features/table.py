@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -133,7 +133,7 @@ def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[
     return list(dict.fromkeys([*id_columns, *text, roles.timestamp, *value, *features]))
 
 
-def missing_column(column: str, roles: ClickColumns | ConversionColumns, source: str, found: Sequence[str]) -> BadInput:
+def missing_column(column: str, roles: ClickColumns | ConversionColumns, source: str, found: Iterable[str]) -> BadInput:
     """The error of a column that a file lacks, of the columns that it has."""
     return BadInput(
         f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(found)}. Mend the file "
@@ -167,6 +167,7 @@ def normalise(
     bounds: TimeBounds,
     units_per_second: int,
     source: str,
+    unread: Callable[[], Sequence[str]] = tuple,
 ) -> Normalised:
     """Brings a raw batch into canonical columns and sorts out bad rows.
 
@@ -177,6 +178,7 @@ def normalise(
         bounds: timestamps outside are bad.
         units_per_second: 1, 1,000 or 1,000,000.
         source: file the batch is from, for messages.
+        unread: gives columns that the file has, also those that are not in the batch, for messages.
 
     Returns:
         Canonical columns: the id (int64 if the raw column is an integer, else string), string roles, `timestamp`
@@ -186,7 +188,7 @@ def normalise(
         BadInput: a column is missing, or of a type that can't play its role.
     """
     if missing := [name for name in required_columns(roles, features) if name not in batch.schema.names]:
-        raise missing_column(missing[0], roles, source, batch.schema.names)
+        raise missing_column(missing[0], roles, source, dict.fromkeys([*batch.schema.names, *unread()]))
     checks, raw = _Checks(batch.num_rows), {name: batch.column(name) for name in batch.schema.names}
 
     def where(column: str) -> str:

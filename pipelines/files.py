@@ -31,10 +31,8 @@ def resolve(path: str, folder: str) -> str:
         ups = len(list(itertools.takewhile("..".__eq__, parts)))
         if not ups:
             return str(pathlib.Path(folder, path).absolute())
-        above = os.path.normpath(
-            os.path.join(os.path.realpath(folder), *parts[:ups])
-        )  # '..' of a link is its target's.
-        return os.path.join(above, *parts[ups:])
+        here = os.path.realpath(folder)  # What is above a link is what is above its target.
+        return os.path.join(os.path.normpath(os.path.join(here, *parts[:ups])), *parts[ups:])
     scheme, place = folder.split("://", 1)
     return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores know no '..'.
 

@@ -142,10 +142,10 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
 def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
     signature = model.signatures["predict_raw"].structured_input_signature[1]
     source = TableSource.model_construct(files=(path,), explode=None)
+    copied = id_column or "click_id"
+    columns = list(dict.fromkeys([*signature, copied]))  # An id may be a feature too.
     for piece in pieces(path):
-        for raw in read(
-            Piece(path, piece.row_group), list(dict.fromkeys([*signature, id_column or "click_id"])), source
-        ):
+        for raw in read(Piece(path, piece.row_group), columns, source):
             if raw.malformed:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
             wanted = [*sorted(signature), *([id_column] if id_column else [])]
@@ -155,8 +155,7 @@ def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
                     + ", ".join(sorted(signature))
                 )
             inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
-            ids = [name for name in (id_column or "click_id",) if name in raw.rows.schema.names]
-            known = {name: raw.rows[name].to_pandas() for name in ids}
+            known = {copied: raw.rows[copied].to_pandas()} if copied in raw.rows.schema.names else {}
             cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()
             yield pd.DataFrame(known | {OUTPUT: cvr})
 

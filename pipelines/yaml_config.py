@@ -83,9 +83,9 @@ def _describe(error: dict, data: Any) -> str:
         place.append(str(key))
         where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
     message, found = error["msg"].removeprefix("Value error, "), error["input"]
-    if error["type"] != "value_error" and isinstance(found, str | int | float):
-        message += f"; found {found!r}"
     if error["type"] == "union_tag_invalid":
-        key, tag, known = (error["ctx"][of] for of in ("discriminator", "tag", "expected_tags"))
-        message = f"{key.strip(chr(39))} '{tag}' is not known; there are: {known.replace(chr(39), '')}"
+        key, tag, known = (str(error["ctx"][of]).replace("'", "") for of in ("discriminator", "tag", "expected_tags"))
+        message = f"{key} '{tag}' is not known; there are: {known}"
+    elif error["type"] != "value_error" and isinstance(found, str | int | float):
+        message += f"; found {found!r}"
     return f"  {'.'.join(place) or 'top level'}: {message}"

@@ -1,8 +1,8 @@
 """First step of the evaluation job: label files to scored clicks by shard of users, and what is known of them all."""
 
-import atexit
 import logging
 import time
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,23 +32,19 @@ log = logging.getLogger("mal_tf.evaluate")
 
 
 class _Models:
-    """SavedModels and their signatures by name, once per process."""
+    """Signatures by name, once per process."""
 
     def __init__(self, versions: Mapping[str, str], features: Collection[str]):
-        self.models = {name: _load(name, version) for name, version in versions.items()}
-        for name, model in self.models.items():
-            check_features(model, features, f"model '{name}'", "the label job")
-        self.signatures = {name: model.signatures["serving_default"] for name, model in self.models.items()}
-        # Beam keeps this to the very end, when TensorFlow's destructors print errors.
-        atexit.register(self.models.clear)
-        atexit.register(self.signatures.clear)
+        self.signatures = {name: _load(name, version, features) for name, version in versions.items()}
+        # Beam may keep this to Python's very end, when TensorFlow's destructors print errors; this is called before.
+        weakref.finalize(self, self.signatures.clear)
 
 
-def _load(name: str, version: str):
+def _load(name: str, version: str, features: Collection[str]):
     try:
         model = tf.saved_model.load(version)
-        _ = model.signatures["serving_default"]
-        return model
+        check_features(model, features, f"model '{name}'", "the label job")
+        return model.signatures["serving_default"]
     except (OSError, KeyError, tf.errors.OpError) as error:
         raise MalTfError(
             f"model '{name}': {version}: expected a SavedModel with the signature serving_default: {error}; export it again"

@@ -1,6 +1,7 @@
 """First step of the label job: files to parcels of canonical rows by shard, and the range of their times."""
 
 import datetime
+import functools
 import logging
 import time
 from collections import Counter
@@ -68,7 +69,7 @@ class Read(beam.DoFn):
             BadInput: one is missing, or the file is damaged.
         """
         headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
-        found = list(dict.fromkeys(column for header in headers for column in header))
+        found = dict.fromkeys(column for header in headers for column in header)
         needed = table.required_columns(self._source.columns, self._columns)
         if all(headers) and (missing := [column for column in needed if column not in found]):
             raise table.missing_column(missing[0], self._source.columns, path, found)
@@ -116,10 +117,8 @@ class Read(beam.DoFn):
             numbers, reasons, texts = map(list, zip(*raw.malformed, strict=True))
             yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
         joined = self._refiner.join(kept.rows, path)
-        if missing := [column for column in self._needed if column not in joined.schema.names]:
-            others = [column for column in column_names(path) if column not in joined.schema.names]  # Not read.
-            raise table.missing_column(missing[0], self._source.columns, path, [*joined.schema.names, *others])
-        found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path)
+        every = functools.partial(column_names, path)
+        found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path, every)
         if found.bad_index.size:
             bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
             yield dead_letters.letters(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
