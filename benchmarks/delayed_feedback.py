@@ -42,7 +42,7 @@ from pipelines import config as run_config
 from pipelines import files, labelled, manifest
 from pipelines.config import RunConfig
 from pipelines.labels import run as labels
-from pipelines.retraining.delay import days_of, in_order, measure, mixed
+from pipelines.retraining.delay import days_of, measure, mixed
 from pipelines.simulation import config as market_config
 from pipelines.simulation.run import CONFIG, run
 
@@ -89,7 +89,7 @@ class Days:
         self.final_days, self._mechanisms, self._first = count - self.window, config.attribution.names, first
         whole = self._job(config, f"{folder}/final", 0, self.final_days - 1, count)
         advance()
-        self.vocabularies, self._final = whole.vocabularies, in_order(whole.splits["train"], whole.splits["eval"])
+        self.vocabularies, self._final = whole.vocabularies, Split.joined(whole.splits["train"], whole.splits["eval"])
         self._known = []
         for day in range(self.final_days):
             job = self._job(config, f"{folder}/known-{day:02d}", day - 1, day, day + 1)
@@ -145,7 +145,7 @@ def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | Non
         return None
     if way == WAIT:
         return days.final(matured), None
-    both = (in_order if way == FRESH_LAST else mixed)(days.final(matured), days.known(day))
+    both = (Split.joined if way == FRESH_LAST else mixed)(days.final(matured), days.known(day))
     if way == UNWEIGHTED:
         return both, AsFinal()
     twice = [days.date(other) for other in range(days.window, day + 1)]

@@ -113,7 +113,7 @@ def files(config: str, overrides: list[str], labels: str, model: str, times: int
     lookup, split = lookup_model(spec, data.vocabularies), data.splits["train"]
 
     def train(times: int) -> float:
-        repeated = Split(list(split.segments) * times, list(split.file_rows) * times)
+        repeated = Split.joined(*[split] * times)
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             fit(

@@ -7,6 +7,7 @@ from apache_beam.io.filesystems import FileSystems
 from features import vocabulary
 from features.errors import MalTfError
 from features.spec import FeatureSpec
+from mal_tf.attribution.label_counts import LabelCounts
 from mal_tf.training.split import Split
 from pipelines import files, manifest
 
@@ -62,6 +63,7 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
         splits[split] = Split(
             [[FileSystems.join(directory, entry["path"]) for entry in segment] for segment in by_segment],
             [[entry["rows"] for entry in segment] for segment in by_segment],
+            _label_counts(by_segment),
         )
     vocabularies = {}
     for feature in spec.with_vocabulary:
@@ -70,3 +72,10 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
         vocabularies[feature.name] = vocabulary.read(files.read_text(path))
     return Labelled(directory, splits, vocabularies, found["made_from"])
+
+
+def _label_counts(by_segment: list[list[dict]]) -> list[list[LabelCounts]]:
+    """Counts of the labels in each file; none at all where an earlier version of the label job wrote some of them."""
+    if not all("labels" in entry for segment in by_segment for entry in segment):
+        return []
+    return [[LabelCounts.from_json(entry["labels"]) for entry in segment] for segment in by_segment]

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow_recommenders as tfrs
 
 from features.keras2 import keras, tf
@@ -52,6 +53,29 @@ class Network:
     def primary(self) -> Head:
         """The head that is served."""
         return self.heads[0]
+
+    def set_output_bias(self, output: str, logits: np.ndarray) -> None:
+        """Sets the bias of the layer behind an output, such that its logits are these where its activations are 0.
+
+        Args:
+            output: name of a head's output, made by `logit` or `cat_logits`.
+            logits: float [], for a CAT head [2^N].
+        """
+        layer = self._output_layer(output)
+        two_classes = np.ndim(logits) == 0 and layer.units == 2
+        layer.bias.assign(np.array([-logits / 2, logits / 2]) if two_classes else np.reshape(logits, layer.bias.shape))
+
+    def output_bias(self, output: str) -> np.ndarray:
+        """See `set_output_bias`: float [], for a CAT head [2^N]."""
+        layer = self._output_layer(output)
+        bias = layer.bias.numpy()
+        if self.model.get_layer(output) is layer:
+            return bias
+        return bias[1] - bias[0] if layer.units == 2 else bias[0]
+
+    def _output_layer(self, output: str) -> keras.layers.Dense:
+        layer = self.model.get_layer(output)
+        return layer if isinstance(layer, keras.layers.Dense) else self.model.get_layer(f"{output}_head")
 
     def split(self) -> tuple[keras.Model, keras.Model]:
         """The model in two: rows to the click's vector as it is looked up and attended, and that vector to logits."""

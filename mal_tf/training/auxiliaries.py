@@ -23,10 +23,11 @@ from features.lookup import table_sizes
 from features.spec import FeatureSpec
 from mal_tf.models import catalog
 from mal_tf.models.config import ModelConfig
-from mal_tf.training import optimizers
+from mal_tf.training import optimizers, prior
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches
 from mal_tf.training.precision import precision
+from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 
 log = logging.getLogger("mal_tf.training")
@@ -39,8 +40,7 @@ def choose_auxiliaries(
     spec: FeatureSpec,
     lookup: keras.Model,
     vocabularies: dict[str, Sequence[str]],
-    segments: Sequence[Sequence[str]],
-    examples: int,
+    split: Split,
     mechanisms: Sequence[str],
     model: ModelConfig,
     config: TrainingConfig,
@@ -57,8 +57,7 @@ def choose_auxiliaries(
         spec: features.
         lookup: raw values → rows.
         vocabularies: lines of the vocabulary files.
-        segments: files of each segment of the training split.
-        examples: how many there are in all.
+        split: what to train on.
         mechanisms: all of them, in configured order.
         model: name, primary target and architecture; its `auxiliaries` are not looked at.
         config: training.
@@ -71,7 +70,7 @@ def choose_auxiliaries(
     Raises:
         MalTfError: too few batches to judge by, or a loss that is not finite.
     """
-    steps = math.ceil(examples / config.batch_size)
+    steps = math.ceil(split.rows / config.batch_size)
     if steps < 2 * _BLOCKS:
         raise MalTfError(
             f"model.auxiliaries: auto: expected at least {2 * _BLOCKS} batches, found {steps} of {config.batch_size} clicks; "
@@ -85,9 +84,10 @@ def choose_auxiliaries(
         keras.utils.set_random_seed(seed)
         with precision(config.precision):
             network = catalog.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
+        prior.start(network, split.labels, asked, config.loss, targets)
         trainer = Trainer(network, targets, config, seed)
         trainer.compile(optimizer=optimizers.build(network, config, steps))
-        dataset = ready or batches(segments, spec, lookup, targets, config.batch_size)
+        dataset = ready or batches(split.segments, spec, lookup, targets, config.batch_size)
         found = progressive_losses(trainer, dataset)
         judged = found[len(found) // 2 :]
         log.info(

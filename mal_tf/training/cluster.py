@@ -122,15 +122,17 @@ def connect(name: str, config: TrainingConfig) -> Cluster:
     return Cluster(name, tf.distribute.ParameterServerStrategy(resolver), workers=len(jobs["worker"]))
 
 
-#: What some strategies ask of a training, by key: Keras does not scale losses with parameter servers; a TPU moves its tables by
-#: itself, as soon as it has a gradient, with its own optimisers, and compiles everything in any case.
+#: What some strategies ask of a training, by key. Parameter servers: Keras scales no losses there, and calls nobody after each
+#: step. A TPU moves its tables by itself, as soon as it has a gradient, with its own optimisers, and compiles everything in any
+#: case.
 _ALLOWED: dict[str, dict[str, tuple]] = {
-    "parameter_server": {"precision": ("float32", "bfloat16")},
+    "parameter_server": {"precision": ("float32", "bfloat16"), "averaging": (None,)},
     "tpu": {
         "precision": ("float32", "bfloat16"),
         "embedding_optimizer": optimizers.ON_TPU,
         "gradients": ("sum",),
         "xla": (False,),
+        "averaging": (None,),
     },
 }
 

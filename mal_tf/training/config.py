@@ -23,6 +23,19 @@ class CheckpointConfig(Frozen):
     keep: int = pydantic.Field(2, ge=1)
 
 
+class AveragingConfig(Frozen):
+    """Averages of the weights over the last steps, which take the place of the last ones (`mal_tf.training.averaging`).
+
+    Attributes:
+        last_share: share of the steps, at the end, after each of which the weights are taken in.
+        decay: none for their mean; else the average is an exponential one, in which the weights of a step ago count this much of
+            the last ones: 0.99 is about the last hundred steps.
+    """
+
+    last_share: float = pydantic.Field(0.5, gt=0, le=1)
+    decay: float | None = pydantic.Field(None, gt=0, lt=1)
+
+
 class TrainingConfig(Frozen):
     """One pass over the training split in time order.
 
@@ -50,6 +63,8 @@ class TrainingConfig(Frozen):
         embedding_learning_rate: of the embedding tables.
         warmup_share: both learning rates rise linearly over this share of the steps.
         clip_norm: gradients of the dense parts are scaled down to this global norm; not at all when absent.
+        averaging: end with averages of the weights, not with the last ones; not when absent. Costs a pass over all weights,
+            those of tables too, in each step that is averaged, and as much memory again as they take.
         precision: in which layers compute in training; weights, losses, optimisers and the exported model are float32 in
             any case. `bfloat16` is for processors that multiply it (AMX, TPU), `float16`, with the loss scaled so that
             small gradients are not lost, for GPUs.
@@ -74,6 +89,7 @@ class TrainingConfig(Frozen):
     embedding_learning_rate: float = pydantic.Field(0.05, gt=0)
     warmup_share: float = pydantic.Field(0.05, ge=0, le=1)
     clip_norm: float | None = pydantic.Field(None, gt=0)
+    averaging: AveragingConfig | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: bool = False
     corrupt_records: Literal["fail", "skip"] = "fail"

@@ -13,7 +13,8 @@ from features.parsing import parse_features
 from features.spec import FeatureSpec
 from mal_tf.models.config import ModelConfig
 from mal_tf.models.network import Network
-from mal_tf.training import corrupt, optimizers, tpu, warm_start
+from mal_tf.training import corrupt, optimizers, prior, tpu, warm_start
+from mal_tf.training.averaging import WeightAverages
 from mal_tf.training.checkpoint import Checkpoints, Place
 from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.config import TrainingConfig
@@ -69,8 +70,9 @@ def fit(
         immature: how clicks whose window has not closed train; by default not at all. `ready` batches have it in them.
 
     Returns:
-        The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters",
-        "losses"}`, with a warm start `"warm_start"` too; seconds are those of all processes.
+        The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters", "prior",
+        "losses"}`, with a warm start `"warm_start"` too; seconds are those of all processes, `prior` is of
+        `mal_tf.training.prior.kept`.
 
     Raises:
         Diverged: the loss or a weight is not finite.
@@ -115,9 +117,11 @@ def fit(
         with contextlib.nullcontext() if on_tpu else cluster.strategy.scope():
             with precision(config.precision):
                 network = description.build()
+            start = prior.start(network, split.labels, model, config.loss, targets)
             if config.warm_start:
                 earlier = warm_start.locate(config.warm_start, name)
                 report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)
+            kept_prior = prior.kept(network, start)
         with cluster.strategy.scope():
             of_tables, trained = optimizers.for_tables(config, steps), network
             if on_tpu:
@@ -127,8 +131,10 @@ def fit(
                     trained = tpu.twin(network, description, rows, held)
             trainer = Trainer(trained, targets, config, seed)
             trainer.compile(optimizer=optimizers.build(trained, config, steps, of_tables))
+            averages = config.averaging and WeightAverages(network.model, config.averaging, steps)
+            trainer.averages = averages.averages if averages else []
         try:
-            place = _train(name, trainer, readable, read, parse, config, directory, cluster)
+            place = _train(name, trainer, readable, read, parse, config, directory, cluster, averages)
             break
         except corrupt.Damaged as damage:
             if config.corrupt_records == "fail" or cluster.in_step:
@@ -140,6 +146,8 @@ def fit(
                 ) from damage
             # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
             corrupt.leave_out(damage, parse, directory)
+    if averages:
+        averages.apply()
     if isinstance(trained, tpu.Twin):
         trained.hand_back()
     return network, {
@@ -148,7 +156,8 @@ def fit(
         "seconds": round(place.seconds, 3),
         "examples_per_second": round(readable.rows / place.seconds, 1),
         "parameters": network.model.count_params(),
-        "losses": {m.name.removeprefix("loss_"): float(m.result()) for m in trainer.metrics},
+        "prior": kept_prior,
+        "losses": trainer.mean_losses,
         **report,
     }
 
@@ -162,12 +171,16 @@ def _train(
     config: TrainingConfig,
     directory: str,
     cluster: Cluster,
+    averages: WeightAverages | None,
 ) -> Place:
     """Takes up the last checkpoint and trains to the end of the split."""
     checkpoints = Checkpoints(name, trainer, directory, config.checkpoint, cluster)
     checkpoints.restore()
     place, steps = checkpoints.place, math.ceil(split.rows / config.batch_size)
-    callbacks = [checkpoints]
+    callbacks: list[keras.callbacks.Callback] = [checkpoints]
+    if averages:
+        averages.first = place.step
+        callbacks.insert(0, averages)  # Before the checkpoint that holds them.
     if cluster.chief:
         callbacks.append(Progress(name, split.rows, config.batch_size, place.step, f"{directory}/{EVENTS}"))
     try:

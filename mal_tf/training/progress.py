@@ -5,6 +5,11 @@ import math
 import time
 
 from features.keras2 import keras, tf
+from mal_tf.training.level import Point, pcoc_between, swinging
+from mal_tf.training.trainer import LABELS, PREDICTIONS
+
+#: Scalar of TensorBoard: PCOC since the point before.
+PCOC = "pcoc"
 
 #: Points of a learning curve, at least, where there are as many steps.
 CURVE_POINTS = 50
@@ -15,7 +20,8 @@ log = logging.getLogger("mal_tf.training")
 class Progress(keras.callbacks.Callback):
     """Logs steps, examples, examples/s, time left and the losses' means since the first step; writes them to TensorBoard.
 
-    TensorBoard also gets the losses' means every few steps, so that a training of seconds has a curve too.
+    TensorBoard also gets the losses' means every few steps, so that a training of seconds has a curve too; the sums that PCOC
+    is made of, and PCOC since the point before. A warning is logged where the level has not settled at the end.
 
     Args:
         name: of the model.
@@ -32,7 +38,7 @@ class Progress(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(directory)
         self._between = max(1, math.ceil(examples / batch_size) // CURVE_POINTS)
         self._first, self._done = step, step * batch_size
-        self._shown = self._done
+        self._shown, self._points = self._done, []
 
     def on_train_begin(self, logs=None):
         """See base class."""
@@ -45,13 +51,20 @@ class Progress(keras.callbacks.Callback):
         if time.monotonic() - self._last >= self._every:
             self._show(logs)
         elif self._step % self._between == 0:
-            self._write(_losses(logs))
+            self._write(_scalars(logs))
 
     def on_train_end(self, logs=None):
         """See base class."""
         if self._shown < self._done:
             self._show(logs)
         self._writer.close()
+        if parts := swinging(self._points):
+            log.warning(
+                "%s: the level of the predictions has not settled: PCOC over the eighths of the last quarter of the steps is %s; "
+                "train on more clicks, lower training.learning_rate, or set training.averaging",
+                self._name,
+                ", ".join(map(str, parts)),
+            )
 
     def _show(self, logs: dict) -> None:
         now = time.monotonic()
@@ -66,10 +79,14 @@ class Progress(keras.callbacks.Callback):
             (self._examples - self._done) / max(rate, 1e-9),
             ", ".join(f"{name.removeprefix('loss_')} {value:.4f}" for name, value in losses.items()),
         )
-        self._write({"examples_per_second": rate, **losses})
+        self._write({"examples_per_second": rate, **_scalars(logs)})
         self._last, self._shown = now, self._done
 
     def _write(self, scalars: dict[str, float]) -> None:
+        if LABELS in scalars:
+            self._points.append(Point(self._step, scalars[PREDICTIONS], scalars[LABELS]))
+            *_, (step, pcoc, _) = pcoc_between(self._points[-2:]) or [(0, 0.0, 0.0)]
+            scalars = scalars | ({PCOC: pcoc} if step == self._step else {})
         with self._writer.as_default(step=self._step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
@@ -77,3 +94,7 @@ class Progress(keras.callbacks.Callback):
 
 def _losses(logs: dict | None) -> dict[str, float]:
     return {name: float(value) for name, value in (logs or {}).items() if name.startswith("loss_")}
+
+
+def _scalars(logs: dict | None) -> dict[str, float]:
+    return _losses(logs) | {name: float(logs[name]) for name in (PREDICTIONS, LABELS) if logs and name in logs}

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
+from mal_tf.attribution.label_counts import LabelCounts, total
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -12,30 +14,57 @@ class Split:
     Attributes:
         segments: files of each segment, in the order in which they are read.
         file_rows: clicks in each of them.
+        file_labels: counts of the labels of each; none where they are not known.
     """
 
     segments: Sequence[Sequence[str]]
     file_rows: Sequence[Sequence[int]]
+    file_labels: Sequence[Sequence[LabelCounts]] = ()
 
     @property
     def rows(self) -> int:
         """Clicks in all files."""
         return sum(map(sum, self.file_rows))
 
+    @property
+    def labels(self) -> LabelCounts | None:
+        """Counts of the labels in all files; None where they are not known."""
+        return total(itertools.chain(*self.file_labels))
+
+    def chosen(self, places: Sequence[int]) -> "Split":
+        """Some of the segments, in the order of their `places`."""
+        fields = (self.segments, self.file_rows, self.file_labels)
+        return Split(*([field[place] for place in places] if field else field for field in fields))
+
+    @classmethod
+    def joined(cls, *parts: "Split") -> "Split":
+        """Splits one after the other."""
+        known = all(len(part.file_labels) == len(part.segments) for part in parts)
+        return cls(
+            [segment for part in parts for segment in part.segments],
+            [rows for part in parts for rows in part.file_rows],
+            [labels for part in parts for labels in part.file_labels] if known else (),
+        )
+
+    def in_turns(self) -> "Split":
+        """All files as one segment: they are read in turns, not one segment after the other."""
+        fields = (self.segments, self.file_rows, self.file_labels)
+        return Split(*([list(itertools.chain(*field))] if field else field for field in fields))
+
     def after(self, rows: int) -> tuple["Split", int]:
         """What is left after the first `rows` clicks: segments not read to their end, and clicks to skip in the first."""
         ends = [0, *itertools.accumulate(map(sum, self.file_rows))]
         first = max(number for number, end in enumerate(ends) if end <= rows)
-        return Split(self.segments[first:], self.file_rows[first:]), rows - ends[first]
+        return self.chosen(range(first, len(self.segments))), rows - ends[first]
 
     def without_last(self, count: int) -> "Split":
         """What is before the last segments that have clicks; nothing where there are no more than that."""
         filled = [number for number, rows in enumerate(self.file_rows) if any(rows)]
-        end = filled[-count] if count <= len(filled) else 0
-        return Split(self.segments[:end], self.file_rows[:end])
+        return self.chosen(range(filled[-count] if count <= len(filled) else 0))
 
     def replaced(self, copies: Mapping[str, tuple[str, int]]) -> "Split":
         """With other files, and their rows, in the place of some."""
         entries = [list(zip(*segment, strict=True)) for segment in zip(self.segments, self.file_rows, strict=True)]
         entries = [[copies.get(file, (file, rows)) for file, rows in segment] for segment in entries]
-        return Split([[file for file, _ in s] for s in entries], [[rows for _, rows in s] for s in entries])
+        files, rows = ([[entry[field] for entry in segment] for segment in entries] for field in (0, 1))
+        return dataclasses.replace(self, segments=files, file_rows=rows)

@@ -11,6 +11,9 @@ from mal_tf.models.network import Head, Network
 from mal_tf.training import delayed_feedback, gradients, losses, replicas
 from mal_tf.training.config import TrainingConfig
 
+#: Metrics of a training: Σ predicted CVR and Σ label of the primary target, of the mature clicks seen so far.
+PREDICTIONS, LABELS = "primary_predictions", "primary_labels"
+
 
 class Trainer(tfrs.models.Model):
     """A network with a ranking task per head.
@@ -43,14 +46,20 @@ class Trainer(tfrs.models.Model):
         # The means are of all replicas already, Keras would add up what each of them gives.
         self.distribute_reduction_method = "first"
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
+        self._predictions, self._labels = keras.metrics.Sum(name=PREDICTIONS), keras.metrics.Sum(name=LABELS)
 
     @property
     def primary_loss_name(self) -> str:
         """What the primary head's loss is called among the metrics."""
         return self._means[self._heads[0].output].name
 
+    @property
+    def mean_losses(self) -> dict[str, float]:
+        """Mean loss of each output over the steps so far."""
+        return {output: float(mean.result()) for output, mean in self._means.items()}
+
     def head_losses(self, inputs: tuple[dict, dict], training: bool = False) -> list[tf.Tensor]:
-        """Loss of each head on a batch, without λ; updates the means.
+        """Loss of each head on a batch, without λ; updates the means, and the sums that PCOC is made of.
 
         Args:
             inputs: rows by feature; labels by target, float [batch], and `mature`, int64 [batch]: immature clicks have
@@ -73,6 +82,9 @@ class Trainer(tfrs.models.Model):
             # A mean over replicas and steps, while the loss is the sum over the replicas.
             self._means[head.output].update_state(loss * tf.distribute.get_strategy().num_replicas_in_sync)
             found.append(loss)
+        primary = self._heads[0]
+        self._predictions.update_state(tf.sigmoid(logits[primary.output]), sample_weight=labels["mature"])
+        self._labels.update_state(labels[primary.target], sample_weight=labels["mature"])
         return found
 
     def _target_and_share(self, labels: dict, target: str, logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

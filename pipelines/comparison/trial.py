@@ -19,7 +19,6 @@ from mal_tf.training.checkpoint import Diverged
 from mal_tf.training.dataset import batches
 from mal_tf.training.fit import EVENTS, fit
 from mal_tf.training.precision import precision
-from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 from pipelines import labelled
 from pipelines.comparison.plan import Trial
@@ -103,7 +102,7 @@ def _fitted(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Netw
         spec,
         lookup_model(spec, data.vocabularies),
         data.vocabularies,
-        Split(train.segments[:kept], train.file_rows[:kept]),
+        train.chosen(range(kept)),
         config.targets,
         config.model,
         config.training,
@@ -139,8 +138,7 @@ def choose(trial: Trial, labels: str, prepared: str, output: str) -> dict:
         spec,
         lookup_model(spec, data.vocabularies),
         data.vocabularies,
-        data.splits["train"].segments,
-        data.splits["train"].rows,
+        data.splits["train"],
         config.attribution.names,
         config.model,
         config.training,

@@ -19,11 +19,12 @@ from apache_beam.pvalue import AsList, AsSingleton
 from features import example, table, tfrecord, vocabulary
 from features.errors import MalTfError
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
+from mal_tf.attribution.label_counts import total
 from mal_tf.attribution.labels import cat_label
 from pipelines import files
 from pipelines.labels.finish import Finish
 from pipelines.labels.job import add_counts, vocabulary_kinds
-from pipelines.labels.steps import count_labels
+from pipelines.labels.steps import count_labels, mature_labels
 from pipelines.sources.mac import Day, MacSource
 from pipelines.sources.reader import RawBatch, pieces, read
 from pipelines.sources.tables import TableSource
@@ -104,7 +105,7 @@ class Writer:
     def write(self, day: Day, segments: dict[str, int]) -> tuple[dict[str, Any], Counter]:
         """Writes one day's TFRecord file; returns its entry in the manifest, and counts."""
         name = f"Split-{day.split}/data_tfrecord-{day.segment:05d}-of-{segments[day.split]:05d}.gz"
-        counts, began = Counter({("clicks", "read"): 0}), time.monotonic()
+        counts, labels, began = Counter({("clicks", "read"): 0}), [], time.monotonic()
         with files.created(FileSystems.join(self.output, name)) as file:
             out = _Hashed(file)
             with tfrecord.gzipped(out, self.level) as records:
@@ -115,10 +116,12 @@ class Writer:
                         records.write(tfrecord.frame(example.encode(part)))
                     counts["clicks", "read"] += clicks.num_rows
                     counts += count_labels(clicks, day.split, self.mechanisms)
+                    labels.append(mature_labels(clicks, self.mechanisms))
         seconds, rows = time.monotonic() - began, counts["clicks", "read"]
         counts["microseconds", "read and write"] = round(seconds * 1e6)
         log.info("%s: %s clicks (%s clicks/s)", day.path, f"{rows:,}", f"{rows / (seconds + 1e-6):,.0f}")
         entry = {"path": name, "split": day.split, "segment": day.segment, "rows": rows}
+        entry |= {"labels": found.to_json()} if (found := total(labels)) else {}
         return entry | {"bytes": out.bytes, "sha256": out.sha256.hexdigest()}, counts
 
     def _batches(self, path: str) -> Iterator[RawBatch]:

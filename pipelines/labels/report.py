@@ -6,9 +6,7 @@ from typing import Any
 
 from features.errors import BadInput, MalTfError
 from features.table import EPOCH
-
-#: Credits are summed as integers of this fraction, so that the sum is exact in any order.
-CREDIT_UNIT = 2.0**-24
+from mal_tf.attribution.label_counts import CREDIT_UNIT
 
 
 def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:

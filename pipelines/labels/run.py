@@ -33,7 +33,7 @@ def made_from(config: RunConfig) -> str:
     included = {"sources", "features", "vocabulary", "attribution", "labels", "tfrecords"}
     parts = config.model_dump(mode="json", include=included)
     earlier = [_earlier_fits(config), _previous_vocabularies(config)]
-    return manifest.fingerprint("labels", 2, inputs, [files.modified(path) for path, _ in inputs], parts, earlier)
+    return manifest.fingerprint("labels", 3, inputs, [files.modified(path) for path, _ in inputs], parts, earlier)
 
 
 def run(

@@ -17,6 +17,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from features import example, tfrecord, vocabulary
 from features.spec import FeatureSpec
+from mal_tf.attribution.label_counts import LabelCounts, credit_units
 from mal_tf.attribution.mechanism import DataDrivenMechanism, named
 from pipelines import files
 from pipelines.config import LabelsConfig
@@ -24,7 +25,6 @@ from pipelines.labels import attribute, dead_letters, fits, shard
 from pipelines.labels.attribute import Plan
 from pipelines.labels.exchange import Exchange, from_ipc, to_ipc
 from pipelines.labels.read import raise_mixed_ids
-from pipelines.labels.report import CREDIT_UNIT
 from pipelines.labels.shard import PLACE, Clock, Shard
 
 #: Clicks that are encoded at a time.
@@ -187,7 +187,8 @@ class Label(beam.DoFn):
             name = f"Split-{split}/data_tfrecord-{segment * self._shards + number:05d}-of-{of:05d}.gz"
             files.write_bytes(FileSystems.join(self._output, name), data)
         written = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
-        return written | {"sha256": hashlib.sha256(data).hexdigest()}
+        labels = mature_labels(rows, self._plan.mechanisms).to_json()
+        return written | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
 
 
 def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterable[str]) -> Counter:
@@ -196,10 +197,16 @@ def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterab
     for name in mechanisms:
         label = np.asarray(rows[f"label_{name}"])
         counts["positives", split, name] = int((label > 0).sum())
-        counts["credit", split, name] = int(np.rint(label.astype(np.float64) / CREDIT_UNIT).sum())
+        counts["credit", split, name] = credit_units(label)
     classes, clicks = np.unique(np.asarray(rows["label_cat"]), return_counts=True)
     counts.update({("cat", split, int(c)): int(n) for c, n in zip(classes, clicks, strict=True)})
     return counts
+
+
+def mature_labels(rows: pa.Table | pa.RecordBatch, mechanisms: Iterable[str]) -> LabelCounts:
+    """Counts the labels of the rows that are mature, which are those that train."""
+    mature = np.asarray(rows["mature"]) == 1
+    return LabelCounts.count({name: np.asarray(rows[f"label_{name}"])[mature] for name in mechanisms})
 
 
 def merge_counts(counts: Iterable[bytes]) -> bytes:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -83,12 +82,7 @@ def days_of(split: Split, first: datetime.date, days: Sequence[datetime.date]) -
         if not 0 <= place < len(split.segments):
             last = first + datetime.timedelta(len(split.segments) - 1)
             raise MalTfError(f"expected the clicks of {day} in the label job's split, found those of {first} to {last}")
-    return Split([split.segments[place] for place in places], [split.file_rows[place] for place in places])
-
-
-def in_order(*parts: Split) -> Split:
-    """Splits one after the other."""
-    return Split([s for part in parts for s in part.segments], [rows for part in parts for rows in part.file_rows])
+    return split.chosen(places)
 
 
 def mixed(matured: Split, fresh: Split) -> Split:
@@ -98,13 +92,8 @@ def mixed(matured: Split, fresh: Split) -> Split:
     mature ones too many. In batches of their own, the last ones would pull the predictions to their side.
     """
     filled = [place for place, rows in enumerate(matured.file_rows) if sum(rows)]
-    first, last = filled[:-1], filled[-1:]
-
-    def both(ours: Sequence[Sequence], theirs: Sequence[Sequence]) -> list[list]:
-        in_turns = itertools.chain(*(ours[place] for place in last), *theirs)
-        return [*(list(ours[place]) for place in first), list(in_turns)]
-
-    return Split(both(matured.segments, fresh.segments), both(matured.file_rows, fresh.file_rows))
+    in_turns = Split.joined(matured.chosen(filled[-1:]), fresh).in_turns()
+    return Split.joined(matured.chosen(filled[:-1]), in_turns)
 
 
 def _of_day(early: Sequence[str], final: Sequence[str], mechanisms: Sequence[str], hour: int) -> np.ndarray:

@@ -106,5 +106,5 @@ def _of_day(early: str, labels: str, final: Split, config: RunConfig) -> DelayCu
     if not had_config(early, config, "attribution") or fitted[0] != fitted[1]:
         raise MalTfError(f"{early}/labels: expected labels of the attribution and the fit of {labels}, found others")
     known = labelled.load(f"{early}/labels", config.feature_spec).splits["eval"]
-    newest = Split(known.segments[-1:], known.file_rows[-1:])
+    newest = known.chosen(range(len(known.segments))[-1:])
     return measure(newest, final, config.attribution.names, config.sources.tables().units_per_second)

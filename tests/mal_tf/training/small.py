@@ -14,6 +14,7 @@ import pyarrow as pa
 from features.example import encode, to_lists
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature, NumericFeature
 from features.tfrecord import GzippedTFRecords
+from mal_tf.attribution.label_counts import LabelCounts
 from mal_tf.models.config import ModelConfig
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.split import Split
@@ -53,16 +54,20 @@ def clicks(rows: int, generator: np.random.Generator) -> pa.RecordBatch:
 
 def write(folder: pathlib.Path, rows=ROWS) -> Split:
     """Writes a split under `folder`."""
-    generator, segments = np.random.default_rng(7), []
+    generator, segments, counts = np.random.default_rng(7), [], []
     for number, segment in enumerate(rows):
         segments.append([])
+        counts.append([])
         for part, count in enumerate(segment):
             file = GzippedTFRecords(level=2)
-            file.write(encode(to_lists(clicks(count, generator))))
+            batch = clicks(count, generator)
+            file.write(encode(to_lists(batch)))
+            mature = np.asarray(batch["mature"]) == 1
+            counts[-1].append(LabelCounts.count({name: np.asarray(batch[f"label_{name}"])[mature] for name in TARGETS}))
             path = folder / f"{number}-{part}.gz"
             path.write_bytes(file.close())
             segments[-1].append(str(path))
-    return Split(segments, [list(segment) for segment in rows])
+    return Split(segments, [list(segment) for segment in rows], counts)
 
 
 def train(split: Split, directory: pathlib.Path, model: str, config: dict, **more) -> tuple[list[np.ndarray], dict]:

@@ -8,6 +8,7 @@ from mal_tf.models import catalog
 from mal_tf.models.config import ModelConfig
 from mal_tf.training import auxiliaries, optimizers
 from mal_tf.training.config import TrainingConfig
+from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 from tests.mal_tf.models.test_models import LABELS, ROWS, TARGETS, build
 
@@ -100,5 +101,5 @@ def test_more_of_the_same_conversions_are_chosen_and_noise_is_not():
 def test_too_few_batches_are_refused():
     with pytest.raises(MalTfError, match="expected at least 40 batches, found 2 of 512"):
         auxiliaries.choose_auxiliaries(
-            None, None, {}, [], 1000, TARGETS, ModelConfig(primary="last"), TrainingConfig(), 0
+            None, None, {}, Split([["a"]], [[1000]]), TARGETS, ModelConfig(primary="last"), TrainingConfig(), 0
         )

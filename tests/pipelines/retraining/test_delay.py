@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from mal_tf.training.split import Split
 from pipelines import labelled
 from pipelines.config import load
-from pipelines.retraining.delay import days_of, in_order, measure, mixed
+from pipelines.retraining.delay import days_of, measure, mixed
 from tests.conftest import DAY, START
 from tests.pipelines.test_labels import HOUR, oracle
 
@@ -38,7 +38,7 @@ def jobs(project):
     config = load(project.write())
     project.labels("final")
     both = (labelled.load(str(project.folder / name), config.feature_spec).splits for name in ("early", "final"))
-    return [in_order(splits["train"], splits["eval"]) for splits in both]
+    return [Split.joined(splits["train"], splits["eval"]) for splits in both]
 
 
 def test_joined_label_jobs(project, jobs):
@@ -79,7 +79,7 @@ def test_other_days_are_refused(jobs):
 def test_training_days_by_hand():
     matured, fresh = Split([["a", "b"], ["c", "d"]], [[1, 2], [3, 4]]), Split([["e"]], [[5]])
     second = FIRST + datetime.timedelta(1)
-    chosen = in_order(days_of(matured, FIRST, [second, FIRST]), days_of(fresh, second, [second]))
+    chosen = Split.joined(days_of(matured, FIRST, [second, FIRST]), days_of(fresh, second, [second]))
     assert chosen == Split([["c", "d"], ["a", "b"], ["e"]], [[3, 4], [1, 2], [5]])
     with pytest.raises(MalTfError, match="clicks of 2023-11-17 .* found those of 2023-11-15 to 2023-11-16"):
         days_of(matured, FIRST, [FIRST + datetime.timedelta(2)])

@@ -1,0 +1,60 @@
+"""Averages of weights: the mean and the exponential one by hand, in a whole training, and over a kill."""
+
+import numpy as np
+import pytest
+
+from features.keras2 import keras
+from mal_tf.training.averaging import WeightAverages
+from mal_tf.training.config import AveragingConfig
+from tests.mal_tf.training import small
+
+AVERAGED = {"averaging": {"last_share": 0.5}, "batch_size": 16}
+
+
+def averaged(values, **config) -> float:
+    """What is left of a weight that took these values after the steps of a training."""
+    network = keras.Sequential([keras.layers.Dense(1, use_bias=False, input_shape=(1,))])
+    averages = WeightAverages(network, AveragingConfig(**config), len(values))
+    for step, value in enumerate(values, 1):
+        network.set_weights([np.array([[value]])])
+        averages.update(step)
+    averages.apply()
+    return float(network.get_weights()[0][0, 0])
+
+
+def test_the_mean_of_the_last_share():
+    assert averaged([9.0, 9.0, 1.0, 2.0, 6.0], last_share=0.6) == pytest.approx(3.0)
+    assert averaged([9.0, 5.0], last_share=0.01) == 5.0  # The last step at least.
+
+
+def test_an_exponential_average_begins_as_a_mean():
+    # Rates 1, 1/2, then 1 − 0.6 = 0.4 in the place of 1/3 and 1/4.
+    expected = ((1 + 2) / 2 * 0.6 + 0.4 * 5) * 0.6 + 0.4 * 4
+    assert averaged([1.0, 2.0, 5.0, 4.0], last_share=1, decay=0.6) == pytest.approx(expected)
+
+
+def test_a_training_ends_with_the_mean_of_its_weights(tmp_path, monkeypatch):
+    split, seen = small.write(tmp_path), []
+    update = WeightAverages.update
+
+    def updated(self, step):
+        seen.append([weight.numpy() for weight in self._weights])
+        update(self, step)
+
+    monkeypatch.setattr(WeightAverages, "update", updated)
+    weights, _ = small.train(split, tmp_path / "run", "home", AVERAGED)  # Its BatchNorm has moving moments.
+    assert len(seen) == 20
+    for found, *last in zip(weights, *seen[10:], strict=True):
+        np.testing.assert_allclose(found, np.mean(last, axis=0), rtol=1e-5, atol=1e-7)
+
+
+def test_a_killed_training_goes_on_to_the_same_averages(tmp_path):
+    split, config = small.write(tmp_path), AVERAGED | {"checkpoint": {"every_steps": 3}}
+    uninterrupted, _ = small.finished(split, tmp_path / "whole", config=config)
+    killed = small.process(split, tmp_path / "killed", config=config, deadly=("step", 16))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -9
+    weights, _ = small.finished(split, tmp_path / "killed", config=config)
+    for found, expected in zip(weights, uninterrupted, strict=True):
+        np.testing.assert_array_equal(found, expected)
