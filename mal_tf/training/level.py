@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+#: Metrics of a training: Σ predicted CVR and Σ label of the primary target, of the mature clicks seen so far.
+PREDICTIONS, LABELS = "primary_predictions", "primary_labels"
+
 #: The end of a training is looked at in so many parts, which are its last share.
 _PARTS, _LAST_SHARE = 8, 0.25
 
@@ -59,7 +62,7 @@ def swinging(points: Sequence[Point]) -> list[float]:
         >>> swinging(rest)
         []
         >>> swinging([*rest[:-1], Point(100, 990.0 + 210.0, 1000.0)])
-        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 21.0]
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 6.0]
     """
     if len(points) < 2 * _PARTS:
         return []

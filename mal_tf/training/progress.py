@@ -5,8 +5,7 @@ import math
 import time
 
 from features.keras2 import keras, tf
-from mal_tf.training.level import Point, pcoc_between, swinging
-from mal_tf.training.trainer import LABELS, PREDICTIONS
+from mal_tf.training.level import LABELS, PREDICTIONS, Point, pcoc_between, swinging
 
 #: Scalar of TensorBoard: PCOC since the point before.
 PCOC = "pcoc"

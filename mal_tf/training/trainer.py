@@ -10,9 +10,7 @@ from mal_tf.models.config import CAT
 from mal_tf.models.network import Head, Network
 from mal_tf.training import delayed_feedback, gradients, losses, replicas
 from mal_tf.training.config import TrainingConfig
-
-#: Metrics of a training: Σ predicted CVR and Σ label of the primary target, of the mature clicks seen so far.
-PREDICTIONS, LABELS = "primary_predictions", "primary_labels"
+from mal_tf.training.level import LABELS, PREDICTIONS
 
 
 class Trainer(tfrs.models.Model):

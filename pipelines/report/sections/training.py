@@ -8,6 +8,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
+from mal_tf.training.level import LABELS, PREDICTIONS, Point, pcoc_between
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
 from pipelines.report.source import RunFiles
@@ -15,6 +16,9 @@ from pipelines.text_table import Table
 
 #: Scalars of losses begin so; the CAT head's, which has many classes and another scale, ends so.
 _LOSS, _CAT = "loss_", "cat"
+
+#: PCOC is drawn over at most so many stretches of a training, each with so much Σ label: its chance error is a fifth or less.
+_STRETCHES, _LEAST_LABELS = 25, 25
 
 
 def parts(run: RunFiles) -> list[Part]:
@@ -24,7 +28,8 @@ def parts(run: RunFiles) -> list[Part]:
         elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     trained = {name: run.json(f"train/{name}/training.json") for name in models}
-    made = [_table(trained), *(_curves(run, name) for name in models)]
+    found = {name: _events(run, name) for name in models}
+    made = [_table(trained), *(_curves(name, *of) for name, of in found.items()), *_level(found)]
     if chosen := run.result("auxiliaries"):
         made.append(_auxiliaries(chosen))
     return made + [_warm_start(name, found["warm_start"]) for name, found in trained.items() if found.get("warm_start")]
@@ -41,17 +46,67 @@ def _table(trained: Mapping[str, Mapping[str, Any]]) -> Part:
     return Numbers(Table("Trainings", columns, rows), "train/*/training.json")
 
 
-def _curves(run: RunFiles, name: str) -> Part:
+#: Scalars of a training by tag, each by step.
+_Scalars = Mapping[str, Mapping[int, float]]
+
+
+def _events(run: RunFiles, name: str) -> tuple[list[str], _Scalars]:
+    """Files of a training's events, and what is in them."""
     files = run.listed(f"train/{name}/**/events.out.tfevents.*")
     found: dict[str, dict[int, float]] = collections.defaultdict(dict)
     for file in files:
         events = EventAccumulator(str(run.directory / file), size_guidance={"tensors": 0})
         events.Reload()
         for tag in events.Tags()["tensors"]:
-            if tag.startswith(_LOSS):
-                found[tag.removeprefix(_LOSS)] |= {
-                    event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)
-                }
+            found[tag] |= {event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
+    return files, found
+
+
+def _level(found: Mapping[str, tuple[list[str], _Scalars]]) -> list[Part]:
+    """PCOC over the course of the trainings."""
+    stretches = {name: _stretches(scalars) for name, (_, scalars) in found.items()}
+    drawn = {name: points for name, points in stretches.items() if len(points) > 1}
+    if not drawn:
+        return []
+    lines = {name: ([step for step, _, _ in points], [pcoc for _, pcoc, _ in points]) for name, points in drawn.items()}
+    steps = sorted({step for x, _ in lines.values() for step in x})
+    lines["calibrated"] = ([steps[0], steps[-1]], [1.0, 1.0])
+    rows = [
+        [name, text.integer(step), text.number(pcoc, 3), text.number(labels, 1)]
+        for name, points in drawn.items()
+        for step, pcoc, labels in points
+    ]
+    return [
+        Picture(
+            plots.curves({"PCOC since the point before": lines}, "step"),
+            "Level of the predictions over the training",
+            "PCOC of each model's primary target by step; the last values: "
+            + ", ".join(f"{name} {points[-1][1]:.2f}" for name, points in drawn.items()),
+            "Σ prediction ÷ Σ label of the clicks since the point before, each predicted before the model learned from it. A "
+            "curve that swings around 1 has not settled: where it happened to stop is the level that is served.",
+            ", ".join(file for files, _ in found.values() for file in files),
+            Table("PCOC over the training", ["model", "up to step", "PCOC", "Σ label"], rows),
+        )
+    ]
+
+
+def _stretches(scalars: _Scalars) -> list[tuple[int, float, float]]:
+    """Step, PCOC and Σ label of stretches of a training."""
+    predictions, labels = (scalars.get(tag, {}) for tag in (PREDICTIONS, LABELS))
+    points = [Point(step, predictions[step], labels[step]) for step in sorted(predictions.keys() & labels.keys())]
+    if not points:
+        return []
+    width = max(points[-1].labels / _STRETCHES, _LEAST_LABELS)
+    chosen, last = [], 0.0
+    for point in points:
+        if point.labels - last >= width or point is points[-1]:
+            chosen.append(point)
+            last = point.labels
+    return pcoc_between(chosen)
+
+
+def _curves(name: str, files: Sequence[str], scalars: _Scalars) -> Part:
+    found = {tag.removeprefix(_LOSS): points for tag, points in scalars.items() if tag.startswith(_LOSS)}
     lines = {head: _between(sorted(points.items())) for head, points in sorted(found.items()) if len(points) > 1}
     if not lines:
         return missing(f"{name}: its event files hold no curve: the training was too short, or of an earlier version.")

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mal_tf.training.level import Point, swinging
+from mal_tf.training.level import LABELS, PREDICTIONS, Point, swinging
 from mal_tf.training.progress import PCOC, Progress
-from mal_tf.training.trainer import LABELS, PREDICTIONS
 
 
 def points(predictions, labels) -> list[Point]:

@@ -247,12 +247,14 @@ def anomaly(description: str) -> bytes:
 
 
 def events() -> bytes:
-    """Means up to steps 1, 2 and 4."""
+    """Means of losses, and sums for PCOC, up to steps 1, 2 and 4."""
     points = [(1, 0.8), (2, 0.6), (4, 0.4)]
     records = [Event(file_version="brain.Event:2")]
     for step, mean in points:
         values = [
             Summary.Value(tag=f"loss_{head}", tensor=TensorProto(dtype=1, float_val=[mean])) for head in ("last", "cat")
         ]
+        sums = {"primary_predictions": 30.0 * step, "primary_labels": 25.0 * step}
+        values += [Summary.Value(tag=tag, tensor=TensorProto(dtype=1, float_val=[x])) for tag, x in sums.items()]
         records.append(Event(step=step, summary=Summary(value=values)))
     return frame([record.SerializeToString(deterministic=True) for record in records])

@@ -10,6 +10,14 @@ def test_losses_between_points_are_drawn_from_means_up_to_them():
     assert means == pytest.approx([0.8, 0.4, 0.2])  # (2 · 0.6 − 0.8) / 1, (4 · 0.4 − 2 · 0.6) / 2
 
 
+def test_pcoc_is_drawn_over_stretches_with_enough_labels():
+    sums = {step: 10.0 * step for step in range(1, 11)}
+    scalars = {"primary_predictions": {step: 1.5 * x for step, x in sums.items()}, "primary_labels": sums}
+    # 100 labels in all, 25 at least in each stretch: 30, 30, 30 and the rest.
+    assert training._stretches(scalars) == [(3, 1.5, 30.0), (6, 1.5, 30.0), (9, 1.5, 30.0), (10, 1.5, 10.0)]
+    assert training._stretches({"loss_last": {1: 0.5}}) == []
+
+
 @pytest.mark.parametrize(
     ("metric", "low", "high", "adjusted", "expected"),
     [
