@@ -142,6 +142,7 @@ def run_config(config: MarketConfig) -> dict:
             "observed_until": _moment(config, config.days),
         },
         "model": {"name": "mal", "compare_with": ["base"], "primary": "last"},
+        "training": {"averaging": {"last_share": 0.25}},
         "evaluation": {
             "slices": ["path_length", "information_gain", "click_age", "user_history", "industry", "known_ad"]
         },
