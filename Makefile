@@ -23,7 +23,7 @@ airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment o
 	  .venv-airflow/bin/python -W ignore deploy/retraining/check_airflow.py
 
 MARKET := runs/market/logs/manifest.json
-TFX_RUN := $(TFX)/bin/python -W ignore -m pipelines.tfx_pipeline
+TFX_RUN := $(TFX)/bin/python -W ignore -m pipelines.retrain.tfx.pipeline
 
 tfx-demo: $(TFX)/.ready $(MARKET)  ## Two days' retraining as a TFX pipeline, and the same compiled for Kubeflow and Vertex AI.
 	rm -rf runs/market/tfx
@@ -33,7 +33,7 @@ tfx-demo: $(TFX)/.ready $(MARKET)  ## Two days' retraining as a TFX pipeline, an
 	  --image mal-tf-tfx --output runs/market/tfx/pipeline.json
 
 test-tfx: $(TFX)/.ready  ## The TFX pipeline's tests, slow ones included.
-	$(TFX)/bin/python -m pytest tests/pipelines/test_tfx_pipeline.py tests/pipelines/test_tfx_push.py
+	$(TFX)/bin/python -m pytest tests/pipelines/retrain/tfx/test_pipeline.py tests/pipelines/retrain/tfx/test_push.py
 
 $(MARKET): | $(TFX)/.ready
 	$(TFX)/bin/mal-tf simulate examples/simulation/market.yaml --output runs/market/logs --set daily_logs=true --set window_hours=72

@@ -32,19 +32,20 @@ from benchmarks.tables import Table
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from mal_tf.evaluation import metrics
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.training import optimizers
 from mal_tf.training.dataset import batches
 from mal_tf.training.delayed_feedback import AsFinal, DelayCurve, DelayedFeedback, Immature
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
-from pipelines import config as run_config
-from pipelines import files, labelled, manifest
-from pipelines.config import RunConfig
+from pipelines.clicks import labelled
+from pipelines.config import run as run_config
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
 from pipelines.labels import run as labels
-from pipelines.retraining.delay import days_of, measure, mixed
-from pipelines.simulation import config as market_config
-from pipelines.simulation.run import CONFIG, run
+from pipelines.studies.simulation import config as market_config
+from pipelines.studies.simulation.run import CONFIG, run
+from pipelines.train.credit_delay import days_of, measure, mixed
 
 MARKET = str(ROOT / "examples" / "simulation" / "market.yaml")
 WAIT, IGNORE, UNWEIGHTED, DELAYED, FRESH_LAST, ORACLE = WAYS = (
@@ -159,7 +160,7 @@ def trained(config: RunConfig, days: Days, way: str, advance=lambda: None) -> li
     tf.config.experimental.enable_op_determinism()
     spec, size, target = config.feature_spec, config.training.batch_size, config.model.primary
     lookup = lookup_model(spec, days.vocabularies)
-    network = catalog.build(config.model.name, spec, table_sizes(spec, days.vocabularies), config.model, config.targets)
+    network = factory.build(config.model.name, spec, table_sizes(spec, days.vocabularies), config.model, config.targets)
     plan = [at_the_end_of(day, way, days) for day in range(days.final_days - 1)]
     steps = sum(-(-part[0].rows // size) for part in plan if part)
     trainer = Trainer(network, config.targets, config.training, config.seed)

@@ -9,7 +9,7 @@ from typing import Annotated
 import duckdb
 import typer
 
-from pipelines.config import RunConfig, load
+from pipelines.config.run import RunConfig, load
 
 _LABELS = """
 COPY (

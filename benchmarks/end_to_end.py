@@ -14,8 +14,8 @@ from rich.markup import escape
 from benchmarks import tables
 from benchmarks.tables import Table
 from benchmarks.train import TITLES, measure
-from pipelines.config import load
-from pipelines.run import Run
+from pipelines.config.run import load
+from pipelines.run.run import Run
 
 #: PyMAL's examples per second, training and inference, from its own preprocessed files: quoted from the project's issue 5,
 #: not measured here.

@@ -18,8 +18,8 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from features import example
 from features.keras2 import tf
 from features.spec import ARROW_TYPE
-from pipelines import files
-from pipelines.config import RunConfig, load
+from pipelines.config.run import RunConfig, load
+from pipelines.core import files
 
 _BATCH_ROWS = 65_536
 

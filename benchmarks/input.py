@@ -14,9 +14,9 @@ from rich.markup import escape
 from benchmarks import measure, tables
 from benchmarks.input_process import CONTENDERS, Settings
 from benchmarks.tables import Table
-from pipelines import labelled
-from pipelines.config import load
-from pipelines.run import Run
+from pipelines.clicks import labelled
+from pipelines.config.run import load
+from pipelines.run.run import Run
 
 #: How many times as much data the memory is compared at.
 _MORE = 4

@@ -12,8 +12,8 @@ from features.lookup import lookup_model
 from features.parsing import MISSING, parse_features
 from features.spec import FeatureSpec
 from mal_tf.training.dataset import batches, label_columns, serialized
-from pipelines import labelled
-from pipelines.config import load
+from pipelines.clicks import labelled
+from pipelines.config.run import load
 
 
 @dataclasses.dataclass(frozen=True)

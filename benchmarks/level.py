@@ -19,16 +19,16 @@ from benchmarks import tables
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from mal_tf.evaluation.metrics import auc, log_loss, pcoc
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.network import Network
 from mal_tf.training import optimizers, prior
 from mal_tf.training.averaging import WeightAverages
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches
 from mal_tf.training.trainer import Trainer
-from pipelines import labelled
-from pipelines.config import RunConfig, load
-from pipelines.text_table import Table
+from pipelines.clicks import labelled
+from pipelines.config.run import RunConfig, load
+from pipelines.core.text_table import Table
 
 #: Clicks scored at a time.
 _BATCH = 8192
@@ -90,7 +90,7 @@ def trained(
     tf.config.experimental.enable_op_determinism()
     split, training = data.splits["train"], config.training
     sizes = table_sizes(config.feature_spec, data.vocabularies)
-    network = catalog.build(config.model.name, config.feature_spec, sizes, config.model, config.targets)
+    network = factory.build(config.model.name, config.feature_spec, sizes, config.model, config.targets)
     if begin_at_prior:
         prior.start(network, split.labels, config.model, training.loss, config.targets)
     steps = -(-split.rows // training.batch_size)
@@ -121,7 +121,9 @@ def trained(
     }
 
 
-def measured(config: RunConfig, labels: str, models: Sequence[str], seeds: Sequence[int], only: Sequence[str]) -> Iterator:
+def measured(
+    config: RunConfig, labels: str, models: Sequence[str], seeds: Sequence[int], only: Sequence[str]
+) -> Iterator:
     """(model, variant, metrics by seed), one after the other."""
     data = labelled.load(labels, config.feature_spec)
     scores, spec = Scores(config, data), config.feature_spec

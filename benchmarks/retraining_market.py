@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.measure import ROOT
-from pipelines.simulation.config import load
-from pipelines.simulation.run import CONFIG
+from pipelines.studies.simulation.config import load
+from pipelines.studies.simulation.run import CONFIG
 
 #: Day of the first span: seven days train, so that each weekday is among them, and the next one judges.
 FIRST_SPAN = 8

@@ -21,9 +21,9 @@ from benchmarks.retraining_market import FIRST_SPAN, Market
 from benchmarks.retraining_processes import DIES_IN_PUSH, Process, SmallDisk, dies_in
 from benchmarks.retraining_watch import MODEL, Watch, described
 from features.errors import MalTfError
-from pipelines.retraining.config import load
-from pipelines.retraining.history import ABANDONED, FAILED, RUNNING
-from pipelines.retraining.schedule import PUSHED, REFUSED
+from pipelines.retrain.config import load
+from pipelines.retrain.history import ABANDONED, FAILED, RUNNING
+from pipelines.retrain.schedule import PUSHED, REFUSED
 
 #: What a run's log says when a stage begins, and what the history calls the stage; a push says nothing.
 _STAGES = {

@@ -35,7 +35,7 @@ cli.main()
 _DIES_IN_STAGE = """
 import contextlib, os, signal, threading
 from pipelines import cli
-from pipelines.retraining.history import OpenRun
+from pipelines.retrain.history import OpenRun
 
 recorded = OpenRun.stage
 

@@ -23,14 +23,15 @@ from benchmarks.measure import ROOT
 from benchmarks.tables import Table
 from mal_tf.evaluation.metrics import all_metrics
 from mal_tf.serving.export import OUTPUT
-from pipelines import files, labelled, manifest
-from pipelines.evaluation.clicks import score
-from pipelines.retraining import config as schedules
-from pipelines.retraining.run import retraining
-from pipelines.retraining.schedule import retrain
-from pipelines.retraining.spans import days as all_days
-from pipelines.simulation import config as market_config
-from pipelines.simulation.run import run as simulate
+from pipelines.clicks import labelled
+from pipelines.clicks.scoring import score
+from pipelines.core import files, manifest
+from pipelines.retrain import config as schedules
+from pipelines.retrain.run import retraining
+from pipelines.retrain.schedule import retrain
+from pipelines.retrain.spans import days as all_days
+from pipelines.studies.simulation import config as market_config
+from pipelines.studies.simulation.run import run as simulate
 
 SCHEDULE = ROOT / "examples" / "retraining" / "market.yaml"
 MARKET = ROOT / "examples" / "simulation" / "market.yaml"

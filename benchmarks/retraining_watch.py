@@ -5,11 +5,11 @@ import hashlib
 import pathlib
 
 from features.keras2 import tf
-from pipelines.retraining import serving
-from pipelines.retraining.config import RetrainConfig
-from pipelines.retraining.history import open_history
-from pipelines.retraining.records import Run
-from pipelines.retraining.run import SERVING, SPANS
+from pipelines.retrain import serving
+from pipelines.retrain.config import RetrainConfig
+from pipelines.retrain.history import open_history
+from pipelines.retrain.history_records import Run
+from pipelines.retrain.run import SERVING, SPANS
 
 #: The model that is retrained: the quickest one.
 MODEL = "base"

@@ -19,8 +19,8 @@ from apache_beam.io.tfrecordio import WriteToTFRecord
 from apache_beam.pvalue import AsDict, TaggedOutput
 
 from features.keras2 import tf
-from pipelines import beam as beam_runner
-from pipelines.config import RunConfig, load
+from pipelines.config.run import RunConfig, load
+from pipelines.core import beam_runner
 
 Row = dict[str, Any]
 #: A user's name, and their clicks and conversions.

@@ -29,7 +29,7 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from features.parsing import parse_features, raw_signature
-from mal_tf.models import catalog
+from mal_tf.models import catalog, factory
 from mal_tf.models.network import Network
 from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
@@ -39,12 +39,12 @@ from mal_tf.training import optimizers
 from mal_tf.training.dataset import batches as training_batches
 from mal_tf.training.dataset import serialized
 from mal_tf.training.trainer import Trainer
-from pipelines import labelled
-from pipelines.config import RunConfig, load
-from pipelines.labelled import Labelled
-from pipelines.run import Run
-from pipelines.simulation import run as simulation
-from pipelines.simulation.config import load as load_market
+from pipelines.clicks import labelled
+from pipelines.clicks.labelled import Labelled
+from pipelines.config.run import RunConfig, load
+from pipelines.run.run import Run
+from pipelines.studies.simulation import run as simulation
+from pipelines.studies.simulation.config import load as load_market
 
 _MARKET = measure.ROOT / "examples" / "simulation" / "market.yaml"
 _MARKET_SIZE = ("users=2000", "clicks=20000")
@@ -75,7 +75,7 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
     keras.backend.clear_session()
     spec = config.feature_spec
     lookup, sizes = lookup_model(spec, data.vocabularies), table_sizes(spec, data.vocabularies)
-    network = catalog.build(name, spec, sizes, config.model, config.targets)
+    network = factory.build(name, spec, sizes, config.model, config.targets)
     served = ServedModel(spec, lookup, network, config.export.user_features)
     ours, _ = export(served, str(folder / "ours" / name), requests, lambda _: None)
     whole, theirs = keras.Model(lookup.input, network.model(lookup.output)), str(folder / "theirs" / name)

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from benchmarks.measure import ROOT
 from features.errors import MalTfError
-from pipelines.text_table import Table, markdown, show
+from pipelines.core.text_table import Table, markdown, show
 
 __all__ = ["Table", "console", "machine", "markdown", "report", "run", "show"]
 

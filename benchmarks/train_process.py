@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks import mac_batches, plain_keras
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.serving.export import OUTPUT, ServedModel
 from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
@@ -24,8 +24,8 @@ from mal_tf.training.fit import fit
 from mal_tf.training.precision import precision
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
-from pipelines import labelled
-from pipelines.config import load
+from pipelines.clicks import labelled
+from pipelines.config.run import load
 
 #: As PyMAL had in what its rates are quoted from.
 THREADS = 2
@@ -68,7 +68,7 @@ def rate(contender: str, model: str, steps: int, seed: int, training: dict) -> d
     if contender == "ours":
         tf.config.experimental.enable_op_determinism()
         with precision(work.training.precision):
-            network = catalog.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
+            network = factory.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
         trained = Trainer(network, work.targets, work.training, seed)
         trained.compile(optimizer=optimizers.build(network, work.training, 1000))
         forward = network.model
@@ -130,7 +130,7 @@ def files(config: str, overrides: list[str], labels: str, model: str, times: int
             )
         return time.perf_counter() - began
 
-    network = catalog.build(model, spec, table_sizes(spec, data.vocabularies), loaded.model, loaded.targets)
+    network = factory.build(model, spec, table_sizes(spec, data.vocabularies), loaded.model, loaded.targets)
     predict = ServedModel(spec, lookup, network).signatures["serving_default"]
 
     def infer(times: int) -> float:
@@ -196,7 +196,7 @@ def profile(model: str, steps: int, seed: int) -> dict:
     tf.config.experimental.enable_op_determinism()
     work = mac_batches.load()
     rows, labels = mac_batches.batches(work, 4, seed)
-    network = catalog.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
+    network = factory.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
     trainer = Trainer(network, work.targets, work.training, seed)
     trainer.compile(optimizer=optimizers.build(network, work.training, 1000))
     step = tf.function(trainer.train_step, autograph=False)

@@ -13,18 +13,14 @@ import pydantic
 
 from features.errors import BadInput
 from features.frozen import Frozen, as_tuple
-from features.spec import ARROW_TYPE, NUMBER_LISTS, VALUE_SEPARATOR
-
-#: Joins the parts of a role made of several columns, such as a match key of advertiser and product.
-SEPARATOR = ":"
+from features.raw_columns import as_identifier, as_joined_text, as_number_lists, as_numbers, as_text, as_whole_numbers
+from features.spec import ARROW_TYPE, NUMBER_LISTS
 
 #: Put before the raw name of a feature column, so that it can't meet a role of that name.
 FEATURE = "feature/"
 
 #: Seconds in a day, and the day that times are counted from.
 DAY, EPOCH = 86_400, datetime.date(1970, 1, 1)
-
-_UNIT_NAMES = {1: "s", 1_000: "ms", 1_000_000: "us"}
 
 
 class ClickColumns(Frozen):
@@ -194,8 +190,8 @@ def normalise(
     def where(column: str) -> str:
         return f"{source}: column '{column}' of the {roles.TABLE} table"
 
-    columns = {roles.ID: _identifier(raw, getattr(roles, roles.ID), where)}
-    columns |= {role: _joined_text(raw, names, where) for role, names in roles.text_roles.items()}
+    columns = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
+    columns |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
     if "touchpoint" in columns:  # A click without a known type is still a click: unknown is a type of its own.
         columns["touchpoint"] = columns["touchpoint"].fill_null("")
     if not batch.num_rows:
@@ -203,7 +199,7 @@ def normalise(
     for name, column in columns.items():
         checks.bad(column.is_null(), f"{name} is null")
 
-    columns["timestamp"], not_whole = _whole_numbers(raw[roles.timestamp], where(roles.timestamp), units_per_second)
+    columns["timestamp"], not_whole = as_whole_numbers(raw[roles.timestamp], where(roles.timestamp), units_per_second)
     checks.bad(not_whole, "timestamp is not a whole number")
     checks.bad(columns["timestamp"].is_null(), "timestamp is null")
     checks.bad(pc.less(columns["timestamp"], 0), "timestamp is negative")
@@ -226,7 +222,7 @@ def normalise(
 def _values(raw, column, rows, checks, where):
     if column is None:
         return pa.array(np.ones(rows))
-    values, unreadable = _numbers(raw[column], where(column))
+    values, unreadable = as_numbers(raw[column], where(column))
     checks.bad(unreadable, "value is not a number")
     checks.bad(values.is_null(), "value is null")
     checks.bad(pc.less(values, 0.0), "value is negative")
@@ -235,123 +231,15 @@ def _values(raw, column, rows, checks, where):
 
 def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: str) -> pa.Array:
     if dtype == "string":
-        return _text(column, where)
+        return as_text(column, where)
     if dtype == "int64":
-        numbers, unreadable = _whole_numbers(column, where)
+        numbers, unreadable = as_whole_numbers(column, where)
         checks.bad(unreadable, f"feature column '{name}' is not a whole number")
         return numbers
     if dtype == NUMBER_LISTS:
-        lists, unreadable = _number_lists(column, where)
+        lists, unreadable = as_number_lists(column, where)
         checks.bad(unreadable, f"feature column '{name}' is not a list of numbers")
         return lists
-    numbers, unreadable = _numbers(column, where)
+    numbers, unreadable = as_numbers(column, where)
     checks.bad(unreadable, f"feature column '{name}' is not a number")
     return numbers.cast(ARROW_TYPE[dtype], safe=False)
-
-
-def _identifier(raw, names, where) -> pa.Array:
-    column = raw[names[0]]
-    if len(names) == 1 and pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
-        return column.cast(pa.int64())
-    return _joined_text(raw, names, where)
-
-
-def _joined_text(raw, names, where) -> pa.Array:
-    if not names:
-        rows = len(next(iter(raw.values())))
-        return pa.array(np.full(rows, ""), pa.string())
-    parts = [_text(raw[name], where(name)) for name in names]
-    if len(parts) == 1:
-        return parts[0]
-    # Escaped, so that ("a:b", "c") and ("a", "b:c") stay apart.
-    parts = [pc.replace_substring(pc.replace_substring(p, "\\", "\\\\"), SEPARATOR, "\\" + SEPARATOR) for p in parts]
-    return pc.binary_join_element_wise(*parts, SEPARATOR)
-
-
-def _wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
-    return BadInput(f"{where}: expected {expected}, found {found}. Mend the file, or name another column.")
-
-
-def _text(column: pa.Array, where: str) -> pa.Array:
-    """Text of strings, integers and booleans; the empty string is null."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _text(column.dictionary_decode(), where)
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
-        raise _wrong_type(where, "strings or integers", kind)
-    column = column.cast(pa.string())
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
-
-
-def _whole_numbers(column: pa.Array, where: str, units_per_second: int | None = None) -> tuple[pa.Array, np.ndarray]:
-    """int64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
-    kind = column.type
-    if pa.types.is_uint64(kind):
-        fits = pc.less_equal(column, pa.scalar(2**63 - 1, kind))
-        readable = pc.if_else(fits, column, pa.scalar(None, kind)).cast(pa.int64())
-    elif pa.types.is_integer(kind):
-        return column.cast(pa.int64()), np.zeros(len(column), bool)
-    elif pa.types.is_timestamp(kind) and units_per_second:
-        return (
-            column.cast(pa.timestamp(_UNIT_NAMES[units_per_second], kind.tz), safe=False).cast(pa.int64()),
-            np.zeros(len(column), bool),
-        )
-    elif pa.types.is_dictionary(kind):
-        return _whole_numbers(column.dictionary_decode(), where, units_per_second)
-    elif pa.types.is_floating(kind):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
-        readable = pc.if_else(whole, column, pa.scalar(None, kind)).cast(pa.int64())
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-        text = column.cast(pa.string())
-        readable = pc.if_else(pc.match_substring_regex(text, r"^-?\d{1,18}$"), text, pa.scalar(None, pa.string())).cast(
-            pa.int64()
-        )
-        column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-    else:
-        raise _wrong_type(where, "whole numbers", kind)
-    return readable, _lost(column, readable)
-
-
-def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
-    """Finite float64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _numbers(column.dictionary_decode(), where)
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
-        numbers = column.cast(pa.float64(), safe=False)
-        given = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        text = column.cast(pa.string())
-        empty = pc.match_substring_regex(text, r"^(|nan|NaN|NA|null)$")
-        given = pc.if_else(empty, pa.scalar(None, pa.string()), text)
-        number = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-        numbers = pc.if_else(number, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    else:
-        raise _wrong_type(where, "numbers", kind)
-    # Beyond float32 a feature would become infinite.
-    finite = pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max))
-    readable = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
-    return readable, _lost(given, readable)
-
-
-def _number_lists(column: pa.Array, where: str) -> tuple[pa.ListArray, np.ndarray]:
-    """float32 lists, empty where null and NaN for missing numbers, and a mask of the rows with unreadable ones."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _number_lists(column.dictionary_decode(), where)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-        column = pc.split_pattern(_text(column, where), VALUE_SEPARATOR)
-    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise _wrong_type(where, f"lists of numbers, or numbers joined by {VALUE_SEPARATOR}", kind)
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-    numbers, lost = _numbers(column.flatten(), where)
-    bad = np.zeros(len(column), bool)
-    bad[np.repeat(np.arange(len(column)), lengths)[lost]] = True
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, numbers.cast(pa.float32(), safe=False).fill_null(np.nan)), bad
-
-
-def _lost(before: pa.Array, after: pa.Array) -> np.ndarray:
-    return np.asarray(pc.and_(pc.is_valid(before), pc.is_null(after)))

@@ -114,7 +114,7 @@ class Project:
 
     def labels(self, name: str = "labels") -> dict:
         """Runs the label job into `name` on what is in the folder; returns its report."""
-        from pipelines.config import load
+        from pipelines.config.run import load
         from pipelines.labels import run
 
         return run.run(load(str(self.folder / "config.yaml")), str(self.folder / name))

@@ -17,7 +17,7 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targ
     PTP: v_p = MLP(bottom); v = v_p + MLP(K); logit of v.
 
     The AKA's outputs are called `aka_<target>` and `aka_cat`, the PTP's as the primary target. With
-    `single_attribution` every AKA tower learns the primary label (see `catalog.build`), and there is no CAT tower.
+    `single_attribution` every AKA tower learns the primary label (see `factory.build`), and there is no CAT tower.
     """
     inputs, v = bottom(spec, sizes, config)
     primary = config.primary

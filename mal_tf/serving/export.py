@@ -12,7 +12,7 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.parsing import parse_features, raw_signature
 from features.spec import FeatureSpec
-from mal_tf.calibration.served import ServedCalibration
+from mal_tf.calibration.in_graph import ServedCalibration
 from mal_tf.models.network import Network
 from mal_tf.serving import warmup
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature

@@ -21,7 +21,7 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import table_sizes
 from features.spec import FeatureSpec
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
 from mal_tf.training import optimizers, prior
 from mal_tf.training.config import TrainingConfig
@@ -83,7 +83,7 @@ def choose_auxiliaries(
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
         with precision(config.precision):
-            network = catalog.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
+            network = factory.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
         prior.start(network, split.labels, asked, config.loss, targets)
         trainer = Trainer(network, targets, config, seed)
         trainer.compile(optimizer=optimizers.build(network, config, steps))

@@ -16,7 +16,7 @@ from mal_tf.layers.gate import Gate
 from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.layers.tower import KnowledgeFusion
 from mal_tf.layers.tower_fusion import TowerFusion
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import CAT, ModelConfig
 from mal_tf.models.extraction import SHARED
 from mal_tf.models.network import Network
@@ -59,7 +59,7 @@ class Description:
 
     def build(self) -> Network:
         """The network, with initial weights."""
-        return catalog.build(self.name, self.spec, self.sizes, self.model, self.targets)
+        return factory.build(self.name, self.spec, self.sizes, self.model, self.targets)
 
 
 def describe(

@@ -10,7 +10,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from features.errors import MalTfError
-from pipelines.cli import market, run, schedule
+from pipelines.cli import run, schedule, studies
 
 app = typer.Typer(
     help="Train and serve conversion-rate models by multi-attribution learning.\n\n"
@@ -28,9 +28,9 @@ for _command in (
     run.report,
     run.predict,
     run.explain,
-    market.benchmark,
-    market.simulate,
-    market.replay,
+    studies.benchmark,
+    studies.simulate,
+    studies.replay,
     schedule.retrain,
     schedule.rollback,
     schedule.history,

@@ -30,8 +30,8 @@ def run(
 
     Beam's own flags (--runner=…) may follow.
     """
-    from pipelines import manifest, text_table
-    from pipelines.evaluation import tables
+    from pipelines.core import manifest, text_table
+    from pipelines.evaluate import tables
     from pipelines.report import write as report
 
     made = _run(context, config, set_, output, overwrite, strategy)
@@ -60,10 +60,10 @@ def labels(context: typer.Context, config: Config, set_: Set = [], output: Outpu
 
     With --runner=DataflowRunner --dry_run=true the job is only described, not submitted.
     """
-    from pipelines import beam, files
+    from pipelines.core import beam_runner, files
     from pipelines.labels.run import REPORT
 
-    if beam.is_dry_run(beam.pipeline_options(context.args)):
+    if beam_runner.is_dry_run(beam_runner.pipeline_options(context.args)):
         _dry_run(context.args, config, set_, output)
         return
     with _run(context, config, set_, output, overwrite).opened() as opened:
@@ -75,7 +75,7 @@ def labels(context: typer.Context, config: Config, set_: Set = [], output: Outpu
 
 
 def _dry_run(flags: list[str], config: str, overrides: list[str], output: str) -> None:
-    from pipelines.config import load
+    from pipelines.config.run import load
     from pipelines.labels.run import dry_run
 
     loaded = load(config, overrides)
@@ -93,14 +93,14 @@ def validate(
     ] = False,
 ):
     """Check the labelled data against the schema; anomalies end with an error."""
-    from pipelines import files
+    from pipelines.core import files
 
     with _run(context, config, set_, output).opened() as opened:
         if infer_schema:
             from google.protobuf import text_format
 
-            from pipelines.validation.schema import infer_schema as infer
-            from pipelines.validation.statistics import load
+            from pipelines.validate.schema import infer_schema as infer
+            from pipelines.validate.statistics import load
 
             target = opened.config.validation.schema_file
             if not target or files.exists(target):
@@ -154,10 +154,10 @@ def evaluate(
     """Evaluate exported models side by side: under every label, by slice, with intervals; see docs/evaluation.md."""
     import json
 
-    from pipelines import files, text_table
-    from pipelines.evaluation import tables
-    from pipelines.evaluation.evaluate import METRICS
-    from pipelines.predict import by_name, version_of
+    from pipelines.clicks.predict import by_name, version_of
+    from pipelines.core import files, text_table
+    from pipelines.evaluate import tables
+    from pipelines.evaluate.evaluate import METRICS
 
     if split not in ("eval", "train"):
         raise MalTfError(f"--split: expected eval or train, found '{split}'")
@@ -195,7 +195,7 @@ def predict(
     ] = "",
 ):
     """Predict the CVR of clicks."""
-    from pipelines.predict import predict as score
+    from pipelines.clicks.predict import predict as score
 
     console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
 
@@ -211,10 +211,10 @@ def explain(
 
     Reads the label files and, once, all logs that the config names; writes nothing.
     """
-    from pipelines.config import load
+    from pipelines.config.run import load
     from pipelines.explain.explain import explain
     from pipelines.explain.show import progress, rows_read, show
-    from pipelines.run import Run
+    from pipelines.run.run import Run
 
     if os.path.isfile(click_id) and not os.path.exists(config):
         raise MalTfError(f"expected the click's id before the config; try: explain {config} {click_id}")
@@ -234,14 +234,16 @@ def _run(
     strategy: str = "default",
 ):
     from mal_tf.training.cluster import connect
-    from pipelines import beam
-    from pipelines.config import load
-    from pipelines.run import Run
+    from pipelines.config.run import load
+    from pipelines.core import beam_runner
+    from pipelines.run.run import Run
 
     own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-    options = beam.pipeline_options(context.args, own)  # A mistyped flag is refused before anything is done.
-    if beam.is_dry_run(options):
-        raise MalTfError("--dry_run=true goes with `mal-tf labels` and `python -m pipelines.evaluation_job.main` alone")
+    options = beam_runner.pipeline_options(context.args, own)  # A mistyped flag is refused before anything is done.
+    if beam_runner.is_dry_run(options):
+        raise MalTfError(
+            "--dry_run=true goes with `mal-tf labels` and `python -m pipelines.evaluate.distributed.main` alone"
+        )
     loaded = load(config, overrides)
     cluster = connect(strategy, loaded.training)
     if overwrite and cluster.in_step:
@@ -258,15 +260,15 @@ def _say_handed_over(directory: str) -> None:
 def _show_labels(opened) -> None:
     import json
 
-    from pipelines import files
+    from pipelines.cli.summary import show_labels
+    from pipelines.core import files
     from pipelines.labels.run import REPORT
-    from pipelines.summary import show_labels
 
     show_labels(console, json.loads(files.read_text(opened.path("labels", REPORT))))
 
 
 def _show_auxiliaries(opened) -> None:
-    from pipelines.summary import show_auxiliaries
+    from pipelines.cli.summary import show_auxiliaries
 
     if found := opened.auxiliaries():
         show_auxiliaries(console, found)

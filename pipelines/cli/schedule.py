@@ -22,9 +22,9 @@ def retrain(
 
     Exit codes: 0 pushed, 3 refused (data or model; what serves stays), 75 try again later, 1 anything else.
     """
-    from pipelines.retraining.config import load
-    from pipelines.retraining.schedule import backfill
-    from pipelines.retraining.spans import wanted
+    from pipelines.retrain.config import load
+    from pipelines.retrain.schedule import backfill
+    from pipelines.retrain.spans import wanted
 
     schedule, run_config = load(config, set_)
     refused = 0
@@ -46,9 +46,9 @@ def rollback(
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
 ):
     """Serve an earlier version again, as a copy with the next number; the next retraining starts from it."""
-    from pipelines.retraining.config import load
-    from pipelines.retraining.planning import SERVING
-    from pipelines.retraining.serving import rollback as roll_back
+    from pipelines.retrain.config import load
+    from pipelines.retrain.planning import SERVING
+    from pipelines.retrain.serving import rollback as roll_back
 
     schedule, _ = load(config, set_)
     version = roll_back(f"{schedule.root}/{SERVING}", to)
@@ -62,11 +62,11 @@ def history(
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
 ):
     """Show what each retraining did, and what made the model that serves now. Retraining may go on meanwhile."""
-    from pipelines.retraining import history_tables
-    from pipelines.retraining.config import load
-    from pipelines.retraining.history import open_history
-    from pipelines.retraining.planning import SERVING
-    from pipelines.retraining.serving import current, versions
+    from pipelines.retrain import history_tables
+    from pipelines.retrain.config import load
+    from pipelines.retrain.history import open_history
+    from pipelines.retrain.planning import SERVING
+    from pipelines.retrain.serving import current, versions
 
     schedule, _ = load(config, set_)
     recorded = open_history(schedule.metadata, schedule.root, create=False)

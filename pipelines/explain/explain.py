@@ -5,20 +5,21 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from features import table
+from features import raw_columns
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.attribution.mechanism import named
 from mal_tf.serving.export import OUTPUT
-from pipelines import files, labelled, manifest
-from pipelines.config import RunConfig
-from pipelines.explain import logs, written
+from pipelines.clicks import labelled
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.core.exchange import Exchange
+from pipelines.explain import labelled_clicks, logs
 from pipelines.explain.journey import Attributed, Journey
+from pipelines.explain.labelled_clicks import Written
 from pipelines.explain.logs import Advance, silent
-from pipelines.explain.written import Written
 from pipelines.labels import fits
 from pipelines.labels import run as labels
-from pipelines.labels.exchange import Exchange
 from pipelines.labels.job import LabelJob
 
 #: Clicks of the same user and match key that are shown on each side of those that share conversions with the click.
@@ -87,7 +88,7 @@ def explain(
     """
     made = manifest.read(directory, "a finished label job")
     job = read_job(config, directory)
-    found = written.find(labelled.load(directory, config.feature_spec), click_id, advance)
+    found = labelled_clicks.find(labelled.load(directory, config.feature_spec), click_id, advance)
     users = {one.user_id for one in found}
     if not users or user_id not in users | {""}:
         users |= _users_in_log(job, directory, click_id, advance)
@@ -165,7 +166,7 @@ def _users_in_log(job: LabelJob, directory: str, click_id: str, advance: Advance
             f"({directory}/dead_letter/)"
         )
     if not found.users:
-        columns = table.SEPARATOR.join(job.sources.clicks.columns.click_id)
+        columns = raw_columns.SEPARATOR.join(job.sources.clicks.columns.click_id)
         raise MalTfError(
             f"no click '{click_id}' in {directory}, nor in the click log. An id is made of {columns}, such as "
             f"'{found.example}'; mind that `where` of the config's `sources` leaves out other rows"
@@ -197,7 +198,7 @@ def _explained(events: Attributed, place: int, predict: Predict, record: Written
         path_length=row["path_length"],
         cat=row["label_cat"],
         features={feature.name: row[feature.name] for feature in plan.spec.features},
-        differs=written.differing(records[place - begin], record.record) if record else [],
+        differs=labelled_clicks.differing(records[place - begin], record.record) if record else [],
         changed=changed,
     )
 

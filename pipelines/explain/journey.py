@@ -14,7 +14,7 @@ from features.arrays import flatten_ranges
 from mal_tf.attribution.journeys import Spans, Touches
 from mal_tf.attribution.mechanism import checked_credit
 from pipelines.labels import attribute
-from pipelines.labels.attribute import Plan
+from pipelines.labels.attribute import LabelPlan
 from pipelines.labels.shard import GROUP, Clock, Shard
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -88,7 +88,7 @@ class Attributed:
     """
 
     events: Shard
-    plan: Plan
+    plan: LabelPlan
     types: Sequence[str]
     clock: Clock
     match_columns: int

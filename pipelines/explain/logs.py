@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from features import table
-from pipelines import files
+from pipelines.core import files
 from pipelines.labels import shard
 from pipelines.labels.job import LabelJob
-from pipelines.labels.read import TimeRange, raise_mixed_ids
+from pipelines.labels.read_logs import TimeRange, raise_mixed_ids
 from pipelines.labels.shard import Clock, Shard
-from pipelines.sources.reader import pieces
+from pipelines.labels.sources.reader import pieces
 
 #: Called with the number of rows read since the last call.
 Advance = Callable[[int], None]

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from pipelines import files
+from pipelines.core import files
 from pipelines.explain.explain import Explanation
 from pipelines.explain.journey import Conversion
 from pipelines.labels.finish import REPORT

@@ -21,7 +21,7 @@ from pipelines.labels.shard import USER, Shard, event_keys, flat, stable_hash
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class LabelPlan:
     """How shards are labelled.
 
     Attributes:
@@ -61,13 +61,13 @@ class Plan:
         return CategoricalFeature(type="categorical", name="touchpoint", **limits)
 
 
-def count_touchpoints(shard: Shard, plan: Plan, fit_until: int) -> pa.Table:
+def count_touchpoints(shard: Shard, plan: LabelPlan, fit_until: int) -> pa.Table:
     """Counts the types of the clicks before `fit_until`: columns `token`, `count`."""
     early = shard.clicks["touchpoint"].filter(pa.array(shard.click_time < fit_until))
     return vocabulary.count(plan.touchpoint_feature, flat(early))
 
 
-def statistics(shard: Shard, plan: Plan, types: Sequence[str], fit_until: int, observed_until: int) -> dict:
+def statistics(shard: Shard, plan: LabelPlan, types: Sequence[str], fit_until: int, observed_until: int) -> dict:
     """Statistics of each data-driven mechanism, from what happened before `fit_until`.
 
     Converting journeys are those whose conversion is earlier; other journeys are made of clicks that are earlier, whose
@@ -91,7 +91,7 @@ def statistics(shard: Shard, plan: Plan, types: Sequence[str], fit_until: int, o
     return found
 
 
-def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -> tuple[pa.Table, Counter]:
+def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: int) -> tuple[pa.Table, Counter]:
     """Labels all clicks of a shard.
 
     Returns:
@@ -124,7 +124,7 @@ def label(shard: Shard, plan: Plan, types: Sequence[str], observed_until: int) -
     return pa.table(columns), _count_paths(converting_of(shard, plan.common_rules))
 
 
-def by_rules(plan: Plan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
+def by_rules(plan: LabelPlan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
     """Mechanisms by what they hold eligible; the common rules come even if no mechanism has them."""
     found = {plan.common_rules: []}
     for name in mechanisms:
@@ -139,7 +139,7 @@ def converting_of(shard: Shard, rules: JourneyRules) -> Spans:
     return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys)
 
 
-def touches_of(shard: Shard, plan: Plan, types: Sequence[str]) -> Touches:
+def touches_of(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touches:
     """What journeys take from the shard's clicks; `types`: touchpoint types that do not fold into the rare one."""
     column = flat(shard.clicks["touchpoint"]).dictionary_encode()
     # Codes in the order of the names, so that sums over types come in the same order in every shard.

@@ -7,7 +7,7 @@ import pandas as pd
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import files
+from pipelines.core import files
 
 
 def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:

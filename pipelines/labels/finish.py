@@ -12,7 +12,7 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines import files, manifest
+from pipelines.core import files, manifest
 from pipelines.labels import report as reports
 
 REPORT = "label_report.json"

@@ -7,8 +7,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
 from features.errors import MalTfError
-from pipelines import files
-from pipelines.config import AttributionConfig, MechanismConfig
+from pipelines.config.attribution import AttributionConfig, MechanismConfig
+from pipelines.core import files
 
 FOLDER, TYPES = "attribution", "touchpoint.txt"
 

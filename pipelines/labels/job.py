@@ -10,15 +10,16 @@ from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from features import table
 from features.spec import FeatureSpec
-from pipelines import files
-from pipelines.config import AttributionConfig, LabelsConfig
+from pipelines.config.attribution import AttributionConfig
+from pipelines.config.labels import LabelsConfig
+from pipelines.core import files
+from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters, fits, steps
-from pipelines.labels.attribute import Plan
-from pipelines.labels.exchange import Exchange
+from pipelines.labels.attribute import LabelPlan
 from pipelines.labels.finish import Finish
-from pipelines.labels.read import Read, TimeRange, time_units
-from pipelines.sources.reader import pieces
-from pipelines.sources.tables import SourceTables, TableSource
+from pipelines.labels.read_logs import Read, TimeRange, time_units
+from pipelines.labels.sources.reader import pieces
+from pipelines.labels.sources.tables import SourceTables, TableSource
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,7 +135,7 @@ class LabelJob(beam.PTransform):
             | f"Read:{name}" >> beam.ParDo(self.reader(name)).with_outputs("times", "dead", "counts", main="parcels")
         )
 
-    def _fits(self, pipeline: beam.Pipeline, plan: Plan, prepared, clock):
+    def _fits(self, pipeline: beam.Pipeline, plan: LabelPlan, prepared, clock):
         """Touchpoint types and (name, fit) of data-driven mechanisms, fitted here or earlier; counts of the steps."""
         columns = self.sources.clicks.columns.touchpoint
         made_for = {m.name: fits.made_for(self.attribution, m, columns) for m in self.attribution.data_driven}
@@ -168,10 +169,10 @@ class LabelJob(beam.PTransform):
         known["vocabularies"] = vocabulary_kinds(self.spec)
         return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)
 
-    def plan(self) -> Plan:
+    def plan(self) -> LabelPlan:
         """How shards are labelled; its data-driven mechanisms are still without fits."""
         units = self.sources.units_per_second
-        return Plan(
+        return LabelPlan(
             spec=self.spec,
             mechanisms={m.name: m.make() for m in self.attribution.mechanisms},
             rules={m.name: self.attribution.rules(units, m.window_hours) for m in self.attribution.mechanisms},

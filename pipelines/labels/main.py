@@ -34,8 +34,8 @@ def started(run: Callable[[Sequence[str]], None], flags: Sequence[str] | None) -
 
 
 def _run(flags: Sequence[str]) -> None:
-    from pipelines import beam, manifest
-    from pipelines.config import load
+    from pipelines.config.run import load
+    from pipelines.core import beam_runner, manifest
     from pipelines.labels import run
     from pipelines.labels.options import LabelOptions
 
@@ -44,10 +44,10 @@ def _run(flags: Sequence[str]) -> None:
         LabelOptions._add_argparse_args(parser)
         parser.print_help()
         return
-    options = beam.pipeline_options(flags).view_as(LabelOptions)
+    options = beam_runner.pipeline_options(flags).view_as(LabelOptions)
     options.check()
     config = load(options.config, options.overrides)
-    if beam.is_dry_run(options):
+    if beam_runner.is_dry_run(options):
         print(run.dry_run(config, options.output, flags))
         return
     with manifest.lock(options.output):

@@ -9,15 +9,14 @@ from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
 from features.errors import MalTfError
-from pipelines import beam as beam_runner
-from pipelines import files, manifest
-from pipelines.config import RunConfig
+from pipelines.config.run import RunConfig
+from pipelines.core import beam_runner, files, manifest
+from pipelines.core.exchange import Exchange
 from pipelines.labels import fits
-from pipelines.labels.exchange import Exchange
 from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
-from pipelines.labels.ready import ReadyLabels, Writer
-from pipelines.sources.tables import input_files
+from pipelines.labels.ready_labels import ReadyLabels, Writer
+from pipelines.labels.sources.tables import input_files
 
 #: Input bytes per shard where `labels.shards` is not given.
 _SHARD_BYTES = 16 << 20
@@ -50,7 +49,7 @@ def run(
             gone.
 
     Returns:
-        The report; None where somebody else waits for the job (see `pipelines.beam.run`), which finishes by itself.
+        The report; None where somebody else waits for the job (see `pipelines.core.beam_runner.run`), which finishes by itself.
 
     Raises:
         MalTfError: bad flags, bad input, rows unaccounted for, output finished already or not ours.
@@ -84,7 +83,7 @@ def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
     Raises:
         MalTfError: bad flags or input, flags for another runner, or local paths.
     """
-    from pipelines import dataflow
+    from pipelines.core import dataflow
 
     described = dataflow.describe(pipeline(config, output, flags))
     inputs = _inputs(config)

@@ -19,12 +19,12 @@ from features import example, tfrecord, vocabulary
 from features.spec import FeatureSpec
 from mal_tf.attribution.label_counts import LabelCounts, credit_units
 from mal_tf.attribution.mechanism import DataDrivenMechanism, named
-from pipelines import files
-from pipelines.config import LabelsConfig
+from pipelines.config.labels import LabelsConfig
+from pipelines.core import files
+from pipelines.core.exchange import Exchange, from_ipc, to_ipc
 from pipelines.labels import attribute, dead_letters, fits, shard
-from pipelines.labels.attribute import Plan
-from pipelines.labels.exchange import Exchange, from_ipc, to_ipc
-from pipelines.labels.read import raise_mixed_ids
+from pipelines.labels.attribute import LabelPlan
+from pipelines.labels.read_logs import raise_mixed_ids
 from pipelines.labels.shard import PLACE, Clock, Shard
 
 #: Clicks that are encoded at a time.
@@ -55,7 +55,7 @@ class Prepare(beam.DoFn):
     Other outputs: `touchpoints`, counts of types before `Clock.eval_from`; `dead`, ids with other content; `counts`.
     """
 
-    def __init__(self, schemas: Mapping[str, pa.Schema], plan: Plan, paths: Sequence[str], exchange: Exchange):
+    def __init__(self, schemas: Mapping[str, pa.Schema], plan: LabelPlan, paths: Sequence[str], exchange: Exchange):
         self._schemas, self._plan, self._paths, self._exchange = schemas, plan, paths, exchange
 
     def process(self, element, clock: Clock) -> Iterator[Any]:
@@ -99,7 +99,7 @@ class Prepare(beam.DoFn):
 class Statistics(beam.DoFn):
     """A prepared shard to statistics: one output per data-driven mechanism, by its name, and `counts`."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: LabelPlan):
         self._plan = plan
 
     def process(self, element, clock: Clock, types: Sequence[str]) -> Iterator[Any]:
@@ -131,7 +131,7 @@ class Fit:
 class Label(beam.DoFn):
     """A prepared shard to labelled TFRecord files: outputs `files`, `vocabulary` counts and `counts`."""
 
-    def __init__(self, plan: Plan, config: LabelsConfig, level: int, shards: int, output: str):
+    def __init__(self, plan: LabelPlan, config: LabelsConfig, level: int, shards: int, output: str):
         self._plan, self._config, self._level, self._shards, self._output = plan, config, level, shards, output
 
     def process(self, element, clock: Clock, types: Sequence[str], found: Mapping[str, dict]) -> Iterator[Any]:
@@ -230,7 +230,7 @@ class CutVocabulary:
 class CutTypes:
     """Counts of touchpoint types to the list of those that do not fold, saved under `attribution/`."""
 
-    def __init__(self, plan: Plan, output: str):
+    def __init__(self, plan: LabelPlan, output: str):
         self._plan, self._output = plan, output
 
     def __call__(self, _: None, counts: bytes) -> list[str]:

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from features.errors import MalTfError
 from pipelines.report import summary
 from pipelines.report.parts import Part, Picture, missing
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import (
     calibration,
     comparison,
@@ -23,12 +24,11 @@ from pipelines.report.sections import (
     gates,
     journeys,
     labels,
-    made,
     model,
+    provenance,
     slices,
     training,
 )
-from pipelines.report.source import RunFiles
 from pipelines.report.svg import ID
 
 #: What a file that is not as expected raises when it is read.
@@ -65,7 +65,7 @@ SECTIONS = (
     Section("data", "Data checks", "Is the data as it should be?", data.parts),
     Section("training", "Training", "Did the models learn, and how fast?", training.parts),
     Section("model", "Model and serving", "What is served, how large is it, how fast does it answer?", model.parts),
-    Section("made", "What was run", "From which config, code and data?", made.parts),
+    Section("made", "What was run", "From which config, code and data?", provenance.parts),
 )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from pipelines.text_table import Table
+from pipelines.core.text_table import Table
 
 #: How a difference reads. Each has a sign and words beside its colour.
 Reading = Literal["better", "worse", "open"]

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.provenance import FAILED
+from pipelines.core.provenance import FAILED
+from pipelines.core.text_table import Table
 from pipelines.report import text
 from pipelines.report.parts import Numbers, Part, Tiles, Verdict, missing
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import comparison, evaluation, gates
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
 
 #: What each metric means, in a few words.
 _MEANS = {

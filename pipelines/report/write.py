@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from features.errors import Busy, Interrupted, MalTfError
-from pipelines import files
+from pipelines.core import files
 
 #: The page of a run, in its directory.
 REPORT = "report.html"
@@ -25,7 +25,7 @@ def write(directories: Sequence[str], output: str) -> None:
         MalTfError: a directory is no run's, or the page can't be written.
     """
     from pipelines.report import page
-    from pipelines.report.source import RunFiles
+    from pipelines.report.run_files import RunFiles
 
     folder = str(pathlib.Path(output).absolute().parent)
     files.write_text(output, page.render([RunFiles(directory) for directory in directories], folder))

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import floor, logs, row_by_row
 from features.keras2 import tf
-from pipelines.config import load
+from pipelines.config.run import load
 from pipelines.labels import run as labels
 
 LABELS = ["label_first", "label_last", "label_linear", "label_mta"]

@@ -12,8 +12,8 @@ from benchmarks import serve
 from benchmarks.measure import ROOT
 from benchmarks.serve_process import Settings
 from features.keras2 import tf
-from pipelines import labelled
-from pipelines.config import load
+from pipelines.clicks import labelled
+from pipelines.config.run import load
 from tests.conftest import Project
 
 

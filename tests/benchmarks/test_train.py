@@ -5,7 +5,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from benchmarks import mac_batches, plain_keras, train, train_process
 from benchmarks.train import Rate
 from features.keras2 import tf
-from mal_tf.models import catalog
+from mal_tf.models import factory
 
 
 def test_goals():
@@ -45,7 +45,7 @@ def test_times_of_ops():
 @pytest.mark.parametrize("name", train.PYMAL)
 def test_plain_keras_is_the_same_model(name):
     work = mac_batches.load(batch_size=8)
-    ours = catalog.build(name, work.spec, mac_batches.SIZES, work.model, work.targets).model
+    ours = factory.build(name, work.spec, mac_batches.SIZES, work.model, work.targets).model
     plain = plain_keras.build(name, work)
     # Keras' attention has a bias of the keys, which changes no output: one per history.
     assert plain.count_params() == ours.count_params() + 3 * work.model.embedding_dim

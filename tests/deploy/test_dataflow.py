@@ -9,7 +9,7 @@ import pytest
 from apache_beam.runners.dataflow.internal.clients.dataflow import TemplateMetadata
 from apitools.base.py import encoding
 
-from pipelines.beam import pipeline_options
+from pipelines.core.beam_runner import pipeline_options
 from pipelines.labels.options import LabelOptions
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from features.errors import MalTfError
-from pipelines import stages
 from pipelines.cli import app
-from pipelines.config import load
-from pipelines.run import Run
+from pipelines.config.run import load
+from pipelines.run.run import Run
+from pipelines.train import stages
 from tests.end_to_end.test_every_model import in_this_process
 
 

@@ -10,11 +10,13 @@ import yaml
 from features.keras2 import tf
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
-from pipelines import calibration, files, labelled, stages
-from pipelines.retraining import schedule
-from pipelines.retraining.config import load
-from pipelines.simulation.config import load as load_market
-from pipelines.simulation.run import run as simulate
+from pipelines.clicks import labelled
+from pipelines.core import files
+from pipelines.retrain import schedule
+from pipelines.retrain.config import load
+from pipelines.studies.simulation.config import load as load_market
+from pipelines.studies.simulation.run import run as simulate
+from pipelines.train import calibration, stages
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 DRIFT = {"l_infinity": None, "new_tokens": None, "jensen_shannon": None, "presence": None}

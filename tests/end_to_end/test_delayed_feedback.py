@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from mal_tf.training.delayed_feedback import waits
-from pipelines import manifest
-from pipelines.retraining import blessing, feedback, run, serving
-from pipelines.retraining.config import load
-from pipelines.retraining.schedule import retrain
-from pipelines.simulation.config import load as load_market
-from pipelines.simulation.run import run as simulate
+from pipelines.core import manifest
+from pipelines.retrain import blessing, feedback, run, serving
+from pipelines.retrain.config import load
+from pipelines.retrain.schedule import retrain
+from pipelines.studies.simulation.config import load as load_market
+from pipelines.studies.simulation.run import run as simulate
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 DRIFT = {"l_infinity": None, "new_tokens": None, "jensen_shannon": None, "presence": None}

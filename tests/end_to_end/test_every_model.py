@@ -7,8 +7,9 @@ import pytest
 
 from features.keras2 import tf
 from mal_tf.models.catalog import MODELS
-from pipelines import labelled, stages
-from pipelines.config import load
+from pipelines.clicks import labelled
+from pipelines.config.run import load
+from pipelines.train import stages
 from tests.conftest import Project
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipelines.config import load
-from pipelines.run import Run
+from pipelines.config.run import load
+from pipelines.run.run import Run
 from tests.conftest import Project
 
 pytestmark = pytest.mark.slow

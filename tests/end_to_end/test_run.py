@@ -15,12 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.evaluation.metrics import all_metrics
-from pipelines import labelled
-from pipelines.config import load
-from pipelines.evaluation.clicks import score
-from pipelines.predict import predict
-from pipelines.retraining import run as retraining
-from pipelines.retraining.judge import GatesConfig, judge
+from pipelines.clicks import labelled
+from pipelines.clicks.predict import predict
+from pipelines.clicks.scoring import score
+from pipelines.config.run import load
+from pipelines.retrain import run as retraining
+from pipelines.retrain.judge import GatesConfig, judge
 from tests.conftest import Project
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from features.keras2 import tf
 from pipelines.cli import app
-from pipelines.predict import predict
+from pipelines.clicks.predict import predict
 from tests.conftest import Project
 
 

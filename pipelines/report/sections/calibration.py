@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from pipelines.core.text_table import Table
 from pipelines.report import plots, svg, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import evaluation
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
 
 
 def parts(run: RunFiles) -> list[Part]:

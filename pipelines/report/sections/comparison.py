@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
+from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Verdict
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import evaluation
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
 
 SOURCE = "results.json"
 
@@ -29,7 +29,7 @@ def parts(run: RunFiles) -> list[Part]:
     result = found(run)
     if result is None:
         return []
-    from pipelines.comparison.report import tables
+    from pipelines.studies.comparison.report import tables
 
     first, *others = (Numbers(table, SOURCE) for table in tables(result)[1:])  # The labels have a section of their own.
     return [*_pictures(result), first, Folded(f"{len(others)} more tables, slices among them", others)]

@@ -6,10 +6,10 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
+from pipelines.core.text_table import Table
 from pipelines.report import svg, text
 from pipelines.report.parts import Folded, Items, Numbers, Part, Picture, Text, Verdict, missing
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
+from pipelines.report.run_files import RunFiles
 
 #: Measurements that the picture shows: those nearest to their limits.
 _DRAWN = 12

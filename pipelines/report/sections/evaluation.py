@@ -5,11 +5,11 @@ from typing import Any
 
 from mal_tf.evaluation.bootstrap import METRICS as RESAMPLED
 from mal_tf.evaluation.multiplicity import LEVEL
-from pipelines.evaluation.results import too_few_resamples
+from pipelines.core.text_table import Table
+from pipelines.evaluate.results import too_few_resamples
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Text, Verdict, missing
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
+from pipelines.report.run_files import RunFiles
 
 SOURCE = "evaluate/metrics.json"
 

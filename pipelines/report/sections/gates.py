@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Items, Numbers, Part, Picture, Verdict, missing
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import data
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
 
 SOURCE = "judge/judgement.json"
 

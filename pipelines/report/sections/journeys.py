@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.core.text_table import Table
 from pipelines.report import svg, text
 from pipelines.report.parts import Part, Picture
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
+from pipelines.report.run_files import RunFiles
 
 SOURCE = "journeys/journeys.json"
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Numbers, Part, Picture, missing
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
+from pipelines.report.run_files import RunFiles
 
 SOURCE = "labels/label_report.json"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipelines.core.text_table import Table
 from pipelines.report import plots, svg, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import evaluation
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
 
 #: Slices that are no feature's, in the order of the page, and what they are.
 _KINDS = {

@@ -9,10 +9,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from mal_tf.training.level import LABELS, PREDICTIONS, Point, pcoc_between
+from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
-from pipelines.report.source import RunFiles
-from pipelines.text_table import Table
+from pipelines.report.run_files import RunFiles
 
 #: Scalars of losses begin so; the CAT head's, which has many classes and another scale, ends so.
 _LOSS, _CAT = "loss_", "cat"

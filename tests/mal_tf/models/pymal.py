@@ -4,7 +4,7 @@ import numpy as np
 
 from features.keras2 import keras, tf
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature, SimilarityFeature
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import CAT, ModelConfig
 
 MODEL = {
@@ -60,7 +60,7 @@ def build(meta, **sizes):
         query=meta["ad_cols"],
         **sizes,
     )
-    return catalog.build(config.name, spec_of(meta), meta["vocab_sizes"], config, targets_of(meta))
+    return factory.build(config.name, spec_of(meta), meta["vocab_sizes"], config, targets_of(meta))
 
 
 def arrays_of(tensors, meta):

@@ -5,7 +5,7 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from features.spec import FeatureSpec
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.catalog import MODELS
 from mal_tf.models.config import ModelConfig
 from mal_tf.serving.export import ServedModel
@@ -28,7 +28,7 @@ def network_targets(network):
 def build(name="mal", **options):
     keras.utils.set_random_seed(0)
     config = ModelConfig(primary="last", **options)
-    return catalog.build(name, SPEC, table_sizes(SPEC, VOCABULARIES), config, config.targets(TARGETS))
+    return factory.build(name, SPEC, table_sizes(SPEC, VOCABULARIES), config, config.targets(TARGETS))
 
 
 HEADS = {"last": [2], "first": [2], "linear": [2]}

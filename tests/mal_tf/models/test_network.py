@@ -6,7 +6,7 @@ import pytest
 from features.keras2 import keras, tf
 from features.lookup import HASHED
 from features.spec import FeatureSpec
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
 from mal_tf.models.network import CLICK
 
@@ -33,7 +33,7 @@ ROWS = {
 def network():
     keras.utils.set_random_seed(1)
     config = ModelConfig(primary="last", embedding_dim=4)
-    return catalog.build("base", SPEC, SIZES, config, ["last"])
+    return factory.build("base", SPEC, SIZES, config, ["last"])
 
 
 def test_hashed_features_and_their_histories_look_up_in_one_table(network):

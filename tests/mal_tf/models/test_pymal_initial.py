@@ -2,7 +2,7 @@ import numpy as np
 
 from features.keras2 import keras
 from features.lookup import table_sizes
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
 from tests.mal_tf.models.test_models import SPEC, TARGETS
 
@@ -12,7 +12,7 @@ def made():
     options = {"senet": False, "layer_norm": True, "tower_units": [8], "bottom_units": [16], "query": ["item"]}
     config = ModelConfig(primary="last", compatibility="pymal", **options)
     vocabulary = {"item": [str(number) for number in range(500)]}
-    return catalog.build("natal", SPEC, table_sizes(SPEC, vocabulary), config, TARGETS).model
+    return factory.build("natal", SPEC, table_sizes(SPEC, vocabulary), config, TARGETS).model
 
 
 def test_distributions():

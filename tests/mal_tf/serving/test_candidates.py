@@ -4,7 +4,7 @@ import pytest
 from features.keras2 import keras, tf
 from features.lookup import lookup_model, table_sizes
 from features.spec import FeatureSpec
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature, of_one_user
 
@@ -40,7 +40,7 @@ def test_one_user_with_many_ads_is_as_each_click_alone(users, options):
 def _as_each_click_alone(spec, users, options):
     keras.utils.set_random_seed(3)
     config = ModelConfig(primary="last", **options)
-    network = catalog.build("mal", spec, table_sizes(spec, VOCABULARIES), config, ("first", "last"))
+    network = factory.build("mal", spec, table_sizes(spec, VOCABULARIES), config, ("first", "last"))
     lookup, candidates = lookup_model(spec, VOCABULARIES), CandidateNetwork(spec, network, users)
     once, repeated = of_one_user(RAW, users)
     expected = network.model(lookup(tensors(repeated)))["last"]

@@ -10,7 +10,7 @@ from features.keras2 import tf
 from features.lookup import lookup_model
 from mal_tf.calibration.calibration import Calibration
 from mal_tf.calibration.curve import Curve
-from mal_tf.calibration.served import ServedCalibration
+from mal_tf.calibration.in_graph import ServedCalibration
 from mal_tf.serving import check, warmup
 from mal_tf.serving.export import ServedModel, export
 from mal_tf.serving.graph_size import graph_size

@@ -4,7 +4,7 @@ import pytest
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.spec import FeatureSpec
-from mal_tf.models import catalog
+from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
 from mal_tf.training import auxiliaries, optimizers
 from mal_tf.training.config import TrainingConfig
@@ -88,7 +88,7 @@ def test_more_of_the_same_conversions_are_chosen_and_noise_is_not():
         keras.utils.set_random_seed(0)
         model = ModelConfig(primary="some", auxiliaries=chosen, embedding_dim=4, bottom_units=[8], tower_units=[4])
         targets = model.targets(list(labels))
-        network = catalog.build("shared_bottom", spec, {"item": items + 2}, model, targets)
+        network = factory.build("shared_bottom", spec, {"item": items + 2}, model, targets)
         trainer = Trainer(network, targets, config)
         trainer.compile(optimizer=optimizers.build(network, config, steps))
         return auxiliaries.progressive_losses(trainer, dataset)[steps // 2 :]

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 
 from features.errors import MalTfError
-from pipelines.config import load
+from pipelines.config.run import load
 from pipelines.explain.explain import explain
-from pipelines.sources import MacSource
+from pipelines.labels.sources import MacSource
 from tests.conftest import DAY, START
-from tests.pipelines.test_labels import HOUR, read_labels
-from tests.pipelines.test_otto import GOLDEN, of_golden_logs
+from tests.pipelines.labels.sources.test_otto import GOLDEN, of_golden_logs
+from tests.pipelines.labels.test_job import HOUR, read_labels
 
 
 def explained(project, click, name="labels", **more):

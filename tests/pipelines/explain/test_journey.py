@@ -27,7 +27,7 @@ def planned(windows, simultaneous=True, reset=False):
     """A plan with a window for each mechanism and a common one."""
     *own, common = (JourneyRules(window, simultaneous, reset) for window in windows)
     mechanisms, rules = {name: create(name, {}) for name in NAMES}, dict(zip(NAMES, own, strict=True))
-    return attribute.Plan(SPEC, mechanisms, rules, common, TouchpointConfig(), (), 1, valued=True)
+    return attribute.LabelPlan(SPEC, mechanisms, rules, common, TouchpointConfig(), (), 1, valued=True)
 
 
 def sorted_events(clicks, sales):

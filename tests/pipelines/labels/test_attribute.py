@@ -64,7 +64,7 @@ def test_labels_are_what_the_definitions_say(rows, simultaneous, reset, windows,
     clicks, sales = rows
     common, *own = (JourneyRules(window, simultaneous, reset) for window in windows)
     rules = dict(zip(SHARE, own, strict=True))
-    plan = attribute.Plan(
+    plan = attribute.LabelPlan(
         SPEC, {name: create(name, {}) for name in SHARE}, rules, common, TouchpointConfig(), (), 1, valued=True
     )
     prepared = shard.sort(

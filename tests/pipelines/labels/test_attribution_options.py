@@ -8,7 +8,7 @@ import pytest
 
 from features.errors import MalTfError
 from tests.conftest import DAY, START
-from tests.pipelines.test_labels import HOUR, oracle, read_labels, tree
+from tests.pipelines.labels.test_job import HOUR, oracle, read_labels, tree
 
 
 def labels_of(project, name="labels", mechanisms=("first", "last", "linear", "mta"), kinds=("label", "credit")):

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from features.errors import MalTfError
-from pipelines.labels import read, steps
-from tests.pipelines.test_labels import tree
+from pipelines.labels import read_logs, steps
+from tests.pipelines.labels.test_job import tree
 
 
 def accounted(manifest):
@@ -22,7 +22,7 @@ def accounted(manifest):
     return found
 
 
-@pytest.mark.parametrize("step", [read.Read, steps.Prepare, steps.Statistics, steps.Label])
+@pytest.mark.parametrize("step", [read_logs.Read, steps.Prepare, steps.Statistics, steps.Label])
 def test_a_bundle_that_fails_once_and_is_tried_again_changes_nothing(project, monkeypatch, step):
     project.write()
     project.labels("once")
@@ -62,8 +62,8 @@ def test_a_worker_that_raises_fails_the_job_and_the_next_one_is_whole(project, m
 
 KILLED = """
 import os, signal, sys
-from pipelines import manifest
-from pipelines.config import load
+from pipelines.core import manifest
+from pipelines.config.run import load
 from pipelines.labels import run, steps
 
 def die(*_):

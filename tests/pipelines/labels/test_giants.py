@@ -11,7 +11,7 @@ from benchmarks.logs import Logs, generate
 
 MEASURED = """
 import json, resource, sys
-from pipelines.config import load
+from pipelines.config.run import load
 from pipelines.labels import run
 report = run.run(load(sys.argv[1]), sys.argv[2])
 print(json.dumps({"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "clicks": report["clicks"]}))

@@ -14,10 +14,10 @@ from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipelines import files, manifest
+from pipelines.core import files, manifest
 from pipelines.labels.main import main
-from tests.pipelines.memory import MemoryFileSystem
-from tests.pipelines.test_object_store import HOME, upload
+from tests.pipelines.core.memory import MemoryFileSystem
+from tests.pipelines.core.test_object_store import HOME, upload
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -35,7 +35,7 @@ sys.meta_path.insert(0, Absent())
 OURS = ("features", "mal_tf", "pipelines")
 
 IMPORTED = f"""
-import pipelines.labels.main, pipelines.labels.options, pipelines.labels.job, pipelines.labels.run, pipelines.dataflow
+import pipelines.labels.main, pipelines.labels.options, pipelines.labels.job, pipelines.labels.run, pipelines.core.dataflow
 for name, module in list(sys.modules.items()):
     if name.partition(".")[0] in {OURS}:
         print(module.__file__)

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from mal_tf.attribution.journeys import Spans
-from pipelines.labels import read, run, steps
+from pipelines.labels import read_logs, run, steps
 from tests.conftest import START
-from tests.pipelines.test_labels import HOUR, read_labels, tree
+from tests.pipelines.labels.test_job import HOUR, read_labels, tree
 
 
 def without_manifest(folder):
@@ -17,7 +17,7 @@ def without_manifest(folder):
 def test_bundles_blocks_and_encoded_batches_change_no_byte(project, monkeypatch):
     project.write()
     project.labels("once")
-    monkeypatch.setattr(read, "_ROWS_SPLIT", 50)
+    monkeypatch.setattr(read_logs, "_ROWS_SPLIT", 50)
     monkeypatch.setattr(steps, "_ROWS_ENCODED", 7)
     monkeypatch.setattr(Spans.blocks, "__defaults__", (10,))
     project.labels("again")
@@ -39,7 +39,7 @@ def test_events_delivered_twice_change_no_byte(project):
 
 
 def test_two_worker_processes_write_the_same_bytes(project):
-    from pipelines.config import load
+    from pipelines.config.run import load
 
     config = load(project.write())
     run.run(config, str(project.folder / "one"))

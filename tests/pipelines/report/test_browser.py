@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from pipelines.report import page
-from pipelines.report.source import RunFiles
+from pipelines.report.run_files import RunFiles
 from tests.pipelines.report import runs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -8,8 +8,8 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.report import page
+from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import comparison
-from pipelines.report.source import RunFiles
 from tests.pipelines.report import runs
 
 

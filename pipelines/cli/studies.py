@@ -1,0 +1,77 @@
+"""Commands that compare models: on one run's labels, and on a simulated market."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.shared import console, default_output
+
+
+def benchmark(
+    config: Annotated[
+        str, typer.Argument(help="The comparison's YAML file, such as examples/benchmark/kuairand.yaml.")
+    ],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: seeds=[1].")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Local directory of the outputs; runs/<name> if not given.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = 1,
+):
+    """Compare models, primary targets, auxiliary sets and seeds on the same labels. What is finished is not repeated."""
+    from pipelines.core import files, text_table
+    from pipelines.studies.comparison import report
+    from pipelines.studies.comparison.config import load
+    from pipelines.studies.comparison.run import RESULTS, run
+
+    comparison, run_config = load(config, set_)
+    directory = output or default_output(comparison)
+    tables = report.tables(run(comparison, run_config, directory, workers))
+    for table in tables:
+        text_table.show(console, table)
+    files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
+    console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md", soft_wrap=True)
+
+
+def simulate(
+    config: Annotated[str, typer.Argument(help="The market's YAML file, such as examples/simulation/market.yaml.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: clicks=2000000.")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Local directory to write; runs/<name>/logs if not given.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished market.")] = False,
+):
+    """Simulate an ad market: click and conversion logs, the truth about each click, and the config that labels them."""
+    from pipelines.studies.simulation.config import load
+    from pipelines.studies.simulation.progress import shown
+    from pipelines.studies.simulation.run import CONFIG, run
+
+    market = load(config, set_)
+    directory = output or f"{default_output(market)}/logs"
+    with shown(console, market.clicks) as advance:
+        rows = run(market, directory, overwrite, advance)["rows"]
+    counts = ", ".join(f"{rows[name]:,} {name}" for name in ("clicks", "conversions"))
+    console.print(f"{directory}: {counts}, and the truth about each", soft_wrap=True)
+    console.print(f"Try next: {os.path.relpath(sys.argv[0])} labels {directory}/{CONFIG}", soft_wrap=True)
+
+
+def replay(
+    config: Annotated[str, typer.Argument(help="The replay's YAML file, such as examples/replay/market.yaml.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: budget=0.1.")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Directory of the outputs; runs/<name> if not given.")] = "",
+):
+    """Let models bid for a simulated market's clicks under budgets: GMV, orders and ROI by arm and industry."""
+    from pipelines.core import files, manifest, text_table
+    from pipelines.studies.replay import report
+    from pipelines.studies.replay.config import load
+    from pipelines.studies.replay.run import RESULTS, run
+
+    loaded, run_config = load(config, set_)
+    directory = output or default_output(loaded)
+    with manifest.lock(directory):
+        for name in (RESULTS, report.TABLES, *report.FIGURES):  # None of them is to lie beside another replay's.
+            files.delete(f"{directory}/{name}")
+        result = run(loaded, run_config, directory)
+        tables = report.tables(result)
+        for table in tables:
+            text_table.show(console, table)
+        files.write_text(f"{directory}/{report.TABLES}", "\n".join(map(text_table.markdown, tables)))
+        drawn = " and ".join(report.figures(result, directory))
+    console.print(f"{directory}/{RESULTS}; the tables in {directory}/{report.TABLES}; {drawn}", soft_wrap=True)

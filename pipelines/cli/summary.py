@@ -1,0 +1,48 @@
+"""What a run shows at its end: tables a person understands."""
+
+from rich.console import Console
+
+from pipelines.core.text_table import Table, show
+
+
+def show_labels(console: Console, report: dict) -> None:
+    """Rows in and out, and the paper's Table 1."""
+    keys = ("read", "filtered", "after_observed_until", "exact_repeats", "dead_letters")
+    rows = []
+    for name in ("clicks", "conversions"):
+        found = report[name]
+        kept = found.get("written", found.get("kept"))
+        counts = [*(found[key] for key in keys), found.get("immature_dropped", 0), kept]
+        rows.append([name, *(f"{count:,}" for count in counts)])
+    columns = ["read", "other events", "not known yet", "exact repeats", "dead letters", "immature", "kept"]
+    show(console, Table("Rows", ["log", *columns], rows))
+    unattributed = report["conversions"]["without_click"]
+    console.print(
+        f"{report['conversions']['attributed']:,} conversions attributed, {unattributed:,} without an eligible click"
+    )
+    columns, rows = ["mechanism"], []
+    for split in report["splits"]:
+        columns += [f"{split}: positives", "ratio", "Σ credit"]
+    for name in report["cat_bits"]:
+        cells = []
+        for split in report["splits"].values():
+            found = split["mechanisms"][name]
+            ratio = "–" if found["ratio"] is None else f"{found['ratio']:.3f}"
+            cells += [f"{found['positives']:,}", ratio, f"{found['credit']:,.1f}"]
+        rows.append([name, *cells])
+    show(console, Table(f"Positives per mechanism (ratio to {report['ratio_to']})", columns, rows))
+    lengths = ", ".join(f"{length}: {n:,}" for length, n in report["path_lengths"].items())
+    console.print(f"conversions by path length: {lengths or 'none'}")
+    classes = ", ".join(f"{c}: {n:,}" for c, n in report["splits"]["train"]["cat_classes"].items())
+    console.print(f"CAT classes in the train split (bits: {', '.join(report['cat_bits'])}): {classes}")
+
+
+def show_auxiliaries(console: Console, result: dict) -> None:
+    """What `model.auxiliaries: auto` chose, and by which gains."""
+    rows = []
+    for name, found in result["gains"].items():
+        limits = f"{found['low']:+.3%} … {found['high']:+.3%}"
+        rows.append([name, f"{found['gain']:+.3%}", limits, "yes" if found["chosen"] else "no"])
+    judged = f"{result['judged_batches']:,} batches before they are trained on"
+    title = f"Auxiliary targets in order of choice; gain: share of the primary's loss saved on {judged}"
+    show(console, Table(title, ["mechanism", "gain", "90% interval", "chosen"], rows))

@@ -1,0 +1,183 @@
+"""`mal-tf predict`: clicks in CSV, Parquet or TFRecord files to predictions, batch by batch."""
+
+import logging
+import os
+import pathlib
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from features import tfrecord
+from features.errors import MalTfError
+from features.keras2 import tf
+from features.parsing import MISSING
+from features.spec import VALUE_SEPARATOR
+from mal_tf.serving.export import OUTPUT
+from mal_tf.serving.inputs import check_examples
+from pipelines.labels.sources.reader import Piece, column_names, pieces, read
+from pipelines.labels.sources.tables import TableSource
+
+_BATCH = 4096
+_TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
+
+log = logging.getLogger("mal_tf.predict")
+
+
+def predict(model_directory: str, path: str, output: str, id_column: str = "") -> int:
+    """Scores every click of a file and writes its predictions, in the file's order.
+
+    Args:
+        model_directory: a version directory, or the directory of all versions (the newest is taken).
+        path: `.csv[.gz]`, `.parquet`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
+        output: `.csv` or `.parquet`; has the id column where the input has it, and `cvr`.
+        id_column: column to copy from a table; `click_id`, if the table has it, where none is given.
+
+    Returns:
+        How many clicks were scored.
+
+    Raises:
+        MalTfError: no model, no such file, missing or mistyped columns, no feature of the model.
+    """
+    if not output.endswith((".csv", ".parquet")):
+        raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
+    if not pathlib.Path(output).absolute().parent.is_dir():
+        raise MalTfError(f"{output}: its directory does not exist")
+    if not os.path.exists(path):
+        raise MalTfError(f"{path}: no such file")
+    model = tf.saved_model.load(version_of(model_directory))
+    is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
+    if id_column not in ("", "click_id") and not is_table:
+        raise MalTfError(f"{path}: expected --id of a .csv or .parquet; tf.Examples have their ids in click_id")
+    scored = _from_table(model, path, id_column) if is_table else _from_tfrecord(model, path)
+    partial = f"{output}.{uuid.uuid4().hex}.partial"
+    rows, began, writer = 0, time.monotonic(), None
+    try:
+        for frame in scored:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            if writer is None:
+                kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
+                writer = kind(partial, table.schema)
+            writer.write_table(table)
+            rows += table.num_rows
+        writer.close()
+        os.replace(partial, output)
+    finally:
+        pathlib.Path(partial).unlink(missing_ok=True)
+    log.info("%s clicks scored, %s clicks/s, in %s", f"{rows:,}", f"{rows / (time.monotonic() - began):,.0f}", output)
+    return rows
+
+
+def version_of(directory: str) -> str:
+    """A SavedModel's directory: the one given, or its newest version where it is the directory of all.
+
+    Raises:
+        MalTfError: it is neither.
+    """
+    path = pathlib.Path(directory)
+    if (path / "saved_model.pb").exists():
+        return directory
+    there = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    versions = [int(name) for name in there if name.isdigit()]
+    if not versions:
+        found = ", ".join(there) or (
+            "nothing in it" if path.is_dir() else "a file" if path.exists() else "nothing there"
+        )
+        raise MalTfError(
+            f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {found}"
+        )
+    return str(path / str(max(versions)))
+
+
+def by_name(given: Sequence[str]) -> dict[str, str]:
+    """Directories of SavedModels by model name, of flags `NAME=SAVED_MODEL_DIR`.
+
+    Raises:
+        MalTfError: one is given otherwise, or a name twice.
+    """
+    pairs = [one.partition("=") for one in given]
+    if wrong := ["".join(one) for one in pairs if not all(one)]:
+        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
+    names = [name for name, *_ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise MalTfError(f"--model: expected a name of its own for each export, found '{twice[0]}' twice")
+    return {name: directory for name, _, directory in pairs}
+
+
+def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
+    if not path.endswith(_TFRECORD):
+        raise MalTfError(f"{path}: expected .csv, .parquet, .tfrecord or .gz")
+    with open(path, "rb") as file:
+        compression = tfrecord.compression(file)
+    ids = {"click_id": tf.io.FixedLenFeature([], tf.string, "")}
+    rows = 0
+    try:
+        for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
+            if not rows:
+                check_examples(model, examples.numpy(), "the model", path)
+            columns = {}
+            try:
+                columns["click_id"] = np.char.decode(
+                    tf.io.parse_example(examples, ids)["click_id"].numpy().astype(bytes)
+                )
+            except tf.errors.InvalidArgumentError:
+                of_int = {"click_id": tf.io.FixedLenFeature([], tf.int64, 0)}
+                columns["click_id"] = tf.io.parse_example(examples, of_int)["click_id"].numpy()
+            cvr = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+            rows += cvr.size
+            yield pd.DataFrame(columns | {OUTPUT: cvr})
+    except tf.errors.DataLossError as error:
+        raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
+    if not rows:
+        if os.path.getsize(path) and not compression:
+            raise MalTfError(f"{path} can't be read as TFRecord: no record in {os.path.getsize(path):,} bytes")
+        yield pd.DataFrame({OUTPUT: pd.Series([], dtype="float32")})
+
+
+def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
+    signature = model.signatures["predict_raw"].structured_input_signature[1]
+    source = TableSource.model_construct(files=(path,), explode=None)
+    copied = id_column or "click_id"
+    columns = list(dict.fromkeys([*signature, copied]))  # An id may be a feature too.
+    for piece in pieces(path):
+        for raw in read(Piece(path, piece.row_group), columns, source):
+            if raw.malformed:
+                raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
+            wanted = [*sorted(signature), *([id_column] if id_column else [])]
+            if missing := [name for name in wanted if name not in raw.rows.schema.names]:
+                raise MalTfError(
+                    f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path))}; the model takes: "
+                    + ", ".join(sorted(signature))
+                )
+            inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
+            known = {copied: raw.rows[copied].to_pandas()} if copied in raw.rows.schema.names else {}
+            cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()
+            yield pd.DataFrame(known | {OUTPUT: cvr})
+
+
+def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:
+    """A raw column as the signature takes it; nulls become what stands for missing."""
+    dtype = spec.dtype.name
+    try:
+        if len(spec.shape) == 1:
+            return tf.constant(_values(column, dtype), spec.dtype)
+        if not pa.types.is_list(column.type):
+            column = pa.compute.split_pattern(pa.compute.fill_null(column.cast(pa.string()), ""), VALUE_SEPARATOR)
+        flat = column.flatten()
+        lengths = pa.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        ragged = tf.RaggedTensor.from_row_lengths(tf.constant(_values(flat, dtype), spec.dtype), lengths)
+        return ragged.to_tensor(default_value=MISSING[dtype])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise MalTfError(f"{path}: column '{spec.name}': expected {dtype}, found {column.type}: {error}") from error
+
+
+def _values(column: pa.Array, dtype: str) -> np.ndarray:
+    if pa.types.is_string(column.type):
+        column = pa.compute.if_else(pa.compute.equal(column, ""), pa.scalar(None, pa.string()), column)
+    kind = {"string": pa.string(), "int64": pa.int64(), "float32": pa.float32()}[dtype]
+    return column.cast(kind).fill_null(MISSING[dtype]).to_numpy(zero_copy_only=False)

@@ -1,0 +1,101 @@
+"""What a run's config says of attribution: mechanisms, and which clicks are eligible."""
+
+from typing import Any, Literal
+
+import pydantic
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from mal_tf.attribution.catalog import create
+from mal_tf.attribution.journeys import JourneyRules
+from mal_tf.attribution.labels import MAX_MECHANISMS
+from mal_tf.attribution.mechanism import Mechanism
+from mal_tf.attribution.touchpoints import TouchpointConfig
+
+#: Type of a mechanism whose labels the source has ready-made.
+READY = "ready"
+
+
+class MechanismConfig(Frozen):
+    """One attribution mechanism, hence one label, one tower and one bit of the CAT label.
+
+    Attributes:
+        name: what its label is called: `label_<name>`.
+        type: a kind of `mal_tf.attribution.catalog.MECHANISMS`, or `package.module:Class` of your own; `ready` with adapter
+            `mac`, whose column `name` it is then.
+        parameters: arguments of that kind.
+        window_hours: its own window; `attribution.window_hours` if absent.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
+    type: str
+    parameters: dict[str, Any] = {}
+    window_hours: float | None = pydantic.Field(None, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _makeable(self):
+        if self.name == "cat":
+            raise ValueError("the name 'cat' is taken by the CAT label")
+        if self.type == READY:
+            if self.parameters or self.window_hours:
+                raise ValueError("ready-made labels take no parameters and no window")
+            return self
+        try:
+            self.make()
+        except MalTfError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def make(self) -> Mechanism:
+        """A fresh mechanism."""
+        return create(self.type, dict(self.parameters))
+
+
+class AttributionConfig(Frozen):
+    """Which clicks are eligible for a conversion, and who gets credit.
+
+    Attributes:
+        window_hours: a click is eligible up to this long before the conversion. A click is mature when the longest
+            window of all mechanisms has passed. Ready-made labels go without.
+        simultaneous: whether a click at the very time of the conversion is eligible.
+        reset_after_conversion: cut journeys at the previous conversion of the same user and match key.
+        mechanisms: in the order of the CAT label's bits.
+        touchpoint: how touchpoint types are made of the click table's `touchpoint` columns.
+        confounders: features of the user that mechanisms which can (`attention`) balance touchpoints by.
+        fit_from: output directory of an earlier label job, relative to the config, whose fits are used instead of new
+            ones.
+    """
+
+    window_hours: float | None = pydantic.Field(None, gt=0)
+    simultaneous: Literal["eligible", "ineligible"] = "eligible"
+    reset_after_conversion: bool = False
+    mechanisms: tuple[MechanismConfig, ...] = pydantic.Field(min_length=1, max_length=MAX_MECHANISMS)
+    touchpoint: TouchpointConfig = TouchpointConfig()
+    confounders: tuple[str, ...] = ()
+    fit_from: str | None = None
+
+    @pydantic.field_validator("mechanisms")
+    @classmethod
+    def _names_differ(cls, mechanisms):
+        names = [m.name for m in mechanisms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"mechanism names must differ, found: {', '.join(names)}")
+        return mechanisms
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the mechanisms, in order."""
+        return tuple(m.name for m in self.mechanisms)
+
+    @property
+    def data_driven(self) -> tuple[MechanismConfig, ...]:
+        """The mechanisms that are fitted."""
+        return tuple(m for m in self.mechanisms if m.type != READY and m.make().data_driven)
+
+    def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
+        """Eligibility in time units, by a mechanism's own window or the common one."""
+        return JourneyRules(
+            window=round((window_hours or self.window_hours) * 3600 * units_per_second),
+            simultaneous=self.simultaneous == "eligible",
+            reset_after_conversion=self.reset_after_conversion,
+        )

@@ -1,0 +1,70 @@
+"""What a run's config says of the label job and its files."""
+
+import datetime
+from typing import Literal
+
+import pydantic
+
+from features.frozen import Frozen
+
+
+class LabelsConfig(Frozen):
+    """The label job.
+
+    Attributes:
+        train_from: clicks before it are context: they are in journeys and histories, and in no split.
+        eval_from: clicks from here on are the evaluation split, earlier ones the training split. With a time zone.
+        eval_until: clicks from here on are context too.
+        without_days: clicks of these days, UTC, are context too.
+        observed_from: earlier events are bad rows; 1970 by default.
+        observed_until: the logs are complete up to here; later events are left out as not known yet, and clicks whose
+            window ends later are immature. By default the latest event found. Events after the start of the job are bad
+            rows in any case.
+        immature: `drop` them, or `mark` them with `mature = 0`; training and evaluation use mature clicks alone.
+        shards: how many parts the users are split into, hence files per segment; a worker holds a part in memory. By
+            default one per 16 MiB of input files.
+        segment_hours: each file holds clicks of one stretch of time this long, so that training can go in time order.
+        max_bad_share: the job fails when a larger share of a table's rows is bad.
+        grow_from: output directory of an earlier label job, relative to the config, whose vocabularies this one's grow
+            from: old entries keep their rows, new ones are appended.
+        vocabulary_of: whose clicks' tokens the vocabularies are made of, the `train` split's or those of `all` splits.
+    """
+
+    eval_from: datetime.datetime
+    train_from: datetime.datetime | None = None
+    eval_until: datetime.datetime | None = None
+    without_days: tuple[datetime.date, ...] = ()
+    observed_from: datetime.datetime | None = None
+    observed_until: datetime.datetime | None = None
+    immature: Literal["drop", "mark"] = "drop"
+    shards: int | None = pydantic.Field(None, ge=1, le=99_999)
+    segment_hours: float = pydantic.Field(24, gt=0)
+    max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
+    grow_from: str | None = None
+    vocabulary_of: Literal["train", "all"] = "train"
+
+    @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")
+    @classmethod
+    def _zoned(cls, moment):
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError(f"needs a time zone, such as {moment.isoformat()}+00:00")
+        return moment
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self):
+        if self.train_from is not None and self.train_from >= self.eval_from:
+            raise ValueError(f"train_from, {self.train_from}, must be before eval_from, {self.eval_from}")
+        if self.eval_until is not None and self.eval_until <= self.eval_from:
+            raise ValueError(f"eval_until, {self.eval_until}, must be after eval_from, {self.eval_from}")
+        return self
+
+
+class TFRecordsConfig(Frozen):
+    """Files of labelled clicks.
+
+    Attributes:
+        compression_level: of gzip, from 0, none, to 9. Files of level 0 are about three times as large as those of 2 and
+            take a third less time to read (`docs/benchmarks.md`).
+    """
+
+    compression_level: int = pydantic.Field(2, ge=0, le=9)

@@ -1,0 +1,78 @@
+"""Arrow tables on their way from one step to the next: in the runner's hands, or in local files beside the output."""
+
+import dataclasses
+import uuid
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.core import files
+
+#: Bytes of Arrow IPC, or where they lie: path, offset, length.
+Parcel = bytes | tuple[str, int, int]
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """Packs tables into parcels that are cheap to shuffle.
+
+    Attributes:
+        directory: local directory for the bytes. Beam's local runners hold all that is between two steps in memory;
+            with files it does not grow with the log. None leaves the bytes to the runner, as Dataflow wants it.
+    """
+
+    directory: str | None = None
+
+    def pack(self, tables: Sequence[pa.Table]) -> list[Parcel]:
+        """Packs tables, one parcel each; with a directory, all into one new file."""
+        packed = [to_ipc(table) for table in tables]
+        if self.directory is None:
+            return [data.to_pybytes() for data in packed]
+        path = FileSystems.join(self.directory, uuid.uuid4().hex)
+        files.write_bytes(path, b"".join(packed))
+        ends = np.cumsum([data.size for data in packed]).tolist()
+        return [(path, end - data.size, data.size) for end, data in zip(ends, packed, strict=True)]
+
+    def deal(self, table: pa.Table, place: np.ndarray, places: int) -> Iterator[tuple[int, Parcel]]:
+        """Packs a table's rows by place, in their order.
+
+        Args:
+            table: n rows.
+            place: int64 [n], where each row goes, 0 … places − 1.
+            places: how many there are.
+
+        Returns:
+            (place, parcel) of each place that has rows.
+        """
+        order = np.argsort(place, kind="stable")
+        table, bounds = table.take(pa.array(order)), np.searchsorted(place[order], np.arange(places + 1))
+        numbers = np.flatnonzero(np.diff(bounds)).tolist()
+        parts = [table.slice(bounds[number], bounds[number + 1] - bounds[number]) for number in numbers]
+        return zip(numbers, self.pack(parts), strict=True)
+
+    @staticmethod
+    def unpack(parcel: Parcel) -> pa.Table:
+        """The table of a parcel."""
+        if isinstance(parcel, bytes):
+            return from_ipc(parcel)
+        path, offset, length = parcel
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return from_ipc(file.read(length))
+
+
+def to_ipc(table: pa.Table) -> pa.Buffer:
+    """Arrow IPC stream of a table, compressed."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """Table of an Arrow IPC stream."""
+    return pa.ipc.open_stream(data).read_all()

@@ -1,0 +1,72 @@
+"""What earlier clicks say of the users: label files to one row per user and file, by shard of users."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.keras2 import tf
+from pipelines.clicks.scoring import said
+from pipelines.config.evaluation import INFORMATION_GAIN, USER_HISTORY, GrowthConfig
+from pipelines.core.exchange import Exchange, Parcel
+from pipelines.evaluate.distributed.score import PAST, batches, deal
+
+#: What files say of users: positives that the wider mechanism gave beyond the narrower one, and files that make them known.
+EXTRA, KNOWN = "extra", "known"
+
+#: Clicks parsed at a time.
+_BATCH = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """A label file of earlier clicks.
+
+    Attributes:
+        path: of the file.
+        growth: whether its clicks are in the trailing window of `information_gain`.
+        known: whether its users are known.
+    """
+
+    path: str
+    growth: bool
+    known: bool
+
+
+class Past(beam.DoFn):
+    """Files of earlier clicks to parcels of `user_id`, `information_gain` and `user_history`, by shard of users."""
+
+    def __init__(self, growth: GrowthConfig, shards: int, exchange: Exchange):
+        self._growth, self._shards, self._exchange = growth, shards, exchange
+
+    def process(self, file: Earlier) -> Iterator[tuple[int, tuple[str, Parcel]]]:
+        """Reads one file."""
+        labels = [f"label_{name}" for name in (self._growth.wider, self._growth.narrower)] if file.growth else []
+        kinds = {"user_id": tf.string, "mature": tf.int64} | dict.fromkeys(labels, tf.float32)
+        parsing = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
+        read = [clicks for _, clicks in batches(file.path, parsing, _BATCH)]
+        if not read:
+            return
+        clicks = pa.concat_tables(read)
+        positive = [np.asarray(clicks[name]) > 0 for name in labels] or [np.zeros(clicks.num_rows, bool)] * 2
+        extra = np.subtract(*positive, dtype=np.int64) * (np.asarray(clicks["mature"]) == 1)
+        counted = pa.table({"user_id": clicks["user_id"], EXTRA: extra, KNOWN: np.full(extra.size, int(file.known))})
+        yield from deal(self._exchange, PAST, added(counted), self._shards)
+
+
+def added(counted: pa.Table) -> pa.Table:
+    """One row per user: `EXTRA` and `KNOWN` added up."""
+    # Not Arrow's group_by, which crashed here on many users (pyarrow 10).
+    users = counted.to_pandas().groupby("user_id", sort=False).sum().reset_index()
+    return pa.Table.from_pandas(users, counted.schema, preserve_index=False)
+
+
+def with_past(clicks: pd.DataFrame, counted: Sequence[pa.Table]) -> pd.DataFrame:
+    """Clicks of a shard of users with `information_gain` and `user_history`, from all that is known of their past."""
+    nothing = {"user_id": pa.array([], pa.string()), EXTRA: np.zeros(0, np.int64), KNOWN: np.zeros(0, np.int64)}
+    past = added(pa.concat_tables([pa.table(nothing), *counted])).to_pandas().set_index("user_id")
+    extra, known = (clicks["user_id"].map(past[name]).fillna(0).to_numpy(np.int64) for name in (EXTRA, KNOWN))
+    return clicks.assign(**{INFORMATION_GAIN: extra, USER_HISTORY: said(known > 0)})

@@ -1,0 +1,121 @@
+"""The evaluation job: a Beam pipeline over Arrow tables, shuffled once by user and once by prediction of each model."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import apache_beam as beam
+from apache_beam.pvalue import AsDict, AsSingleton
+
+from features.keras2 import tf
+from pipelines.core.exchange import Exchange
+from pipelines.evaluate.distributed import steps
+from pipelines.evaluate.distributed.earlier_clicks import Earlier, Past
+from pipelines.evaluate.distributed.finish import Finish
+from pipelines.evaluate.distributed.plan import MakePlan, add_up
+from pipelines.evaluate.distributed.score import Score
+from pipelines.evaluate.distributed.steps import Scope
+
+#: Neighbouring ranges that are combined at a time, so often that one is left of any number that there may be.
+_FAN_IN, _LEVELS = 32, 4
+
+
+@dataclasses.dataclass(eq=False)
+class EvaluationJob(beam.PTransform):
+    """Scores a labelled split and writes `metrics.json` and, last, the manifest.
+
+    Attributes:
+        files: label files, and the clicks in each.
+        earlier: label files of earlier clicks, for slices of users.
+        versions: directory of the SavedModel by model name, in the order of `scope.models`.
+        features: what the clicks have, by name.
+        parsing: scalar columns that are read, as `tf.io.parse_example` takes them.
+        scope: what is evaluated.
+        batch_size: clicks scored at a time.
+        shards: how many parts the users are split into.
+        range_clicks: clicks of a range of predictions.
+        exchange: how tables travel between steps.
+        finish: the last step.
+    """
+
+    files: Sequence[tuple[str, int]]
+    earlier: Sequence[Earlier]
+    versions: Mapping[str, str]
+    features: Sequence[str]
+    parsing: Mapping[str, tf.io.FixedLenFeature]
+    scope: Scope
+    batch_size: int
+    shards: int
+    range_clicks: int
+    exchange: Exchange
+    finish: Finish
+
+    def __post_init__(self):
+        super().__init__()
+
+    def expand(self, pipeline):
+        """Builds the graph; returns what the last step does."""
+        scorer = Score(
+            self.versions,
+            self.features,
+            self.parsing,
+            self.scope.slices,
+            self.batch_size,
+            self.shards,
+            self.exchange,
+        )
+        scored = (
+            pipeline
+            | "Files" >> beam.Create(self.files)
+            | "Spread" >> beam.Reshuffle()
+            | "Score" >> beam.ParDo(scorer).with_outputs("seen", main="clicks")
+        )
+        plan = AsSingleton(
+            scored.seen
+            | "AddSeen" >> beam.CombineGlobally(add_up)
+            | "Plan" >> beam.Map(MakePlan(self.scope.slices, self.range_clicks, f"{self.finish.split} split"))
+        )
+        past = (
+            pipeline
+            | "EarlierFiles" >> beam.Create(self.earlier)
+            | "SpreadEarlier" >> beam.Reshuffle()
+            | "Past" >> beam.ParDo(Past(self.scope.slices.config.growth, self.shards, self.exchange))
+        )
+        users = (
+            [scored.clicks, past]
+            | "FlattenUsers" >> beam.Flatten()
+            | "ShuffleByUser" >> beam.GroupByKey()
+            | "Users"
+            >> beam.ParDo(steps.Users(self.scope, self.exchange), plan).with_outputs(
+                "sums", "sizes", "positives", "shards", main="ranges"
+            )
+        )
+        sums, sizes, positives = (
+            AsSingleton(users[name] | f"Add:{name}" >> beam.CombineGlobally(add_up))
+            for name in ("sums", "sizes", "positives")
+        )
+        ranges = (
+            users.ranges
+            | "ShuffleByRange" >> beam.GroupByKey()
+            | "Ranges" >> beam.ParDo(steps.Ranges(self.scope), plan, sizes)
+        )
+        for level in range(_LEVELS):
+            ranges = (
+                ranges
+                | f"Neighbours:{level}" >> beam.MapTuple(_neighbours)
+                | f"GroupNeighbours:{level}" >> beam.GroupByKey()
+                | f"Combine:{level}" >> beam.MapTuple(lambda place, parts: (place, steps.combine(parts)))
+            )
+        of_models = AsDict(ranges | "Models" >> beam.MapTuple(lambda place, part: (place[0], part)))
+        curves = AsDict(ranges | "Curves" >> beam.Map(self.scope.curve, sizes))
+        excess = (
+            users.shards
+            | "Calibrate" >> beam.ParDo(steps.Calibrate(self.scope), curves)
+            | "AddExcess" >> beam.CombineGlobally(add_up)
+        )
+        once = pipeline | "Once" >> beam.Create([None])
+        return once | "Finish" >> beam.Map(self.finish, plan, sums, positives, of_models, curves, AsSingleton(excess))
+
+
+def _neighbours(place: tuple[int, int], part):
+    model, number = place
+    return (model, number // _FAN_IN), (number, part)

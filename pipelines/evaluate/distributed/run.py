@@ -1,0 +1,215 @@
+"""Running the evaluation job: inputs checked, output made fresh, the pipeline run."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+
+from features.errors import MalTfError
+from features.spec import NumericFeature
+from pipelines.clicks import labelled
+from pipelines.clicks.labelled import Labelled
+from pipelines.clicks.scoring import longest_window, parsing
+from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, features_of
+from pipelines.config.run import RunConfig
+from pipelines.core import beam_runner, files, manifest
+from pipelines.core.exchange import Exchange
+from pipelines.evaluate.distributed.earlier_clicks import Earlier
+from pipelines.evaluate.distributed.finish import Finish
+from pipelines.evaluate.distributed.job import EvaluationJob
+from pipelines.evaluate.distributed.slices import Slices
+from pipelines.evaluate.distributed.steps import Scope
+from pipelines.evaluate.evaluate import METRICS
+
+#: Clicks of a shard of users, where nothing is said, and of a range of predictions: what a worker holds in memory.
+_SHARD_CLICKS = _RANGE_CLICKS = 262_144
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What to evaluate.
+
+    Attributes:
+        config: the run.
+        labels: directory of the label job whose clicks are evaluated.
+        versions: directory of the SavedModel by model name.
+        split: `train` or `eval`.
+        trained: directory of the label job that the models were trained on; `labels` where empty.
+        shards: how many parts the users are split into; no number changes with it. By default one per 262,144 clicks.
+    """
+
+    config: RunConfig
+    labels: str
+    versions: Mapping[str, str]
+    split: str = "eval"
+    trained: str = ""
+    shards: int | None = None
+
+    @property
+    def made_from(self) -> str:
+        """Fingerprint of all that the result depends on.
+
+        Raises:
+            MalTfError: a label job did not finish, or there is no such model.
+        """
+        config, models = self.config, []
+        for name, version in self.versions.items():
+            if not files.exists(path := f"{version}/saved_model.pb"):
+                raise MalTfError(f"model '{name}': expected a SavedModel in {version}, found no saved_model.pb")
+            models.append([name, version, files.listing(version), files.modified(path)])
+        parts = [
+            config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
+            config.seed,
+            config.attribution.names,
+            config.model.primary,
+            config.model.name,
+        ]
+        labels = [manifest.made_from(directory) for directory in (self.labels, self.trained or self.labels)]
+        return manifest.fingerprint("evaluation job", 2, models, parts, labels, self.split)
+
+
+def run(
+    evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False, aside: str = ""
+) -> dict | None:
+    """Runs the evaluation job into `output`.
+
+    Args:
+        evaluation: what to evaluate.
+        output: fresh directory.
+        flags: Beam's own flags.
+        overwrite: whether a finished `output` may be replaced.
+        aside: see `pipelines.labels.run.run`.
+
+    Returns:
+        What `metrics.json` holds; None where somebody else waits for the job (see
+        `pipelines.core.beam_runner.run`), which finishes by itself.
+
+    Raises:
+        MalTfError: bad flags or input, nothing to measure, output finished already or not ours.
+    """
+    job = pipeline(evaluation, output, flags)
+    ended = beam_runner.run_into(output, job, overwrite, aside)
+    return json.loads(files.read_text(FileSystems.join(output, METRICS))) if ended else None
+
+
+def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
+    """The evaluation job's pipeline; building it reads manifests and writes nothing.
+
+    Raises:
+        MalTfError: bad flags or input, or local paths that the runner's workers would not find.
+    """
+    options = beam_runner.pipeline_options(flags)
+    local = beam_runner.is_local(options)
+    if not local:
+        places = {
+            "output": output,
+            "labels": evaluation.labels,
+            "labels of training": evaluation.trained or evaluation.labels,
+        }
+        beam_runner.check_in_reach([*places.items(), *(("model", path) for path in evaluation.versions.values())])
+    exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
+    job = beam_runner.pipeline(options)
+    _ = job | "Evaluation" >> _job(evaluation, output, exchange)
+    return job
+
+
+def dry_run(evaluation: Evaluation, output: str, flags: Sequence[str]) -> str:
+    """Describes the Dataflow job that the flags ask for, without submitting or writing anything.
+
+    Raises:
+        MalTfError: bad flags or input, flags for another runner, or local paths.
+    """
+    from pipelines.core import dataflow
+
+    described = dataflow.describe(pipeline(evaluation, output, flags))
+    rows = labelled.load(evaluation.labels, evaluation.config.feature_spec).splits[evaluation.split].rows
+    return (
+        "Dry run: nothing was submitted or written.\n"
+        f"reads:    {rows:,} clicks of {evaluation.labels}\n"
+        f"writes:   {output}\n{described}"
+    )
+
+
+def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJob:
+    config, made_from = evaluation.config, evaluation.made_from
+    spec, targets = config.feature_spec, config.attribution.names
+    here = labelled.load(evaluation.labels, spec)
+    there = labelled.load(evaluation.trained, spec) if evaluation.trained else here
+    found = manifest.read(evaluation.labels)["mechanisms"]
+    if absent := [name for name in targets if name not in found]:
+        raise MalTfError(
+            f"{evaluation.labels}: expected label_{absent[0]} as the config's attribution has it; found: {', '.join(found)}"
+        )
+    split = here.splits[evaluation.split]
+    labels = [f"label_{name}" for name in targets]
+    models = list(evaluation.versions)
+    past = here.splits["train"].segments if evaluation.split == "eval" else []
+    slices = _slices(config, there.directory, [by for by in config.slices if by != INFORMATION_GAIN or past])
+    earlier = _earlier(slices, past[-config.evaluation.growth.segments :], there)
+    scope = Scope(
+        models=models,
+        labels=labels,
+        slices=slices,
+        samples=config.evaluation.bootstrap_samples,
+        seed=config.seed,
+        bins=config.evaluation.calibration_bins,
+    )
+    wanted = {"user_id": "string", "timestamp": "int64", "path_length": "int64", "mature": "int64"}
+    wanted |= dict.fromkeys(labels, "float32")
+    known = {"stage": "evaluation job", "made_from": made_from}
+    finish = Finish(
+        output=output,
+        scope=scope,
+        targets=targets,
+        served=config.model.name if config.model.name in models else models[0],
+        split=evaluation.split,
+        known=known,
+        exchange=exchange.directory,
+    )
+    return EvaluationJob(
+        files=[
+            pair for pairs in zip(split.segments, split.file_rows, strict=True) for pair in zip(*pairs, strict=True)
+        ],
+        earlier=earlier,
+        versions=evaluation.versions,
+        features=[feature.name for feature in spec.features],
+        parsing=parsing(wanted, missing=False) | parsing(slices.features),
+        scope=scope,
+        batch_size=config.evaluation.batch_size,
+        shards=evaluation.shards or max(-(-split.rows // _SHARD_CLICKS), 1),
+        range_clicks=_RANGE_CLICKS,
+        exchange=exchange,
+        finish=finish,
+    )
+
+
+def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:
+    spec, timed = config.feature_spec, CLICK_AGE in wanted
+    numeric = {feature.name for feature in spec.scalars if isinstance(feature, NumericFeature)}
+    if there := [by for by in wanted if by in numeric]:
+        raise MalTfError(
+            f"evaluation.slices: '{there[0]}' is a numeric feature, whose quantiles the job does not cut; take it out, or "
+            "evaluate without --distributed"
+        )
+    return Slices(
+        by=wanted,
+        label=f"label_{config.model.primary}",
+        config=config.evaluation,
+        features={name: spec.dtype(spec.scalar(name)) for name in features_of(wanted, spec)},
+        vocabularies={
+            feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt")
+            for feature in spec.with_vocabulary
+        },
+        units_per_second=config.sources.tables().units_per_second if timed else 1,
+        window_hours=longest_window(config.attribution) if timed else 0.0,
+    )
+
+
+def _earlier(slices: Slices, past: Sequence[Sequence[str]], trained: Labelled) -> list[Earlier]:
+    """Files of earlier clicks, as far as slices turn on them."""
+    growth = {path for segment in past for path in segment} if INFORMATION_GAIN in slices.by else set()
+    known = {path for segment in trained.splits["train"].segments for path in segment}
+    known = known if USER_HISTORY in slices.by else set()
+    return [Earlier(path, path in growth, path in known) for path in sorted(growth | known)]

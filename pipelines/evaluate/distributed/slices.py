@@ -1,0 +1,125 @@
+"""Slices of clicks that lie in many places: features' values counted and chosen once, then found in each shard of users."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from features import vocabulary
+from pipelines.clicks.scoring import click_age, token_known
+from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, KNOWN, PATH_LENGTH, USER_HISTORY, EvaluationConfig
+from pipelines.core import files
+from pipelines.evaluate.slices import MISSING_TOKEN, Slice, slices_of, tokens
+
+#: What a slice is by, and its name.
+Name = tuple[str, str]
+
+#: Slices by what training knew.
+_SAID = ("known", "new", MISSING_TOKEN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slices:
+    """How clicks are sliced.
+
+    Attributes:
+        by: names of `EvaluationConfig.slices`, but for numeric features.
+        label: column of the label whose metrics are sliced.
+        config: bounds and limits.
+        features: dtype of the features that slices are by, by name.
+        vocabularies: path of the training vocabulary, by feature, for `known_<feature>`.
+        units_per_second: of timestamps.
+        window_hours: the longest of the mechanisms.
+    """
+
+    by: Sequence[str]
+    label: str
+    config: EvaluationConfig
+    features: Mapping[str, str]
+    vocabularies: Mapping[str, str]
+    units_per_second: int
+    window_hours: float
+
+    def counts(self, clicks: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """`clicks` and `positives` of each token, by feature that slices are by."""
+        positive = (clicks[self.label] > 0).astype(np.int64)
+        return {
+            name: positive.groupby(tokens(clicks[name])).agg(clicks="size", positives="sum")
+            for name in self.by
+            if name in self.features
+        }
+
+    def choose(self, counts: Mapping[str, pd.DataFrame]) -> list[Name]:
+        """The slices that there may be, from the counts of all clicks."""
+        return [(by, name) for by in self.by for name in self._names(by, counts)]
+
+    def _names(self, by: str, counts: Mapping[str, pd.DataFrame]) -> Sequence[str]:
+        if by in self.features:
+            return self._most_frequent(counts[by])
+        if by == USER_HISTORY or by.startswith(KNOWN):
+            return _SAID
+        kind = np.int64 if by in (PATH_LENGTH, INFORMATION_GAIN) else np.float64
+        return [part.name for part in self._parts(pd.Series([], dtype=kind, name=by), np.zeros(0))]
+
+    def _most_frequent(self, counts: pd.DataFrame) -> list[str]:
+        enough = counts[counts["positives"] >= self.config.min_positives]
+        order = np.lexsort((enough.index.to_numpy(), -enough["clicks"].to_numpy()))
+        return enough.index[order][: self.config.top_values].tolist()
+
+    def members(self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name]) -> tuple[np.ndarray, ...]:
+        """Which clicks are in which slices.
+
+        Args:
+            clicks: of a shard of users; columns as read, `information_gain` and `user_history`.
+            newest: time of the newest mature click.
+            slices: see `choose`.
+
+        Returns:
+            The clicks' rows, ascending, the number of the slice, both int64 [memberships], and whether the click is the
+            slice's own and not beside it to tell its own from, bool [memberships].
+        """
+        rows, numbers, owned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+        number = {name: place for place, name in enumerate(slices)}
+        for by in self.by:
+            if by in self.features:
+                index = pd.Index([name for kind, name in slices if kind == by], dtype=object)
+                place = index.get_indexer(tokens(clicks[by]))
+                rows.append(np.flatnonzero(place >= 0))
+                numbers.append(place[rows[-1]] + (number[by, index[0]] if index.size else 0))
+                owned.append(np.ones(rows[-1].size, bool))
+                continue
+            for part in self._parts(self._values(by, clicks, newest), clicks[self.label].to_numpy()):
+                rows.append(np.flatnonzero(part.chosen))
+                numbers.append(np.full(rows[-1].size, number[by, part.name]))
+                owned.append((part.chosen if part.own is None else part.own)[rows[-1]])
+        found = [np.concatenate(parts) for parts in (rows, numbers, owned)]
+        order = np.lexsort((found[1], found[0]))
+        return tuple(values[order] for values in found)
+
+    def _parts(self, values: pd.Series, label: np.ndarray) -> list[Slice]:
+        """All slices, however few clicks they have."""
+        return slices_of(values, label, self.config.model_copy(update={"min_positives": 0, "top_values": len(_SAID)}))
+
+    def _values(self, by: str, clicks: pd.DataFrame, newest: int) -> pd.Series:
+        if by == CLICK_AGE:
+            since = (newest - clicks["timestamp"]) / self.units_per_second
+            return pd.Series(click_age(since, self.window_hours), name=by)
+        if by.startswith(KNOWN):
+            feature = by.removeprefix(KNOWN)
+            return pd.Series(token_known(clicks[feature], _vocabulary(self.vocabularies[feature])), name=by)
+        return clicks[by]
+
+    def reported(self, by: str, clicks: np.ndarray, positives: np.ndarray, names: Sequence[str]) -> list[int]:
+        """Which slices of a kind are in the report, in its order, of their clicks and positives, int64 [slices], and names."""
+        enough = np.flatnonzero(positives >= self.config.min_positives)
+        if by in self.features or by == USER_HISTORY or by.startswith(KNOWN):
+            order = np.lexsort((np.array(names, object)[enough].astype(str), -clicks[enough]))
+            enough = enough[order][: self.config.top_values]
+        return enough.tolist()
+
+
+@functools.lru_cache
+def _vocabulary(path: str) -> list[str]:
+    return vocabulary.read(files.read_text(path))

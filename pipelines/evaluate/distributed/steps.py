@@ -1,0 +1,170 @@
+"""Steps of the evaluation job after the shuffles: shards of users, ranges of predictions."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+
+from features.arrays import codes
+from mal_tf.evaluation import draws
+from mal_tf.evaluation.by_range import Curve, RangeSums, SortedClicks, range_sums
+from mal_tf.evaluation.by_user import UserSums, user_sums
+from mal_tf.serving.export import OUTPUT
+from pipelines.core.exchange import Exchange, Parcel
+from pipelines.evaluate.distributed.earlier_clicks import with_past
+from pipelines.evaluate.distributed.plan import EvaluationPlan
+from pipelines.evaluate.distributed.score import CLICKS, PAST
+from pipelines.evaluate.distributed.slices import Slices
+from pipelines.labels.shard import flat, stable_hash
+
+#: Columns of a range's clicks, beside the labels.
+_PREDICTION, _USER, _SLICES = "prediction", "user", "slices"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """What is evaluated: groups of clicks are all clicks by each label, then each slice by `slices.label`.
+
+    Attributes:
+        models: names.
+        labels: columns.
+        slices: how clicks are sliced.
+        samples: resamples of the users.
+        seed: of them.
+        bins: of calibration.
+    """
+
+    models: Sequence[str]
+    labels: Sequence[str]
+    slices: Slices
+    samples: int
+    seed: int
+    bins: int
+
+    @property
+    def sliced(self) -> int:
+        """Position of the label that slices are of."""
+        return self.labels.index(self.slices.label)
+
+    def curve(self, of_model: tuple[tuple[int, int], RangeSums], sizes: np.ndarray) -> tuple[int, Curve]:
+        """A model's number, and the calibration curve of its sums over all ranges."""
+        (model, _), sums = of_model
+        return model, sums.curve(len(self.labels), int(sizes[model, :, 0].sum()))
+
+
+class Users(beam.DoFn):
+    """All that is known of a shard of users to parcels of their clicks by (model, range).
+
+    Other outputs: `sums` over the users, `UserSums` of all groups; `sizes`, int64 [models, ranges, 1 + slices]: clicks of
+    each range, of all and of each slice; `positives`, int64 [slices, labels], of the slices' own clicks;
+    `shards`, parcels of users, labels and predictions.
+    """
+
+    def __init__(self, scope: Scope, exchange: Exchange):
+        self._scope, self._exchange = scope, exchange
+
+    def process(self, element: tuple[int, Iterable[tuple[str, Parcel]]], plan: EvaluationPlan) -> Iterator[Any]:
+        """Adds up one shard."""
+        scope, by_kind = self._scope, {CLICKS: [], PAST: []}
+        for kind, parcel in element[1]:
+            by_kind[kind].append(Exchange.unpack(parcel))
+        if not by_kind[CLICKS]:
+            return
+        clicks = pa.concat_tables(by_kind[CLICKS]).combine_chunks()
+        # By all that is added up: bundles come in any order.
+        columns = [*scope.labels, *(f"{OUTPUT}_{name}" for name in scope.models)]
+        clicks = clicks.sort_by([(name, "ascending") for name in ("user_id", *columns)]).combine_chunks()
+        labels = [clicks[name].to_numpy().astype(np.float64) for name in scope.labels]
+        predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
+        hashed = stable_hash(flat(clicks["user_id"]))
+        (user,) = codes(flat(clicks["user_id"]))
+        rows, number, own = scope.slices.members(with_past(clicks.to_pandas(), by_kind[PAST]), plan.newest, plan.slices)
+        slices = len(plan.slices)
+        yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
+        positives = [np.bincount(number[own], label[rows[own]] > 0, slices) for label in labels]
+        yield TaggedOutput("positives", np.column_stack(positives).astype(np.int64))
+        of_users = pa.table([user, *labels, *predictions], [_USER, *columns])
+        yield from (TaggedOutput("shards", parcel) for parcel in self._exchange.pack([of_users]))
+
+        bounds = np.searchsorted(rows, np.arange(user.size + 1)).astype(np.int32)
+        members = pa.ListArray.from_arrays(bounds, number.astype(np.int32))
+        table = pa.table([hashed, members, *labels], [_USER, _SLICES, *scope.labels])
+        sizes = np.zeros((len(scope.models), max(map(len, plan.ranges)), 1 + slices), np.int64)
+        for model, prediction in enumerate(predictions):
+            place, ranges = plan.range_of(model, prediction), len(plan.ranges[model])
+            sizes[model, :ranges, 0] = np.bincount(place, minlength=ranges)
+            np.add.at(sizes[model], (place[rows], 1 + number), 1)
+            of_model = table.append_column(_PREDICTION, pa.array(prediction))
+            for part, parcel in self._exchange.deal(of_model, place, ranges):
+                yield (model, part), parcel
+        yield TaggedOutput("sizes", sizes)
+
+    def _sums(
+        self,
+        user: np.ndarray,
+        hashed: np.ndarray,
+        labels: Sequence[np.ndarray],
+        predictions: Sequence[np.ndarray],
+        sliced: tuple[np.ndarray, np.ndarray, int],
+    ) -> UserSums:
+        distinct, first = np.unique(user, return_index=True)
+        drawn = np.empty((distinct.size, self._scope.samples), np.uint8)
+        for sample in range(self._scope.samples):
+            drawn[:, sample] = draws.poisson(hashed[first], self._scope.seed, sample)
+        everything = np.zeros(user.size, np.int64)
+        rows, number, slices = sliced
+        found = [user_sums(everything, user, label, predictions, 1, drawn) for label in labels]
+        of_rows = (user[rows], labels[self._scope.sliced][rows], [prediction[rows] for prediction in predictions])
+        return UserSums.of_groups([*found, user_sums(number, *of_rows, slices, drawn)])
+
+
+class Ranges(beam.DoFn):
+    """A model's clicks of one range of predictions to ((model, range), sums of all groups)."""
+
+    def __init__(self, scope: Scope):
+        self._scope = scope
+
+    def process(
+        self, element: tuple[tuple[int, int], Iterable[Parcel]], plan: EvaluationPlan, sizes: np.ndarray
+    ) -> Iterator[tuple[tuple[int, int], RangeSums]]:
+        """Adds up one range."""
+        scope, ((model, number), parcels) = self._scope, element
+        clicks = pa.concat_tables(map(Exchange.unpack, parcels)).combine_chunks()
+        # By all that is added up: parcels come in any order.
+        clicks = clicks.sort_by([(name, "ascending") for name in (_PREDICTION, _USER, *scope.labels)]).combine_chunks()
+        prediction, user = clicks[_PREDICTION].to_numpy(), clicks[_USER].to_numpy()
+        labels, members = [clicks[name].to_numpy() for name in scope.labels], flat(clicks[_SLICES])
+        everything = np.arange(prediction.size)
+        rows = np.repeat(everything, np.diff(members.offsets.to_numpy()))
+        group, slices = members.flatten().to_numpy().astype(np.int64), len(plan.slices)
+        parts = [SortedClicks(everything, np.zeros_like(everything), label, prediction, 1) for label in labels]
+        parts.append(SortedClicks(rows, group, labels[scope.sliced][rows], prediction[rows], slices))
+        before, total = sizes[model, :number].sum(axis=0), sizes[model].sum(axis=0)
+        places = [np.append(np.repeat(sums[0], len(labels)), sums[1:]) for sums in (before, total)]
+        distinct, who = np.unique(user, return_inverse=True)
+        times = (draws.poisson(distinct, scope.seed, n).astype(np.float64)[who] for n in range(scope.samples))
+        yield (model, number), range_sums(parts, *places, scope.bins, times)
+
+
+class Calibrate(beam.DoFn):
+    """A shard of users, as `Users` gives it, and the curve of each model to `Curve.excess` [models, labels, 2, bins]."""
+
+    def __init__(self, scope: Scope):
+        self._scope = scope
+
+    def process(self, parcel: Parcel, curves: Mapping[int, Curve]) -> Iterator[np.ndarray]:
+        """Adds up one shard."""
+        scope, clicks = self._scope, Exchange.unpack(parcel)
+        user, labels = clicks[_USER].to_numpy(), [clicks[name].to_numpy() for name in scope.labels]
+        predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
+        yield np.stack([curves[number].excess(user, labels, of) for number, of in enumerate(predictions)])
+
+
+def combine(parts: Iterable[tuple[int, RangeSums]]) -> RangeSums:
+    """Numbered sums over neighbouring ranges to those over all."""
+    return functools.reduce(RangeSums.followed_by, (part for _, part in sorted(parts, key=lambda part: part[0])))

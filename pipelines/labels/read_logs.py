@@ -1,0 +1,214 @@
+"""First step of the label job: files to parcels of canonical rows by shard, and the range of their times."""
+
+import datetime
+import functools
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+
+from features import table
+from features.errors import BadInput
+from pipelines.config.labels import LabelsConfig
+from pipelines.core.exchange import Exchange
+from pipelines.labels import dead_letters
+from pipelines.labels.shard import PLACE, Clock
+from pipelines.labels.sources.reader import Piece, RawBatch, column_names, read
+from pipelines.labels.sources.refiner import Refiner
+from pipelines.labels.sources.tables import TableSource
+
+#: Rows that are split into shards at a time: more make fewer, larger parcels.
+_ROWS_SPLIT = 524_288
+
+#: Seconds of reading between two lines that say how far it is.
+_EVERY = 2.0
+
+#: More files than this per shard mean a stray timestamp, not a log.
+_MAX_SEGMENTS = 1_000
+
+log = logging.getLogger("mal_tf.labels")
+
+
+class Read(beam.DoFn):
+    """Pieces of files to parcels by shard: (shard, (table, parcel)).
+
+    Other outputs: `times`, pairs (earliest click, latest event); `dead`, bad rows; `counts`.
+    """
+
+    def __init__(
+        self,
+        source: TableSource,
+        columns: Mapping[str, str],
+        bounds: table.TimeBounds,
+        units: int,
+        paths: Sequence[str],
+        shards: int,
+        until: int,
+        exchange: Exchange,
+    ):
+        self._source, self._columns, self._bounds, self._units = source, dict(columns), bounds, units
+        self._file = {path: number for number, path in enumerate(paths)}
+        self._shards, self._until, self._exchange = shards, until, exchange
+
+    def setup(self):
+        """Loads the tables to join."""
+        self._needed = table.required_columns(self._source.columns, self._columns)
+        self._refiner = Refiner(self._source, self._needed)
+        self._rows, self._seconds = 0, 0.0
+
+    def check_header(self, path: str) -> None:
+        """Looks at a file's header for the columns that are needed; JSON Lines, here or among what is joined, have none.
+
+        Raises:
+            BadInput: one is missing, or the file is damaged.
+        """
+        headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
+        found = dict.fromkeys(column for header in headers for column in header)
+        needed = table.required_columns(self._source.columns, self._columns)
+        if all(headers) and (missing := [column for column in needed if column not in found]):
+            raise table.missing_column(missing[0], self._source.columns, path, found)
+
+    def process(self, piece: Piece) -> Iterator[Any]:
+        """Reads one piece."""
+        name, began = self._source.columns.TABLE, time.monotonic()
+        self._mark = began
+        waiting: list[pa.Table] = []
+        for good in self.refined(piece):
+            if not isinstance(good, pa.Table):
+                if good.tag == "counts":
+                    self._say(good.value[name, "read"], piece.path)
+                yield good
+                continue
+            waiting.append(good)
+            if sum(part.num_rows for part in waiting) >= _ROWS_SPLIT:
+                yield from self._split(waiting)
+                waiting = []
+        yield from self._split(waiting)
+        yield TaggedOutput("counts", Counter({("microseconds", "read"): round((time.monotonic() - began) * 1e6)}))
+
+    def _say(self, rows: int, path: str) -> None:
+        """How far it is, now and then: a log may have many small pieces, or be one."""
+        now = time.monotonic()
+        self._rows, self._seconds, self._mark = self._rows + rows, self._seconds + now - self._mark, now
+        if self._seconds < _EVERY:
+            return
+        rate = f"{self._rows / self._seconds:,.0f}"
+        log.info("%s: read %s rows, up to %s (%s rows/s)", self._source.columns.TABLE, f"{self._rows:,}", path, rate)
+        self._rows, self._seconds = 0, 0.0
+
+    def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
+        """Canonical rows of a piece, with their place, batch by batch; between them what goes to the other outputs."""
+        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
+            yield (yield from self._refine(raw, piece.path))
+
+    def _refine(self, raw: RawBatch, path: str) -> Iterator[Any]:
+        """Canonical rows of a batch, with their place; what is left out goes to the other outputs."""
+        name, file = self._source.columns.TABLE, self._file[path]
+        kept = self._refiner.where(raw, path)
+        count = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed)})
+        count[name, "filtered"] = raw.rows.num_rows - kept.rows.num_rows
+        if raw.malformed:
+            numbers, reasons, texts = map(list, zip(*raw.malformed, strict=True))
+            yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
+        joined = self._refiner.join(kept.rows, path)
+        every = functools.partial(column_names, path)
+        found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path, every)
+        if found.bad_index.size:
+            bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
+            yield dead_letters.letters(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
+        times = found.rows["timestamp"].to_numpy()
+        known = times <= self._until
+        count[name, "after_observed_until"] = int((~known).sum())
+        days, events = np.unique(times[known] // (table.DAY * self._units), return_counts=True)
+        count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
+        yield TaggedOutput("counts", count)
+        if known.any():
+            earliest = int(times[known].min()) if name == "clicks" else None
+            yield TaggedOutput("times", (earliest, int(times[known].max())))
+        numbers = np.delete(kept.numbers, found.bad_index)
+        columns = [*found.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
+        rows = pa.Table.from_arrays(columns, [*found.rows.schema.names, *PLACE])
+        return rows if known.all() else rows.filter(pa.array(known))
+
+    def _split(self, waiting: list[pa.Table]) -> Iterator[Any]:
+        filled = [part for part in waiting if part.num_rows]
+        if not filled:
+            return
+        kinds = {str(part.schema.field(self._source.columns.ID).type) for part in filled}
+        if len(kinds) > 1:
+            raise_mixed_ids(self._source.columns.ID, kinds)
+        rows = pa.concat_tables(filled).combine_chunks()
+        users = rows["user_id"].combine_chunks().dictionary_encode()
+        users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
+        hashed = pd.util.hash_array(users.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+        shard = (hashed % np.uint64(self._shards)).astype(np.int64)[users.indices.to_numpy()]
+        for number, parcel in self._exchange.deal(rows, shard, self._shards):
+            yield number, (self._source.columns.TABLE, parcel)
+
+
+def time_units(moment: datetime.datetime | None, units: int, default: int | None = None) -> int:
+    """A moment in time units since 1970, at so many a second."""
+    return default if moment is None else round(moment.timestamp() * units)
+
+
+def raise_mixed_ids(column: str, kinds: set[str]) -> None:
+    """Raises the error for an id that is of several types."""
+    raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
+
+
+class TimeRange(beam.CombineFn):
+    """(earliest click, latest event) pairs to the job's `Clock`.
+
+    Args:
+        labels: splits, maturity.
+        units: time units in a second.
+    """
+
+    def __init__(self, labels: LabelsConfig, units: int):
+        self._labels, self._units = labels, units
+
+    def create_accumulator(self):
+        """See base class."""
+        return None, None
+
+    def add_input(self, accumulator, pair):
+        """See base class."""
+        return self.merge_accumulators([accumulator, pair])
+
+    def merge_accumulators(self, pairs):
+        """See base class."""
+        pairs = list(pairs)
+        starts, ends = ([p[i] for p in pairs if p[i] is not None] for i in (0, 1))
+        return min(starts, default=None), max(ends, default=None)
+
+    def extract_output(self, pair) -> Clock:
+        """The clock; an error when the clicks span absurdly many segments."""
+        start, end = pair
+        labels, units = self._labels, self._units
+        eval_from = time_units(labels.eval_from, units)
+        observed_until = time_units(labels.observed_until, units, eval_from if end is None else end)
+        clock = Clock(
+            start=time_units(labels.train_from, units, eval_from if start is None else start),
+            eval_from=eval_from,
+            eval_until=min(time_units(labels.eval_until, units, observed_until + 1), observed_until + 1),
+            observed_until=observed_until,
+            segment=round(labels.segment_hours * 3600 * units),
+            day=table.DAY * units,
+            without_days=tuple((day - table.EPOCH).days for day in labels.without_days),
+        )
+        found = clock.segments()
+        if sum(found.values()) > _MAX_SEGMENTS:
+            start = datetime.datetime.fromtimestamp(clock.start / units, datetime.timezone.utc)
+            raise BadInput(
+                f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from {start:%Y-%m-%d %H:%M} UTC on: "
+                "another sources.time_unit, or a stray early timestamp? Mend it, set labels.observed_from, or raise "
+                "labels.segment_hours."
+            )
+        return clock

@@ -1,0 +1,205 @@
+"""The label job of a release whose labels are ready-made: its files to TFRecords in their order, a batch at a time."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import AsList, AsSingleton
+
+from features import example, table, tfrecord, vocabulary
+from features.errors import MalTfError
+from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
+from mal_tf.attribution.label_counts import total
+from mal_tf.attribution.labels import cat_label
+from pipelines.core import files
+from pipelines.labels.finish import Finish
+from pipelines.labels.job import add_counts, vocabulary_kinds
+from pipelines.labels.sources.mac import Day, MacSource
+from pipelines.labels.sources.reader import RawBatch, pieces, read
+from pipelines.labels.sources.tables import TableSource
+from pipelines.labels.steps import count_labels, mature_labels
+
+#: Stands in for the time: a day's number times this, plus the row's number.
+DAY = 10**9
+
+#: Clicks that are encoded at a time.
+_ROWS_ENCODED = 16_384
+
+#: Columns that the release lacks are made under these names before `table.normalise` sees a batch.
+_ROLES = table.ClickColumns(click_id="click_id", user_id="user_id", timestamp="timestamp")
+
+log = logging.getLogger("mal_tf.labels")
+
+
+@dataclasses.dataclass(eq=False)
+class ReadyLabels(beam.PTransform):
+    """Writes what `pipelines.labels.job.LabelJob` writes, with a segment, of one file, per day.
+
+    Each file keeps the order of its rows. `click_id` is `<file>:<row>`, `timestamp` the click's place in time (see `DAY`),
+    `path_length` 0, as nothing is known of paths, and every click is mature.
+
+    Attributes:
+        writer: of the files.
+        made_from: fingerprint of the inputs, for the manifest.
+    """
+
+    writer: "Writer"
+    made_from: str
+
+    def __post_init__(self):
+        super().__init__()
+
+    def expand(self, pipeline):
+        """Builds the graph; returns the counts."""
+        writer, days = self.writer, self.writer.source.days()
+        known = {"stage": "labels", "made_from": self.made_from, "mechanisms": writer.mechanisms}
+        known |= {"source_files": [day.path for day in days], "vocabularies": vocabulary_kinds(writer.spec)}
+        written = (
+            pipeline
+            | "Days" >> beam.Create(days)
+            | "Spread" >> beam.Reshuffle()
+            | "Write" >> beam.Map(writer.write, {day.split: day.segment + 1 for day in days})
+        )
+        cut = (
+            pipeline | "Features" >> beam.Create(writer.spec.with_vocabulary) | "CutVocabulary" >> beam.Map(writer.cut)
+        )
+        total = written | "Counts" >> beam.Values() | "AddCounts" >> beam.CombineGlobally(add_counts)
+        finish = Finish(writer.output, writer.mechanisms, 0.0, known, tables=("clicks",))
+        entries = written | "Files" >> beam.Keys()
+        _ = (
+            pipeline
+            | "Once" >> beam.Create([None])
+            | "Finish" >> beam.Map(finish, AsSingleton(total), AsList(entries), AsList(cut))
+        )
+        return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """Writes label files and vocabularies.
+
+    Attributes:
+        source: the release.
+        spec: features.
+        mechanisms: the columns of credits, in the order of the CAT label's bits.
+        output: directory.
+        level: of compression.
+    """
+
+    source: MacSource
+    spec: FeatureSpec
+    mechanisms: Sequence[str]
+    output: str
+    level: int
+
+    def write(self, day: Day, segments: dict[str, int]) -> tuple[dict[str, Any], Counter]:
+        """Writes one day's TFRecord file; returns its entry in the manifest, and counts."""
+        name = f"Split-{day.split}/data_tfrecord-{day.segment:05d}-of-{segments[day.split]:05d}.gz"
+        counts, labels, began = Counter({("clicks", "read"): 0}), [], time.monotonic()
+        with files.created(FileSystems.join(self.output, name)) as file:
+            out = _Hashed(file)
+            with tfrecord.gzipped(out, self.level) as records:
+                for raw in self._batches(day.path):
+                    clicks = self._labelled(raw, day)
+                    for start in range(0, clicks.num_rows, _ROWS_ENCODED):
+                        part = example.to_lists(clicks.slice(start, _ROWS_ENCODED))
+                        records.write(tfrecord.frame(example.encode(part)))
+                    counts["clicks", "read"] += clicks.num_rows
+                    counts += count_labels(clicks, day.split, self.mechanisms)
+                    labels.append(mature_labels(clicks, self.mechanisms))
+        seconds, rows = time.monotonic() - began, counts["clicks", "read"]
+        counts["microseconds", "read and write"] = round(seconds * 1e6)
+        log.info("%s: %s clicks (%s clicks/s)", day.path, f"{rows:,}", f"{rows / (seconds + 1e-6):,.0f}")
+        entry = {"path": name, "split": day.split, "segment": day.segment, "rows": rows}
+        entry |= {"labels": found.to_json()} if (found := total(labels)) else {}
+        return entry | {"bytes": out.bytes, "sha256": out.sha256.hexdigest()}, counts
+
+    def _batches(self, path: str) -> Iterator[RawBatch]:
+        columns = ["user_id", *self.spec.columns(), *(f.name for f in self.spec.histories), *self.mechanisms]
+        source = TableSource.model_construct(files=(path,), explode=None)
+        for piece in pieces(path):
+            yield from read(piece, list(dict.fromkeys(columns)), source)
+
+    def _labelled(self, raw: RawBatch, day: Day) -> pa.RecordBatch:
+        ids = pc.binary_join_element_wise(_stem(day.path), pa.array(raw.numbers).cast(pa.string()), ":")
+        times = pa.array(day.number * DAY + raw.numbers)
+        names = [*raw.rows.schema.names, "click_id", "timestamp"]
+        rows = pa.RecordBatch.from_arrays([*raw.rows.columns, ids, times], names)
+        wanted = self.spec.columns() | dict.fromkeys(self.mechanisms, "float32")
+        found = table.normalise(rows, _ROLES, wanted, table.TimeBounds(0, 2**62), 1, day.path)
+        if found.bad_index.size:
+            raise MalTfError(f"{day.path}, row {raw.numbers[found.bad_index[0]]}: {found.reasons[0]}; fetch it again")
+        credit = {name: self._credit(found.rows, name, day, raw.numbers) for name in self.mechanisms}
+        labels = {name: np.minimum(values, np.float32(1)) for name, values in credit.items()}
+        columns = {name: found.rows[name] for name in ("click_id", "user_id", "timestamp")}
+        columns["path_length"] = np.zeros(rows.num_rows, np.int64)
+        columns["mature"] = np.ones(rows.num_rows, np.int64)
+        columns |= {f"label_{name}": values for name, values in labels.items()}
+        columns |= {f"credit_{name}": values for name, values in credit.items()}
+        columns["label_cat"] = cat_label(labels)
+        own = (*self.spec.scalars, *self.spec.similarities)
+        columns |= {f.name: found.rows[table.FEATURE + f.source_column] for f in own}
+        columns |= {f.name: self._history(raw.rows, f, day.path) for f in self.spec.histories}
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _credit(self, rows: pa.RecordBatch, name: str, day: Day, numbers: np.ndarray) -> np.ndarray:
+        credit = rows[table.FEATURE + name].to_numpy(zero_copy_only=False)  # null as NaN
+        bad = np.flatnonzero(~(credit >= 0))
+        if bad.size:
+            raise MalTfError(
+                f"{day.path}, row {numbers[bad[0]]}: column '{name}': expected a credit ≥ 0, found {credit[bad[0]]:g}"
+            )
+        return credit
+
+    def _history(self, rows: pa.RecordBatch, feature: HistoryFeature, path: str) -> pa.Array:
+        if feature.name not in rows.schema.names:
+            raise MalTfError(
+                f"{path}: column '{feature.name}' of a history is missing; found columns: {', '.join(rows.schema.names)}"
+            )
+        lists = rows[feature.name]
+        kind = lists.type
+        if not pa.types.is_list(kind) or not pa.types.is_string(kind.value_type):
+            raise MalTfError(f"{path}: column '{feature.name}': expected lists of strings, found {kind}")
+        tokens = pc.fill_null(lists.values, "")
+        return pa.ListArray.from_arrays(lists.offsets, pc.if_else(pc.equal(tokens, self.source.padding), "", tokens))
+
+    def cut(self, feature: CategoricalFeature) -> None:
+        """Writes a feature's vocabulary file: the tokens of its column in the order of their indices."""
+        path = self.source.vocabulary(feature.source_column)
+        try:
+            index = dict(json.loads(files.read_text(path)))
+            tokens = sorted(index, key=index.__getitem__)
+            lines = [token for token in tokens if token and "\n" not in token and "\r" not in token]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise MalTfError(f"{path}: expected a JSON object of index by token: {error}") from error
+        target = FileSystems.join(self.output, "vocabulary", f"{feature.name}.txt")
+        files.write_text(target, vocabulary.write(lines))
+
+
+class _Hashed:
+    """A file to write to that knows its size and hash."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.bytes += len(data)
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _stem(path: str) -> str:
+    return FileSystems.split(path)[1].removesuffix(".parquet")

@@ -1,0 +1,308 @@
+"""Reading a table's files as Arrow batches of raw columns, with the place of each row in its file."""
+
+import codecs
+import csv
+import dataclasses
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+import pyarrow_hotfix  # noqa: F401 - closes a hole in reading foreign Arrow files
+
+from features.errors import BadInput
+from pipelines.core import files
+from pipelines.labels.sources.tables import TableSource, file_format
+
+_BATCH_ROWS = 65_536  # pyarrow.json takes 100,000 at most.
+_BLOCK_BYTES = 16 << 20
+_UNREADABLE = (
+    pa.ArrowInvalid,
+    pa.ArrowNotImplementedError,
+    OSError,
+    EOFError,
+    zlib.error,
+    UnicodeDecodeError,
+    csv.Error,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A part of a file that is read on its own: one row group of a Parquet file, or a whole text file."""
+
+    path: str
+    row_group: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RawBatch:
+    """Rows of a file.
+
+    Attributes:
+        rows: raw columns.
+        numbers: int64, the row's number in the file, 1 is the first after the header; in JSON Lines, the line's.
+        malformed: rows that could not be split into columns: (number, reason, text).
+    """
+
+    rows: pa.RecordBatch
+    numbers: np.ndarray
+    malformed: list[tuple[int, str, str]]
+
+
+def pieces(path: str) -> list[Piece]:
+    """The parts of a file that may be read in parallel."""
+    if file_format(path) != "parquet":
+        return [Piece(path)]
+    with _readable(path), files.open_binary(path) as file:
+        return [Piece(path, group) for group in range(pq.ParquetFile(file).num_row_groups)]
+
+
+def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawBatch]:
+    """Reads a piece, with `explode`, but without `where` and `join`.
+
+    Columns that the file lacks are absent from the batches.
+
+    Raises:
+        BadInput: the file is damaged, or not of the format its name says.
+    """
+    with _readable(piece.path):
+        kind = file_format(piece.path)
+        with files.open_binary(piece.path) as raw:
+            file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
+            if kind == "parquet":
+                yield from _parquet(file, piece.row_group, columns)
+            elif kind == "csv":
+                yield from _csv(file, columns)
+            else:
+                yield from _jsonl(file, columns, source)
+
+
+def column_names(path: str) -> list[str]:
+    """All columns of a Parquet or CSV file; none of a Parquet file without rows, of which nothing is read, and of JSON Lines,
+    which have them line by line.
+    """
+    kind = file_format(path)
+    if kind not in ("parquet", "csv"):
+        return []
+    with _readable(path), files.open_binary(path) as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        if kind == "csv":
+            return _header(file)
+        parquet = pq.ParquetFile(file)
+        return parquet.schema_arrow.names if parquet.metadata.num_rows else []
+
+
+class _readable:
+    """Turns whatever a damaged file raises into a message that names it."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, _UNREADABLE):
+            raise BadInput(
+                f"{self.path} can't be read as {file_format(self.path)}: {error}. "
+                "The file is damaged or not what its name says; fetch it again, or take it out of `sources`."
+            ) from error
+
+
+def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
+    parquet = pq.ParquetFile(file)
+    start = sum(parquet.metadata.row_group(group).num_rows for group in range(row_group))
+    present = [name for name in columns if name in parquet.schema_arrow.names]
+    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[row_group], columns=present):
+        yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [])
+        start += batch.num_rows
+
+
+def _header(file) -> list[str]:
+    """Columns of a CSV file, which is read up to its rows."""
+    head = b""
+    while not head.endswith(b"\n"):
+        piece = file.readline()
+        if not piece:
+            break
+        head += piece
+    return next(csv.reader([head.decode("utf-8-sig")]), [])
+
+
+def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
+    # Every column is read as text: inference differs from block to block and spoils ids such as 007.
+    names = _header(file)
+    malformed: list[tuple[int, str, str]] = []
+
+    def keep(row) -> str:
+        reason = f"wrong columns: expected {row.expected_columns}, found {row.actual_columns}"
+        malformed.append((row.number or 0, reason, row.text))
+        return "skip"
+
+    body = io.BufferedReader(file) if isinstance(file, gzip.GzipFile) else file
+    try:
+        reader = pyarrow.csv.open_csv(
+            body,
+            pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False, column_names=names),
+            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=[name for name in columns if name in names],
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file" not in str(error):
+            raise
+        empty = pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in columns if name in names})
+        yield RawBatch(empty, np.zeros(0, np.int64), [])
+        return
+    start = lost = 0
+    for batch in reader:
+        found, malformed[:] = list(malformed), []
+        # Rows keep their numbers in the file although malformed ones between them are gone.
+        gaps = np.array([number for number, _, _ in found], np.int64) - lost - np.arange(len(found))
+        index = np.arange(start, start + batch.num_rows) + 1
+        yield RawBatch(batch, index + lost + np.searchsorted(gaps, index, side="right"), found)
+        start, lost = start + batch.num_rows, lost + len(found)
+
+
+def _jsonl(file, columns: list[str], source: TableSource) -> Iterator[RawBatch]:
+    """Lines may lack a field, which is then null; a field that no line of the file has is a missing column."""
+    roles = getattr(source, "columns", None)
+    time = roles.timestamp if roles else None
+    start, rest, ended, seen = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False, set()
+    while not ended:
+        block = file.read(_BLOCK_BYTES)
+        ended = not block
+        whole, newline, rest = (rest, b"", b"") if ended else (rest + block).rpartition(b"\n")
+        lines = list(map(bytes.strip, whole.split(b"\n"))) if whole or newline else []
+        filled = np.flatnonzero(np.fromiter(map(len, lines), np.int64, len(lines)))
+        for index in (filled[i : i + _BATCH_ROWS] for i in range(0, len(filled), _BATCH_ROWS)):
+            some = [lines[i] for i in index.tolist()]
+            for batch in _parse_lines(some, start + 1 + index, source.explode, time):
+                seen.update(batch.rows.schema.names)
+                yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
+        start += len(lines)
+    if not seen.issuperset(columns) and seen:
+        yield RawBatch(pa.RecordBatch.from_pydict({name: [] for name in sorted(seen)}), np.zeros(0, np.int64), [])
+
+
+def _with_nulls(rows: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+    lacking = [name for name in columns if name not in rows.schema.names]
+    nulls = [pa.nulls(rows.num_rows) for _ in lacking]
+    return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking])
+
+
+def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None, time: str | None) -> Iterator[RawBatch]:
+    """Up to `_BATCH_ROWS` lines as few batches: the rows, then all malformed lines in one."""
+    malformed: list[tuple[int, str, str]] = []
+    for index, table in _tables(lines, explode, time):
+        if not isinstance(table, str) and explode is not None:
+            if explode in table.column_names and pa.types.is_list(table[explode].type):
+                table, index = _exploded(table.combine_chunks(), index, explode)
+            else:
+                table = f"no list of objects in '{explode}'; found: {', '.join(table.column_names)}"
+        if isinstance(table, str):
+            malformed += [(int(numbers[i]), table, lines[i].decode("utf-8", "replace")) for i in index.tolist()]
+            continue
+        for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
+            yield RawBatch(batch, numbers[index[: batch.num_rows]], [])
+            index = index[batch.num_rows :]
+    if malformed:
+        yield RawBatch(pa.RecordBatch.from_arrays([], []), np.zeros(0, np.int64), sorted(malformed))
+
+
+def _tables(lines: list[bytes], explode: str | None, time: str | None) -> Iterator[tuple[np.ndarray, pa.Table | str]]:
+    """Lines' positions, and the table they make or why they are malformed.
+
+    The lines that are left when the malformed ones are out make one table, or, where a column is of types that don't
+    mix, one by schema.
+    """
+
+    def parsed(index: np.ndarray) -> pa.Table | str:
+        return _parse([lines[i] for i in index.tolist()], explode, time)
+
+    def halved(index: np.ndarray) -> None:
+        found = parsed(index)
+        if not isinstance(found, str):
+            kinds.setdefault(found.schema, []).append(index)
+        elif len(index) == 1:
+            bad.append((index, found))
+        else:
+            halved(index[: len(index) // 2])
+            halved(index[len(index) // 2 :])
+
+    everything = np.arange(len(lines))
+    found = parsed(everything)
+    if not isinstance(found, str):
+        yield everything, found
+        return
+    kinds: dict[pa.Schema, list[np.ndarray]] = {}
+    bad: list[tuple[np.ndarray, str]] = []
+    halved(everything)
+    yield from bad
+    good = np.delete(everything, [int(index[0]) for index, _ in bad])
+    found = parsed(good) if good.size else ""
+    if not isinstance(found, str):
+        yield good, found
+        return
+    for parts in kinds.values():
+        index = np.concatenate(parts)
+        yield index, parsed(index)
+
+
+def _parse(lines: list[bytes], explode: str | None, time: str | None) -> pa.Table | str:
+    """The lines' table, or why they can't be parsed together."""
+    data = b"\n".join(lines)
+    options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    try:
+        data.decode()
+        table = pyarrow.json.read_json(pa.BufferReader(data), options)
+        # Inference takes text such as 2024-01-01 for a time, if the lines beside it allow.
+        schema = pa.schema(list(_without_times(pa.struct(list(table.schema)), time, explode)))
+        if schema != table.schema:
+            explicit = pyarrow.json.ParseOptions(explicit_schema=schema)
+            table = pyarrow.json.read_json(pa.BufferReader(data), options, explicit)
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except pa.ArrowInvalid as error:
+        return f"not a JSON object, or of other types than the lines beside it: {error}"
+    return table if table.num_rows == len(lines) else "more than one JSON object in a line"
+
+
+def _without_times(kind: pa.DataType, time: str | None, explode: str | None = None) -> pa.DataType:
+    """The type with text for times, save in an object's field `time` and in that of the objects of `explode`."""
+    if pa.types.is_temporal(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_without_times(kind.value_type, time))
+    if not pa.types.is_struct(kind):
+        return kind
+    return pa.struct(
+        [
+            field
+            if field.name == time and pa.types.is_temporal(field.type)
+            else (field.name, _without_times(field.type, time if field.name == explode else None))
+            for field in kind
+        ]
+    )
+
+
+def _exploded(table: pa.Table, numbers: np.ndarray, explode: str) -> tuple[pa.Table, np.ndarray]:
+    """A row per object of the lists in a column, beside the line's other columns, and its line's number."""
+    parents = pc.list_parent_indices(table[explode]).combine_chunks()
+    objects = pc.list_flatten(table[explode]).combine_chunks()
+    if not pa.types.is_struct(objects.type):
+        return table.slice(0, 0).drop([explode]), numbers[:0]
+    fields = {objects.type[i].name: objects.field(i) for i in range(objects.type.num_fields)}
+    others = {name: table[name].take(parents) for name in table.column_names if name not in (explode, *fields)}
+    return pa.table(others | fields), numbers[parents.to_numpy()]

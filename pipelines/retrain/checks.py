@@ -1,0 +1,160 @@
+"""Checks of labelled clicks before training: missing days, drift, skew, labels as never before or that cannot be."""
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pydantic
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
+
+from features.frozen import Frozen, Range, as_tuple
+from mal_tf.attribution.labels import implied
+from pipelines.config.attribution import AttributionConfig
+from pipelines.config.run import RunConfig
+from pipelines.core import files
+from pipelines.retrain.distances import DistanceLimits, distances
+from pipelines.retrain.measurement import Measurement
+from pipelines.retrain.spans import PLACEHOLDER, MissingLog
+from pipelines.validate import statistics as split_statistics
+
+#: Positives that a split must have, or be expected to have, for their number to tell anything.
+_FEWEST_POSITIVES = 20
+
+
+class ChecksConfig(Frozen):
+    """What the clicks must hold.
+
+    Attributes:
+        drift: how far the newest clicks may be from those before.
+        skew: how far the newest clicks may be from those that the server was asked about.
+        serving_log: files or globs of what the server was asked: tf.Examples in TFRecords, gzipped or not. `{date}` stands
+            for the day that the candidate is judged on. Without it, skew is not checked.
+        rows: least and largest number of a table's rows on a day, relative to the median of the days before.
+        positives: least and largest share of positives of a mechanism, relative to the median of the spans before.
+    """
+
+    drift: DistanceLimits = DistanceLimits()
+    skew: DistanceLimits = DistanceLimits()
+    serving_log: tuple[str, ...] = ()
+    rows: Range = (0.5, 2.0)
+    positives: Range = (0.5, 2.0)
+
+    _single = pydantic.field_validator("serving_log", mode="before")(as_tuple)
+
+
+def check(
+    statistics: Mapping[str, DatasetFeatureStatisticsList],
+    previous: Mapping[str, DatasetFeatureStatisticsList] | None,
+    serving: DatasetFeatureStatisticsList | None,
+    report: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    days: Sequence[datetime.date],
+    config: RunConfig,
+    checks: ChecksConfig,
+) -> list[Measurement]:
+    """Measures what is to be trained on; the measurements that are anomalous have to stop the run.
+
+    Args:
+        statistics: of the `train` and the `eval` split.
+        previous: the same of the last good run; None on a first run, whose splits are compared with each other.
+        serving: of what the server was asked; None without a serving log.
+        report: `label_report.json`.
+        history: the same of the spans before, oldest first.
+        days: that both tables have to have rows of.
+        config: of the run.
+        checks: limits.
+    """
+    spec, newest = config.feature_spec, statistics["eval"]
+    found = [*_days(report, history, days, checks.rows)]
+    if previous is None:
+        found += distances(newest, statistics["train"], spec, checks.drift, "eval split against train split")
+    else:
+        for split, of_split in statistics.items():
+            where = f"{split} split against the last good run's eval split"
+            found += distances(of_split, previous["eval"], spec, checks.drift, where)
+    if serving is not None:
+        found += distances(newest, serving, spec, checks.skew, "eval split against serving log")
+    return [*found, *_positives(report, history, checks.positives), *_cat_classes(report, config.attribution)]
+
+
+def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) -> DatasetFeatureStatisticsList | None:
+    """Statistics of what the server was asked; None without `checks.serving_log`.
+
+    Args:
+        checks: where the log is.
+        day: that `{date}` stands for.
+        output: directory to write them to.
+
+    Raises:
+        MalTfError: there is no such file.
+    """
+    paths = [path for path, _ in serving_log(checks, day)]
+    if not paths:
+        return None
+    split_statistics.write_files({"serving": paths}, output)
+    return split_statistics.load(output)["serving"]
+
+
+def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int]]:
+    """Files of what the server was asked on a day: (path, bytes); none without `checks.serving_log`.
+
+    Raises:
+        MissingLog: there is no such file.
+    """
+    patterns = tuple(pattern.replace(PLACEHOLDER, str(day)) for pattern in checks.serving_log)
+    if missing := [pattern for pattern in patterns if not files.matches(pattern)]:
+        raise MissingLog(f"checks.serving_log: expected requests in {', '.join(missing)}, found no file")
+    return files.match(patterns)
+
+
+def _days(
+    report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], days: Sequence[datetime.date], limits: Range
+) -> Iterator[Measurement]:
+    """Rows of each day; of days that no span before has read, against the median of the last seven that one has."""
+    for table, found in report["days"].items():
+        before = {day: rows for earlier in history for day, rows in earlier["days"][table].items()}
+        usual = float(np.median([before[day] for day in sorted(before)[-7:]])) if before else 0.0
+        for day in map(str, days):
+            low, high = (limit * usual for limit in limits) if before and day not in before else (0.0, None)
+            yield Measurement("logs", table, f"rows on {day}", found.get(day, 0), max(low, 1.0), high)
+
+
+def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Range) -> Iterator[Measurement]:
+    """Positives of each mechanism, against the median share of the same split in the spans before."""
+    for split, found in report["splits"].items():
+        before = [earlier["splits"][split] for earlier in history if earlier["splits"][split]["clicks"]]
+        for name, mine in found["mechanisms"].items():
+            shares = [
+                one["mechanisms"][name]["positives"] / one["clicks"] for one in before if name in one["mechanisms"]
+            ]
+            if not shares:
+                continue
+            expected = float(np.median(shares) * found["clicks"])
+            if max(expected, mine["positives"]) < _FEWEST_POSITIVES:
+                continue
+            low, high = (limit * expected for limit in limits)
+            measure = f"positives among {found['clicks']:,} clicks"
+            yield Measurement(f"{split} split", f"label_{name}", measure, mine["positives"], low, high)
+
+
+def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> Iterator[Measurement]:
+    """Whether CAT classes go with the labels, and whether there are classes that no journey leads to."""
+    names = report["cat_bits"]
+    mechanisms = {mechanism.name: mechanism for mechanism in attribution.mechanisms}
+    windows = {name: mechanisms[name].window_hours or attribution.window_hours for name in names}
+    never = implied({name: mechanisms[name].make() for name in names}, windows)
+    for split, found in report["splits"].items():
+        classes = np.array([int(number) for number in found["cat_classes"]], np.int64)
+        clicks = np.array(list(found["cat_classes"].values()), np.int64)
+        has = {name: classes >> bit & 1 == 1 for bit, name in enumerate(names)}
+        where, known = f"{split} split", classes < 2 ** len(names)
+        measure = f"clicks of classes 0 to {2 ** len(names) - 1}"
+        yield Measurement(where, "label_cat", measure, int(clicks[known].sum()), found["clicks"], found["clicks"])
+        for name in names:
+            positives = found["mechanisms"][name]["positives"]
+            measure = f"clicks of classes with label_{name} above 0"
+            yield Measurement(where, "label_cat", measure, int(clicks[has[name]].sum()), positives, positives)
+        for name, other in never:
+            measure = f"clicks of classes with label_{name} above 0 and label_{other} 0, which cannot be"
+            yield Measurement(where, "label_cat", measure, int(clicks[has[name] & ~has[other]].sum()), 0, 0)

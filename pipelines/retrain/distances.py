@@ -1,0 +1,142 @@
+"""How far the features of some clicks are from those of others, by TFDV's comparators on their statistics."""
+
+from collections.abc import Iterator
+
+import pydantic
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList, FeatureNameStatistics
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from features.spec import FeatureSpec
+from pipelines.retrain.measurement import Measurement
+from pipelines.validate.tfdv import tfdv
+
+#: What TFDV calls the types of a distance.
+_DISTANCES = anomalies_pb2.DriftSkewInfo.Measurement
+_NAMES = {_DISTANCES.L_INFTY: "L-infinity distance", _DISTANCES.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence"}
+
+_TYPE = FeatureNameStatistics.Type
+
+_Distance = pydantic.NonNegativeFloat | None
+
+
+class FeatureLimits(Frozen):
+    """Largest distances between a feature of some clicks and of others; null for any.
+
+    Attributes:
+        l_infinity: of tokens: difference of one token's share of all tokens.
+        new_tokens: share of tokens that the others lack, among the 1,000 most frequent of both.
+        jensen_shannon: of numbers, int64 tokens among them: Jensen-Shannon divergence of their histograms.
+        presence: difference of the share of clicks that have the feature.
+    """
+
+    l_infinity: _Distance = 0.1
+    new_tokens: _Distance = 0.5
+    jensen_shannon: _Distance = 0.1
+    presence: _Distance = 0.1
+
+
+class DistanceLimits(FeatureLimits):
+    """Largest distances between the features of some clicks and of others.
+
+    Attributes:
+        l_infinity: see `FeatureLimits`.
+        new_tokens: see `FeatureLimits`.
+        jensen_shannon: see `FeatureLimits`.
+        presence: see `FeatureLimits`.
+        features: what is different for a feature, by name; null for any distance.
+    """
+
+    features: dict[str, FeatureLimits | None] = {}
+
+    def of(self, name: str) -> FeatureLimits:
+        """Limits of the feature called `name`."""
+        own = self.features.get(name, FeatureLimits())
+        if own is None:
+            return FeatureLimits(**dict.fromkeys(FeatureLimits.model_fields))
+        return FeatureLimits(**self.model_dump(exclude={"features"}) | own.model_dump(exclude_unset=True))
+
+    def check(self, spec: FeatureSpec, key: str) -> None:
+        """Checks that the features are known.
+
+        Raises:
+            MalTfError: one is not.
+        """
+        known = [feature.name for feature in spec.features]
+        if unknown := [name for name in self.features if name not in known]:
+            raise MalTfError(f"{key}.features: unknown feature '{unknown[0]}'; there are: {', '.join(known)}")
+
+
+def distances(
+    statistics: DatasetFeatureStatisticsList,
+    control: DatasetFeatureStatisticsList,
+    spec: FeatureSpec,
+    limits: DistanceLimits,
+    where: str,
+) -> Iterator[Measurement]:
+    """Distances of all features.
+
+    Args:
+        statistics: of the clicks; nothing is measured where there are none.
+        control: of the others.
+        spec: features.
+        limits: of the distances.
+        where: what the two are.
+    """
+    here, there = _by_name(statistics), _by_name(control)
+    clicks, others = (one.datasets[0].num_examples for one in (statistics, control))
+    if not clicks:
+        return
+    if not others:
+        yield Measurement(where, "all features", "clicks to compare with", 0, 1)
+        return
+    schema = schema_pb2.Schema()
+    for name in (feature.name for feature in spec.features):
+        own, sides = limits.of(name), [here.get(name), there.get(name)]
+        shares = [_present(side) / of for side, of in zip(sides, (clicks, others), strict=True)]
+        measure = "difference of the share of clicks that have it"
+        yield Measurement(where, name, measure, abs(shares[0] - shares[1]), 0, own.presence)
+        if min(shares) == 0:
+            continue
+        tokens = [side.type == _TYPE.STRING for side in sides]
+        if tokens[0] != tokens[1]:  # TFDV would compare them without a word, or not at all.
+            types = " against ".join(_TYPE.Name(side.type) for side in sides)
+            yield Measurement(where, name, f"agreement of types, {types}", 0, 1)
+            continue
+        if tokens[0]:
+            yield Measurement(where, name, "share of tokens that are new", _new(*sides), 0, own.new_tokens)
+        _compare(schema.feature.add(name=name), sides[0], own)
+    found = tfdv.validate_statistics(statistics, schema, previous_statistics=control)
+    for info in found.drift_skew_info:
+        (name,) = info.path.step
+        for measured in info.drift_measurements:
+            yield Measurement(where, name, _NAMES[measured.type], measured.value, 0, measured.threshold)
+
+
+def _by_name(statistics: DatasetFeatureStatisticsList) -> dict[str, FeatureNameStatistics]:
+    return {"".join(feature.path.step): feature for feature in statistics.datasets[0].features}
+
+
+def _present(feature: FeatureNameStatistics | None) -> int:
+    """Clicks that have a feature."""
+    if feature is None:
+        return 0
+    return getattr(feature, feature.WhichOneof("stats")).common_stats.num_non_missing
+
+
+def _new(here: FeatureNameStatistics, there: FeatureNameStatistics) -> float:
+    """Share of the most frequent tokens here that are not among those there."""
+    known = {bucket.label for bucket in there.string_stats.rank_histogram.buckets}
+    counts = [(bucket.sample_count, bucket.label in known) for bucket in here.string_stats.rank_histogram.buckets]
+    return sum(count for count, old in counts if not old) / sum(count for count, _ in counts)
+
+
+def _compare(feature: schema_pb2.Feature, found: FeatureNameStatistics, limits: FeatureLimits) -> None:
+    """Sets a feature's type and comparator."""
+    tokens = found.type == _TYPE.STRING
+    feature.type = schema_pb2.BYTES if tokens else schema_pb2.FLOAT if found.type == _TYPE.FLOAT else schema_pb2.INT
+    limit = limits.l_infinity if tokens else limits.jensen_shannon
+    if limit is not None:
+        comparator = feature.drift_comparator
+        (comparator.infinity_norm if tokens else comparator.jensen_shannon_divergence).threshold = limit

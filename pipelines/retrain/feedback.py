@@ -1,0 +1,111 @@
+"""Delayed feedback in a span: how late credit comes, what trains on which labels, and who judges.
+
+A span's own day trains as known at its end, once, and again when its labels are final, with the weights of
+`mal_tf.training.delayed_feedback`; days that are not trained on at their end train once, when final, as they ever did. Days
+between the last span and this one are among these: what is known of them by now is more than at their end, for which the
+delay is measured.
+
+By the time a day's labels are final, both models that are to be judged on it have been trained on its early copies. A share of
+the users (`RetrainConfig.judge_users`, always the same ones) is left out of these: their clicks train when final alone, the
+day after they have judged, so neither model has seen them. What predicts before it trains, and is judged when labels are
+final, would need no such users, but it is a model of a window ago that is judged in that way, not the candidate.
+"""
+
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+
+from features.errors import MalTfError
+from mal_tf.training.delayed_feedback import DelayCurve, DelayedFeedback
+from mal_tf.training.split import Split
+from pipelines.clicks import labelled
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.core.provenance import had_config
+from pipelines.labels import fits
+from pipelines.retrain import spans
+from pipelines.retrain.planning import DELAY, SPANS, anomalies_of
+from pipelines.train.credit_delay import Copies, days_of, measure
+
+#: The measured delay, in the stage's directory.
+CURVE = "curve.json"
+
+log = logging.getLogger("mal_tf.retrain")
+
+
+def early_runs(root: str, days: Sequence[datetime.date]) -> dict[datetime.date, str]:
+    """Runs of the spans that ended with some days, by day: directories of those with labels and no anomaly.
+
+    A log of which half was there would be taken for one whose credit comes late.
+    """
+    found = {day: f"{root}/{SPANS}/{day}" for day in days}
+    labelled_runs = {day: run for day, run in found.items() if files.exists(f"{run}/labels/{manifest.MANIFEST}")}
+    return {day: run for day, run in labelled_runs.items() if not anomalies_of(run)}
+
+
+def curve_of(run: str) -> DelayCurve | None:
+    """The delay as a span's run left it; None if it knew none."""
+    path = f"{run}/{DELAY}/{CURVE}"
+    return DelayCurve.model_validate_json(files.read_text(path)) if files.exists(path) else None
+
+
+def measured(
+    before: DelayCurve | None, early: Mapping[datetime.date, str], plan: spans.SpanPlan, labels: str, config: RunConfig
+) -> DelayCurve | None:
+    """The delay as it can be known at the end of a span: what was before, and the days whose labels have become final.
+
+    A day is left out, and the log says why, where its labels at its end are not there any more or were made otherwise.
+
+    Args:
+        before: the base's.
+        early: `early_runs` of the days that train.
+        plan: the span's days.
+        labels: directory of its label job.
+        config: of its run.
+    """
+    final, curve = labelled.load(labels, config.feature_spec).splits["train"], before
+    for day, run in early.items():
+        try:
+            own = _of_day(run, labels, days_of(final, plan.train[0], [day]), config)
+        except MalTfError as error:
+            log.info("the delay of %s is not measured: %s", day, error)
+            continue
+        curve = own if curve is None else curve.merged(own)
+    return curve
+
+
+def copies(
+    curve: DelayCurve | None, plan: spans.SpanPlan, early: Sequence[datetime.date], config: RunConfig, waiting: float
+) -> Copies | None:
+    """What trains in the place of the training split; None if that does, where the delay of a target is not known.
+
+    Args:
+        curve: the delay.
+        plan: the span's days.
+        early: days that the base has been trained on before their labels were final.
+        config: of the run, its auxiliaries chosen.
+        waiting: share of the users that judge.
+    """
+    if curve is None or not all(map(curve.measures, config.targets)):
+        return None
+    twice = (*(day for day in plan.train if day in early), *plan.fresh)
+    units = config.sources.tables().units_per_second
+    return Copies(plan.judge, plan.fresh, DelayedFeedback(curve, twice, units, waiting))
+
+
+def _of_day(early: str, labels: str, final: Split, config: RunConfig) -> DelayCurve:
+    """Measures a day.
+
+    Args:
+        early: directory of the run of the span that ended with it.
+        labels: directory of the present label job.
+        final: the day's labels there.
+        config: of the present run.
+    """
+    touchpoint = config.sources.tables().clicks.columns.touchpoint
+    fitted = [fits.read(directory, config.attribution, touchpoint) for directory in (f"{early}/labels", labels)]
+    if not had_config(early, config, "attribution") or fitted[0] != fitted[1]:
+        raise MalTfError(f"{early}/labels: expected labels of the attribution and the fit of {labels}, found others")
+    known = labelled.load(f"{early}/labels", config.feature_spec).splits["eval"]
+    newest = known.chosen(range(len(known.segments))[-1:])
+    return measure(newest, final, config.attribution.names, config.sources.tables().units_per_second)

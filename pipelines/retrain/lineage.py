@@ -1,0 +1,81 @@
+"""What an artifact was made from, back to the logs' labels."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from ml_metadata.proto import metadata_store_pb2 as proto
+
+from features.errors import MalTfError
+from pipelines.retrain import history_records
+from pipelines.retrain.history import History
+from pipelines.retrain.history_records import Artifact, Run, Stage
+
+#: Kinds that hold a model's weights.
+_WEIGHTS = ("served", "export", "model")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Node:
+    """An artifact and what it was made from. Nodes are shared: what two stages read is one object.
+
+    Attributes:
+        artifact: the artifact.
+        stage: that first made it; None if no recorded one did.
+        run: of the stage.
+        inputs: of the stage.
+    """
+
+    artifact: Artifact
+    stage: Stage | None
+    run: Run | None
+    inputs: tuple["Node", ...]
+
+
+def lineage(history: History, uri: str) -> Node:
+    """What was last made at `uri`, and all that went into it.
+
+    Raises:
+        MalTfError: no recorded stage made or read anything there.
+    """
+    start = history.last_made(uri)
+    if start is None:
+        raise MalTfError(f"{uri}: expected something a recorded stage made or read, found no record of it")
+    makers, inputs = _ancestors(history, start.id)
+    artifacts = {found.id: history_records.artifact(found) for found in history.store.get_artifacts_by_id(list(makers))}
+    stages = {found.id: history_records.stage(found) for found in history.store.get_executions_by_id(list(inputs))}
+    runs = {run.id: run for run in history.runs()}
+    nodes = {}
+    # What a stage reads was made by earlier stages, which have smaller ids.
+    for key in sorted(makers, key=lambda key: makers[key] or 0):
+        stage = stages.get(makers[key])
+        parts = tuple(nodes[part] for part in inputs[stage.id]) if stage else ()
+        nodes[key] = Node(artifacts[key], stage, runs[stage.run] if stage else None, parts)
+    return nodes[start.id]
+
+
+def generations(node: Node) -> Iterator[Node]:
+    """The models, the newest first, each of which was the start of the one before it."""
+    while node is not None:
+        if node.artifact.kind == "model":
+            yield node
+        node = next((part for part in node.inputs if part.artifact.kind in _WEIGHTS), None)
+
+
+def _ancestors(history: History, start: int) -> tuple[dict[int, int | None], dict[int, list[int]]]:
+    """Artifact ids with the stage that first made each, and those stages' inputs."""
+    makers: dict[int, int | None] = {}
+    inputs: dict[int, list[int]] = {}
+    fresh = {start}
+    while fresh:
+        makers |= dict.fromkeys(fresh)
+        for event in history.store.get_events_by_artifact_ids(sorted(fresh)):
+            if event.type == proto.Event.OUTPUT:
+                first = makers[event.artifact_id]
+                makers[event.artifact_id] = min(first or event.execution_id, event.execution_id)
+        stages = {makers[key] for key in fresh} - inputs.keys() - {None}
+        inputs |= {stage: [] for stage in sorted(stages)}
+        for event in history.store.get_events_by_execution_ids(sorted(stages)) if stages else ():
+            if event.type == proto.Event.INPUT:
+                inputs[event.execution_id].append(event.artifact_id)
+        fresh = {part for stage in stages for part in inputs[stage]} - makers.keys()
+    return makers, inputs

@@ -1,0 +1,337 @@
+"""The retraining of one span: label, check, train, judge, bless, push; what is finished is not repeated."""
+
+import dataclasses
+import datetime
+import functools
+import json
+
+from features.errors import BadInput
+from features.keras2 import tf
+from mal_tf.serving.requests import signature_requests
+from mal_tf.training.dataset import serialized
+from mal_tf.training.delayed_feedback import waits
+from pipelines.clicks import labelled
+from pipelines.clicks.scoring import score
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.core.provenance import had_config
+from pipelines.evaluate.evaluate import EVENTS, write_events
+from pipelines.retrain import blessing, checks, feedback, infra, judge, serving, spans
+from pipelines.retrain.config import DELAYED, RetrainConfig
+from pipelines.retrain.planning import (
+    BLESS,
+    CHECKS,
+    DELAY,
+    INFRA,
+    JUDGE,
+    PUSHED,
+    SERVING,
+    SPANS,
+    Base,
+    Refused,
+    base_of,
+    planned,
+    report,
+    trailing_reports,
+)
+from pipelines.run.run import Run
+from pipelines.train.credit_delay import Copies
+from pipelines.validate import gate, statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Retraining:
+    """A span's retraining. Each method is a stage: it brings what it needs up to date and gives back its directory.
+
+    Attributes:
+        config: the schedule.
+        plan: the span's days.
+        base: what to start from; None on a first run.
+        fit_span: span whose label job fits, or has fitted, the attribution.
+        run: of the span.
+    """
+
+    config: RetrainConfig
+    plan: spans.SpanPlan
+    base: Base | None
+    fit_span: datetime.date
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.run.config.model.name
+
+    @property
+    def served(self) -> str:
+        """Directory of the versions that are served."""
+        return f"{self.config.root}/{SERVING}"
+
+    def label(self) -> str:
+        """Labels the clicks of the span's days.
+
+        Raises:
+            Refused: a log is damaged, or is not what the base's run read with the same config.
+        """
+        try:
+            return self.run.labels()
+        except BadInput as error:
+            if self.base and had_config(self.base.run, self.run.config, "sources", "features"):
+                raise Refused(f"span {self.plan.span}: its logs are not as those before:", [str(error)]) from error
+            raise
+
+    def check(self) -> str:
+        """Measures the labelled clicks.
+
+        Raises:
+            Refused: anomalies, each with feature, measure, value and limit.
+        """
+        labels = self.label()
+        previous = self.base and f"{self.base.run}/statistics"
+        earlier = trailing_reports(self.config.root, self.plan.span)
+        days = [day for day in self.plan.logs if day not in self.config.missing_days]
+
+        def make(output: str) -> dict:
+            found = checks.check(
+                statistics.load(self.run.statistics()),
+                statistics.load(previous) if previous else None,
+                checks.serving_statistics(self.config.checks, self.plan.judge, output),
+                report(labels),
+                earlier,
+                days,
+                self.run.config,
+                self.config.checks,
+            )
+            measured = [dataclasses.asdict(one) | {"anomalous": one.anomalous} for one in found]
+            files.write_text(f"{output}/measurements.json", json.dumps(measured, indent=1) + "\n")
+            return {"anomalies": schema + [str(one) for one in found if one.anomalous]}
+
+        try:
+            self.run.validate()
+            schema = []
+        except gate.Anomalies as error:
+            schema = error.lines
+        asked = checks.serving_log(self.config.checks, self.plan.judge)
+        made_from = [
+            manifest.made_from(labels),
+            schema,
+            self.config.checks.model_dump(mode="json"),
+            self._base_version(),
+        ]
+        made_from += [earlier, list(map(str, days)), [[path, size, files.modified(path)] for path, size in asked]]
+        output = self.run.stage(CHECKS, made_from, make)
+        if anomalies := manifest.read(output)["result"]["anomalies"]:
+            raise Refused(f"span {self.plan.span}: anomalies in the data, nothing was trained:", anomalies)
+        return output
+
+    def delay(self) -> str:
+        """Measures how late credit comes, with delayed feedback.
+
+        Raises:
+            Refused: anomalies.
+        """
+        self.check()
+        labels, before = self.label(), feedback.curve_of(self.base.run) if self.base else None
+        if before and not had_config(self.base.run, self.run.config, "attribution"):
+            before = None
+        early = feedback.early_runs(self.config.root, self.plan.train) if self.config.immature == DELAYED else {}
+
+        def make(output: str) -> dict:
+            curve = feedback.measured(before, early, self.plan, labels, self.run.config)
+            if curve:
+                files.write_text(f"{output}/{feedback.CURVE}", curve.model_dump_json() + "\n")
+            return {}
+
+        known = {str(day): manifest.made_from(f"{run}/labels") for day, run in early.items()}
+        return self.run.stage(DELAY, [manifest.made_from(labels), repr(before), known], make)
+
+    @functools.cached_property
+    def copies(self) -> Copies | None:
+        """What trains in the place of the training split; None if that does: no delay is known, or none is asked for.
+
+        Raises:
+            Refused: anomalies.
+        """
+        early = self.base.fresh if self.base else ()
+        if not (early or self.plan.fresh):
+            return None
+        self.delay()
+        curve = feedback.curve_of(self.run.directory)
+        return feedback.copies(curve, self.plan, early, self.run.resolved(), self.config.judge_users)
+
+    @property
+    def fresh(self) -> tuple[datetime.date, ...]:
+        """Days that the candidate, or a model before it, has been trained on before their labels are final, and not since."""
+        early = self.base.fresh if self.base else ()
+        new = self.copies.fresh if self.copies else ()
+        return (*(day for day in early if day >= self.plan.judge), *new)
+
+    def train(self) -> str:
+        """Trains the candidate on checked clicks.
+
+        Raises:
+            Refused: anomalies.
+        """
+        self.check()
+        return self._training.train(self.name)
+
+    def export(self) -> str:
+        """Exports the candidate: its SavedModel."""
+        self.train()
+        return self._training.export(self.name)
+
+    def judge(self) -> str:
+        """Scores the day that judges, with the candidate and with its base, and holds both against the gates.
+
+        Raises:
+            Refused: anomalies.
+        """
+        versions = {judge.CANDIDATE: self.export()} | ({judge.BLESSED: self.base.version.path} if self.base else {})
+        gates, config, labels = self.config.gates, self.run.config, self.label()
+        users = self.config.judge_users if self.fresh else None
+
+        def make(output: str) -> dict:
+            return judged(config, gates, labels, versions, output, users)
+
+        exported = manifest.made_from(self.run.path("export", self.name))
+        made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed, users]
+        return self.run.stage(JUDGE, made_from, make)
+
+    def bless(self) -> str:
+        """Blesses the candidate, or says why not."""
+        judged = self.judge()
+
+        def make(output: str) -> dict:
+            found = manifest.read(judged)["result"]
+            facts = {
+                "span": str(self.plan.span),
+                "train": list(map(str, self.plan.train)),
+                "calibrate": list(map(str, self.plan.calibrate)),
+                "judge": str(self.plan.judge),
+                "fresh": list(map(str, self.copies.fresh)) if self.copies else [],
+            }
+            blessing.write(output, found["reasons"], facts | {"base": self._base_version(), "all": found["all"]})
+            return {"reasons": found["reasons"]}
+
+        return self.run.stage(BLESS, [manifest.made_from(judged)], make)
+
+    def try_export(self) -> str:
+        """Loads the export in a fresh process, asks it and times it.
+
+        Raises:
+            Refused: it failed; it is tried again when the span is repeated.
+        """
+        version, config, labels = self.export(), self.run.config, self.label()
+
+        def make(output: str) -> dict:
+            found = tried(config, self.config.infra, labels, version)
+            if found.reasons:
+                reasons = [*blessing.read(self.bless()).reasons, *found.reasons]
+                raise Refused(f"span {self.plan.span}: the export failed the infra check:", reasons)
+            return dataclasses.asdict(found)
+
+        exported = manifest.made_from(self.run.path("export", self.name))
+        return self.run.stage(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
+
+    def push(self) -> serving.Version:
+        """Has the candidate serve: its version.
+
+        Raises:
+            Refused: with all that is against it.
+        """
+        blessed = blessing.read(self.bless())
+        self.try_export()
+        current = serving.current(self.served)
+        others = current is not None and base_of(current).span != self.plan.span
+        stale = others and current.origin != self._base_version()  # Somebody has rolled back meanwhile.
+        if against := serving.may_push(blessed.blessed, True, False, stale):
+            raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(against)}", blessed.reasons)
+        lineage = {
+            "span": str(self.plan.span),
+            "model": self.export(),
+            "run": self.run.directory,
+            "train": list(map(str, self.plan.train)),
+            **spans.handed_on(self.plan),
+            "fit_span": str(self.fit_span),
+            "base": self._base_version(),
+        }
+        if self.fresh:
+            lineage |= {"fresh": list(map(str, self.fresh)), "judge_users": self.config.judge_users}
+        number = serving.push(lineage["model"], self.served, lineage, current and current.number)
+        files.write_text(self.run.path(PUSHED), json.dumps({"version": number}) + "\n")
+        serving.retain(self.served, self.config.keep_versions)
+        return next(version for version in serving.versions(self.served) if version.number == number)
+
+    @property
+    def _training(self) -> Run:
+        return dataclasses.replace(self.run, copies=self.copies)
+
+    def _base_version(self) -> int | None:
+        return self.base and self.base.version.origin
+
+
+def judged(
+    config: RunConfig,
+    gates: judge.GatesConfig,
+    labels: str,
+    versions: dict[str, str],
+    output: str,
+    users: float | None = None,
+) -> dict:
+    """Scores the `eval` split with a candidate, and the blessed model where there is one, and holds them against the gates.
+
+    Args:
+        config: of the run.
+        gates: what must hold.
+        labels: directory of the label job.
+        versions: SavedModels by `judge.CANDIDATE` and `judge.BLESSED`.
+        output: directory to write to.
+        users: share of the users that judge (`mal_tf.training.delayed_feedback.waits`); all if not given.
+
+    Returns:
+        `{"reasons", "notes", "all"}` of the `Judgement`.
+    """
+    data = labelled.load(labels, config.feature_spec)
+    features = gates.slices.features(config.feature_spec)
+    clicks = score(config, data, versions, output, features)
+    if users is not None:
+        clicks = clicks[waits(tf.constant(clicks["user_id"].to_numpy(str)), users).numpy()].reset_index(drop=True)
+    found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
+    files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
+    write_events({config.model.primary: {"models": found["all"]["metrics"]}}, f"{output}/{EVENTS}")
+    return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
+
+
+def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> infra.Infra:
+    """Tries an export in a fresh process, with requests of clicks of the `eval` split."""
+    segments = labelled.load(labels, config.feature_spec).splits["eval"].segments
+    examples = next(iter(serialized(segments, limits.rows)))
+    requests = signature_requests(examples, config.feature_spec, config.export.user_features)
+    return infra.check(saved_model, requests, limits)
+
+
+def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> Retraining:
+    """Plans a span's retraining from the newest model that serves and is of an earlier span; nothing is written.
+
+    Args:
+        config: the schedule.
+        run: the config of all spans' runs.
+        span: newest day of the logs.
+        first: see `planned`.
+
+    Raises:
+        MalTfError: see `planned`.
+    """
+    bases = [base for base in map(base_of, serving.versions(f"{config.root}/{SERVING}")) if base.span < span]
+    base = bases[-1] if bases else None
+    days, fresh = planned(config, run, span, base, first)
+    configured = spans.configured(
+        run,
+        days,
+        "drop" if config.immature == "wait" else "mark",
+        config.missing_days,
+        base and base.run,
+        None if fresh else base.labels,
+    )
+    directory = f"{config.root}/{SPANS}/{span}"
+    return Retraining(config, days, base, span if fresh else base.fit_span, Run(configured, directory))

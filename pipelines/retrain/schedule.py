@@ -1,0 +1,158 @@
+"""Spans retrained one after the other, one process at a time, each stage recorded in the history."""
+
+import datetime
+import json
+import logging
+from collections.abc import Iterator, Sequence
+
+from features.errors import MalTfError
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.core.provenance import provenance
+from pipelines.report import write as report
+from pipelines.retrain import serving, spans
+from pipelines.retrain.config import RetrainConfig
+from pipelines.retrain.history import OpenRun, open_history
+from pipelines.retrain.planning import SPANS, Refused, pushed_before
+from pipelines.retrain.run import Retraining, retraining
+from pipelines.run.run import Run
+
+#: Outcomes of a run in the history, besides those of `pipelines.retrain.history`.
+PUSHED, REFUSED = "pushed", "refused"
+
+log = logging.getLogger("mal_tf.retrain")
+
+
+def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> serving.Version | None:
+    """Retrains for one span: the version that was pushed; None where the span had been pushed before.
+
+    Args:
+        config: the schedule.
+        run: the config of all spans' runs.
+        span: newest day of the logs.
+        first: see `pipelines.retrain.run.retraining`.
+
+    Raises:
+        Refused: data or model are not good enough.
+        MissingLog: of a day.
+        Busy: another process retrains.
+        Interrupted: the day has not ended yet.
+        MalTfError: anything else that stops it. In all cases what serves is as it was.
+    """
+    try:
+        with manifest.lock(config.root):
+            number, against = None, None
+            try:
+                number = pushed_before(config.root, span)
+            except Refused as error:
+                against = error
+            if number is not None:
+                log.info("span %s: pushed before, as version %d", span, number)
+                return None
+            with report.at_the_end(f"{config.root}/{SPANS}/{span}"):
+                return _recorded(config, run, span, first, against)
+    except OSError as error:  # Such as a full disk.
+        raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
+
+
+def _recorded(
+    config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool, against: Refused | None
+) -> serving.Version:
+    history = open_history(config.metadata, config.root)
+    made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
+    revision = provenance()["git_revision"] or "unknown"
+    with history.run(str(span), made_of, revision) as recorded:
+        try:
+            if against:
+                raise against
+            of_span = retraining(config, run, span, first)
+            version = _stages(of_span, recorded)
+        except (Refused, spans.MissingLog) as error:
+            recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
+            raise
+        recorded.end(PUSHED, [f"version {version.number}"])
+    _draw(of_span.run)
+    return version
+
+
+def backfill(
+    config: RetrainConfig, run: RunConfig, wanted: Sequence[datetime.date], first: bool = False
+) -> Iterator[tuple[datetime.date, serving.Version | MalTfError | None]]:
+    """Retrains for some spans in order; one that is refused does not stop those after it.
+
+    Args:
+        config: the schedule.
+        run: the config of all spans' runs.
+        wanted: the spans.
+        first: whether the first of them that is not refused starts from nothing.
+
+    Returns:
+        Each span with the version that was pushed, why it was refused, or None where it had been pushed before.
+
+    Raises:
+        MalTfError: as `retrain`, but for refusals.
+    """
+    for span in wanted:
+        try:
+            version = retrain(config, run, span, first)
+            first = False
+            yield span, version
+        except (Refused, spans.MissingLog) as error:
+            yield span, error
+
+
+def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
+    plan, run, name = of_span.plan, of_span.run, of_span.name
+    base = of_span.base.version.path if of_span.base else None
+    origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
+    train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} day{'s' if plan.train[1:] else ''})"
+    log.info(
+        "span %s: trains on %s, calibrated on %s, judged on %s, from %s",
+        plan.span,
+        train,
+        ", ".join(map(str, plan.calibrate)) or "no day",
+        plan.judge,
+        base or "nothing",
+    )
+    days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "calibrate", "logs")}
+    with run.opened():
+        planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
+        files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
+        reads = [run.config.attribution.fit_from, run.config.labels.grow_from]
+        with recorded.stage("label", filter(None, reads)) as stage:
+            directory = of_span.label()
+            fitted_by = f"{of_span.config.root}/{SPANS}/{of_span.fit_span}/labels"
+            clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fitted_by": fitted_by}
+            stage.output("labels", directory, manifest.made_from(directory), **clicks)
+        labels = directory
+        with recorded.stage("check", [labels]) as stage:
+            of_span.check()
+            stage.output("statistics", run.path("statistics"), manifest.made_from(run.path("statistics")))
+        with recorded.stage("train", [labels, *origin]) as stage:
+            directory = of_span.train()
+            known = "".join(f", {day} as known" for day in of_span.copies.fresh) if of_span.copies else ""
+            stage.output("model", directory, manifest.made_from(directory), days=train + known)
+        with recorded.stage("export", [directory]) as stage:
+            export = of_span.export()
+            stage.output("export", export, manifest.made_from(run.path("export", name)))
+        with recorded.stage("judge", [export, labels, *origin]) as stage:
+            judged = of_span.judge()
+            stage.output("judgement", judged, manifest.made_from(judged))
+        with recorded.stage("bless", [judged]) as stage:
+            blessed = of_span.bless()
+            stage.output("blessing", blessed, manifest.made_from(blessed))
+        with recorded.stage("infra", [export]):
+            of_span.try_export()
+        with recorded.stage("push", [export, blessed]) as stage:
+            version = of_span.push()
+            stage.output("served", version.path, manifest.made_from(run.path("export", name)), span=str(plan.span))
+    return version
+
+
+def _draw(run: Run) -> None:
+    """Journeys for the report. The model serves by now: that there are none is no reason to fail."""
+    try:
+        with run.opened():
+            run.journeys()
+    except MalTfError as error:
+        log.warning("%s: no journeys for the report: %s", run.directory, error)

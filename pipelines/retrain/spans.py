@@ -1,0 +1,217 @@
+"""What the retraining of a day trains on and is judged on, and the run's config that makes it so."""
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from features.errors import MalTfError
+from pipelines.config.run import RunConfig
+from pipelines.core import files
+from pipelines.validate.gate import SCHEMA
+
+#: Stands for a day, such as 2025-05-20, in the paths of the logs.
+PLACEHOLDER = "{date}"
+
+_DAY = datetime.timedelta(days=1)
+
+
+class MissingLog(MalTfError):
+    """A day's log is not there (yet)."""
+
+    exit_code = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanPlan:
+    """A span's days, all UTC.
+
+    Attributes:
+        span: the newest day of the logs.
+        train: days whose clicks train, with final labels; none, where there is nothing new.
+        judge: day whose clicks judge the candidate and the model that serves: the newest whose windows have all closed, on
+            days with logs.
+        logs: days whose logs are read: those before `train` are context for journeys and histories.
+        calibrate: days after `train` whose clicks fit the calibration; they train in the next span.
+        left_out: days that were not to train.
+        fresh: days whose clicks may train as known at the end of the span; with delayed feedback, the span's own day.
+        spoilt: days after `judge` that are left out.
+    """
+
+    span: datetime.date
+    train: tuple[datetime.date, ...]
+    judge: datetime.date
+    logs: tuple[datetime.date, ...]
+    calibrate: tuple[datetime.date, ...] = ()
+    left_out: tuple[datetime.date, ...] = ()
+    fresh: tuple[datetime.date, ...] = ()
+    spoilt: tuple[datetime.date, ...] = ()
+
+
+def plan(
+    span: datetime.date,
+    first_day: datetime.date,
+    window_hours: float,
+    context_days: int,
+    trained_until: datetime.date | None,
+    left_out: Sequence[datetime.date] = (),
+    missing: Sequence[datetime.date] = (),
+    held_out: int = 0,
+    delayed: bool = False,
+) -> SpanPlan:
+    """Plans the retraining of a span.
+
+    Args:
+        span: the newest day of the logs.
+        first_day: of the logs.
+        window_hours: longest attribution window.
+        context_days: days read before the first that trains.
+        trained_until: last day that the model to start from could be trained on; None without such a model.
+        left_out: days that are not to train.
+        missing: days without logs. They neither train nor judge, and no more do the days before whose windows reach into
+            them: their conversions are not all known.
+        held_out: how many of the last days that could train fit the calibration instead.
+        delayed: whether the span's own day may train before its windows close. Days after that which judges train or have
+            trained then, so those of them that are left out are not to be in any split, and do not judge later.
+
+    Raises:
+        MalTfError: the logs are too short to train and to judge on.
+    """
+    judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
+    reach = math.ceil(window_hours / 24)
+    unknown = {day for lost in missing for day in days(lost - reach * _DAY, lost)}
+    while judge in unknown or (delayed and judge in left_out):
+        judge -= _DAY
+    begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
+    usable = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in unknown)
+    train, calibrate = usable[: max(len(usable) - held_out, 0)], usable[max(len(usable) - held_out, 0) :]
+    if judge <= first_day + held_out * _DAY:
+        closed = midnight(first_day + (2 + held_out) * _DAY) + datetime.timedelta(hours=window_hours)
+        calibrated = f", {held_out} to be calibrated on" if held_out else ""
+        raise MalTfError(
+            f"span {span}: the logs begin on {first_day}, and a window is {window_hours:g} hours long: the first span with a "
+            f"day to train on{calibrated} and a day to be judged on is "
+            f"{(closed - datetime.timedelta(microseconds=1)).date()}"
+        )
+    context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
+    fresh = (span,) if delayed and span not in unknown else ()
+    spoilt = tuple(day for day in days(judge + _DAY, span) if day in unknown or (delayed and day in left_out))
+    return SpanPlan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
+
+
+def handed_on(planned: SpanPlan) -> dict[str, Any]:
+    """What the plan of the next span needs to know of this one, JSON-able.
+
+    Returns:
+        `trained_until`, the last day that the candidate could be trained on, and `left_out`, later ones that are not to train.
+    """
+    trained_until = (planned.calibrate[0] if planned.calibrate else planned.judge) - _DAY
+    left_out = [str(day) for day in planned.left_out if day > trained_until]
+    return {"trained_until": str(trained_until), "left_out": left_out}
+
+
+def midnight(day: datetime.date) -> datetime.datetime:
+    """A day's first moment, UTC."""
+    return datetime.datetime.combine(day, datetime.time(), datetime.timezone.utc)
+
+
+def days(first: datetime.date, last: datetime.date) -> list[datetime.date]:
+    """All days from the first to the last, both included; none if the last is earlier."""
+    return [first + number * _DAY for number in range((last - first).days + 1)]
+
+
+def wanted(span: str, first: str, last: str, today: datetime.date | None = None) -> list[datetime.date]:
+    """The spans that a command line asks for: one, by default yesterday's, or all from a first to a last.
+
+    Raises:
+        MalTfError: not a date, or one of two.
+    """
+    if (span and (first or last)) or bool(first) != bool(last):
+        raise MalTfError("expected --span alone, or --from and --to together")
+    if not (span or first):
+        return [(today or datetime.datetime.now(datetime.timezone.utc).date()) - _DAY]
+    try:
+        begin, end = (datetime.date.fromisoformat(text) for text in ((first, last) if first else (span, span)))
+    except ValueError as error:
+        raise MalTfError(f"expected a day such as 2025-05-20: {error}") from error
+    if end < begin:
+        raise MalTfError(f"--to {end} is before --from {begin}")
+    return days(begin, end)
+
+
+def window_hours(config: RunConfig) -> float:
+    """The longest window of all mechanisms."""
+    attribution = config.attribution
+    return max(attribution.window_hours, *(mechanism.window_hours or 0 for mechanism in attribution.mechanisms))
+
+
+def configured(
+    config: RunConfig,
+    planned: SpanPlan,
+    immature: str,
+    missing: Sequence[datetime.date] = (),
+    base: str | None = None,
+    fit_from: str | None = None,
+) -> RunConfig:
+    """The config of a span's run.
+
+    Args:
+        config: of all runs; `{date}` in the paths of its sources stands for each day that is read.
+        planned: the span's days.
+        immature: `drop`, or `mark` to write the clicks after `planned.judge` too, with `mature = 0`.
+        missing: days that have no logs, as somebody has said.
+        base: directory of the run whose model this one starts from; its schema holds, where none was reviewed.
+        fit_from: directory of the label job whose fits are used.
+
+    Raises:
+        MissingLog: of a day.
+        MalTfError: the placeholder is where no list of files is.
+    """
+    data = config.model_dump(mode="json")
+    read = [day for day in planned.logs if day not in missing]
+    data["sources"] = _dated(data["sources"], read)
+    unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
+    first = planned.train[0] if planned.train else planned.judge - _DAY
+    trained = (*planned.train, *planned.calibrate)
+    without = [*(day for day in days(first, planned.judge - _DAY) if day not in trained), *planned.spoilt]
+    data["labels"] |= {
+        "train_from": midnight(first).isoformat(),
+        "eval_from": midnight(planned.judge).isoformat(),
+        "eval_until": midnight(planned.judge + _DAY).isoformat() if immature == "drop" else None,
+        "without_days": [str(day) for day in without],
+        "observed_until": (midnight(planned.span + _DAY) - unit).isoformat(),
+        "immature": immature,
+        "segment_hours": 24,
+        "grow_from": f"{base}/labels" if base else None,
+        "vocabulary_of": "all" if planned.fresh else "train",
+    }
+    data["attribution"]["fit_from"] = fit_from
+    if base and not config.validation.schema_file:
+        data["validation"]["schema_file"] = f"{base}/validate/{SCHEMA}"
+    data["model"]["compare_with"] = []
+    data["training"]["warm_start"] = f"{base}/train/{config.model.name}" if base else None
+    return RunConfig.model_validate(data)
+
+
+def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
+    """Sources with a path per day in the place of each with the placeholder."""
+    if isinstance(data, dict):
+        return {key: _dated(value, read) for key, value in data.items()}
+    if not isinstance(data, list):
+        if isinstance(data, str) and PLACEHOLDER in data:
+            raise MalTfError(f"{data}: {PLACEHOLDER} goes into a list of files, as `files` is, alone")
+        return data
+    found = []
+    for item in data:
+        if not (isinstance(item, str) and PLACEHOLDER in item):
+            found.append(_dated(item, read))
+            continue
+        for day in read:
+            found.append(item.replace(PLACEHOLDER, day.isoformat()))
+            if not files.matches(found[-1]):
+                raise MissingLog(
+                    f"no log of {day}: expected {found[-1]}. Bring it and run this span again; or, if there is none and "
+                    f"never will be, add {day} to missing_days."
+                )
+    return found

@@ -1,0 +1,1 @@
+"""Scheduled retraining as a TFX pipeline."""

@@ -1,0 +1,344 @@
+"""Components of the TFX pipeline where TFX has none that fits: they call the stages of `pipelines.retrain`."""
+
+import dataclasses
+import datetime
+import json
+import pathlib
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx import v1 as tfx
+from tfx.components.util import examples_utils
+from tfx.proto.example_gen_pb2 import PayloadFormat
+from tfx.types import artifact_utils
+from tfx.utils.path_utils import serving_model_dir
+
+from features.frozen import Frozen
+from mal_tf.models.config import AUTO
+from pipelines.clicks import labelled
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.labels import run as label_job
+from pipelines.labels.finish import REPORT
+from pipelines.retrain import blessing as blessings
+from pipelines.retrain import checks, serving, spans
+from pipelines.retrain.config import RetrainConfig
+from pipelines.retrain.judge import BLESSED, CANDIDATE
+from pipelines.retrain.planning import BLESS, CHECKS, SPANS, Base, Refused, planned, trailing_reports
+from pipelines.retrain.run import judged, tried
+from pipelines.train import calibration, stages
+from pipelines.validate import gate
+from pipelines.validate.schema import infer_schema, load_schema
+from pipelines.validate.statistics import STATISTICS
+
+_Input, _Output, _Parameter = (
+    tfx.dsl.components.InputArtifact,
+    tfx.dsl.components.OutputArtifact,
+    tfx.dsl.components.Parameter,
+)
+_types = tfx.types.standard_artifacts
+
+#: Value of the parameter `span` that stands for yesterday, UTC, when the pipeline runs.
+YESTERDAY = "yesterday"
+
+_PLANNED = "planned.json"
+
+#: Property of blessings that TFX's Resolver and Pusher read.
+_IS_BLESSED = "blessed"
+
+
+class Measurements(tfx.dsl.Artifact):
+    """What the checks measured: `measurements.json`."""
+
+    TYPE_NAME = "maltf.Measurements"  # as Kubeflow Pipelines wants it
+
+
+class Planned(Frozen):
+    """What the label component says to those after it, in a file beside the labels.
+
+    Attributes:
+        span: its days.
+        fit_span: span whose label job fits, or has fitted, the attribution.
+        run: the span's config.
+    """
+
+    span: spans.SpanPlan
+    fit_span: datetime.date
+    run: RunConfig
+
+
+def read_planned(labels: str) -> Planned:
+    """What the label component that wrote `labels` planned."""
+    return Planned.model_validate_json(files.read_text(f"{labels}/{_PLANNED}"))
+
+
+@tfx.dsl.components.component
+def label(
+    examples: _Output[_types.Examples],
+    schedule: _Parameter[str],
+    run: _Parameter[str],
+    span: _Parameter[str],
+    first: _Parameter[int],
+    base: _Input[_types.Model] = None,
+    blessing: _Input[_types.ModelBlessing] = None,
+):
+    """Plans a span from the last blessed model and labels its clicks.
+
+    Args:
+        examples: the label job's directory, which has the layout of TFX's.
+        schedule: a `RetrainConfig` as JSON.
+        run: a `RunConfig` as JSON, of all spans.
+        span: newest day of the logs, or `yesterday`.
+        first: 1 if there is nothing yet to start from.
+        base: last blessed model.
+        blessing: its.
+
+    Raises:
+        Refused: there is no day to train on.
+    """
+    config, of_all = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
+    (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
+    last = blessings.read(local(blessing.uri)).facts if blessing else None
+    start = _base(local(base.uri), last) if base else None
+    if start and start.span >= day:
+        raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
+    days, fresh = planned(config, of_all, day, start, bool(first))
+    fit_from = None if fresh else last["labels"]
+    immature = "drop" if config.immature == "wait" else "mark"
+    configured = spans.configured(of_all, days, immature, config.missing_days, fit_from=fit_from)
+    if start:
+        configured = configured.model_copy(
+            update={
+                "labels": configured.labels.model_copy(update={"grow_from": last["labels"]}),
+                "training": configured.training.model_copy(update={"warm_start": f"{start.run}/train"}),
+            }
+        )
+    output = local(examples.uri)
+    label_job.run(configured, output, overwrite=True)
+    plan = Planned(span=days, fit_span=day if fresh else start.fit_span, run=configured)
+    files.write_text(f"{output}/{_PLANNED}", plan.model_dump_json(indent=1))
+    examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
+    examples.span = int(f"{day:%Y%m%d}")
+    examples_utils.set_payload_format(examples, PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    record = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
+    record |= {"span": str(day), "judge": str(days.judge)}
+    files.write_text(_record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
+    files.write_text(_record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
+
+
+@tfx.dsl.components.component
+def schema(
+    schema: _Output[_types.Schema],
+    examples: _Input[_types.Examples],
+    statistics: _Input[_types.ExampleStatistics],
+    blessing: _Input[_types.ModelBlessing] = None,
+):
+    """The schema that the last blessed run held; on a first run, one with environments inferred from the train split.
+
+    Args:
+        schema: the schema.
+        examples: labelled clicks.
+        statistics: their statistics.
+        blessing: of the last blessed model.
+    """
+    if blessing:
+        held = blessings.read(local(blessing.uri)).facts["schema"]
+        text = files.read_text(f"{held}/{gate.SCHEMA}")
+    else:
+        spec = read_planned(local(examples.uri)).run.feature_spec
+        text = text_format.MessageToString(infer_schema(_statistics(local(statistics.uri))["train"], spec))
+    files.write_text(f"{local(schema.uri)}/{gate.SCHEMA}", text)
+
+
+@tfx.dsl.components.component
+def check(
+    measurements: _Output[Measurements],
+    examples: _Input[_types.Examples],
+    statistics: _Input[_types.ExampleStatistics],
+    schema: _Input[_types.Schema],
+    anomalies: _Input[_types.ExampleAnomalies],
+    schedule: _Parameter[str],
+    blessing: _Input[_types.ModelBlessing] = None,
+):
+    """Stops the run for anomalies, ExampleValidator's and our own; ExampleValidator itself only notes them.
+
+    Args:
+        measurements: what was measured.
+        examples: labelled clicks.
+        statistics: their statistics.
+        schema: that they were held against.
+        anomalies: what ExampleValidator found.
+        schedule: a `RetrainConfig` as JSON.
+        blessing: of the last blessed model.
+
+    Raises:
+        Refused: anomalies, each with feature, measure, value and limit.
+    """
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(measurements.uri)
+    plan, of_splits, held = (
+        read_planned(labels),
+        _statistics(local(statistics.uri)),
+        f"{local(schema.uri)}/{gate.SCHEMA}",
+    )
+    against = load_schema(held)
+    gate.check_serving(against, plan.run.feature_spec, held)
+    lines = [
+        f"{split} split, {line}"
+        for split, found in of_splits.items()
+        for line in gate.describe(_anomalies(local(anomalies.uri), split), found, against)
+    ]
+    found = checks.check(
+        of_splits,
+        _statistics(blessings.read(local(blessing.uri)).facts["statistics"]) if blessing else None,
+        checks.serving_statistics(config.checks, plan.span.judge, output),
+        json.loads(files.read_text(f"{labels}/{REPORT}")),
+        trailing_reports(config.root, plan.span.span),
+        [day for day in plan.span.logs if day not in config.missing_days],
+        plan.run,
+        config.checks,
+    )
+    measured = [dataclasses.asdict(one) | {"anomalous": one.anomalous} for one in found]
+    files.write_text(f"{output}/measurements.json", json.dumps(measured, indent=1) + "\n")
+    lines += [str(one) for one in found if one.anomalous]
+    manifest.finish(_record(config, plan.span.span, CHECKS), {"result": {"anomalies": lines}})
+    if lines:
+        raise Refused(f"span {plan.span.span}: anomalies in the data, nothing was trained:", lines)
+
+
+def run_fn(arguments: tfx.components.FnArgs) -> None:
+    """What TFX's Trainer calls: trains the candidate and exports it.
+
+    The Model artifact holds the SavedModel where TFX expects it, and under `train/` what a later span starts from.
+    """
+    labels = str(pathlib.Path(local(arguments.train_files[0])).parent.parent)
+    saved_model = pathlib.Path(local(arguments.serving_model_dir))
+    weights, plan = f"{saved_model.parent}/train", read_planned(labels)
+    config, name = plan.run, plan.run.model.name
+    data = labelled.load(labels, config.feature_spec)
+    to_train, found = calibration.to_train(config, data), None
+    if config.model.auxiliaries == AUTO:
+        config = config.resolved(stages.choose_auxiliaries(config, to_train)["auxiliaries"])
+    pathlib.Path(weights).mkdir()
+    stages.train(config, to_train, name, weights, f"{local(arguments.model_run_dir)}/checkpoints")
+    if config.calibration:
+        calibrated = f"{saved_model.parent}/{calibration.CALIBRATE}"
+        calibration.calibrate(config, data, name, weights, calibrated)
+        found = calibration.read(calibrated)
+    exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export", found)
+    (saved_model.parent / "export" / str(exported["version"])).rename(saved_model)
+    lineage = {"model": str(saved_model), "run": str(saved_model.parent), "labels": labels} | _facts(plan)
+    files.write_text(f"{saved_model}/{serving.LINEAGE}", json.dumps(lineage, indent=1) + "\n")
+
+
+@tfx.dsl.components.component
+def infra(
+    blessing: _Output[_types.InfraBlessing],
+    examples: _Input[_types.Examples],
+    model: _Input[_types.Model],
+    schedule: _Parameter[str],
+):
+    """Loads the export in a fresh process, asks it and times it.
+
+    Args:
+        blessing: whether it can serve, and `infra.json`.
+        examples: labelled clicks.
+        model: the candidate.
+        schedule: a `RetrainConfig` as JSON.
+    """
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
+    found = tried(read_planned(labels).run, config.infra, labels, serving_model_dir(local(model.uri)))
+    files.write_text(f"{output}/infra.json", json.dumps(dataclasses.asdict(found), indent=1) + "\n")
+    files.write_text(f"{output}/{'INFRA_NOT_BLESSED' if found.reasons else 'INFRA_BLESSED'}", "")
+    blessing.set_int_custom_property(_IS_BLESSED, int(not found.reasons))
+
+
+@tfx.dsl.components.component
+def judge(
+    evaluation: _Output[_types.ModelEvaluation],
+    blessing: _Output[_types.ModelBlessing],
+    examples: _Input[_types.Examples],
+    statistics: _Input[_types.ExampleStatistics],
+    schema: _Input[_types.Schema],
+    model: _Input[_types.Model],
+    tried: _Input[_types.InfraBlessing],
+    schedule: _Parameter[str],
+    base: _Input[_types.Model] = None,
+):
+    """Judges the candidate beside the last blessed model, GAUC included, and blesses it or says why not.
+
+    Args:
+        evaluation: `judgement.json`, metrics and predictions.
+        blessing: as TFX's Evaluator gives it, and `reason.json`, whose facts name what the next span is held against.
+        examples: labelled clicks.
+        statistics: their statistics.
+        schema: that they were held against.
+        model: the candidate.
+        tried: whether it can serve.
+        schedule: a `RetrainConfig` as JSON.
+        base: last blessed model.
+    """
+    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
+    plan = read_planned(labels)
+    versions = {CANDIDATE: serving_model_dir(local(model.uri))}
+    if base:
+        versions[BLESSED] = serving_model_dir(local(base.uri))
+    found = judged(plan.run, config.gates, labels, versions, local(evaluation.uri))
+    reasons = [*found["reasons"], *_infra_reasons(tried)]
+    facts = _facts(plan) | {
+        "judge": str(plan.span.judge),
+        "all": found["all"],
+        "labels": labels,
+        "statistics": local(statistics.uri),
+        "schema": local(schema.uri),
+    }
+    for directory in (output, _record(config, plan.span.span, BLESS)):
+        blessings.write(directory, reasons, facts)
+    blessing.set_int_custom_property(_IS_BLESSED, int(not reasons))
+    blessing.set_string_custom_property("current_model", model.uri)
+    blessing.set_int_custom_property("current_model_id", model.id)
+
+
+def _base(model: str, facts: dict) -> Base:
+    span, until, fit = (datetime.date.fromisoformat(facts[key]) for key in ("span", "trained_until", "fit_span"))
+    left_out = tuple(map(datetime.date.fromisoformat, facts.get("left_out", ())))
+    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit, left_out)
+
+
+def _facts(plan: Planned) -> dict:
+    """What a later span needs to know of this one."""
+    return {
+        "span": str(plan.span.span),
+        "train": list(map(str, plan.span.train)),
+        "calibrate": list(map(str, plan.span.calibrate)),
+        **spans.handed_on(plan.span),
+        "fit_span": str(plan.fit_span),
+    }
+
+
+def _infra_reasons(tried: tfx.dsl.Artifact) -> list[str]:
+    if tried.get_int_custom_property(_IS_BLESSED):
+        return []
+    said = f"{local(tried.uri)}/infra.json"
+    return json.loads(files.read_text(said))["reasons"] if files.exists(said) else ["TFX's InfraValidator failed"]
+
+
+def _statistics(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
+    """By split, as TFX's StatisticsGen writes them."""
+    read = {split: files.read_bytes(f"{directory}/Split-{split}/{STATISTICS}") for split in ("train", "eval")}
+    return {split: statistics_pb2.DatasetFeatureStatisticsList.FromString(data) for split, data in read.items()}
+
+
+def _anomalies(directory: str, split: str) -> anomalies_pb2.Anomalies:
+    """As TFX's ExampleValidator writes them."""
+    return anomalies_pb2.Anomalies.FromString(files.read_bytes(f"{directory}/Split-{split}/{gate.ANOMALIES}"))
+
+
+def _record(config: RetrainConfig, span: datetime.date, name: str) -> str:
+    """Where later spans look for what became of this one, whichever runner ran it."""
+    return f"{config.root}/{SPANS}/{span}/{name}"
+
+
+def local(uri: str) -> str:
+    """A path for a uri: Vertex AI mounts Cloud Storage at /gcs."""
+    return uri.replace("gs://", "/gcs/", 1)

@@ -1,0 +1,45 @@
+"""TFX's Pusher with a push of ours: the version appears whole or not at all, under the next number."""
+
+import json
+import pathlib
+
+from google.protobuf import json_format
+from tfx import v1 as tfx
+from tfx.components.pusher import executor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.proto import pusher_pb2
+
+from pipelines.retrain import serving
+from pipelines.retrain.tfx.components import local
+
+
+class Executor(executor.Executor):
+    """Pushes as `mal-tf retrain` does, where TFX's own copies file by file into the directory that is served."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        """Pushes a blessed model, with the lineage that the Trainer wrote.
+
+        Args:
+            input_dict: `model`, `model_blessing` and `infra_blessing`.
+            output_dict: `pushed_model`, which says whether and as which version.
+            exec_properties: `push_destination`, a file system.
+
+        Raises:
+            MalTfError: see `serving.push`.
+        """
+        (pushed,) = output_dict["pushed_model"]
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        destination = json_format.Parse(exec_properties["push_destination"], pusher_pb2.PushDestination())
+        directory = destination.filesystem.base_directory
+        model = pathlib.Path(local(self.GetModelPath(input_dict)))
+        lineage = json.loads((model / serving.LINEAGE).read_text())
+        number = serving.push(str(model), directory, lineage)
+        self._MarkPushed(pushed, pushed_destination=f"{directory}/{number}", pushed_version=str(number))
+
+
+class Pusher(tfx.components.Pusher):
+    """TFX's component with the executor above."""
+
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)

@@ -1,0 +1,1 @@
+"""`mal-tf run`: all stages of one run, resumable."""

@@ -1,0 +1,1 @@
+"""Studies: models compared on many trainings, simulated ad markets, and budgets spent on them."""

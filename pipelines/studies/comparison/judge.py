@@ -1,0 +1,156 @@
+"""Metrics of one trial's predictions and their resamples: overall, by slice, against a simulated market's truth."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.errors import MalTfError
+from mal_tf.evaluation.bootstrap import differences, resampled
+from mal_tf.evaluation.metrics import all_metrics
+from pipelines.config.evaluation import GrowthConfig
+from pipelines.studies.comparison.clicks import sliced
+
+#: The slice that is everything, and the one whose positives are the clicks that caused a conversion.
+ALL, CAUSED = "all", "caused"
+
+
+def judge(
+    clicks: str,
+    prediction: str,
+    target: str,
+    slices: Sequence[str],
+    growth: GrowthConfig,
+    caused: str | None,
+    samples: int,
+    seed: int,
+    output: str,
+) -> dict[str, Any]:
+    """Scores one set of predictions.
+
+    Args:
+        clicks: Parquet file of `clicks.evaluated`.
+        prediction: `.npy` file of the whole split's predictions, or a column of `clicks`.
+        target: mechanism whose label is the truth.
+        slices: names of `Comparison.slices`.
+        growth: of slices of that name.
+        caused: column of `clicks` that says how many conversions a click caused.
+        samples: resamples.
+        seed: of them.
+        output: directory of the task; nothing is written to it.
+
+    Returns:
+        `metrics`: see `all_metrics`; `resampled`: by the slice's kind and its name, lists of what `resampled` gives.
+    """
+    frame = pd.read_parquet(clicks)
+    user, label = frame["user"].to_numpy(), frame[f"label_{target}"].to_numpy(np.float64)
+    path = pathlib.Path(prediction)
+    score = np.load(path)[frame["position"].to_numpy()] if path.suffix == ".npy" else frame[prediction].to_numpy()
+    try:
+        metrics = all_metrics(user, label, score)
+    except MalTfError as error:
+        raise MalTfError(f"evaluation split, label_{target}: {error}") from error
+    every, found = np.ones(len(frame), bool), {}
+
+    def add(kind: str, name: str, chosen: np.ndarray, truth: np.ndarray) -> None:
+        of_slice = resampled(user[chosen], truth[chosen], score[chosen], samples, seed)
+        found.setdefault(kind, {})[name] = {metric: values.tolist() for metric, values in of_slice.items()}
+
+    add(ALL, ALL, every, label)
+    if caused:
+        add(CAUSED, CAUSED, every, (frame[caused].to_numpy() > 0).astype(np.float64))
+    for by in slices:
+        for part in sliced(frame, by, growth, label):
+            add(by, part.name, part.chosen, label)
+    return {"metrics": metrics, "resampled": found}
+
+
+def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One row of a table: means over seeds, and differences to another row.
+
+    Args:
+        of_seeds: what `judge` returned for each seed.
+        against: the same of the row that it is compared with.
+
+    Returns:
+        `metrics`: mean of each; `deviation`: standard deviation over seeds of AUC and GAUC, null for one seed;
+        `differences`: by slice's kind, name and metric, see `bootstrap.differences`; with the metric itself, `value`;
+        null where a slice has one class only.
+    """
+    metrics = [one["metrics"] for one in of_seeds]
+    found: dict[str, dict] = {}
+    for kind, parts in of_seeds[0]["resampled"].items():
+        for name in parts:
+            ours, theirs = (
+                [{metric: np.array(v) for metric, v in one["resampled"][kind][name].items()} for one in side]
+                for side in (of_seeds, against)
+            )
+            found.setdefault(kind, {})[name] = {
+                metric: {
+                    of: None if np.isnan(value) else value
+                    for of, value in (difference | {"value": float(np.mean([one[metric][0] for one in ours]))}).items()
+                }
+                for metric, difference in differences(theirs, ours).items()
+            }
+    return {
+        "metrics": {key: float(np.mean([one[key] for one in metrics])) for key in metrics[0]},
+        "deviation": {
+            key: float(np.std([one[key] for one in metrics], ddof=1)) if len(metrics) > 1 else None
+            for key in ("auc", "gauc")
+        },
+        "differences": found,
+    }
+
+
+def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig) -> dict:
+    """What is in each slice: `{kind: {name: {"clicks", "users", "positives", "growth"}}}`.
+
+    `growth` is the positives of `growth.wider` over those of `growth.narrower`, null where there are none.
+
+    Args:
+        clicks: as in `judge`.
+        target: as in `judge`.
+        slices: as in `judge`.
+        growth: as in `judge`.
+    """
+    frame = pd.read_parquet(clicks)
+    labels = {
+        name.removeprefix("label_"): frame[name].to_numpy(np.float64) for name in frame if name.startswith("label_")
+    }
+    label, found = labels[target], {}
+    for by in slices:
+        for part in sliced(frame, by, growth, label):
+            chosen = frame[part.chosen]
+            found.setdefault(by, {})[part.name] = {
+                "clicks": len(chosen),
+                "users": int(chosen["user"].nunique()),
+                "positives": int((label[part.chosen] > 0).sum()),
+                "growth": part.growth(labels, growth),
+            }
+    return found
+
+
+def labels_and_causes(clicks: str, caused: str, mechanisms: Sequence[str]) -> dict[str, dict[str, float]]:
+    """How a mechanism's positives and the clicks that caused a conversion go together.
+
+    Args:
+        clicks: as in `judge`.
+        caused: as in `judge`.
+        mechanisms: whose labels are looked at.
+
+    Returns:
+        By mechanism: `positives`; `without_cause`, the share of them that caused nothing; `causes_found`, the share of the
+        causing clicks that are positive.
+    """
+    frame = pd.read_parquet(clicks)
+    cause, found = frame[caused] > 0, {}
+    for name in mechanisms:
+        positive = frame[f"label_{name}"] > 0
+        found[name] = {
+            "positives": int(positive.sum()),
+            "without_cause": float((positive & ~cause).sum() / max(positive.sum(), 1)),
+            "causes_found": float((positive & cause).sum() / max(cause.sum(), 1)),
+        }
+    return found

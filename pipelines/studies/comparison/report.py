@@ -1,0 +1,176 @@
+"""The tables of a comparison: the papers' tables, with intervals."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mal_tf.evaluation.bootstrap import MIN_USERS
+from pipelines.core.text_table import Table
+from pipelines.studies.comparison.judge import ALL, CAUSED
+
+#: Which metric a slice is compared by: parts of the users by GAUC, parts of the clicks by AUC.
+_SLICE_METRIC = {"growth": "gauc"}
+
+
+def tables(result: dict[str, Any]) -> list[Table]:
+    """Makes the tables of what `run.run` returned."""
+    made = [_labels(result["labels"])]
+    if result["causes"]:
+        made.append(_causes(result["causes"]))
+    if result["tuning"]:
+        made.append(_tuning(result["tuning"]))
+    for comparison in result["comparisons"]:
+        for primary in dict.fromkeys(row["primary"] for row in comparison["rows"]):
+            rows = [row for row in comparison["rows"] if row["primary"] == primary]
+            made.append(_models(result, comparison, primary, rows))
+            made += [_choice(comparison, primary, row) for row in rows if row["choice"]]
+            made += [_slices(result, comparison, primary, kind, rows) for kind in comparison["slices"][primary]]
+    return made
+
+
+def _labels(report: dict[str, Any]) -> Table:
+    columns = ["mechanism"]
+    for split in report["splits"]:
+        columns += [f"{split}: positives", f"relative to {report['ratio_to']}", "Σ credit"]
+    rows = []
+    for name in report["cat_bits"]:
+        cells = [name]
+        for split in report["splits"].values():
+            found = split["mechanisms"][name]
+            cells += [f"{found['positives']:,}", _number(found["ratio"], 3), f"{found['credit']:,.1f}"]
+        rows.append(cells)
+    clicks = ", ".join(f"{name} {split['clicks']:,}" for name, split in report["splits"].items())
+    return Table("Labels", columns, rows, f"Clicks: {clicks}.")
+
+
+def _causes(causes: dict[str, dict]) -> Table:
+    rows = [
+        [name, f"{found['positives']:,}", _number(found["without_cause"], 3), _number(found["causes_found"], 3)]
+        for name, found in causes.items()
+    ]
+    return Table(
+        "Labels and causes, evaluation split",
+        ["mechanism", "positives", "share that caused nothing", "share of the causing clicks found"],
+        rows,
+    )
+
+
+def _tuning(tuning: dict[str, dict]) -> Table:
+    rates = list(next(iter(tuning.values()))["auc"])
+    rows = [
+        [model, *(_number(found["auc"][r], 4) for r in rates), f"{found['learning_rate']:g}"]
+        for model, found in tuning.items()
+    ]
+    return Table(
+        "Learning rate of each model",
+        ["model", *(f"AUC at {float(rate):g}" for rate in rates), "taken"],
+        rows,
+        "AUC on the segments held out of the training split; one training each. " + _at_an_edge(tuning, rates),
+    )
+
+
+def _at_an_edge(tuning: dict[str, dict], rates: Sequence[str]) -> str:
+    tried = sorted(map(float, rates))
+    found = [model for model, of in tuning.items() if of["learning_rate"] in (tried[0], tried[-1])]
+    return f"Best at an edge of what was tried: {', '.join(found)}." if found else "No model is best at an edge."
+
+
+def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequence[dict]) -> Table:
+    against, has_truth = comparison["against"], CAUSED in rows[0]["differences"]
+    columns = ["model", "AUC", f"Δ AUC to {against}", "GAUC", f"Δ GAUC to {against}", "log-loss", "PCOC"]
+    columns += ["AUC of cause", f"Δ to {against}"] if has_truth else []
+    columns += ["learning rate", "parameters", "examples/s"]
+    lines, compared = [], []
+    for row in rows:
+        overall, metrics, spread = row["differences"][ALL][ALL], row["metrics"], row["deviation"]
+        cells = [_label(row)]
+        for metric in ("auc", "gauc"):
+            cells += [_spread(metrics[metric], spread[metric]), _difference(overall[metric], row["row"] == against)]
+        cells += [_number(metrics["log_loss"], 4), _number(metrics["pcoc"], 3)]
+        if has_truth:
+            cause = row["differences"][CAUSED][CAUSED]["auc"]
+            cells += [_number(cause["value"], 4), _difference(cause, row["row"] == against)]
+            overall = overall | {"cause": cause}
+        compared += overall.values() if row["row"] != against else ()
+        rate = row["examples_per_second"]
+        cells += [f"{row['learning_rate']:g}", f"{row['parameters']:,}", "–" if rate is None else f"{rate:,.0f}"]
+        lines.append(cells)
+    for column, found in result["oracles"].get(primary, {}).items():
+        numbers = [_number(found["auc"], 4), "", _number(found["gauc"], 4), "", _number(found["log_loss"], 4)]
+        lines.append(
+            [f"truth: {column}", *numbers, _number(found["pcoc"], 3), _number(found["caused_auc"], 4), "", "", "", ""]
+        )
+    metrics = rows[0]["metrics"]
+    return Table(
+        f"{comparison['name']}: primary target {primary}",
+        columns,
+        lines,
+        f"{metrics['clicks']:,.0f} clicks, {metrics['positives']:,.0f} positives; GAUC over {metrics['gauc_users']:,.0f} users. "
+        + _how(result, compared),
+    )
+
+
+def _choice(comparison: dict, primary: str, row: dict) -> Table:
+    gains = row["choice"]["gains"]
+    lines = [
+        [name, *(f"{100 * found[key]:+.3f}%" for key in ("gain", "low", "high")), "yes" if found["chosen"] else "no"]
+        for name, found in gains.items()
+    ]
+    return Table(
+        f"{comparison['name']}: primary target {primary}, what {row['row']} chose by",
+        ["auxiliary", "fall of the primary's loss", "low", "high", "chosen"],
+        lines,
+        "Beside the ones chosen above it, on batches before their own step; see mal_tf/training/auxiliaries.py. One seed.",
+    )
+
+
+def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, rows: Sequence[dict]) -> Table:
+    metric, against = _SLICE_METRIC.get(kind, "auc"), comparison["against"]
+    others = [row for row in rows if row["row"] != against]
+    base = next(row for row in rows if row["row"] == against)
+    lines, compared = [], []
+    for name, part in comparison["slices"][primary][kind].items():
+        counts = [f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", _number(part["growth"], 3)]
+        compared += (of_slice := [row["differences"][kind][name][metric] for row in others])
+        differences = [_difference(one) for one in of_slice]
+        lines.append([name, *counts, _number(base["differences"][kind][name][metric]["value"], 4), *differences])
+    columns = [kind, "clicks", "users", "positives", "growth in positives", f"{against}: {metric.upper()}"]
+    return Table(
+        f"{comparison['name']}: primary target {primary}, Δ {metric.upper()} by {kind}",
+        columns + [_label(row) for row in others],
+        lines,
+        _how(result, compared),
+    )
+
+
+def _how(result: dict[str, Any], compared: Sequence[dict]) -> str:
+    """How the differences that are compared were judged."""
+    intervals = sum(one["low"] is not None for one in compared)
+    few = f" None where less than {MIN_USERS} users carry the metric." if intervals < len(compared) else ""
+    seeds = len(result["seeds"])
+    kinds = f"Means over {seeds} seeds, ± their standard deviation. " if seeds > 1 else "One seed. "
+    return (
+        f"{kinds}In brackets: 95% interval of the difference of means, paired bootstrap over users and over trainings "
+        f"({result['bootstrap_samples']:,} resamples).{few} With {intervals} such intervals, {math.ceil(intervals * 0.05)} that "
+        "miss 0 would be no surprise."
+    )
+
+
+def _label(row: dict) -> str:
+    """A row's name; where auxiliaries were chosen, with those."""
+    return f"{row['row']}: {', '.join(row['choice']['auxiliaries']) or 'none'}" if row["choice"] else row["row"]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _spread(mean: float, deviation: float | None) -> str:
+    return _number(mean, 4) if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+
+
+def _difference(found: dict, itself: bool = False) -> str:
+    if itself or found["difference"] is None:
+        return "–"
+    known = "–" if found["low"] is None else f"{found['low']:+.4f} … {found['high']:+.4f}"
+    return f"{found['difference']:+.4f} ({known})"

@@ -1,0 +1,250 @@
+"""A whole comparison, resumable: labels, learning rates, chosen auxiliaries, trainings, metrics, results."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from mal_tf.models.config import AUTO
+from pipelines.clicks import labelled
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.run.run import Run
+from pipelines.studies.comparison import clicks, judge, plan, tasks, trial
+from pipelines.studies.comparison.config import NO_FEATURE, BenchmarkConfig
+from pipelines.studies.comparison.plan import Trial
+from pipelines.studies.comparison.tasks import Task
+
+CLICKS, RESULTS = "clicks.parquet", "results.json"
+
+#: Count up when the code of a kind of task changes what it makes of the same input.
+_VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 2, "rates": 1}
+
+#: Comparison, primary target and name of a row.
+Key = tuple[str, str, str]
+
+
+def run(
+    config: BenchmarkConfig,
+    run_config: RunConfig,
+    directory: str,
+    workers: int = 1,
+    make: Callable[[int], contextlib.AbstractContextManager[Executor]] = tasks.workers,
+) -> dict[str, Any]:
+    """Does what is left to do; writes `results.json`, which holds what is returned.
+
+    Args:
+        config: the comparison.
+        run_config: of the run whose labels are used.
+        directory: of all outputs; local.
+        workers: processes that train side by side.
+        make: makes executors of so many workers.
+
+    Returns:
+        `name`, `seeds`, `bootstrap_samples`, `labels` (the label report), `tuning`, `comparisons`, `oracles`, `causes`,
+        `made_by`.
+    """
+    for comparison in config.comparisons:  # What can't be trained is refused before anything is.
+        plan.row_trials(config, run_config, comparison, {})
+    plan.tuning_trials(config, run_config)
+    opened = Run(run_config, directory)
+    with opened.opened():
+        opened.validate()
+        files.write_text(f"{directory}/benchmark.json", config.model_dump_json(indent=1) + "\n")
+        work = _Work(config, run_config, opened.labels(), directory)
+        work.write_clicks()
+        with make(workers) as pool:
+            tuning = work.tuned(pool)
+            rates = {model: found["learning_rate"] for model, found in tuning.items()}
+            rows = {
+                (comparison.name, *key): trials
+                for comparison in config.comparisons
+                for key, trials in plan.row_trials(config, run_config, comparison, rates).items()
+            }
+            work.prepare(pool, [one for trials in rows.values() for one in trials])
+            choices = work.choices(pool, rows)
+            rows |= work.resolved(rows, choices)
+            trained, judged, oracles = work.trained(pool, rows), work.judged(pool, rows), work.oracles(pool)
+        with make(1) as alone:  # Speed is measured with the machine to itself.
+            speeds = work.speeds(alone, rows)
+        result = {
+            "name": config.name,
+            "seeds": list(config.seeds),
+            "bootstrap_samples": config.bootstrap_samples,
+            "labels": json.loads(files.read_text(f"{work.labels}/label_report.json")),
+            "tuning": tuning,
+            "comparisons": [
+                {
+                    "name": comparison.name,
+                    "against": comparison.against,
+                    "slices": {
+                        primary: judge.counts(work.clicks, primary, comparison.slices, config.growth)
+                        for primary in comparison.primaries
+                    },
+                    "rows": [
+                        {
+                            "primary": primary,
+                            "row": name,
+                            "choice": choices.get(key),
+                            "learning_rate": rows[key][0].config.training.learning_rate,
+                            "parameters": trained[key][0]["parameters"],
+                            "examples_per_second": speeds[key][0],
+                            **judge.row(judged[key], judged[comparison.name, primary, comparison.against]),
+                        }
+                        for primary in comparison.primaries
+                        for name in comparison.rows
+                        for key in [(comparison.name, primary, name)]
+                    ],
+                }
+                for comparison in config.comparisons
+            ],
+            "oracles": oracles,
+            "causes": work.causes(),
+            "made_by": json.loads(files.read_text(f"{directory}/run.json")),
+        }
+        text = json.dumps(result, indent=1)
+        files.write_text(f"{directory}/{RESULTS}", text + "\n")
+        return json.loads(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """The kinds of tasks of a comparison, on one run's labels.
+
+    Attributes:
+        config: the comparison.
+        run_config: of the run.
+        labels: directory of the finished label job.
+        root: directory of all tasks.
+    """
+
+    config: BenchmarkConfig
+    run_config: RunConfig
+    labels: str
+    root: str
+
+    @property
+    def clicks(self) -> str:
+        """The file of the evaluation split's clicks."""
+        return f"{self.root}/{CLICKS}"
+
+    def write_clicks(self) -> None:
+        """Writes what the trials are judged on."""
+        spec = self.run_config.feature_spec
+        names = dict.fromkeys(by for comparison in self.config.comparisons for by in comparison.slices)
+        slices = {name: "" if name in NO_FEATURE else spec.dtype(spec.scalar(name)) for name in names}
+        data = labelled.load(self.labels, spec)
+        frame = clicks.evaluated(data, self.run_config.attribution.names, slices, self.config.growth)
+        if self.config.truth:
+            frame = clicks.with_truth(frame, self.config.truth)
+        frame.to_parquet(self.clicks, index=False)
+
+    def tuned(self, pool: Executor) -> dict[str, dict]:
+        """By model: `learning_rate`, and `auc`, that of each rate."""
+        trials = plan.tuning_trials(self.config, self.run_config)
+        self.prepare(pool, trials.values())
+        done = self._each(pool, {key: [self._training(one)] for key, one in trials.items()})
+        aucs = {key: found["auc"] for key, (found,) in done.items()}
+        return {
+            model: {"learning_rate": rate, "auc": {str(tried): auc for (of, tried), auc in aucs.items() if of == model}}
+            for model, rate in plan.best_rates(aucs).items()
+        }
+
+    def prepare(self, pool: Executor, trials: Iterable[Trial]) -> None:
+        """Saves the batches that trials train on."""
+        tasks.finish([self._batches(one) for one in trials], self.root, pool)
+
+    def choices(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, dict]:
+        """What `trial.choose` returned with the first seed, for the rows with `auxiliaries: auto`."""
+        asked = {key: trials[0] for key, trials in rows.items() if trials[0].config.model.auxiliaries == AUTO}
+        found = self._each(pool, {key: [self._of_trial("choices", trial.choose, one)] for key, one in asked.items()})
+        return {key: choice for key, (choice,) in found.items()}
+
+    def resolved(self, rows: dict[Key, list[Trial]], choices: dict[Key, dict]) -> dict[Key, list[Trial]]:
+        """The rows with `auxiliaries: auto`, with what was chosen in its place."""
+        return {
+            key: [dataclasses.replace(one, config=one.config.resolved(choice["auxiliaries"])) for one in rows[key]]
+            for key, choice in choices.items()
+        }
+
+    def trained(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[dict]]:
+        """What `trial.run` returned."""
+        return self._each(pool, {key: list(map(self._training, trials)) for key, trials in rows.items()})
+
+    def judged(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[dict]]:
+        """What `judge.judge` returned."""
+        slices = {comparison.name: comparison.slices for comparison in self.config.comparisons}
+        return self._each(
+            pool,
+            {
+                (name, primary, row): [
+                    self._judging(
+                        str(one),
+                        f"{self._training(one).directory(self.root)}/{trial.PREDICTIONS}",
+                        one.made_from(self._made_from),
+                        primary,
+                        slices[name],
+                    )
+                    for one in trials
+                ]
+                for (name, primary, row), trials in rows.items()
+            },
+        )
+
+    def oracles(self, pool: Executor) -> dict[str, dict[str, dict]]:
+        """By primary target and column of true probabilities: metrics."""
+        truth = self.config.truth
+        primaries = dict.fromkeys(primary for comparison in self.config.comparisons for primary in comparison.primaries)
+        made = {
+            (primary, column): [self._judging(f"truth: {column}", column, [self._made_from, column], primary, ())]
+            for primary in primaries
+            for column in (truth.oracles if truth else ())
+        }
+        found: dict[str, dict] = {}
+        for (primary, column), (result,) in self._each(pool, made).items():
+            caused = result["resampled"][judge.CAUSED][judge.CAUSED]["auc"][0]
+            found.setdefault(primary, {})[column] = result["metrics"] | {"caused_auc": caused}
+        return found
+
+    def causes(self) -> dict[str, dict]:
+        """See `judge.labels_and_causes`; nothing without a truth."""
+        truth = self.config.truth
+        return judge.labels_and_causes(self.clicks, truth.caused, self.run_config.attribution.names) if truth else {}
+
+    def speeds(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[float | None]]:
+        """Examples per second of training, of each row's first trial."""
+        steps = self.config.rate_steps
+        if not steps:
+            return {key: [None] for key in rows}
+        made = {key: [self._of_trial("rates", trial.rate, trials[0], steps)] for key, trials in rows.items()}
+        return self._each(pool, made)
+
+    @property
+    def _made_from(self) -> str:
+        return manifest.read(self.labels)["made_from"]
+
+    def _batches(self, one: Trial) -> Task:
+        key = manifest.fingerprint("batches", _VERSIONS["batches"], *one.batches_made_from(self._made_from))
+        return Task("batches", str(one), key, trial.prepare, (one, self.labels))
+
+    def _training(self, one: Trial) -> Task:
+        return self._of_trial("trainings", trial.run, one)
+
+    def _of_trial(self, kind: str, work: Callable, one: Trial, *arguments) -> Task:
+        key = manifest.fingerprint(kind, _VERSIONS[kind], *one.made_from(self._made_from), *arguments)
+        prepared = self._batches(one).directory(self.root)
+        return Task(kind, str(one), key, work, (one, self.labels, prepared, *arguments))
+
+    def _judging(self, name: str, prediction: str, made_from: Sequence, primary: str, slices: Sequence[str]) -> Task:
+        truth = self.config.truth
+        caused = truth.caused if truth else None
+        how = (primary, tuple(slices), self.config.growth, caused, self.config.bootstrap_samples, self.run_config.seed)
+        key = manifest.fingerprint("metrics", _VERSIONS["metrics"], *made_from, *how, clicks.of_truth(truth))
+        return Task("metrics", name, key, judge.judge, (self.clicks, prediction, *how))
+
+    def _each(self, pool: Executor, made: dict[Any, list[Task]]) -> dict[Any, list]:
+        """Finishes lists of tasks."""
+        results = iter(tasks.finish([task for of_key in made.values() for task in of_key], self.root, pool))
+        return {key: [next(results) for _ in of_key] for key, of_key in made.items()}

@@ -1,0 +1,189 @@
+"""The configuration of an A/B replay: one YAML file beside the runs whose models bid. docs/replay.md has the formulas."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from pipelines.config import run as run_config
+from pipelines.config.run import RunConfig
+from pipelines.core import files, yaml_config
+
+#: Minutes of a day.
+_DAY = 1440
+
+
+class Arm(Frozen):
+    """Who bids: just one of `models`, `truth` and `constant`.
+
+    Attributes:
+        name: of the arm.
+        models: trainings of one model, each a SavedModel, the directory of its versions (the newest is taken) or a run's
+            directory. The replay is repeated with each; results are means over them.
+        model: which of the models of a run's directory; the one that is called as the arm is, if not given.
+        truth: column of the market's truth about clicks: bids with what is true.
+        constant: bids with one conversion rate for all clicks.
+    """
+
+    name: str = pydantic.Field(min_length=1)
+    models: tuple[str, ...] = ()
+    model: str = ""
+    truth: str = ""
+    constant: pydantic.PositiveFloat | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self):
+        given = [name for name in ("models", "truth", "constant") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                f"arm '{self.name}': expected one of models, truth and constant, found {' and '.join(given) or 'none'}"
+            )
+        return self
+
+
+class Prices(Frozen):
+    """The highest competing bid for a click: level · value · its industry's true rate · noise of mean 1, log-normal.
+
+    Attributes:
+        level: 1 is what the mean click of the product is worth.
+        spread: standard deviation of the noise's logarithm.
+        reserve: no click is sold for less, in the unit of values.
+    """
+
+    level: float = pydantic.Field(1.0, gt=0)
+    spread: float = pydantic.Field(0.7, ge=0)
+    reserve: float = pydantic.Field(0.0, ge=0)
+
+
+class Pacing(Frozen):
+    """How bids follow budgets: after each slot the multiplier changes by exp(gain · (planned − wanted) / budget).
+
+    Attributes:
+        slot_minutes: length of a slot; a day has a whole number of them.
+        gain: of the change.
+        first: the multiplier that each account begins with.
+        highest: bids are never multiplied by more.
+    """
+
+    slot_minutes: int = pydantic.Field(60, ge=1, le=_DAY)
+    gain: float = pydantic.Field(2.0, ge=0)
+    first: float = pydantic.Field(1.0, gt=0)
+    highest: float = pydantic.Field(1.0, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self):
+        if _DAY % self.slot_minutes:
+            raise ValueError(f"slot_minutes: expected a divisor of a day's {_DAY} minutes, found {self.slot_minutes}")
+        if self.first > self.highest:
+            raise ValueError(f"first: {self.first:g} is above highest, {self.highest:g}")
+        return self
+
+    @property
+    def slots_per_day(self) -> int:
+        """Slots of a day."""
+        return _DAY // self.slot_minutes
+
+
+class ReplayConfig(Frozen):
+    """An A/B replay on one market's evaluation clicks.
+
+    Attributes:
+        name: of the replay; its directory is `runs/<name>` unless said otherwise on the command line.
+        run: a run's directory: the evaluation split of its labels are the clicks on sale.
+        truth: glob of the market's `truth-clicks` files.
+        orders: column of the truth that says how many orders a click, once bought, causes.
+        advertiser: categorical feature: who bids and has a budget.
+        industry: categorical feature: results are split by it, prices follow its rate.
+        value: numeric feature: what an order of the click's product is worth.
+        arms: at least two.
+        against: the arm that the others are compared with; the first, if not given.
+        prices: of the competition.
+        budget: of an advertiser for a day, as a share of what all of its clicks of the day would cost.
+        pacing: of the budgets.
+        warm_up_days: so many first days are played, for the pacing to settle, but not counted.
+        samples: resamples of users for the intervals.
+        aa_splits: splits of the users in which all arms bid with the first arm's first model, so that any difference is
+            chance.
+        seed: of the competing bids, of the users' split and of the resamples.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    run: str
+    truth: str
+    orders: str = "expected_credit"
+    advertiser: str = "advertiser"
+    industry: str = "industry"
+    value: str = "price"
+    arms: tuple[Arm, ...] = pydantic.Field(min_length=2)
+    against: str = ""
+    prices: Prices = Prices()
+    budget: float = pydantic.Field(0.2, gt=0)
+    pacing: Pacing = Pacing()
+    warm_up_days: int = pydantic.Field(1, ge=0)
+    samples: int = pydantic.Field(500, ge=1)
+    aa_splits: int = pydantic.Field(20, ge=0)
+    seed: int = pydantic.Field(17, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self):
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"arms: names must differ, found: {', '.join(names)}")
+        if self.against and self.against not in names:
+            raise ValueError(f"against: no arm is called '{self.against}'; arms: {', '.join(names)}")
+        counts = {arm.name: len(arm.models) for arm in self.arms if arm.models}
+        for one, other in itertools.pairwise(counts):
+            if counts[one] != counts[other]:
+                raise ValueError(
+                    f"arms: expected as many trainings of each model, found {counts[one]} of '{one}' and "
+                    f"{counts[other]} of '{other}'"
+                )
+        return self
+
+    @property
+    def base(self) -> int:
+        """Which of the arms the others are compared with."""
+        return [arm.name for arm in self.arms].index(self.against or self.arms[0].name)
+
+    @property
+    def replays(self) -> int:
+        """How often the replay is repeated: trainings of each model."""
+        return max([1, *(len(arm.models) for arm in self.arms)])
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> tuple[ReplayConfig, RunConfig]:
+    """Reads a replay's file and the config of the run that it names; paths are relative to the file.
+
+    Raises:
+        MalTfError: what is wrong, with the place of each key.
+    """
+    folder = files.folder(path)
+
+    def prepare(data: dict[str, Any]) -> None:
+        for key in ("run", "truth"):
+            if isinstance(data.get(key), str):
+                data[key] = files.resolve(data[key], folder)
+        for arm in data["arms"] if isinstance(data.get("arms"), list) else ():
+            if isinstance(arm, dict) and isinstance(arm.get("models"), list):
+                arm["models"] = [files.resolve(str(one), folder) for one in arm["models"]]
+
+    found = yaml_config.read(ReplayConfig, path, overrides, prepare)
+    if not files.exists(f"{found.run}/config.yaml"):
+        raise MalTfError(
+            f"{path}: run: expected a run's directory, found no {found.run}/config.yaml; docs/replay.md says what a replay needs"
+        )
+    run = run_config.load(f"{found.run}/config.yaml")
+    if run.ready_made:
+        raise MalTfError(f"{path}: run: {found.run} has ready-made labels, of whose clicks no truth is known")
+    spec = run.feature_spec
+    for key, of_kind in (("advertiser", spec.categorical), ("industry", spec.categorical), ("value", spec.numeric)):
+        names = [feature.name for feature in of_kind]
+        if getattr(found, key) not in names:
+            raise MalTfError(
+                f"{path}: {key}: '{getattr(found, key)}' is no feature of {found.run} that serves; there are: "
+                f"{', '.join(names)}"
+            )
+    return found, run

@@ -1,0 +1,83 @@
+"""How far the mechanisms' credits are from the truth: `python -m pipelines.studies.simulation.compare MARKET LABELS`."""
+
+import json
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features.keras2 import tf
+from pipelines.core import files, manifest
+from pipelines.labels.finish import REPORT
+
+_TRUTH = ["click_id", "channel", "credit", "credit_among_ads"]
+
+
+def compare(market: str, labels: str) -> pd.DataFrame:
+    """Compares on the clicks of converting journeys, both splits, mature clicks alone.
+
+    Args:
+        market: what `mal-tf simulate` wrote.
+        labels: what the label job made of it.
+
+    Returns:
+        A row per mechanism, and `nothing`, which credits no click at all: `clicks`; `error`, the mean of
+        |credit_m − credit| per click; `error_shared`, the same where the path has two or more clicks;
+        `error_among_ads`, the same to `credit_among_ads`; `total`, Σ credit_m / Σ
+        credit; and the same of each channel's clicks.
+    """
+    mechanisms = json.loads(files.read_text(f"{labels}/{REPORT}"))["cat_bits"]
+    frame = _labels(labels, mechanisms).merge(_truth(market), on="click_id", validate="one_to_one")
+    frame["credit_nothing"] = 0.0
+    rows = {}
+    for name in (*mechanisms, "nothing"):
+        credit = frame[f"credit_{name}"]
+        by_channel = credit.groupby(frame["channel"]).sum() / frame.groupby("channel")["credit"].sum()
+        rows[name] = {
+            "clicks": len(frame),
+            "error": (error := np.abs(credit - frame["credit"])).mean(),
+            "error_shared": error[frame["path_length"] > 1].mean(),
+            "error_among_ads": np.abs(credit - frame["credit_among_ads"]).mean(),
+            "total": credit.sum() / frame["credit"].sum(),
+            **by_channel,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _truth(market: str) -> pd.DataFrame:
+    entries = manifest.read(market, "a simulated market")["files"]
+    paths = [f"{market}/{entry['path']}" for entry in entries if entry["path"].startswith("truth-clicks")]
+    return pd.concat([pq.read_table(path, columns=_TRUTH).to_pandas() for path in paths], ignore_index=True)
+
+
+def _labels(labels: str, mechanisms: list[str]) -> pd.DataFrame:
+    """Credits of the mature clicks that are in a converting journey."""
+    parsing = {name: tf.io.FixedLenFeature([], tf.int64) for name in ("click_id", "path_length", "mature")}
+    parsing |= {f"credit_{name}": tf.io.FixedLenFeature([], tf.float32) for name in mechanisms}
+    paths = [f"{labels}/{entry['path']}" for entry in manifest.read(labels, "a finished label job")["files"]]
+    records = tf.data.TFRecordDataset(paths, compression_type="GZIP").batch(8192)
+    parts = []
+    for batch in records.map(lambda examples: tf.io.parse_example(examples, parsing)).as_numpy_iterator():
+        part = pd.DataFrame(batch)
+        parts.append(part[(part["path_length"] > 0) & (part["mature"] == 1)])
+    return pd.concat(parts, ignore_index=True)
+
+
+def main(
+    market: Annotated[str, typer.Argument(help="Directory of the simulated market.")],
+    labels: Annotated[str, typer.Argument(help="Directory of the label job's output: runs/<name>/labels.")],
+) -> None:
+    """Print how far each mechanism's credit is from the truth."""
+    found = compare(market, labels)
+    table = Table("mechanism", *(str(column) for column in found.columns), title="Credit against the truth")
+    for name, row in found.iterrows():
+        table.add_row(str(name), f"{row.iloc[0]:,.0f}", *(f"{value:.3f}" for value in row.iloc[1:]))
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

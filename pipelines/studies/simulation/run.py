@@ -1,0 +1,154 @@
+"""Simulating a market into a directory: logs, truth, and the config that labels them."""
+
+import collections
+import contextlib
+import datetime
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from features.errors import MalTfError
+from pipelines.config.run import RunConfig
+from pipelines.core import files, manifest
+from pipelines.studies.simulation.block import simulate, users_per_block
+from pipelines.studies.simulation.config import MarketConfig
+from pipelines.studies.simulation.tables import tables
+from pipelines.studies.simulation.world import DAY, World
+
+#: A file holds so many blocks, each a row group: about half a million clicks.
+BLOCKS_PER_FILE = 10
+
+CONFIG = "config.yaml"
+LABELLED = ("clicks", "conversions")
+
+
+def run(
+    config: MarketConfig, output: str, overwrite: bool = False, advance: Callable[[dict], object] = lambda rows: None
+) -> dict:
+    """Writes the market; `output` is complete if and only if it holds manifest.json.
+
+    Args:
+        config: the market.
+        output: fresh local directory.
+        overwrite: whether a finished market there may be replaced.
+        advance: called after each block with the rows made so far, by table.
+
+    Returns:
+        The manifest: rows in all, the market's config, and path, rows and bytes of each file.
+
+    Raises:
+        MalTfError: the directory is not local, in use or not ours; the disk is full.
+    """
+    if not files.is_local(output):
+        raise MalTfError(f"{output}: a market is written to a local directory; copy it from there")
+    described = run_config(config)
+    RunConfig.model_validate(described)
+    manifest.begin(output, overwrite)
+    folder, world, entries, rows = pathlib.Path(output), World(config), [], collections.Counter()
+    size = users_per_block(config)
+    blocks = range(-(-config.users // size))
+    try:
+        for number, first in enumerate(blocks[::BLOCKS_PER_FILE]):
+            with contextlib.ExitStack() as stack:
+                writers, in_file = {}, collections.Counter()
+                for index in blocks[first : first + BLOCKS_PER_FILE]:
+                    made = tables(config, world, index, index * size, simulate(config, world, index))
+                    for name, table in made.items():
+                        rows[name] += table.num_rows
+                        daily = config.daily_logs and name in LABELLED
+                        for stem, part in _by_day(config, name, table) if daily else [(name, table)]:
+                            if stem not in writers:
+                                path = folder / f"{stem}-{number:05d}.parquet"
+                                writers[stem] = stack.enter_context(pq.ParquetWriter(path, table.schema))
+                            writers[stem].write_table(part)
+                            in_file[stem] += part.num_rows
+                    advance(dict(rows))
+            for stem, count in in_file.items():
+                path = f"{stem}-{number:05d}.parquet"
+                entries.append({"path": path, "rows": count, "bytes": files.size(str(folder / path))})
+    except (OSError, pa.ArrowException) as error:
+        raise MalTfError(f"{output}: can't be written: {error}. Free the disk or choose another output.") from error
+    files.write_text(str(folder / CONFIG), yaml.safe_dump(described, sort_keys=False))
+    made = {"rows": dict(rows), "market": config.model_dump(mode="json"), "files": entries}
+    manifest.finish(output, made)
+    return made
+
+
+def _by_day(config: MarketConfig, name: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """A log's rows of each day, under `<name>-<date>`; every day, so that all have a file."""
+    starts = config.start_time + np.arange(config.days + 1) * DAY
+    bounds = np.searchsorted(table["timestamp"].to_numpy(), starts)
+    bounds[-1] = table.num_rows
+    for day in range(config.days):
+        date = config.start + datetime.timedelta(day)
+        yield f"{name}-{date}", table.slice(bounds[day], bounds[day + 1] - bounds[day])
+
+
+def run_config(config: MarketConfig) -> dict:
+    """The run's config that is written beside the logs: labels by product, the last mature clicks evaluate."""
+    categorical = ("industry", "advertiser", "product", "campaign", "channel", "hour", "weekday", "city", "member")
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "sources": {
+            "adapter": "tables",
+            "time_unit": "s",
+            "clicks": {
+                "files": "clicks-*.parquet",
+                "columns": {
+                    "click_id": "click_id",
+                    "user_id": "user_id",
+                    "timestamp": "timestamp",
+                    "match_key": "product",
+                    "touchpoint": ["industry", "channel"],
+                },
+            },
+            "conversions": {
+                "files": "conversions-*.parquet",
+                "columns": {
+                    "conversion_id": "conversion_id",
+                    "user_id": "user_id",
+                    "timestamp": "timestamp",
+                    "match_key": "product",
+                    "value": "value",
+                },
+            },
+        },
+        "features": [
+            *({"type": "categorical", "name": name} for name in categorical),
+            *({"type": "categorical", "name": name, "dtype": "int64"} for name in ("age", "ad")),
+            *({"type": "numeric", "name": name} for name in ("price", "picture_similarity", "text_similarity")),
+            {"type": "history", "name": "clicked_products", "of": "product", "length": 20},
+            {"type": "history", "name": "clicked_industries", "of": "industry", "length": 20},
+            {"type": "history", "name": "clicked_channels", "of": "channel", "length": 20},
+            {"type": "history", "name": "bought_products", "of": "product", "events": "conversions", "length": 10},
+        ],
+        "attribution": {
+            "window_hours": config.window_hours,
+            "mechanisms": [
+                {"name": "first", "type": "first"},
+                {"name": "last", "type": "last"},
+                {"name": "linear", "type": "linear"},
+                {"name": "mta", "type": "shao_li"},
+            ],
+        },
+        "labels": {
+            "observed_from": _moment(config, 0),
+            "eval_from": _moment(config, config.eval_from_day),
+            "observed_until": _moment(config, config.days),
+        },
+        "model": {"name": "mal", "compare_with": ["base"], "primary": "last"},
+        "training": {"averaging": {"last_share": 0.25}},
+        "evaluation": {
+            "slices": ["path_length", "information_gain", "click_age", "user_history", "industry", "known_ad"]
+        },
+    }
+
+
+def _moment(config: MarketConfig, day: float) -> str:
+    time = config.start_time + round(day * DAY)
+    return datetime.datetime.fromtimestamp(time, datetime.timezone.utc).isoformat()

@@ -1,0 +1,157 @@
+"""The calibration stage: the last days of the training split are held out from training and fit the map that is exported."""
+
+import dataclasses
+import itertools
+import json
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import expit
+
+from features.errors import MalTfError
+from features.keras2 import keras, tf
+from features.lookup import lookup_model
+from features.parsing import parse_features
+from mal_tf.calibration import calibration
+from mal_tf.calibration.calibration import Calibration
+from mal_tf.evaluation.metrics import calibration_error, log_loss, pcoc
+from mal_tf.models.network import Network
+from mal_tf.training.dataset import serialized
+from pipelines.clicks.labelled import Labelled
+from pipelines.config.run import RunConfig
+from pipelines.core import files
+from pipelines.train import stages
+
+#: The stage, and the file it writes.
+CALIBRATE, FILE = "calibrate", "calibration.json"
+
+log = logging.getLogger("mal_tf.calibration")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    """Mature clicks: a network's logit, the primary's label, the time, and the value of the feature that slices are by."""
+
+    logit: np.ndarray
+    label: np.ndarray
+    timestamp: np.ndarray
+    values: np.ndarray | None
+
+
+def to_train(config: RunConfig, labelled: Labelled) -> Labelled:
+    """The labelled clicks without those of the training split that are held out for calibration.
+
+    Raises:
+        MalTfError: nothing would be left to train on.
+    """
+    if config.calibration is None:
+        return labelled
+    train, held_out = labelled.splits["train"], config.calibration.segments
+    kept = train.without_last(held_out)
+    if not kept.rows:
+        raise MalTfError(
+            f"calibration.segments: {held_out} held out of {sum(any(rows) for rows in train.file_rows)} segments "
+            f"(labels.segment_hours) with clicks in the training split leave none to train on"
+        )
+    return dataclasses.replace(labelled, splits=labelled.splits | {"train": kept})
+
+
+def calibrate(config: RunConfig, labelled: Labelled, name: str, weights: str, output: str) -> dict:
+    """Fits the map of the model called `name` to the clicks that were held out; writes `calibration.json`.
+
+    Args:
+        config: the run, with a `calibration`.
+        labelled: all splits and vocabularies.
+        name: of the model.
+        weights: directory of its training.
+        output: directory to write to.
+
+    Returns:
+        What is in the file, but for the curves: `{"method", "by", "segments", "min_positives", "first_timestamp",
+        "last_timestamp", "clicks", "positives", "before": metrics, "after": metrics, "evaluation": {"clicks", "positives",
+        "before", "after"}}`: log-loss, PCOC and expected calibration error on the held-out clicks and, which the map was not
+        fitted on, on the evaluation split; null where there is no positive.
+
+    Raises:
+        MalTfError: what was held out has no mature click, or all are of one class.
+    """
+    asked, network = config.calibration, stages.restore(config, labelled, name, weights)
+    train = labelled.splits["train"]
+    held_out = train.segments[len(train.without_last(asked.segments).segments) :]
+    fitted_on, judged_on = (
+        _scored(config, labelled, network, segments) for segments in (held_out, labelled.splits["eval"].segments)
+    )
+    try:
+        found = calibration.fit(
+            asked.method, fitted_on.logit, fitted_on.label, fitted_on.values, min_positives=asked.min_positives
+        )
+    except MalTfError as error:
+        raise MalTfError(f"{name}, label_{config.model.primary}: {error}") from error
+    positives = int((fitted_on.label > 0).sum())
+    if positives < asked.min_positives:
+        log.warning(
+            "%s: calibrated on %s positives only: hold out more (calibration.segments), or lower calibration.min_positives",
+            name,
+            f"{positives:,}",
+        )
+    result = asked.model_dump(mode="json") | {
+        "first_timestamp": int(fitted_on.timestamp.min()),
+        "last_timestamp": int(fitted_on.timestamp.max()),
+        **_before_and_after(found, fitted_on),
+        "evaluation": _before_and_after(found, judged_on),
+    }
+    for where, of in (("the clicks it is fitted on", result), ("the evaluation split", result["evaluation"])):
+        log.info("%s, calibrated by %s, on %s: %s", name, asked.method, where, _shown(of))
+    if asked.by:
+        log.info("%s: %s values of %s have a curve of their own", name, f"{len(found.slices):,}", asked.by)
+    files.write_text(f"{output}/{FILE}", json.dumps(result | calibration.to_json(found), indent=1) + "\n")
+    return result
+
+
+def read(directory: str) -> Calibration:
+    """The map that `calibrate` wrote."""
+    return calibration.from_json(json.loads(files.read_text(f"{directory}/{FILE}")))
+
+
+def _scored(config: RunConfig, labelled: Labelled, network: Network, segments: Sequence[Sequence[str]]) -> _Scored:
+    spec, by, label = config.feature_spec, config.calibration.by, f"label_{config.model.primary}"
+    lookup = lookup_model(spec, labelled.vocabularies)
+    primary = keras.Model(network.model.input, network.model.output[network.primary.output])
+    extra = [(label, "float32"), ("mature", "int64"), ("timestamp", "int64")]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def columns(examples: tf.Tensor) -> list[tf.Tensor]:
+        parsed = parse_features(examples, spec, extra)
+        of = [parsed.pop(name) for name, _ in extra]
+        return [primary(lookup(parsed), training=False), *of, *([parsed[by]] if by else [])]
+
+    empty = tf.constant([], tf.string)  # Empty splits have columns too.
+    batches = itertools.chain(serialized(segments, config.evaluation.batch_size), [empty])
+    parts = [[column.numpy() for column in columns(examples)] for examples in batches]
+    logit, labels, mature, timestamp, *values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    chosen = mature == 1
+    return _Scored(logit[chosen], labels[chosen], timestamp[chosen], values[0][chosen] if values else None)
+
+
+def _before_and_after(found: Calibration, clicks: _Scored) -> dict:
+    return {
+        "clicks": int(clicks.label.size),
+        "positives": int((clicks.label > 0).sum()),
+        "before": _metrics(clicks.label, expit(clicks.logit.astype(np.float64))),
+        "after": _metrics(clicks.label, found(clicks.logit, clicks.values)),
+    }
+
+
+def _metrics(label: np.ndarray, prediction: np.ndarray) -> dict[str, float | None]:
+    found = {
+        "log_loss": log_loss(label, prediction),
+        "pcoc": pcoc(label, prediction),
+        "ece": calibration_error(label, prediction),
+    }
+    return {name: value if np.isfinite(value) else None for name, value in found.items()}
+
+
+def _shown(of: dict) -> str:
+    pairs = ((name, of["before"][name], of["after"][name]) for name in ("pcoc", "log_loss", "ece"))
+    return ", ".join(f"{name} {before:.4f} → {after:.4f}" for name, before, after in pairs if before is not None)

@@ -1,0 +1,117 @@
+"""The gate: a run whose data is not as the schema says stops here, and says why."""
+
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+from features.errors import MalTfError
+from features.spec import FeatureSpec
+from pipelines.core import files
+from pipelines.validate import statistics as split_statistics
+from pipelines.validate.schema import TRAINING, infer_schema, load_schema, serving_features
+from pipelines.validate.tfdv import get_statistics_html, tfdv
+
+ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
+
+#: How many offending values an anomaly shows.
+_VALUES_SHOWN = 5
+
+
+class Anomalies(MalTfError):
+    """The data is not as the schema says.
+
+    Attributes:
+        lines: one per anomaly, `<split> split, feature …`.
+    """
+
+    def __init__(self, message: str, lines: list[str]):
+        super().__init__(message)
+        self.lines = lines
+
+
+def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_file: str | None) -> dict[str, Any]:
+    """Validates the splits' statistics; writes the schema used, the anomalies and TFDV's view of the statistics.
+
+    Args:
+        statistics_directory: where the splits' statistics are.
+        output: directory to write to.
+        spec: features; the schema's SERVING environment must hold these and no others.
+        schema_file: reviewed schema; without one it is inferred from the training split.
+
+    Returns:
+        `{"schema": where it came from, "examples": {split: count}, "features": count}`.
+
+    Raises:
+        Anomalies: split, feature, reason, offending values.
+        MalTfError: the schema is missing or is none, or its serving features are not the config's.
+    """
+    statistics = split_statistics.load(statistics_directory)
+    schema = load_schema(schema_file) if schema_file else infer_schema(statistics["train"], spec)
+    files.write_text(f"{output}/{SCHEMA}", text_format.MessageToString(schema))
+    html = get_statistics_html(statistics["eval"], statistics["train"], "Split-eval", "Split-train")
+    files.write_text(f"{output}/{HTML}", html)
+    check_serving(schema, spec, schema_file)
+    found = []
+    for split, of_split in statistics.items():
+        anomalies = tfdv.validate_statistics(of_split, schema, environment=TRAINING)
+        files.write_bytes(f"{output}/Split-{split}/{ANOMALIES}", anomalies.SerializeToString(deterministic=True))
+        found += [f"{split} split, {line}" for line in describe(anomalies, of_split, schema)]
+    if found:
+        raise Anomalies(
+            f"{len(found)} anomalies against {schema_file or 'the schema inferred from the training split'}:\n"
+            + "\n".join(f"  {line}" for line in found)
+            + f"\nLook at {output}/{HTML}. Mend the data; or, if the data is right, edit the schema and say why.",
+            found,
+        )
+    examples = {split: of_split.datasets[0].num_examples for split, of_split in statistics.items()}
+    return {"schema": schema_file or "inferred", "examples": examples, "features": len(schema.feature)}
+
+
+def describe(
+    anomalies: anomalies_pb2.Anomalies,
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+) -> list[str]:
+    """One line per anomaly: feature, reason, offending values."""
+    lines = []
+    if anomalies.HasField("dataset_anomaly_info"):
+        lines.append(f"all features: {anomalies.dataset_anomaly_info.description}")
+    for name, info in sorted(anomalies.anomaly_info.items()):
+        values = _offending_values(name, statistics, schema)
+        shown = f" Offending values, most frequent first: {', '.join(values)}." if values else ""
+        lines.append(f"feature '{name}': {info.short_description}: {info.description}{shown}")
+    return lines
+
+
+def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[str]:
+    """Most frequent values outside the feature's domain; of a feature the schema does not know, its values."""
+    by_name = {"".join(f.path.step): f for f in statistics.datasets[0].features}
+    expected = next((f for f in schema.feature if f.name == name), None)
+    if name not in by_name:
+        return []
+    found = by_name[name]
+    if found.HasField("num_stats"):
+        stats = found.num_stats
+        domain = expected and (expected.float_domain if expected.HasField("float_domain") else expected.int_domain)
+        values = [stats.min] if expected and stats.min < domain.min else []
+        return [f"{v:g}" for v in (values + ([stats.max] if expected and stats.max > domain.max else []))]
+    if expected and not expected.domain:
+        return []
+    known = {v for d in schema.string_domain if expected and d.name == expected.domain for v in d.value}
+    top = [entry.value for entry in found.string_stats.top_values if entry.value not in known]
+    return [repr(value) for value in top[:_VALUES_SHOWN]]
+
+
+def check_serving(schema: schema_pb2.Schema, spec: FeatureSpec, schema_file: str | None) -> None:
+    """Has a schema's environment SERVING hold just the features.
+
+    Raises:
+        MalTfError: it does not.
+    """
+    wanted, found = {f.name for f in spec.features}, set(serving_features(schema))
+    if wanted != found:
+        raise MalTfError(
+            f"{schema_file}: its environment SERVING must hold just the config's features; "
+            f"missing: {', '.join(sorted(wanted - found)) or 'none'}; too many: {', '.join(sorted(found - wanted)) or 'none'}"
+        )

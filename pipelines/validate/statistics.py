@@ -1,0 +1,103 @@
+"""TFDV statistics of a finished label job's splits: a Beam job of its own, so that the label job needs no TensorFlow."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+from features import tfrecord
+from pipelines.clicks.labelled import Labelled
+from pipelines.core import beam_runner, files
+from pipelines.validate.tfdv import tfdv
+
+STATISTICS = "FeatureStats.pb"
+
+#: Clicks that are decoded at a time.
+_BATCH = 16_384
+
+log = logging.getLogger("mal_tf.statistics")
+
+
+def write(labelled: Labelled, output: str, flags: Sequence[str] = ()) -> dict[str, int]:
+    """Computes the statistics of each split and writes them as one `FeatureStats.pb`.
+
+    The file holds a DatasetFeatureStatisticsList with a dataset per split, named `Split-<split>`.
+
+    Args:
+        labelled: finished label job.
+        output: directory to write to.
+        flags: Beam's own flags.
+
+    Returns:
+        Examples by split.
+    """
+    splits = labelled.splits.items()
+    write_files(
+        {name: [path for segment in split.segments for path in segment] for name, split in splits}, output, flags
+    )
+    return {name: split.rows for name, split in splits}
+
+
+def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence[str] = ()) -> None:
+    """As `write`, of any TFRecords of tf.Examples, gzipped or not.
+
+    Args:
+        paths: of each split's files.
+        output: directory to write to.
+        flags: Beam's own flags.
+    """
+    pipeline = beam.Pipeline(options=beam_runner.pipeline_options(flags))
+    statistics = [
+        pipeline
+        | f"Files:{name}" >> beam.Create(of_split)
+        | f"Spread:{name}" >> beam.Reshuffle()
+        | f"Read:{name}" >> beam.FlatMap(_batches)
+        | f"Statistics:{name}" >> tfdv.GenerateStatistics()
+        | f"Name:{name}" >> beam.Map(_named, name)
+        for name, of_split in paths.items()
+    ]
+    _ = (
+        statistics
+        | "Flatten" >> beam.Flatten()
+        | "Gather" >> beam.GroupBy(lambda _: None)
+        | "Write" >> beam.MapTuple(lambda _, parts: _write(parts, output))
+    )
+    beam_runner.run(pipeline)
+
+
+def load(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
+    """Statistics by split, from a directory that `write` wrote to."""
+    both = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(f"{directory}/{STATISTICS}"))
+    return {
+        dataset.name.removeprefix("Split-"): statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset])
+        for dataset in both.datasets
+    }
+
+
+def _batches(path: str) -> Iterator[pa.RecordBatch]:
+    from features.keras2 import tf
+
+    decoder, rows = ExamplesToRecordBatchDecoder(), 0
+    with files.open_binary(path) as file:
+        compression = tfrecord.compression(file)
+    for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH).as_numpy_iterator():
+        rows += len(examples)
+        yield decoder.DecodeBatch(examples.tolist())
+    log.info("statistics: read %s clicks of %s", f"{rows:,}", path)
+
+
+def _named(statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str) -> bytes:
+    (dataset,) = statistics.datasets
+    dataset.name = f"Split-{split}"
+    return dataset.SerializeToString(deterministic=True)
+
+
+def _write(parts, output: str) -> None:
+    datasets = [statistics_pb2.DatasetFeatureStatistics.FromString(part) for part in parts]
+    datasets.sort(key=lambda dataset: dataset.name, reverse=True)
+    both = statistics_pb2.DatasetFeatureStatisticsList(datasets=datasets)
+    files.write_bytes(FileSystems.join(output, STATISTICS), both.SerializeToString(deterministic=True))

@@ -1,0 +1,124 @@
+"""Directories of stages: whose they are, what clearing them leaves, names that look like globs."""
+
+import pathlib
+
+import pytest
+
+from features.errors import MalTfError
+from pipelines.core import files, manifest
+
+
+@pytest.mark.parametrize("name", ["plain", "run[1]", "what?", "a*b"])
+def test_names_that_look_like_globs_are_names(tmp_path, name):
+    directory, neighbour = str(tmp_path / name), tmp_path / "run1" / "kept.txt"
+    files.write_text(str(neighbour), "kept")
+    manifest.begin(directory, overwrite=False)
+    files.write_text(f"{directory}/part/one.txt", "one")
+    manifest.finish(directory, {"made_from": "x", "files": [{"path": "part/one.txt", "bytes": 3}]})
+    assert manifest.is_finished(directory, "x")
+    assert files.listing(directory) == {"part/one.txt": 3, "manifest.json": files.size(f"{directory}/manifest.json")}
+    manifest.begin(directory, overwrite=True)
+    assert list(files.listing(directory)) == [manifest.MARK]
+    assert neighbour.exists()
+
+
+def test_clearing_cut_short_leaves_a_directory_that_is_still_ours(tmp_path, monkeypatch):
+    directory = str(tmp_path / "stage")
+    manifest.begin(directory, overwrite=False)
+    files.write_text(f"{directory}/part/one.txt", "one")
+    manifest.finish(directory, {"made_from": "x", "files": []})
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "clear", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            manifest.begin(directory, overwrite=True)
+    assert not manifest.is_finished(directory, "x")
+    manifest.begin(directory, overwrite=False)
+    assert list(files.listing(directory)) == [manifest.MARK]
+
+
+def test_finishing_twice_is_finishing(tmp_path):
+    directory = str(tmp_path)
+    for _ in range(2):  # A runner repeats a step whose answer it lost.
+        manifest.finish(directory, {"made_from": "x", "files": []})
+    assert manifest.is_finished(directory, "x")
+
+
+@pytest.mark.parametrize("folder", ["", "empty"])
+def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    if folder:
+        manifest.begin(str(tmp_path / folder), overwrite=True)
+        return
+    pathlib.Path(tmp_path, "thesis.txt").write_text("years of work")
+    with pytest.raises(MalTfError, match="was not made by mal-tf"):
+        manifest.begin(str(tmp_path), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "expected"),
+    [
+        ("clicks*.csv", "gs://bucket/shop", "gs://bucket/shop/clicks*.csv"),
+        ("../clicks.csv", "gs://bucket/shop", "gs://bucket/clicks.csv"),
+        ("gs://other/clicks.csv", "/home/me", "gs://other/clicks.csv"),
+        ("/logs/clicks.csv", "gs://bucket/shop", "/logs/clicks.csv"),
+        ("clicks.csv", "/home/me", "/home/me/clicks.csv"),
+        ("../../runs/a", "/home/me/examples/b", "/home/me/runs/a"),
+        ("../../../../../runs/a", "/home/me", "/runs/a"),
+        ("link/../a", "/home/me", "/home/me/link/../a"),
+    ],
+)
+def test_paths_are_relative_to_a_folder_anywhere(path, folder, expected):
+    assert files.resolve(path, folder) == expected
+
+
+def test_a_directory_that_can_t_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(MalTfError, match=f"{path}: expected a directory to write to"), manifest.lock(str(path)):
+            pass
+
+
+def made(directory, content):
+    manifest.begin(directory, overwrite=False)
+    files.write_text(f"{directory}/part/one.txt", content)
+    manifest.finish(directory, {"made_from": content})
+
+
+def test_what_was_finished_comes_back_when_its_replacement_fails(tmp_path):
+    stage, aside = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
+    made(stage, "old")
+    with pytest.raises(MalTfError, match="bad input"), manifest.replaced(stage, aside):
+        manifest.begin(stage, overwrite=True)
+        files.write_text(f"{stage}/part/two.txt", "half")
+        raise MalTfError("bad input")
+    assert manifest.made_from(stage) == "old" and files.listing(stage).keys() == {"part/one.txt", "manifest.json"}
+    with manifest.replaced(stage, aside):
+        made(stage, "new")
+    assert manifest.made_from(stage) == "new" and not pathlib.Path(aside).exists()
+
+
+@pytest.mark.parametrize(("finished", "left"), [(False, "old"), (True, "new")])
+def test_a_replacement_that_was_killed_is_ended_by_the_next_process(tmp_path, finished, left):
+    stage, aside = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
+    made(aside, "old")
+    if finished:
+        made(stage, "new")
+    else:
+        manifest.begin(stage, overwrite=False)
+    made(str(tmp_path / ".previous/train/mal"), "weights")
+    for _ in range(2):
+        manifest.recover_all(str(tmp_path), str(tmp_path / ".previous"))
+        assert manifest.made_from(stage) == left and not pathlib.Path(aside).exists()
+        assert manifest.made_from(str(tmp_path / "train/mal")) == "weights"
+
+
+def test_a_directory_that_is_a_link_is_made_anew_in_its_place(tmp_path):
+    """As where labels lie on a larger disk."""
+    stage, aside = tmp_path / "run/labels", str(tmp_path / "run/.previous/labels")
+    made(str(tmp_path / "large"), "old")
+    stage.parent.mkdir()
+    stage.symlink_to(tmp_path / "large")
+    with manifest.replaced(str(stage), aside):
+        manifest.begin(str(stage), overwrite=True)
+        manifest.finish(str(stage), {"made_from": "new"})
+    assert stage.is_symlink() and manifest.made_from(str(tmp_path / "large")) == "new"

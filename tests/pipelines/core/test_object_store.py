@@ -1,0 +1,133 @@
+"""All reads and writes go through Beam's filesystems: config, logs, joined tables and outputs in an object store."""
+
+import copy
+import gzip
+import io
+import json
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from features.errors import MalTfError
+from pipelines.config.run import load
+from pipelines.core import files, manifest
+from pipelines.labels import run
+from tests.pipelines.core.memory import MemoryFileSystem
+from tests.pipelines.labels.test_job import tree
+
+HOME = "mem://bucket/shop"
+
+
+@pytest.fixture
+def store():
+    MemoryFileSystem.reset()
+    yield MemoryFileSystem
+    MemoryFileSystem.reset()
+
+
+def upload(project, home=HOME):
+    """Puts the project's files there, with a table to join one folder up."""
+    config = copy.deepcopy(project.config)
+    clicks = project.clicks.append_column("place_copy", project.clicks["place"])
+    places = pyarrow.table({"place_copy": ["top", "side", "feed"], "height": [10, 20, 30]})
+    config["sources"]["clicks"]["join"] = [{"files": "../places.csv.gz", "on": "place_copy"}]
+    config["features"].append({"type": "categorical", "name": "height"})
+    for table, path in ((clicks, "clicks.parquet"), (project.conversions, "conversions.parquet")):
+        sink = io.BytesIO()
+        pq.write_table(table, sink, row_group_size=250)
+        files.write_bytes(f"{home}/{path}", sink.getvalue())
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(places, sink)
+    files.write_bytes(files.resolve("../places.csv.gz", home), gzip.compress(sink.getvalue()))
+    files.write_text(f"{home}/config.yaml", yaml.safe_dump(config))
+    return f"{home}/config.yaml"
+
+
+def labels(config, output, **options):
+    return run.run(load(config), output, **options)
+
+
+def test_the_whole_job_there_writes_what_it_writes_here(project, store):
+    report = labels(upload(project), f"{HOME}/labels")
+    assert report["clicks"]["read"] == 600
+    assert store.created[-1] == f"{HOME}/labels/manifest.json"
+    assert f"{HOME}/labels/_INCOMPLETE" not in store.objects
+    here = project.folder / "shop"
+    labels(upload(project, str(here)), str(here / "labels"))
+    expected = tree(here / "labels")
+    found = {path: data for path, (data, _) in store.objects.items()}
+    assert {path.removeprefix(f"{HOME}/labels/") for path in found if "/labels/" in path} == set(expected)
+    for path in set(expected) - {"manifest.json"}:  # it tells the seconds spent
+        assert found[f"{HOME}/labels/{path}"] == expected[path]
+    assert b"30" in found[f"{HOME}/labels/vocabulary/height.txt"].split()
+
+
+@pytest.mark.parametrize("where", ["-00001-of-00004.gz", "vocabulary/item.txt", "label_report.json", "manifest.json"])
+def test_a_cut_off_run_leaves_no_manifest_and_the_next_one_finishes(project, store, where):
+    config, output = upload(project), f"{HOME}/labels"
+    store.broken = where
+    with pytest.raises(MalTfError, match="can't be written: ConnectionError: connection reset by peer"):
+        labels(config, output)
+    assert f"{output}/manifest.json" not in store.objects
+    with pytest.raises(MalTfError, match="found no manifest.json: it did not finish"):
+        manifest.read(output)
+    labels(config, output)
+    found = manifest.read(output)
+    assert manifest.is_finished(output, found["made_from"])
+    assert store.created[-1] == f"{output}/manifest.json"
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(project, store):
+    config, output = upload(project), f"{HOME}/labels"
+    labels(config, output)
+    files.write_text(f"{output}/vocabulary/old.txt", "old")
+    with pytest.raises(MalTfError, match="finished already"):
+        labels(config, output)
+    labels(config, output, overwrite=True)
+    assert f"{output}/vocabulary/old.txt" not in store.objects
+    assert f"{HOME}/config.yaml" in store.objects
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "Split-train/data_tfrecord-00000-of-00004.gz",
+        "attribution/mta.json",
+        "attribution/touchpoint.txt",
+        "dead_letter/clicks-00000.jsonl",
+        "label_report.json",
+        "vocabulary/place.txt",
+    ],
+)
+def test_a_lost_file_is_noticed(project, store, lost):
+    unusable = project.clicks.slice(0, 1).set_column(3, "ts", [[-1]])
+    project.clicks = pyarrow.concat_tables([project.clicks, unusable])
+    config, output = upload(project), f"{HOME}/labels"
+    labels(config, output)
+    made_from = manifest.read(output)["made_from"]
+    assert manifest.is_finished(output, made_from)
+    del store.objects[f"{output}/{lost}"]
+    assert not manifest.is_finished(output, made_from)
+
+
+def test_a_directory_of_somebody_else_is_left_alone(project, store):
+    config = upload(project)
+    files.write_text("mem://bucket/theses/labels/mine.txt", "years of work")
+    with pytest.raises(MalTfError, match="was not made by mal-tf"):
+        labels(config, "mem://bucket/theses/labels")
+    assert "mem://bucket/theses/labels/mine.txt" in store.objects
+
+
+def test_an_unreachable_store_is_said(project, store):
+    config = upload(project)
+    text = json.dumps(yaml.safe_load(files.read_text(config)))
+    files.write_text(config, text.replace('"clicks*.parquet"', '"mem://unreachable/clicks*.parquet"'))
+    with pytest.raises(
+        MalTfError, match=r"mem://unreachable/clicks\*.parquet can't be listed: ConnectionError: no route"
+    ):
+        labels(config, f"{HOME}/labels")
+    assert not files.listing(f"{HOME}/labels")
+    with pytest.raises(MalTfError, match="mem://bucket/shop/confg.yaml: no such config file"):
+        load("mem://bucket/shop/confg.yaml")

@@ -1,0 +1,177 @@
+"""JSON Lines in bounded blocks: what becomes of rows, of malformed lines, of fields that some lines lack."""
+
+import gzip
+import json
+from datetime import datetime
+
+import pyarrow as pa
+import pytest
+
+from features.errors import MalTfError
+from features.table import ClickColumns
+from pipelines.labels.sources import reader, refiner
+from pipelines.labels.sources.tables import Join, TableSource
+
+COLUMNS = ["id", "tag"]
+
+
+def read(tmp_path, lines, explode=None, name="log.jsonl"):
+    """All batches' rows with their numbers, and the malformed lines."""
+    path = tmp_path / name
+    data = "\n".join(lines).encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    source = TableSource.model_construct(files=(str(path),), explode=explode)
+    rows, malformed = [], []
+    for piece in reader.pieces(str(path)):
+        for batch in reader.read(piece, COLUMNS, source):
+            found = batch.rows.to_pylist()
+            rows += [(number, row["id"], row["tag"]) for number, row in zip(batch.numbers, found, strict=True)]
+            malformed += batch.malformed
+    return rows, malformed
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_rows_and_line_numbers_do_not_depend_on_blocks(tmp_path, monkeypatch, block, name):
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", block)
+    lines = [json.dumps({"id": i, "tag": f"t{i}"}) for i in range(20)]
+    lines[3:3] = ["", "  "]
+    rows, malformed = read(tmp_path, [*lines, ""], name=name)
+    assert rows == [(i + 1 + 2 * (i >= 3), i, f"t{i}") for i in range(20)]
+    assert malformed == []
+
+
+def test_malformed_lines_stand_alone_and_the_others_stay(tmp_path):
+    lines = [json.dumps({"id": i, "tag": "x"}) for i in range(50)]
+    lines[10], lines[31], lines[32] = '{"id": 10, "tag"', "[1, 2]", '{"id": 1}{"id": 2}'
+    rows, malformed = read(tmp_path, lines)
+    assert [id_ for _, id_, _ in rows] == [i for i in range(50) if i not in (10, 31, 32)]
+    assert [(number, text) for number, _, text in malformed] == [(i + 1, lines[i]) for i in (10, 31, 32)]
+    assert all("JSON object" in reason for _, reason, _ in malformed)
+
+
+def test_a_field_that_some_lines_lack_is_null_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", 12)
+    rows, _ = read(tmp_path, ['{"id": 1}', '{"id": 2, "tag": "x"}', '{"id": 3}'])
+    assert rows == [(1, 1, None), (2, 2, "x"), (3, 3, None)]
+
+
+def test_a_field_that_no_line_has_is_left_out_of_the_last_batch(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"id": 1}\n{"id": 2, "other": 1}\n')
+    source = TableSource.model_construct(files=(str(path),), explode=None)
+    (*_, last) = reader.read(reader.Piece(str(path)), COLUMNS, source)
+    assert last.rows.schema.names == ["id", "other"]  # so that `normalise` names what is missing and what is there
+
+
+def test_explode_gives_a_row_per_object_with_the_line_number(tmp_path):
+    lines = [
+        '{"session": 1, "events": [{"id": 1, "tag": "a"}, {"id": 2, "tag": "b"}]}',
+        '{"session": 2, "events": []}',
+        '{"session": 3, "events": [{"id": 3, "tag": "c"}]}',
+    ]
+    rows, malformed = read(tmp_path, lines, explode="events")
+    assert rows == [(1, 1, "a"), (1, 2, "b"), (3, 3, "c")]
+    assert malformed == []
+
+
+def test_lines_without_the_list_to_explode_are_malformed(tmp_path):
+    rows, malformed = read(tmp_path, ['{"session": 1}', '{"session": 2}'], explode="events")
+    assert rows == []
+    assert [(number, reason) for number, reason, _ in malformed] == [
+        (n, "no list of objects in 'events'; found: session") for n in (1, 2)
+    ]
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path):
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1, "tag": "a"}\n' * 1000)[:-20])
+    source = TableSource.model_construct(files=(str(path),), explode=None)
+    with pytest.raises(MalTfError, match=r"log.jsonl.gz can't be read as jsonl"):
+        list(reader.read(reader.Piece(str(path)), COLUMNS, source))
+
+
+def test_lines_that_are_not_utf8_are_malformed_and_the_others_stay(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"id": 1, "tag": "\xc3\xa9"}\n{"id": 2, "tag": "\xff"}\n{"id": 3, "tag": "x"}\n')
+    source = TableSource.model_construct(files=(str(path),), explode=None)
+    good, bad = reader.read(reader.Piece(str(path)), COLUMNS, source)
+    assert good.rows.to_pylist() == [{"id": 1, "tag": "é"}, {"id": 3, "tag": "x"}]
+    assert good.numbers.tolist() == [1, 3]
+    assert bad.malformed == [(2, "not UTF-8", '{"id": 2, "tag": "\ufffd"}')]
+
+
+def test_a_block_with_many_malformed_lines_makes_few_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_BATCH_ROWS", 400)
+    good = [json.dumps({"id": i, "tag": "x"} if i % 3 else {"id": i}) for i in range(1000)]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(f"{line}\n{{oops {i}\n" for i, line in enumerate(good)))
+    source = TableSource.model_construct(files=(str(path),), explode=None)
+    batches = list(reader.read(reader.Piece(str(path)), COLUMNS, source))
+    assert [(batch.rows.num_rows, len(batch.malformed)) for batch in batches] == [(200, 0), (0, 200)] * 5
+    assert [(n, i) for b in batches for n, i in zip(b.numbers, b.rows["id"].to_pylist(), strict=True)] == [
+        (2 * i + 1, i) for i in range(1000)
+    ]
+    assert [(n, text) for b in batches for n, _, text in b.malformed] == [
+        (2 * i + 2, f"{{oops {i}") for i in range(1000)
+    ]
+
+
+def test_a_block_of_very_many_short_lines(tmp_path):
+    rows, malformed = read(tmp_path, ['{"id": 1, "tag": "x"}'] * 150_000)
+    assert [number for number, _, _ in rows] == list(range(1, 150_001))
+    assert malformed == []
+
+
+def test_types_that_do_not_mix_make_a_batch_each(tmp_path):
+    lines = [json.dumps({"id": str(i) if i % 2 else i, "tag": "x"}) for i in range(50)]
+    rows, malformed = read(tmp_path, lines)
+    assert rows == [(i + 1, i, "x") for i in range(0, 50, 2)] + [(i + 1, str(i), "x") for i in range(1, 50, 2)]
+    assert malformed == []
+
+
+@pytest.mark.parametrize("block", [1, 60, 1 << 20])
+@pytest.mark.parametrize("explode", [None, "events"])
+def test_only_the_time_is_read_as_a_time(tmp_path, monkeypatch, block, explode):
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", block)
+    objects = [
+        {"id": i, "at": "2024-01-02T03:04:05", "tag": t} for i, t in enumerate(["2024-01-01", "2024-01-01", "x"])
+    ]
+    lines = [
+        json.dumps({"events": [row], "day": "2024-01-03"} if explode else row | {"day": "2024-01-03"})
+        for row in objects
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines))
+    roles = ClickColumns(click_id="id", user_id="id", timestamp="at")
+    source = TableSource.model_construct(files=(str(path),), columns=roles, explode=explode)
+    batches = list(reader.read(reader.Piece(str(path)), ["id", "at", "tag", "day"], source))
+    assert all(pa.types.is_timestamp(batch.rows["at"].type) for batch in batches)
+    expected = [row | {"at": datetime(2024, 1, 2, 3, 4, 5), "day": "2024-01-03"} for row in objects]
+    assert [row for batch in batches for row in batch.rows.to_pylist()] == expected
+
+
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_lines(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(reader, "_BLOCK_BYTES", block)
+    lines = ["\ufeff\r", '{"id": 1, "tag": "2024-01-01"}\r', "oops\r", '{"id": 2, "tag": "x"}\r']
+    rows, malformed = read(tmp_path, lines)
+    assert rows == [(2, 1, "2024-01-01"), (4, 2, "x")]
+    assert [(number, text) for number, _, text in malformed] == [(3, "oops")]
+
+
+def test_a_joined_table_may_lack_columns_and_mix_types_of_the_key(tmp_path):
+    path = tmp_path / "places.jsonl"
+    path.write_text('{"place": 1, "size": 2}\n{"place": "b", "size": 3}\n{"place": "c"}\n')
+    source = TableSource.model_construct(files=("-",), where={}, join=(Join(files=str(path), on="place"),))
+    rows = pa.RecordBatch.from_pydict({"place": ["c", "b", "1"], "id": [1, 2, 3]})
+    joined = refiner.Refiner(source, ["id", "place", "size"]).join(rows, "log")
+    assert joined.to_pydict() == {"place": ["c", "b", "1"], "id": [1, 2, 3], "size": [None, 3, 2]}
+
+
+def test_a_joined_table_of_several_types_is_named(tmp_path):
+    path = tmp_path / "places.jsonl"
+    path.write_text('{"place": 1, "size": 2}\n{"place": 2, "size": "big"}\n')
+    source = TableSource.model_construct(files=("-",), where={}, join=(Join(files=str(path), on="place"),))
+    with pytest.raises(MalTfError, match=r"places.jsonl: a column is of several types"):
+        refiner.Refiner(source, ["size"])

@@ -1,0 +1,31 @@
+import pathlib
+
+import pytest
+
+from pipelines.studies.simulation.block import simulate
+from pipelines.studies.simulation.config import load
+from pipelines.studies.simulation.truth import truth
+from pipelines.studies.simulation.world import World
+
+MARKET = str(pathlib.Path(__file__).parents[4] / "examples" / "simulation" / "market.yaml")
+WINDOW = 168 * 3600
+
+
+@pytest.fixture(scope="session")
+def config():
+    return load(MARKET, ["users=5000", "clicks=50000"])
+
+
+@pytest.fixture(scope="session")
+def world(config):
+    return World(config)
+
+
+@pytest.fixture(scope="session")
+def block(config, world):
+    return simulate(config, world, 0)
+
+
+@pytest.fixture(scope="session")
+def known(world, block):
+    return truth(world, block, WINDOW)

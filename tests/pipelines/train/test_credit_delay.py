@@ -1,0 +1,95 @@
+"""The delay of credit, joined from label jobs of two dates, and the days that train."""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from features.errors import MalTfError
+from mal_tf.training.split import Split
+from pipelines.clicks import labelled
+from pipelines.config.run import load
+from pipelines.train.credit_delay import days_of, measure, mixed
+from tests.conftest import DAY, START
+from tests.pipelines.labels.test_job import HOUR, oracle
+
+FIRST = datetime.date(2023, 11, 15)
+
+
+@pytest.fixture
+def jobs(project):
+    """Days 0 and 1 as known at the end of day 1, and final; a click of the latter has come late."""
+    times = project.clicks["ts"].to_numpy().copy()
+    times[1] = START + DAY + 5
+    whole = project.clicks.set_column(project.clicks.schema.get_field_index("ts"), "ts", pa.array(times))
+    project.clicks = whole.filter(pc.not_equal(whole["id"], 1))
+    days = {
+        "train_from": "2023-11-15T00:00:00Z",
+        "eval_from": "2023-11-16T00:00:00Z",
+        "eval_until": "2023-11-17T00:00:00Z",
+    }
+    project.config["labels"] |= days | {"immature": "mark", "observed_until": "2023-11-16T23:59:59Z"}
+    project.write()
+    project.labels("early")
+    project.clicks = whole
+    project.config["labels"] |= {"observed_until": "2023-11-18T00:00:00Z", "shards": 3}
+    config = load(project.write())
+    project.labels("final")
+    both = (labelled.load(str(project.folder / name), config.feature_spec).splits for name in ("early", "final"))
+    return [Split.joined(splits["train"], splits["eval"]) for splits in both]
+
+
+def test_joined_label_jobs(project, jobs):
+    mechanisms, end = ("first", "last", "linear"), START + 2 * DAY
+    days = [FIRST + datetime.timedelta(1)]
+    found = measure(*(days_of(split, FIRST, days) for split in jobs), mechanisms)
+    early = project.conversions.filter(pc.less(project.conversions["ts"], end))
+    without = project.clicks.filter(pc.not_equal(project.clicks["id"], 1))
+    for kind, clicks, conversions in (("known", without, early), ("final", project.clicks, project.conversions)):
+        credit, expected = oracle(clicks, conversions, 12 * HOUR), {name: np.zeros(24) for name in mechanisms}
+        for click in without.to_pylist():
+            if START + DAY <= click["ts"] < end:
+                for name in mechanisms:
+                    hour = (click["ts"] - START - DAY) // HOUR
+                    expected[name][hour] += credit[click["id"]][f"label_{name}"]
+        for name in mechanisms:
+            np.testing.assert_allclose(getattr(found, kind)[name], expected[name], atol=1e-5)
+    assert 0 < sum(found.known["first"]) < sum(found.final["first"])
+    assert found.known["last"][:12] == found.final["last"][:12]  # Their window of 12 hours closed before midnight.
+
+
+def test_both_days_are_each_days_sum(jobs):
+    of_days = [
+        measure(*(Split(s.segments[i : i + 1], s.file_rows[i : i + 1]) for s in jobs), ("last",)) for i in (0, 1)
+    ]
+    assert of_days[0].merged(of_days[1]) == measure(*jobs, ("last",))
+
+
+def test_other_days_are_refused(jobs):
+    early, final = jobs
+    with pytest.raises(MalTfError, match="expected the same days as known early and as final, found 1 and 2"):
+        measure(days_of(early, FIRST, [FIRST]), final, ("last",))
+    swapped = days_of(final, FIRST, [FIRST + datetime.timedelta(1), FIRST])
+    with pytest.raises(MalTfError, match="expected the clicks of one day in the segments of .*early.* and .*final"):
+        measure(early, swapped, ("last",))
+
+
+def test_training_days_by_hand():
+    matured, fresh = Split([["a", "b"], ["c", "d"]], [[1, 2], [3, 4]]), Split([["e"]], [[5]])
+    second = FIRST + datetime.timedelta(1)
+    chosen = Split.joined(days_of(matured, FIRST, [second, FIRST]), days_of(fresh, second, [second]))
+    assert chosen == Split([["c", "d"], ["a", "b"], ["e"]], [[3, 4], [1, 2], [5]])
+    with pytest.raises(MalTfError, match="clicks of 2023-11-17 .* found those of 2023-11-15 to 2023-11-16"):
+        days_of(matured, FIRST, [FIRST + datetime.timedelta(2)])
+
+
+def test_the_newest_mature_day_and_the_fresh_one_train_in_turns(tmp_path):
+    matured, fresh = Split([["a"], ["b", "c"], ["empty"]], [[1], [2, 3], [0]]), Split([["d", "e"]], [[4, 5]])
+    assert mixed(matured, fresh) == Split([["a"], ["b", "c", "d", "e"]], [[1], [2, 3, 4, 5]])
+    assert mixed(Split([], []), fresh) == fresh
+
+
+def test_a_day_without_clicks_adds_nothing():
+    assert sum(measure(Split([["x"]], [[0]]), Split([["y"]], [[3]]), ("last",)).final["last"]) == 0
