@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from scipy.optimize import brentq, isotonic_regression
+from scipy.optimize import brentq, isotonic_regression, minimize
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
@@ -23,8 +23,8 @@ _FEWEST = 30.0
 #: A smaller slope is none: the labels do not rise with the logits.
 _FLATTEST = 1e-3
 
-#: Lengths of a Newton step that are tried, and what keeps its equations solvable.
-_LENGTHS, _RIDGE = 0.5 ** np.arange(20), 1e-12
+#: Norm of the mean log-loss's gradient at which the logistic regression has converged.
+_CONVERGED = 1e-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +90,10 @@ def _joined(clicks: np.ndarray, credit: np.ndarray) -> list[int]:
 def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
     """Logistic regression of the labels on the logits: a·logit + b (Platt, 1999).
 
-    Fitted by Newton's method with backtracking (Lin, Lin and Weng, Machine Learning 68, 2007) to Platt's targets, which are
-    those of one more positive and one more negative under a uniform prior: (N⁺ + 1)/(N⁺ + 2) and 1/(N⁻ + 2), so that there is an
-    optimum although a logit may part the classes. A fractional label l is l of a positive and 1 − l of a negative. Where
-    higher logits do not have higher labels, or all are the same, the curve is the shift by which Σ prediction = Σ label: it
-    never turns the ranking round.
+    Fitted to Platt's smoothed targets, (N⁺ + 1)/(N⁺ + 2) and 1/(N⁻ + 2), so that the optimum is finite even if a threshold on
+    the logits separates the classes. A fractional label l counts as l of a positive and 1 − l of a negative. If higher logits
+    do not have higher labels, or all logits are equal, the curve is the constant shift with Σ prediction = Σ label, so the
+    ranking is never reversed.
 
     Args:
         logit: float [clicks], a model's.
@@ -111,24 +110,25 @@ def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
     if np.ptp(logit) < 1 / _CELLS:
         return _unbiased(shift, logit, label)
 
-    def loss(of: np.ndarray) -> float:
-        z = of[0] * x + of[1]
-        return float(np.mean(np.logaddexp(0, z) - target * z))
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = weights[0] * x + weights[1]
+        error = expit(z) - target
+        return float(np.mean(np.logaddexp(0, z) - target * z)), np.array([np.mean(error * x), np.mean(error)])
 
-    found, length = np.array([0.0, log_odds(target.mean())]), 1.0
-    while length:
-        p = expit(found[0] * x + found[1])
-        gradient = np.array([np.mean((p - target) * x), np.mean(p - target)])
-        weight = p * (1 - p)
-        across = np.mean(weight * x)
-        hessian = np.array([[np.mean(weight * x * x), across], [across, np.mean(weight)]])
-        step, now = np.linalg.solve(hessian + _RIDGE * np.eye(2), gradient), loss(found)
-        enough = (by for by in _LENGTHS if loss(found - by * step) < now - 1e-4 * by * (gradient @ step))
-        length = next(enough, 0.0)  # None: it is at the optimum, as far as numbers go.
-        found = found - length * step
-    if found[0] < _FLATTEST:
+    def hessian(weights: np.ndarray) -> np.ndarray:
+        p = expit(weights[0] * x + weights[1])
+        variance = p * (1 - p)
+        across = np.mean(variance * x)
+        return np.array([[np.mean(variance * x * x), across], [across, np.mean(variance)]])
+
+    start = [0.0, log_odds(target.mean())]
+    # It also ends where the loss can't tell two points apart any more, short of _CONVERGED: `success` says nothing here.
+    slope, intercept = minimize(
+        loss, start, jac=True, hess=hessian, method="trust-exact", options={"gtol": _CONVERGED}
+    ).x
+    if slope < _FLATTEST:
         return _unbiased(shift, logit, label)
-    return Curve(np.array([centre]), found[1:], float(found[0]))
+    return Curve(np.array([centre]), np.array([intercept]), float(slope))
 
 
 def _of_both_classes(logit: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

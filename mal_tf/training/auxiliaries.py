@@ -12,10 +12,10 @@ misses an auxiliary whose use is a better representation, to which the primary's
 
 import logging
 import math
-import statistics
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import stats
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
@@ -170,8 +170,5 @@ def interval(values: np.ndarray, tests: int = 1) -> tuple[float, float, float]:
         tests: how many such intervals are looked at together.
     """
     means = np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
-    z, freedom = statistics.NormalDist().inv_cdf(1 - 0.05 / tests), _BLOCKS - 1
-    # Student's t by its expansion around the normal quantile (Abramowitz and Stegun, 26.7.5).
-    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    half = t * means.std(ddof=1) / math.sqrt(_BLOCKS)
+    half = stats.t.isf(0.05 / tests, _BLOCKS - 1) * means.std(ddof=1) / math.sqrt(_BLOCKS)
     return float(means.mean()), float(means.mean() - half), float(means.mean() + half)
