@@ -1,8 +1,9 @@
-"""NumPy helpers for events grouped by a key and ordered in time: composite keys and flattened ranges (CSR)."""
+"""NumPy and Arrow helpers for events grouped by a key: composite keys, ranges (CSR), codes and hashes of values."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -63,3 +64,18 @@ def codes(*columns: pa.Array) -> list[np.ndarray]:
     rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(rank.size)
     coded = rank[encoded.indices.to_numpy()]
     return np.split(coded, np.cumsum([len(column) for column in columns])[:-1])
+
+
+def stable_hash(column: pa.Array) -> np.ndarray:
+    """uint64 hashes of values, the same in every process; null is a value of its own."""
+    encoded = column.dictionary_encode(null_encoding="encode")
+    # As text: a null among integers would turn them all into floats.
+    values = encoded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(values.astype(object), categorize=False)[encoded.indices.to_numpy()]
+
+
+def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array of all chunks."""
+    if isinstance(column, pa.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from features.keras2 import tf
 from features.parsing import MISSING
+from mal_tf.attribution.config import AttributionConfig
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.inputs import check_features
 from mal_tf.training.dataset import serialized
 from pipelines.clicks.labelled import Labelled
-from pipelines.config.attribution import AttributionConfig
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, KNOWN, USER_HISTORY, GrowthConfig, features_of
 from pipelines.config.run import RunConfig
 from pipelines.core import files

@@ -9,10 +9,10 @@ import yaml
 from features.errors import MalTfError
 from features.frozen import Frozen
 from features.spec import Feature, FeatureSpec, VocabularyConfig
+from mal_tf.attribution.config import READY, AttributionConfig
 from mal_tf.calibration import Method
 from mal_tf.models.config import AUTO, ModelConfig
 from mal_tf.training.config import TrainingConfig
-from pipelines.config.attribution import READY, AttributionConfig
 from pipelines.config.evaluation import EvaluationConfig
 from pipelines.config.labels import LabelsConfig, TFRecordsConfig
 from pipelines.core import files, yaml_config

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from features import example, table
 from features.arrays import flatten_ranges
+from mal_tf.attribution import labelling
 from mal_tf.attribution.journeys import Spans, Touches
+from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import checked_credit
-from pipelines.labels import attribute
-from pipelines.labels.attribute import LabelPlan
-from pipelines.labels.shard import GROUP, Clock, Shard
+from mal_tf.attribution.shard import GROUP, Shard
+from pipelines.labels.clock import Clock
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -96,16 +97,16 @@ class Attributed:
     @functools.cached_property
     def labelled(self) -> pa.Table:
         """The clicks as the label job writes them, those in no split too."""
-        return attribute.label(self.events, self.plan, self.types, self.clock.observed_until)[0].combine_chunks()
+        return labelling.label(self.events, self.plan, self.types, self.clock.observed_until)[0].combine_chunks()
 
     @functools.cached_property
     def _spans(self) -> list[tuple[list[str], Spans]]:
-        rules = attribute.by_rules(self.plan, self.plan.mechanisms)
-        return [(names, attribute.converting_of(self.events, rule)) for rule, names in rules if names]
+        rules = labelling.by_rules(self.plan, self.plan.mechanisms)
+        return [(names, labelling.converting_of(self.events, rule)) for rule, names in rules if names]
 
     @functools.cached_property
     def _touches(self) -> Touches:
-        return attribute.touches_of(self.events, self.plan, self.types)
+        return labelling.touches_of(self.events, self.plan, self.types)
 
     @functools.cached_property
     def linked(self) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from features import table
+from mal_tf.attribution import shard
+from mal_tf.attribution.shard import Shard
 from pipelines.core import files
-from pipelines.labels import shard
+from pipelines.labels.clock import Clock
 from pipelines.labels.job import LabelJob
 from pipelines.labels.read_logs import TimeRange, raise_mixed_ids
-from pipelines.labels.shard import Clock, Shard
 from pipelines.labels.sources.reader import pieces
 
 #: Called with the number of rows read since the last call.

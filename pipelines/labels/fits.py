@@ -7,7 +7,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
 from features.errors import MalTfError
-from pipelines.config.attribution import AttributionConfig, MechanismConfig
+from mal_tf.attribution.config import AttributionConfig, MechanismConfig
 from pipelines.core import files
 
 FOLDER, TYPES = "attribution", "touchpoint.txt"

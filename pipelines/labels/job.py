@@ -10,12 +10,12 @@ from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from features import table
 from features.spec import FeatureSpec
-from pipelines.config.attribution import AttributionConfig
+from mal_tf.attribution.config import AttributionConfig
+from mal_tf.attribution.labelling import LabelPlan
 from pipelines.config.labels import LabelsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters, fits, steps
-from pipelines.labels.attribute import LabelPlan
 from pipelines.labels.finish import Finish
 from pipelines.labels.read_logs import Read, TimeRange, time_units
 from pipelines.labels.sources.reader import pieces
@@ -171,17 +171,8 @@ class LabelJob(beam.PTransform):
 
     def plan(self) -> LabelPlan:
         """How shards are labelled; its data-driven mechanisms are still without fits."""
-        units = self.sources.units_per_second
-        return LabelPlan(
-            spec=self.spec,
-            mechanisms={m.name: m.make() for m in self.attribution.mechanisms},
-            rules={m.name: self.attribution.rules(units, m.window_hours) for m in self.attribution.mechanisms},
-            common_rules=self.attribution.rules(units),
-            touchpoint=self.attribution.touchpoint,
-            confounders=self.attribution.confounders,
-            units_per_second=units,
-            valued=self.sources.conversions.columns.value is not None,
-        )
+        valued = self.sources.conversions.columns.value is not None
+        return LabelPlan.configured(self.attribution, self.spec, self.sources.units_per_second, valued)
 
     def _columns(self, source: TableSource) -> dict[str, str]:
         return self.spec.columns(source.columns.TABLE)

@@ -16,10 +16,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from features import table
 from features.errors import BadInput
+from mal_tf.attribution.shard import PLACE
 from pipelines.config.labels import LabelsConfig
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
-from pipelines.labels.shard import PLACE, Clock
+from pipelines.labels.clock import Clock
 from pipelines.labels.sources.reader import Piece, RawBatch, column_names, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource

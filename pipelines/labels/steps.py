@@ -16,16 +16,19 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
 from features import example, tfrecord, vocabulary
+from features.arrays import flat
 from features.spec import FeatureSpec
+from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.label_counts import LabelCounts, credit_units
+from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import DataDrivenMechanism, named
+from mal_tf.attribution.shard import PLACE, Shard
 from pipelines.config.labels import LabelsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange, from_ipc, to_ipc
-from pipelines.labels import attribute, dead_letters, fits, shard
-from pipelines.labels.attribute import LabelPlan
+from pipelines.labels import dead_letters, fits
+from pipelines.labels.clock import Clock
 from pipelines.labels.read_logs import raise_mixed_ids
-from pipelines.labels.shard import PLACE, Clock, Shard
 
 #: Clicks that are encoded at a time.
 _ROWS_ENCODED = 65_536
@@ -73,7 +76,7 @@ class Prepare(beam.DoFn):
                 yield from self._dead(name, id_column, other)
             prepared = shard.sort(clean["clicks"], clean["conversions"])
             if self._plan.data_driven:
-                counted = attribute.count_touchpoints(prepared, self._plan, clock.eval_from)
+                counted = labelling.count_touchpoints(prepared, self._plan, clock.eval_from)
                 yield TaggedOutput("touchpoints", (None, to_ipc(counted).to_pybytes()))
             parcels = self._exchange.pack([prepared.clicks, prepared.conversions])
         yield TaggedOutput("counts", timed.counts)
@@ -107,7 +110,7 @@ class Statistics(beam.DoFn):
         (_, parcels), timed = element, _Stopwatch()
         with timed("statistics"):
             prepared = Shard(*map(Exchange.unpack, parcels))
-            found = attribute.statistics(prepared, self._plan, types, clock.eval_from, clock.observed_until)
+            found = labelling.statistics(prepared, self._plan, types, clock.eval_from, clock.observed_until)
         yield TaggedOutput("counts", timed.counts)
         for name, statistics in found.items():
             yield TaggedOutput(f"fit:{name}", statistics)
@@ -142,7 +145,7 @@ class Label(beam.DoFn):
                 self._plan.mechanisms[name].load(fit)
         with timed("attribute"):
             prepared = Shard(*map(Exchange.unpack, parcels))
-            clicks, counts = attribute.label(prepared, self._plan, types, clock.observed_until)
+            clicks, counts = labelling.label(prepared, self._plan, types, clock.observed_until)
             counts["conversions", "written"] = prepared.conversions.num_rows
             del prepared
             chosen = clock.in_splits(np.asarray(clicks["timestamp"]))
@@ -159,7 +162,7 @@ class Label(beam.DoFn):
         with timed("vocabulary"):
             known = clicks if self._config.vocabulary_of == "all" else clicks.filter(pa.array(~is_eval))
             for feature in self._plan.spec.with_vocabulary:
-                counted = vocabulary.count(feature, shard.flat(known[feature.name]))
+                counted = vocabulary.count(feature, flat(known[feature.name]))
                 yield TaggedOutput("vocabulary", (feature.name, to_ipc(counted).to_pybytes()))
         yield TaggedOutput("counts", counts + timed.counts)
         log.info("labelled shard %d of %d: %s clicks", number + 1, self._shards, f"{clicks.num_rows:,}")

@@ -9,8 +9,8 @@ import pydantic
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from features.frozen import Frozen, Range, as_tuple
+from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.labels import implied
-from pipelines.config.attribution import AttributionConfig
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.retrain.distances import DistanceLimits, distances

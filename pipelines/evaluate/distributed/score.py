@@ -12,6 +12,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
+from features.arrays import flat, stable_hash
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.serving.export import OUTPUT
@@ -20,7 +21,6 @@ from pipelines.clicks.scoring import check_finite
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.plan import Seen
 from pipelines.evaluate.distributed.slices import Slices
-from pipelines.labels.shard import flat, stable_hash
 
 #: Clicks that are dealt to shards at a time: more make fewer, larger parcels.
 _ROWS_DEALT = 262_144

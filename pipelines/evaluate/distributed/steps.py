@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from features.arrays import codes
+from features.arrays import codes, flat, stable_hash
 from mal_tf.evaluation import draws
 from mal_tf.evaluation.by_range import Curve, RangeSums, SortedClicks, range_sums
 from mal_tf.evaluation.by_user import UserSums, user_sums
@@ -20,7 +20,6 @@ from pipelines.evaluate.distributed.earlier_clicks import with_past
 from pipelines.evaluate.distributed.plan import EvaluationPlan
 from pipelines.evaluate.distributed.score import CLICKS, PAST
 from pipelines.evaluate.distributed.slices import Slices
-from pipelines.labels.shard import flat, stable_hash
 
 #: Columns of a range's clicks, beside the labels.
 _PREDICTION, _USER, _SLICES = "prediction", "user", "slices"

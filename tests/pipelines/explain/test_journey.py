@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import example
+from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.touchpoints import TouchpointConfig
 from pipelines.explain.journey import Attributed
-from pipelines.labels import attribute, shard
-from pipelines.labels.shard import Clock
-from tests.pipelines.labels.test_attribute import CLICKS, CONVERSIONS, SPEC, eligible, logs
+from pipelines.labels.clock import Clock
+from tests.mal_tf.attribution.test_labelling import CLICKS, CONVERSIONS, SPEC, eligible, logs
 
 CLOCK = Clock(start=0, eval_from=8, eval_until=13, observed_until=12, segment=4, day=100)
 NAMES = ("first", "linear", "shapley", "markov")
@@ -27,7 +27,7 @@ def planned(windows, simultaneous=True, reset=False):
     """A plan with a window for each mechanism and a common one."""
     *own, common = (JourneyRules(window, simultaneous, reset) for window in windows)
     mechanisms, rules = {name: create(name, {}) for name in NAMES}, dict(zip(NAMES, own, strict=True))
-    return attribute.LabelPlan(SPEC, mechanisms, rules, common, TouchpointConfig(), (), 1, valued=True)
+    return labelling.LabelPlan(SPEC, mechanisms, rules, common, TouchpointConfig(), (), 1, valued=True)
 
 
 def sorted_events(clicks, sales):
@@ -43,9 +43,9 @@ def test_of_one_user_alone_labels_are_what_the_job_writes_and_the_sums_of_the_cr
     clicks, sales = rows
     clicks = [click | {"touchpoint": click["feature/f"]} for click in clicks]
     plan, everybody = planned(windows, simultaneous, reset), sorted_events(clicks, sales)
-    for name, statistics in attribute.statistics(everybody, plan, TYPES, 8, 12).items():
+    for name, statistics in labelling.statistics(everybody, plan, TYPES, 8, 12).items():
         plan.mechanisms[name].load(plan.mechanisms[name].fit(statistics))
-    written, _ = attribute.label(everybody, plan, TYPES, CLOCK.observed_until)
+    written, _ = labelling.label(everybody, plan, TYPES, CLOCK.observed_until)
     records = {}
     for batch in written.combine_chunks().to_batches():
         records |= dict(zip(batch["click_id"].to_pylist(), example.encode(example.to_lists(batch)), strict=True))

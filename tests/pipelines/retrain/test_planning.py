@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from features.errors import Interrupted, MalTfError
-from pipelines.config.attribution import AttributionConfig
+from mal_tf.attribution.config import AttributionConfig
 from pipelines.config.run import CalibrationConfig
 from pipelines.labels import fits
 from pipelines.retrain import blessing, serving

@@ -1,4 +1,4 @@
-"""What a run's config says of attribution: mechanisms, and which clicks are eligible."""
+"""The `attribution` block of a config: the mechanisms, and which clicks are eligible for a conversion."""
 
 from typing import Any, Literal
 

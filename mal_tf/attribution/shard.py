@@ -4,11 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.arrays import codes
+from features.arrays import codes, flat, stable_hash
 from mal_tf.attribution.journeys import Events
 
 #: Where a row came from, carried through the shuffle for the dead letters.
@@ -16,46 +15,6 @@ PLACE = ("source_file", "source_row")
 
 #: Codes that sorting adds: of the user, and of user and match key; both tables share them.
 USER, GROUP = "user_code", "group_code"
-
-
-@dataclasses.dataclass(frozen=True)
-class Clock:
-    """The moments that the job turns on, in time units since 1970.
-
-    Attributes:
-        start: first moment of the training split.
-        eval_from: first moment of the evaluation split.
-        eval_until: first moment after it.
-        observed_until: the logs are complete up to here.
-        segment: length of a segment.
-        day: length of a day.
-        without_days: days since 1970 that are in no split.
-    """
-
-    start: int
-    eval_from: int
-    eval_until: int
-    observed_until: int
-    segment: int
-    day: int
-    without_days: tuple[int, ...] = ()
-
-    def segments(self) -> dict[str, int]:
-        """How many segments each split has."""
-        return {
-            "train": max(-(-(self.eval_from - self.start) // self.segment), 0),
-            "eval": max(-(-(self.eval_until - max(self.eval_from, self.start)) // self.segment), 0),
-        }
-
-    def in_splits(self, time: np.ndarray) -> np.ndarray:
-        """Whether each click is in a split; others are context."""
-        return (time >= self.start) & (time < self.eval_until) & ~np.isin(time // self.day, self.without_days)
-
-    def split_and_segment(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each click: whether it is in the evaluation split, and its segment there."""
-        is_eval = time >= self.eval_from
-        origin = np.where(is_eval, max(self.eval_from, self.start), self.start)
-        return is_eval, (time - origin) // self.segment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,22 +125,7 @@ def sort(clicks: pa.Table, conversions: pa.Table) -> Shard:
     return Shard(*tables)
 
 
-def stable_hash(column: pa.Array) -> np.ndarray:
-    """uint64 hashes of values, the same in every process; null is a value of its own."""
-    encoded = column.dictionary_encode(null_encoding="encode")
-    # As text: a null among integers would turn them all into floats.
-    values = encoded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False)
-    return pd.util.hash_array(values.astype(object), categorize=False)[encoded.indices.to_numpy()]
-
-
 def event_keys(table: pa.Table, id_column: str, rows: np.ndarray) -> np.ndarray:
     """uint64 keys of some rows: stable hashes of user and id, which together are unique."""
     chosen = table.select(["user_id", id_column]).take(pa.array(rows))
     return stable_hash(flat(chosen["user_id"])) * np.uint64(0x9E3779B97F4A7C15) ^ stable_hash(flat(chosen[id_column]))
-
-
-def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """One array of all chunks."""
-    if isinstance(column, pa.Array):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])

@@ -1,4 +1,4 @@
-"""What attribution makes of one shard: statistics for the fits, and labelled clicks. No Beam, no Python per click."""
+"""Attribution of one shard of users: statistics that mechanisms are fitted on, and labelled clicks, by NumPy alone."""
 
 import dataclasses
 from collections import Counter
@@ -9,15 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import vocabulary
-from features.arrays import codes, flatten_ranges
+from features.arrays import codes, flat, flatten_ranges, stable_hash
 from features.history import last_events
 from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, NumericFeature
 from features.table import FEATURE
 from mal_tf.attribution import labels, touchpoints
+from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.journeys import JourneyRules, Spans, Touches, converting_spans, other_spans
 from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism, checked_credit, named
+from mal_tf.attribution.shard import USER, Shard, event_keys
 from mal_tf.attribution.touchpoints import TouchpointConfig, Touchpoints
-from pipelines.labels.shard import USER, Shard, event_keys, flat, stable_hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,22 @@ class LabelPlan:
     confounders: Sequence[str]
     units_per_second: int
     valued: bool
+
+    @classmethod
+    def configured(
+        cls, attribution: AttributionConfig, spec: FeatureSpec, units_per_second: int, valued: bool
+    ) -> "LabelPlan":
+        """The plan of a config; its data-driven mechanisms are still without fits."""
+        return cls(
+            spec=spec,
+            mechanisms={m.name: m.make() for m in attribution.mechanisms},
+            rules={m.name: attribution.rules(units_per_second, m.window_hours) for m in attribution.mechanisms},
+            common_rules=attribution.rules(units_per_second),
+            touchpoint=attribution.touchpoint,
+            confounders=attribution.confounders,
+            units_per_second=units_per_second,
+            valued=valued,
+        )
 
     @property
     def maturity(self) -> int:

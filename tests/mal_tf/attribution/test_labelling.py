@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.spec import FeatureSpec
+from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.touchpoints import TouchpointConfig
-from pipelines.labels import attribute, shard
 
 SPEC = FeatureSpec(
     features=({"type": "categorical", "name": "f"}, {"type": "history", "name": "h", "of": "f", "length": 2})
@@ -64,13 +64,13 @@ def test_labels_are_what_the_definitions_say(rows, simultaneous, reset, windows,
     clicks, sales = rows
     common, *own = (JourneyRules(window, simultaneous, reset) for window in windows)
     rules = dict(zip(SHARE, own, strict=True))
-    plan = attribute.LabelPlan(
+    plan = labelling.LabelPlan(
         SPEC, {name: create(name, {}) for name in SHARE}, rules, common, TouchpointConfig(), (), 1, valued=True
     )
     prepared = shard.sort(
         pa.Table.from_pylist(clicks, pa.schema(CLICKS)), pa.Table.from_pylist(sales, pa.schema(CONVERSIONS))
     )
-    labelled, counts = attribute.label(prepared, plan, ["t"], observed_until)
+    labelled, counts = labelling.label(prepared, plan, ["t"], observed_until)
     found = {row["click_id"]: row for row in labelled.to_pylist()}
     assert set(found) == {click["click_id"] for click in clicks}
 
