@@ -1,101 +1,173 @@
-"""A fresh process that loads an export, runs it and compares: `python -m mal_tf.serving.check`."""
+"""Check of an exported SavedModel in a fresh process: it loads, answers validly and as expected, and how fast."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from features.errors import MalTfError
 
-#: How far a served prediction may be from the in-memory model's.
+#: Largest difference of a served prediction from the in-memory model's.
 TOLERANCE = 1e-5
 
 #: Timed calls of each signature.
-_CALLS = 50
+CALLS = 50
 
-#: Inputs of a signature by name, and the CVR that it should give, float32 [batch].
-Case = tuple[Mapping[str, np.ndarray], np.ndarray]
+#: Seconds after which the process is killed.
+TIMEOUT_S = 1800.0
+
+#: Inputs of a signature by name, and the CVR that it should return, float32 [batch]; None where that is not known.
+Case = tuple[Mapping[str, np.ndarray], np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What was found of an export that is as it should be.
+    """Result of a check.
 
     Attributes:
-        largest_difference: of a prediction from the in-memory model's.
-        load_s: seconds that loading took.
-        latency_ms: by signature, `{"rows", "p50", "p99"}` of calls with its whole case (`mal_tf.serving.latency`).
+        reasons: why the export can't serve; empty if it can.
+        load_s: seconds that loading took; None if it did not load.
+        latency_ms: by signature, `{"rows", "p50", "p99"}` of calls with its whole case, within the process: no network, no
+            decoding of requests (`mal_tf.serving.latency`).
+        largest_difference: of a prediction from the expected one; None if nothing was expected.
     """
 
-    largest_difference: float
-    load_s: float
-    latency_ms: dict[str, dict[str, float]]
+    reasons: list[str]
+    load_s: float | None = None
+    latency_ms: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    largest_difference: float | None = None
 
 
-def in_fresh_process(version: str, cases: Mapping[str, Case]) -> Checked:
-    """Loads the export in a new Python process, compares its predictions and times them.
+def check(version: str, cases: Mapping[str, Case], calls: int = CALLS, timeout_s: float = TIMEOUT_S) -> Checked:
+    """Loads an export in a new Python process, compares its predictions and times them.
 
-    Each signature is called with its case, with the first click of it and with none; then every warm-up request is read
-    back from the file and run.
+    Each signature is called with its case, with the first click of it and with none; then every warm-up request in the export
+    is read back and run. Answers must be CVRs in [0, 1], and within `TOLERANCE` of the expected ones. A process that dies or
+    hangs is a reason like any other; nothing is raised.
 
     Args:
         version: directory of the SavedModel.
-        cases: by signature. Warm-up requests hold the first clicks of them.
-
-    Raises:
-        MalTfError: it can't be loaded, a signature or a warm-up request fails, or a difference is above `TOLERANCE`.
+        cases: by signature that has to be there. Where they have expected values, warm-up requests hold the first clicks of
+            them.
+        calls: timed calls of each signature, after those that are compared.
+        timeout_s: seconds after which the process is killed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "cases.npz"
-        arrays = {f"{signature}/expected": expected for signature, (_, expected) in cases.items()}
-        for signature, (inputs, _) in cases.items():
-            arrays |= {f"{signature}/inputs/{name}": values for name, values in inputs.items()}
-        np.savez(path, **arrays)
-        command = [sys.executable, "-m", "mal_tf.serving.check", version, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        path = pathlib.Path(folder, "cases.npz")
+        arrays = {
+            f"{name}/inputs/{key}": values for name, (inputs, _) in cases.items() for key, values in inputs.items()
+        }
+        expected = {f"{name}/expected": cvr for name, (_, cvr) in cases.items() if cvr is not None}
+        np.savez(path, **arrays, **expected)
+        command = [sys.executable, "-m", "mal_tf.serving.check", version, str(path), str(calls)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired:
+            return Checked([f"a fresh process did not load and answer within {timeout_s:g} s"])
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise MalTfError(f"{version}: the exported model failed its check in a fresh process: {reason[0]}")
+        how = f"exit code {done.returncode}" if done.returncode > 0 else signal.Signals(-done.returncode).name
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Checked([f"a fresh process that tried it ended with {how}: {message}"])
     return Checked(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def main(version: str, path: str) -> None:
-    """Compares, times and prints a `Checked` as JSON; exits with a message if a difference is too large."""
+def verify(version: str, cases: Mapping[str, Case]) -> Checked:
+    """Checks an export as `check` does.
+
+    Raises:
+        MalTfError: it can't serve, or its predictions differ from the expected ones.
+    """
+    checked = check(version, cases)
+    if checked.reasons:
+        reasons = "; ".join(checked.reasons)
+        raise MalTfError(f"{version}: the exported model failed its check in a fresh process: {reasons}")
+    return checked
+
+
+def main(version: str, path: str, calls: str) -> None:
+    """Checks an export in this process; prints a `Checked` as JSON."""
     from features.keras2 import tf
     from mal_tf.serving import warmup
-    from mal_tf.serving.export import OUTPUT
     from mal_tf.serving.latency import latency
 
     data = np.load(path, allow_pickle=True)
     began = time.perf_counter()
-    signatures, found, passed = tf.saved_model.load(version).signatures, {}, {}
+    signatures = tf.saved_model.load(version).signatures
     load_s = time.perf_counter() - began
-    for name in {key.split("/")[0] for key in data.files}:
-        inputs = {key.rpartition("/")[2]: data[key] for key in data.files if key.startswith(f"{name}/inputs/")}
-        expected = data[f"{name}/expected"]
-        for rows in (len(expected), 1, 0):  # Requests with one click and with none are defined too.
-            batched = {key for key, of in signatures[name].structured_input_signature[1].items() if of.shape[0] is None}
-            cut = {key: tf.constant(values[:rows] if key in batched else values) for key, values in inputs.items()}
-            found[f"{name}, batch {rows}"] = signatures[name](**cut)[OUTPUT], expected[:rows]
-        whole = {key: tf.constant(values) for key, values in inputs.items()}
-        passed[name] = {"rows": len(expected), **latency(signatures[name], whole, _CALLS)}
-    for name, _, outputs in warmup.replay(version, signatures):
-        expected = data[f"{name}/expected"]
-        found[f"{name}, warm-up request"] = outputs[OUTPUT], expected[: len(outputs[OUTPUT])]
-    worst = {
-        name: float(np.max(np.abs(served.numpy() - expected), initial=0.0))
-        for name, (served, expected) in found.items()
-    }
-    name, difference = max(worst.items(), key=lambda item: item[1])
-    if not difference <= TOLERANCE:
-        sys.exit(f"signature {name} differs from the in-memory model by {difference:g}, more than {TOLERANCE:g}")
-    print(json.dumps(dataclasses.asdict(Checked(difference, load_s, passed))))
+    reasons, timings, differences = [], {}, {}
+
+    @contextlib.contextmanager
+    def reasons_of(name: str) -> Iterator[None]:
+        try:
+            yield
+        except MalTfError as error:
+            reasons.append(f"{name}: {error}")
+        except (TypeError, ValueError, tf.errors.OpError) as error:
+            reasons.append(f"{name} can't answer: {' '.join(str(error).split())}")
+
+    for name in dict.fromkeys(key.split("/")[0] for key in data.files):
+        if name not in signatures:
+            reasons.append(f"expected a signature '{name}', found: {', '.join(signatures)}")
+            continue
+        prefix, expected = f"{name}/inputs/", data.get(f"{name}/expected")
+        inputs = {key.removeprefix(prefix): tf.constant(data[key]) for key in data.files if key.startswith(prefix)}
+        batched = {key for key, of in signatures[name].structured_input_signature[1].items() if of.shape[0] is None}
+        whole = _rows(inputs)
+        with reasons_of(name):
+            for rows in (whole, 1, 0):  # Requests with one click and with none are defined too.
+                first = {key: values[:rows] if key in batched else values for key, values in inputs.items()}
+                answer = _valid(signatures[name](**first), rows)
+                if expected is not None:
+                    differences[f"{name}, batch {rows}"] = _difference(answer, expected)
+            timings[name] = {"rows": whole, **latency(signatures[name], inputs, int(calls))}
+    with reasons_of("warm-up requests"):
+        for name, inputs, outputs in warmup.replay(version, signatures):
+            answer, expected = _valid(outputs, _rows(inputs)), data.get(f"{name}/expected")
+            if expected is not None:
+                differences[f"{name}, warm-up request"] = _difference(answer, expected)
+    largest = max(differences.values(), default=None)
+    reasons += [
+        f"signature {name} differs from the in-memory model by {difference:g}, more than {TOLERANCE:g}"
+        for name, difference in differences.items()
+        if difference > TOLERANCE
+    ]
+    print(json.dumps(dataclasses.asdict(Checked(reasons, load_s, timings, largest))))
+
+
+def _rows(inputs: Mapping) -> int:
+    """Clicks of a request, whose user's features may be given once for all of them."""
+    return max(len(values) for values in inputs.values())
+
+
+def _valid(outputs: Mapping, rows: int) -> np.ndarray:
+    """The CVRs of a request's clicks.
+
+    Raises:
+        MalTfError: the answer holds something else.
+    """
+    from mal_tf.serving.export import OUTPUT
+
+    if OUTPUT not in outputs or outputs[OUTPUT].shape != (rows,):
+        shapes = {name: tuple(values.shape) for name, values in outputs.items()}
+        raise MalTfError(f"expected '{OUTPUT}' of shape ({rows},), found {shapes}")
+    cvr = outputs[OUTPUT].numpy()
+    invalid = cvr[~((cvr >= 0) & (cvr <= 1))]  # NaN is neither.
+    if invalid.size:
+        raise MalTfError(f"{invalid.size:,} of {rows:,} predictions are not in [0, 1], such as {invalid[0]}")
+    return cvr
+
+
+def _difference(cvr: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference of the first clicks' predictions from the expected ones."""
+    return float(np.max(np.abs(cvr - expected[: len(cvr)]), initial=0.0))
 
 
 if __name__ == "__main__":

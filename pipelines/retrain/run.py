@@ -7,6 +7,7 @@ import json
 
 from features.errors import BadInput
 from features.keras2 import tf
+from mal_tf.serving.check import Checked
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
 from mal_tf.training.delayed_feedback import waits
@@ -302,7 +303,7 @@ def judged(
     return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
 
 
-def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> infra.Infra:
+def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> Checked:
     """Tries an export in a fresh process, with requests of clicks of the `eval` split."""
     segments = labelled.load(labels, config.feature_spec).splits["eval"].segments
     examples = next(iter(serialized(segments, limits.rows)))

@@ -116,8 +116,8 @@ def export_model(
         calibration: of its logits, by `config.calibration.by`.
 
     Returns:
-        `{"version": integer, **of the check, "trained": size, "served": size}`; see `check.Checked`. Sizes as `graph_size`
-        gives them: from raw features to all heads of the trained network, and to the CVR.
+        `{"version": integer, "largest_difference", "load_s", "latency_ms", "trained": size, "served": size}`; see
+        `check.Checked`. Sizes as `graph_size` gives them: from raw features to all heads of the trained network, and to the CVR.
     """
     spec, lookup = config.feature_spec, lookup_model(config.feature_spec, labelled.vocabularies)
     network = restore(config, labelled, name, weights_directory)
@@ -140,9 +140,11 @@ def export_model(
     cases = _cases(examples, spec, config.export.user_features, cvr)
     requests = {signature: {k: v[:count] for k, v in inputs.items()} for signature, (inputs, _) in cases.items()}
     version, checked = export(
-        served, output, requests if count else {}, lambda directory: check.in_fresh_process(directory, cases)
+        served, output, requests if count else {}, lambda directory: check.verify(directory, cases)
     )
-    return {"version": int(pathlib.Path(version).name), **dataclasses.asdict(checked), **sizes}
+    measured = dataclasses.asdict(checked)
+    measured.pop("reasons")
+    return {"version": int(pathlib.Path(version).name), **measured, **sizes}
 
 
 def _cases(

@@ -23,7 +23,7 @@ def choice(gain: bool) -> dict:
 @pytest.fixture
 def run(project, monkeypatch):
     """Brings a run of two mechanisms up to date with more options, in this process."""
-    monkeypatch.setattr(stages.check, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(stages.check, "verify", in_this_process)
     project.config["attribution"]["mechanisms"] = project.config["attribution"]["mechanisms"][:2]
     project.config["model"] |= {"name": "shared_bottom", "compare_with": [], "auxiliaries": "auto"}
     project.config["training"]["batch_size"] = 8

@@ -27,7 +27,7 @@ def project(tmp_path_factory):
 
 
 def in_this_process(directory, cases):
-    """Stands in for `check.in_fresh_process`, which takes seconds to load TensorFlow."""
+    """Stands in for `check.verify`, which takes seconds to load TensorFlow."""
     signatures = tf.saved_model.load(directory).signatures
     assert set(cases) == set(signatures)
     served = {
@@ -35,7 +35,7 @@ def in_this_process(directory, cases):
         for name, (inputs, _) in cases.items()
     }
     worst = max(float(np.abs(served[name] - expected).max()) for name, (_, expected) in cases.items())
-    return stages.check.Checked(worst, 0.0, {})
+    return stages.check.Checked([], 0.0, {}, worst)
 
 
 PYMAL = [
@@ -49,7 +49,7 @@ RUNS = [*((name, []) for name in MODELS), ("natal", ["training.gradients=pcgrad"
 
 @pytest.mark.parametrize(("name", "options"), RUNS, ids=lambda value: value if isinstance(value, str) else len(value))
 def test_trains_restores_and_exports(project, name, options, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages.check, "in_fresh_process", in_this_process)
+    monkeypatch.setattr(stages.check, "verify", in_this_process)
     config = load(str(project.folder / "config.yaml"), options)
     data = labelled.load(str(project.folder / "labels"), config.feature_spec)
     stages.clear_session()

@@ -39,7 +39,7 @@ def test_hashed_features_are_checked_but_not_counted(project):
 
 
 def test_another_process_serves_what_was_trained(project):
-    """It has hashed by itself: `check.in_fresh_process` compares all three signatures."""
+    """It has hashed by itself: `check.verify` compares all three signatures."""
     assert manifest(project, "export/base")["result"]["largest_difference"] <= 1e-6
     assert len(list((project.folder / "monday/serving/base").iterdir())) == 1
 

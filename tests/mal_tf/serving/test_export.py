@@ -18,17 +18,6 @@ from tests.mal_tf.models.test_models import SPEC, VOCABULARIES
 from tests.mal_tf.serving.conftest import INPUTS, ITEM, SEEN
 
 
-def test_a_fresh_process_answers_as_the_trained_model(version, cases):
-    checked = check.in_fresh_process(version, cases)
-    assert checked.largest_difference <= 1e-6
-    assert checked.load_s > 0
-    assert set(checked.latency_ms) == set(cases)
-    assert all(found["rows"] == 3 and 0 < found["p50"] <= found["p99"] for found in checked.latency_ms.values())
-    wrong = cases | {"predict_raw": (INPUTS["predict_raw"], cases["predict_raw"][1] + 0.1)}
-    with pytest.raises(MalTfError, match="signature predict_raw, .* differs from the in-memory model"):
-        check.in_fresh_process(version, wrong)
-
-
 @pytest.mark.parametrize(("slices", "users"), [((), ["seen"]), (("a", ""), ["item"])], ids=["one for all", "by item"])
 def test_a_calibrated_model_answers_as_its_curves_in_every_signature(network, cases, tmp_path, slices, users):
     """Warm-up requests, batches of one and of no click included; the unknown item gets the overall curve."""
@@ -46,9 +35,7 @@ def test_a_calibrated_model_answers_as_its_curves_in_every_signature(network, ca
     expected["predict_candidates"] = calibration(network.model(of_one)["last"].numpy(), asked)
     assert np.abs(expected["predict_raw"] - cases["predict_raw"][1]).min() > 0.01
     of_all = {name: (inputs[name], expected[name].astype(np.float32)) for name in INPUTS}
-    version, checked = export(
-        served, str(tmp_path / "mal"), inputs, lambda directory: check.in_fresh_process(directory, of_all)
-    )
+    version, checked = export(served, str(tmp_path / "mal"), inputs, lambda directory: check.verify(directory, of_all))
     assert checked.largest_difference <= 1e-6
     outputs = tf.saved_model.load(version).signatures["serving_default"].structured_outputs
     assert {name: (of.dtype, of.shape.as_list()) for name, of in outputs.items()} == {"cvr": (tf.float32, [None])}

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from features.errors import BadInput, MalTfError
+from mal_tf.serving.check import Checked
 from mal_tf.training.delayed_feedback import DelayCurve, waits
 from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.config.run import dump
 from pipelines.core import files, manifest
 from pipelines.labels.finish import REPORT
-from pipelines.retrain import blessing, checks, feedback, infra, run, serving
+from pipelines.retrain import blessing, checks, feedback, run, serving
 from pipelines.retrain.judge import GatesConfig
 from pipelines.retrain.measurement import Measurement
 from pipelines.retrain.planning import Refused
@@ -84,7 +85,7 @@ def reasons(monkeypatch):
         return {"reasons": list(against), "notes": [], "all": {"clicks": 7}}
 
     monkeypatch.setattr(run, "judged", judged)
-    monkeypatch.setattr(run, "tried", lambda *_: infra.Infra([]))
+    monkeypatch.setattr(run, "tried", lambda *_: Checked([]))
     return against, asked
 
 
@@ -161,7 +162,7 @@ def test_what_is_not_blessed_is_not_pushed(schedule, measured, reasons):  # noqa
 
 def test_a_failed_infra_check_says_all_reasons_and_is_tried_again(schedule, measured, reasons, monkeypatch):  # noqa: F811
     with monkeypatch.context() as patched:
-        patched.setattr(run, "tried", lambda *_: infra.Infra(["it does not load"]))
+        patched.setattr(run, "tried", lambda *_: Checked(["it does not load"]))
         with pytest.raises(Refused, match="failed the infra check:\n  it does not load"):
             small(schedule, day(10), first=True).push()
     assert small(schedule, day(10), first=True).push().number == 1
