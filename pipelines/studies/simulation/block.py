@@ -52,12 +52,14 @@ class Interests:
     Attributes:
         user, product: int64 [E].
         time: int64 [E], when it begins, in seconds.
+        intent: float64 [E], the base intent behind it.
         mean: float64 [E], conversions it leads to without ads, were s = 1 throughout.
     """
 
     user: np.ndarray
     product: np.ndarray
     time: np.ndarray
+    intent: np.ndarray
     mean: np.ndarray
 
 
@@ -168,7 +170,10 @@ def _interests(config: MarketConfig, world: World, random: np.random.Generator, 
     user, product, time, industry = user[order], product[order], time[order], industry[order]
     match = np.einsum("ij,ij->i", users.interests(user, time), world.product_vectors[product])
     base = np.array([i.conversions_per_interest for i in config.industries])[industry]
-    return Interests(user, product, time, base * users.intent[user] * np.exp(config.match_effect * match))
+    intent, spread = users.intent[user], config.interest_intent_spread
+    if spread:
+        intent = intent * random.lognormal(-spread * spread / 2, spread, user.size)
+    return Interests(user, product, time, intent, base * intent * np.exp(config.match_effect * match))
 
 
 def _clicks(
@@ -183,19 +188,20 @@ def _clicks(
     product = np.append(interests.product[parent], random.integers(world.product_industry.size, size=bot.size))
     idle = world.end - users.arrival[bot]
     time = np.append(time, users.arrival[bot] + idle * random.random(bot.size)).astype(np.int64)
+    intent = np.append(interests.intent[parent], users.intent[bot])
     order = np.lexsort((time, product, user))
-    user, product, time = user[order], product[order], time[order]
+    user, product, time, intent = user[order], product[order], time[order], np.maximum(intent[order], 1e-9)
 
     repeated = _rank(user, product) > 0
     weights = np.log([c.share for c in config.channels]) + np.outer(
-        np.log(np.maximum(users.intent[user], 1e-9)), [c.intent_exponent for c in config.channels]
+        np.log(intent), [c.intent_exponent for c in config.channels]
     )
     retargets = np.array([c.retargets for c in config.channels])
     channel = _choose(random, np.where(retargets & ~repeated[:, None], -np.inf, weights))
     campaign = product * len(config.channels) + channel
     running, interest = world.ad(campaign, time), users.interests(user, time)
     match = np.einsum("isj,ij->is", world.pictures[running], interest)
-    slot = _choose(random, config.taste * match)[:, None]
+    slot = _choose(random, config.taste * match + world.intent_exponent[running] * np.log(intent)[:, None])[:, None]
     ad, match = (np.take_along_axis(a, slot, axis=1)[:, 0] for a in (running, match))
     by_industry = np.array([i.conversions_per_click for i in config.industries])[world.product_industry[product]]
     effect = by_industry * np.array([c.effect for c in config.channels])[channel] * world.quality[ad]

@@ -1,8 +1,10 @@
 """The market's configuration: one YAML file, frozen, unknown keys are errors. docs/simulation.md has the formulas."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pydantic
 
 from features.frozen import Frozen
@@ -45,8 +47,8 @@ class Channel(Frozen):
         name: of the channel.
         share: weight among the channels of a click.
         effect: ε, multiplies the conversions that a click causes.
-        intent_exponent: γ, its weight is `share` · (the user's base intent)^γ: above 0, people who buy anyway click
-            more of it, which is what confounds attribution.
+        intent_exponent: γ, its weight is `share` · (the base intent behind the click)^γ: above 0, people who buy anyway
+            click more of it, which is what confounds attribution.
         retargets: only seen by users who have clicked an ad of the product before.
     """
 
@@ -94,6 +96,9 @@ class Bots(Frozen):
 class MarketConfig(Frozen):
     """Everything about a market.
 
+    An industry, channel or group with `count: n` stands for n of them, called `<name>_0` and so on; a key with a pair of numbers
+    goes evenly from the first to the second over them: `{name: placement, count: 400, intent_exponent: [-1, 1], …}`.
+
     Attributes:
         name: of the market, and of the run that its `config.yaml` describes.
         seed: of all draws.
@@ -121,6 +126,10 @@ class MarketConfig(Frozen):
             (without ads: the product's) vector.
         quality_spread: standard deviation of the logarithm of ads' quality, whose mean is 1.
         intent_spread: standard deviation of the logarithm of users' base intent within their group, whose mean is 1.
+        interest_intent_spread: standard deviation of the logarithm of what the base intent of a user is multiplied by in each
+            interest, whose mean is 1; by default a user's intent is the same in all of them.
+        ad_intent_spread: standard deviation of the ads' own γ: which ad of a campaign is clicked tells of the intent, as the
+            channel does.
         fatigue: φ, a click's effect is multiplied by φ for each earlier click of the user on the same campaign.
         interest_period_days: users' vectors turn once around in so many days: their interests drift.
         hours: relative rate of everything users do, by hour of the day (UTC).
@@ -153,11 +162,18 @@ class MarketConfig(Frozen):
     match_effect: float = pydantic.Field(1.0, ge=0)
     quality_spread: float = pydantic.Field(0.5, ge=0)
     intent_spread: float = pydantic.Field(0.7, ge=0)
+    interest_intent_spread: float = pydantic.Field(0.0, ge=0)
+    ad_intent_spread: float = pydantic.Field(0.0, ge=0)
     fatigue: float = pydantic.Field(0.8, gt=0, le=1)
     interest_period_days: float = pydantic.Field(120, gt=0)
     hours: _Shares = pydantic.Field((*_MORNING, *_AFTERNOON), min_length=24, max_length=24)
     weekdays: _Shares = pydantic.Field((0.95, 0.95, 0.95, 1.0, 1.0, 1.1, 1.2), min_length=7, max_length=7)
     similarities: int = pydantic.Field(20, ge=1)
+
+    @pydantic.field_validator("industries", "channels", "groups", mode="before")
+    @classmethod
+    def _counted(cls, entries: Any) -> Any:
+        return [one for entry in entries for one in _alike(entry)] if isinstance(entries, list | tuple) else entries
 
     @pydantic.field_validator("industries", "channels", "groups")
     @classmethod
@@ -189,6 +205,25 @@ class MarketConfig(Frozen):
     def eval_from_day(self) -> float:
         """Days from the start to the evaluation split."""
         return self.days - self.window_hours / 24 - self.eval_days
+
+
+def _alike(entry: Any) -> Iterator[Any]:
+    """The entries that one with a `count` stands for."""
+    if not isinstance(entry, dict) or "count" not in entry:
+        yield entry
+        return
+    fields = {key: value for key, value in entry.items() if key != "count"}
+    count = entry["count"]
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"count: expected a whole number from 1, found {count}")
+    ranges = {key: np.linspace(*value, count) for key, value in fields.items() if _is_range(value)}
+    for number in range(count):
+        values = {key: float(of_each[number]) for key, of_each in ranges.items()}
+        yield fields | values | {"name": f"{fields.get('name')}_{number:0{len(str(count - 1))}d}"}
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> MarketConfig:

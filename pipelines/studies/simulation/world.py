@@ -26,6 +26,7 @@ class World:
         pictures: float32 [A, d], of ads.
         texts: float32 [A, d], of ads.
         quality: float64 [A], of ads; mean 1.
+        intent_exponent: float64 [A], of ads: γ, as the channels have it.
     """
 
     def __init__(self, config: MarketConfig):
@@ -53,6 +54,7 @@ class World:
         self.texts = _near(random, self.product_vectors[product], config.ad_spread)
         spread = config.quality_spread
         self.quality = random.lognormal(-spread * spread / 2, spread, product.size)
+        self.intent_exponent = config.ad_intent_spread * random.standard_normal(product.size)
 
     @property
     def proposals_per_click(self) -> float:
