@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TFX := .venv-tfx
 
-.PHONY: demo test test-slow airflow-check tfx-demo test-tfx lint lock clean
+.PHONY: demo demo-market test test-slow airflow-check tfx-demo test-tfx lint lock clean
 
 demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
+
+demo-market: $(READY)  ## Where multi-attribution gains: a simulated market of long journeys.
+	$(BIN)/mal-tf simulate examples/simulation/long_journeys.yaml --output runs/long_journeys/logs --overwrite
+	$(BIN)/mal-tf benchmark examples/benchmark/long_journeys.yaml
 
 test: $(READY) lint  ## Lint and all tests but the slow ones.
 	$(BIN)/python -m pytest -n 2 -m "not slow"
