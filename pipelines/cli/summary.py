@@ -1,8 +1,10 @@
 """What a run shows at its end: tables a person understands."""
 
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.core.text_table import Table, show
+from pipelines.labels.report import same_labels
 
 
 def show_labels(console: Console, report: dict) -> None:
@@ -35,6 +37,8 @@ def show_labels(console: Console, report: dict) -> None:
     console.print(f"conversions by path length: {lengths or 'none'}")
     classes = ", ".join(f"{c}: {n:,}" for c, n in report["splits"]["train"]["cat_classes"].items())
     console.print(f"CAT classes in the train split (bits: {', '.join(report['cat_bits'])}): {classes}")
+    for pair in same_labels(report):
+        console.print(f"[bold yellow]note:[/] {escape(str(pair))}")
 
 
 def show_auxiliaries(console: Console, result: dict) -> None:

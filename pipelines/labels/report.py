@@ -1,12 +1,63 @@
 """The label report: what went in, what came out, and the paper's Table 1."""
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from features.errors import BadInput, MalTfError
 from features.table import EPOCH
 from mal_tf.attribution.label_counts import CREDIT_UNIT
+
+#: Two mechanisms label almost the same clicks if at least this share of the positives of either are positives of both.
+_ALMOST_ALL = 0.95
+
+
+class SameLabels(NamedTuple):
+    """Two mechanisms that label almost the same clicks of the training split.
+
+    Attributes:
+        one: the first mechanism.
+        other: the second.
+        agreement: clicks positive under both ÷ clicks positive under either.
+        correlation: of "has a label above 0" under the one and under the other, over all clicks.
+    """
+
+    one: str
+    other: str
+    agreement: float
+    correlation: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.one} and {self.other} label almost the same clicks: {self.agreement:.1%} of those that either labels "
+            f"positive are positive under both (correlation {self.correlation:.3f}), so two towers learn one label; take a "
+            "mechanism with another view (docs/attribution.md), or leave one of them out"
+        )
+
+
+def same_labels(report: Mapping[str, Any]) -> list[SameLabels]:
+    """Pairs of mechanisms that label almost the same clicks of the training split, by its CAT classes."""
+    mechanisms, classes = report["cat_bits"], report["splits"]["train"]["cat_classes"]
+    clicks = np.array(list(classes.values()), np.float64)
+    bits = np.array([int(number) for number in classes], np.int64)
+    positive = {name: (bits >> place & 1) == 1 for place, name in enumerate(mechanisms)}
+    pairs = []
+    for one, other in itertools.combinations(mechanisms, 2):
+        a, b = positive[one], positive[other]
+        both, either = clicks[a & b].sum(), clicks[a | b].sum()
+        if not either or both < _ALMOST_ALL * either:
+            continue
+        total, in_a, in_b = clicks.sum(), clicks[a].sum(), clicks[b].sum()
+        spread = np.sqrt(in_a * (total - in_a) * in_b * (total - in_b))
+        pairs.append(
+            SameLabels(
+                one, other, float(both / either), float((total * both - in_a * in_b) / spread) if spread else 1.0
+            )
+        )
+    return pairs
 
 
 def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:

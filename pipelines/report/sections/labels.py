@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.text_table import Table
+from pipelines.labels.report import same_labels
 from pipelines.report import plots, text
-from pipelines.report.parts import Numbers, Part, Picture, missing
+from pipelines.report.parts import Numbers, Part, Picture, Text, missing
 from pipelines.report.run_files import RunFiles
 
 SOURCE = "labels/label_report.json"
@@ -32,7 +33,8 @@ def parts(run: RunFiles) -> list[Part]:
     report = run.of_stage("labels", "label_report.json")
     if report is None:
         return [missing("The label job did not finish.")]
-    made = [_table_1(report), _rows(report)]
+    alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]
+    made = [_table_1(report), *alike, _rows(report)]
     if report.get("path_lengths"):
         made.append(_path_lengths(report["path_lengths"]))
     made.append(_classes(report))
