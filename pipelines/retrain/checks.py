@@ -1,6 +1,8 @@
 """Checks of labelled clicks before training: missing days, drift, skew, labels as never before or that cannot be."""
 
+import dataclasses
 import datetime
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,9 @@ from pipelines.retrain.distances import DistanceLimits, distances
 from pipelines.retrain.measurement import Measurement
 from pipelines.retrain.spans import PLACEHOLDER, MissingLog
 from pipelines.validate import statistics as split_statistics
+
+#: What `run` writes.
+MEASUREMENTS = "measurements.json"
 
 #: Positives that a split must have, or be expected to have, for their number to tell anything.
 _FEWEST_POSITIVES = 20
@@ -43,39 +48,73 @@ class ChecksConfig(Frozen):
     _single = pydantic.field_validator("serving_log", mode="before")(as_tuple)
 
 
-def check(
-    statistics: Mapping[str, DatasetFeatureStatisticsList],
-    previous: Mapping[str, DatasetFeatureStatisticsList] | None,
-    serving: DatasetFeatureStatisticsList | None,
-    report: Mapping[str, Any],
-    history: Sequence[Mapping[str, Any]],
-    days: Sequence[datetime.date],
-    config: RunConfig,
-    checks: ChecksConfig,
-) -> list[Measurement]:
-    """Measures what is to be trained on; the measurements that are anomalous have to stop the run.
+@dataclasses.dataclass(frozen=True)
+class SpanData:
+    """A span's labelled clicks, as far as they are checked, and what those of the spans before are like.
 
-    Args:
+    Attributes:
         statistics: of the `train` and the `eval` split.
         previous: the same of the last good run; None on a first run, whose splits are compared with each other.
-        serving: of what the server was asked; None without a serving log.
-        report: `label_report.json`.
-        history: the same of the spans before, oldest first.
+        report: the label report.
+        history: label reports of the spans before, oldest first.
         days: that both tables have to have rows of.
-        config: of the run.
-        checks: limits.
+        judge: day that the candidate is judged on.
+        anomalies: what validation against the schema says, a line each.
     """
-    spec, newest = config.feature_spec, statistics["eval"]
-    found = [*_days(report, history, days, checks.rows)]
-    if previous is None:
-        found += distances(newest, statistics["train"], spec, checks.drift, "eval split against train split")
+
+    statistics: Mapping[str, DatasetFeatureStatisticsList]
+    previous: Mapping[str, DatasetFeatureStatisticsList] | None
+    report: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    days: Sequence[datetime.date]
+    judge: datetime.date
+    anomalies: Sequence[str] = ()
+
+
+def run(data: SpanData, config: RunConfig, limits: ChecksConfig, output: str) -> dict[str, list[str]]:
+    """The check stage: measures what is to be trained on; writes `measurements.json`.
+
+    Args:
+        data: what is to be trained on.
+        config: of the run.
+        limits: what it must hold.
+        output: directory to write to.
+
+    Returns:
+        `{"anomalies": lines}`, the schema's and the measurements'; any of them has to stop the span.
+
+    Raises:
+        MissingLog: there is no serving log of the day that judges.
+    """
+    measurements = check(data, config, limits, serving_statistics(limits, data.judge, output))
+    as_json = [dataclasses.asdict(one) | {"anomalous": one.anomalous} for one in measurements]
+    files.write_text(f"{output}/{MEASUREMENTS}", json.dumps(as_json, indent=1) + "\n")
+    return {"anomalies": [*data.anomalies, *(str(one) for one in measurements if one.anomalous)]}
+
+
+def check(
+    data: SpanData, config: RunConfig, limits: ChecksConfig, serving: DatasetFeatureStatisticsList | None
+) -> list[Measurement]:
+    """Measures what is to be trained on.
+
+    Args:
+        data: what is to be trained on.
+        config: of the run.
+        limits: what it must hold.
+        serving: statistics of what the server was asked; None without a serving log.
+    """
+    spec, newest = config.feature_spec, data.statistics["eval"]
+    found = [*_days(data.report, data.history, data.days, limits.rows)]
+    if data.previous is None:
+        found += distances(newest, data.statistics["train"], spec, limits.drift, "eval split against train split")
     else:
-        for split, of_split in statistics.items():
+        for split, of_split in data.statistics.items():
             where = f"{split} split against the last good run's eval split"
-            found += distances(of_split, previous["eval"], spec, checks.drift, where)
+            found += distances(of_split, data.previous["eval"], spec, limits.drift, where)
     if serving is not None:
-        found += distances(newest, serving, spec, checks.skew, "eval split against serving log")
-    return [*found, *_positives(report, history, checks.positives), *_cat_classes(report, config.attribution)]
+        found += distances(newest, serving, spec, limits.skew, "eval split against serving log")
+    positives = _positives(data.report, data.history, limits.positives)
+    return [*found, *positives, *_cat_classes(data.report, config.attribution)]
 
 
 def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) -> DatasetFeatureStatisticsList | None:

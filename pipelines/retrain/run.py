@@ -88,30 +88,26 @@ class Retraining:
             Refused: anomalies, each with feature, measure, value and limit.
         """
         labels = self.label()
-        previous = self.base and f"{self.base.run}/statistics"
-        earlier = trailing_reports(self.config.root, self.plan.span)
-        days = [day for day in self.plan.logs if day not in self.config.missing_days]
-
-        def make(output: str) -> dict:
-            found = checks.check(
-                statistics.load(self.run.statistics()),
-                statistics.load(previous) if previous else None,
-                checks.serving_statistics(self.config.checks, self.plan.judge, output),
-                report(labels),
-                earlier,
-                days,
-                self.run.config,
-                self.config.checks,
-            )
-            measured = [dataclasses.asdict(one) | {"anomalous": one.anomalous} for one in found]
-            files.write_text(f"{output}/measurements.json", json.dumps(measured, indent=1) + "\n")
-            return {"anomalies": schema + [str(one) for one in found if one.anomalous]}
-
         try:
             self.run.validate()
             schema = []
         except gate.Anomalies as error:
             schema = error.lines
+        earlier = trailing_reports(self.config.root, self.plan.span)
+        days = [day for day in self.plan.logs if day not in self.config.missing_days]
+
+        def stage(output: str) -> dict:
+            data = checks.SpanData(
+                statistics.load(self.run.statistics()),
+                statistics.load(f"{self.base.run}/statistics") if self.base else None,
+                report(labels),
+                earlier,
+                days,
+                self.plan.judge,
+                schema,
+            )
+            return checks.run(data, self.run.config, self.config.checks, output)
+
         asked = checks.serving_log(self.config.checks, self.plan.judge)
         made_from = [
             manifest.made_from(labels),
@@ -120,7 +116,7 @@ class Retraining:
             self._base_version(),
         ]
         made_from += [earlier, list(map(str, days)), [[path, size, files.modified(path)] for path, size in asked]]
-        output = self.run.stage(CHECKS, made_from, make)
+        output = self.run.stages.run(CHECKS, made_from, stage)
         if anomalies := manifest.read(output)["result"]["anomalies"]:
             raise Refused(f"span {self.plan.span}: anomalies in the data, nothing was trained:", anomalies)
         return output
@@ -144,7 +140,7 @@ class Retraining:
             return {}
 
         known = {str(day): manifest.made_from(f"{run}/labels") for day, run in early.items()}
-        return self.run.stage(DELAY, [manifest.made_from(labels), repr(before), known], make)
+        return self.run.stages.run(DELAY, [manifest.made_from(labels), repr(before), known], make)
 
     @functools.cached_property
     def copies(self) -> Copies | None:
@@ -196,7 +192,7 @@ class Retraining:
 
         exported = manifest.made_from(self.run.path("export", self.name))
         made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed, users]
-        return self.run.stage(JUDGE, made_from, make)
+        return self.run.stages.run(JUDGE, made_from, make)
 
     def bless(self) -> str:
         """Blesses the candidate, or says why not."""
@@ -214,7 +210,7 @@ class Retraining:
             blessing.write(output, found["reasons"], facts | {"base": self._base_version(), "all": found["all"]})
             return {"reasons": found["reasons"]}
 
-        return self.run.stage(BLESS, [manifest.made_from(judged)], make)
+        return self.run.stages.run(BLESS, [manifest.made_from(judged)], make)
 
     def try_export(self) -> str:
         """Loads the export in a fresh process, asks it and times it.
@@ -232,7 +228,7 @@ class Retraining:
             return dataclasses.asdict(found)
 
         exported = manifest.made_from(self.run.path("export", self.name))
-        return self.run.stage(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
+        return self.run.stages.run(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
 
     def push(self) -> serving.Version:
         """Has the candidate serve: its version.

@@ -1,24 +1,28 @@
-"""A whole run, resumable: a finished stage is not run again unless its inputs or its part of the config changed."""
+"""A run from logs to evaluated exports; a finished stage runs again only if its inputs or its part of the config changed."""
 
+import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from features.errors import MalTfError
 from mal_tf.models.config import AUTO
 from mal_tf.training import warm_start
+from mal_tf.training.cluster import ALONE, Cluster
 from pipelines.clicks import labelled
-from pipelines.config.run import RunConfig
+from pipelines.config.run import RunConfig, dump
 from pipelines.core import files, manifest
+from pipelines.core.stage_runner import StageRunner
 from pipelines.evaluate import evaluate
 from pipelines.evaluate.distributed import run as evaluation_job
 from pipelines.explain import chosen_journeys
 from pipelines.labels import run as labels
-from pipelines.run.run_directory import PREVIOUS, RunDirectory, timed
-from pipelines.train import calibration, stages
+from pipelines.train import calibration, export, stages
+from pipelines.train.credit_delay import Copies
 from pipelines.train.inputs import trained_from
 from pipelines.validate import gate, statistics
 
@@ -29,32 +33,66 @@ _LARGE_LOGS = 4 << 30
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(RunDirectory):
-    """A run: each method brings one stage, and what it needs, up to date."""
+class Run:
+    """A run: each method brings one stage, and the stages that it needs, up to date.
+
+    Attributes:
+        config: the run's.
+        directory: of its outputs; local (the label job alone may write elsewhere).
+        flags: Beam's own flags.
+        overwrite: run finished stages again although nothing changed.
+        cluster: where models are trained. Processes that are not its chief wait for the chief's stages, take part in
+            trainings, and write nothing.
+        copies: what trains in place of the training split, if not that.
+        _current: stages that this process has brought up to date.
+    """
+
+    config: RunConfig
+    directory: str
+    flags: Sequence[str] = ()
+    overwrite: bool = False
+    cluster: Cluster = ALONE
+    copies: Copies | None = None
+    _current: set[str] = dataclasses.field(default_factory=set)
+
+    @functools.cached_property
+    def stages(self) -> StageRunner:
+        """Runs the stages in the run's directory."""
+        return StageRunner(self.directory, self.overwrite, self.cluster.chief, self._current)
+
+    def path(self, *parts: str) -> str:
+        """A path in the run's directory."""
+        return self.stages.path(*parts)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["Run"]:
+        """Locks the run's directory for this process; see `StageRunner.opened`."""
+        with self.stages.opened(self.config.name, dump(self.config)):
+            yield self
 
     def labels(self) -> str:
         """The label job: its directory."""
-        output = self.path("labels")
-        if self._needed("labels", output, labels.made_from(self.config)):
-            with timed("labels"):
-                labels.run(self.config, output, self.flags, overwrite=True, aside=self.path(PREVIOUS, "labels"))
-        return output
+
+        def job(output: str, aside: str) -> None:
+            labels.run(self.config, output, self.flags, overwrite=True, aside=aside)
+
+        return self.stages.run_job("labels", labels.made_from(self.config), job)
 
     def statistics(self) -> str:
         """TFDV's statistics of the splits: their directory."""
         source = self.labels()
-
-        def make(output: str) -> dict:
-            return statistics.write(labelled.load(source, self.config.feature_spec), output, self.flags)
-
-        return self.stage("statistics", [manifest.made_from(source)], make)
+        return self.stages.run(
+            "statistics",
+            [manifest.made_from(source)],
+            lambda output: statistics.write(source, self.config.feature_spec, output, self.flags),
+        )
 
     def validate(self) -> str:
         """The data gate: its directory."""
         source = self.statistics()
         schema = self.config.validation.schema_file
         text = files.read_text(schema) if schema and files.exists(schema) else schema
-        return self.stage(
+        return self.stages.run(
             "validate",
             [manifest.made_from(source), text],
             lambda output: gate.validate(source, output, self.config.feature_spec, schema),
@@ -67,24 +105,19 @@ class Run(RunDirectory):
         source = self.labels()
         self.validate()
         architecture = self.config.model.model_dump(mode="json", exclude={"name", "compare_with"})
-
-        def make(output: str) -> dict:
-            stages.clear_session()
-            data = calibration.to_train(self.config, labelled.load(source, self.config.feature_spec))
-            return stages.choose_auxiliaries(self.config, data)
-
         made_from = [
             manifest.made_from(source),
             trained_from(self.config),
             architecture,
             self.config.attribution.names,
         ]
-        return manifest.read(self.stage("auxiliaries", made_from, make))["result"]
+        directory = self.stages.run("auxiliaries", made_from, lambda _: stages.choose_auxiliaries(self.config, source))
+        return manifest.read(directory)["result"]
 
     def resolved(self) -> RunConfig:
         """The config as models are made from it: with the chosen auxiliaries in the place of `auto`."""
-        found = self.auxiliaries()
-        return self.config.resolved(found["auxiliaries"]) if found else self.config
+        choice = self.auxiliaries()
+        return self.config.resolved(choice["auxiliaries"]) if choice else self.config
 
     def train(self, name: str) -> str:
         """One model's training: its directory.
@@ -107,19 +140,16 @@ class Run(RunDirectory):
                     f"training.warm_start is {earlier}, which this run would replace; choose another --output"
                 )
             made_from.append(manifest.made_from(earlier))
-        if self.overwrite and stage not in self._fresh:
+        if self.overwrite and stage not in self._current:
             shutil.rmtree(kept, ignore_errors=True)
 
-        def make(output: str) -> dict:
-            stages.clear_session()
-            data, immature = calibration.to_train(config, labelled.load(source, config.feature_spec)), None
-            if self.copies:
-                splits, immature = data.splits | {"train": self.copies.of(data.splits)}, self.copies.immature
-                data = dataclasses.replace(data, splits=splits)
-            place = kept / manifest.fingerprint(*made_from)[:16]
-            return stages.train(config, data, name, output, str(place), self.cluster, immature)
-
-        output = self.stage(stage, made_from, make)
+        unfinished = str(kept / manifest.fingerprint(*made_from)[:16])
+        output = self.stages.run(
+            stage,
+            made_from,
+            lambda output: stages.train(config, source, name, output, unfinished, self.cluster, self.copies),
+            everywhere=True,
+        )
         if self.cluster.chief:
             shutil.rmtree(kept, ignore_errors=True)
         return output
@@ -129,28 +159,28 @@ class Run(RunDirectory):
         if self.config.calibration is None:
             return None
         weights, source = self.train(name), self.labels()
-
-        def make(output: str) -> dict:
-            data = labelled.load(source, self.config.feature_spec)
-            return calibration.calibrate(self.resolved(), data, name, weights, output)
-
         made_from = [manifest.made_from(weights), self.config.calibration.model_dump(mode="json")]
-        return self.stage(f"{calibration.CALIBRATE}/{name}", made_from, make)
+        return self.stages.run(
+            f"{calibration.CALIBRATE}/{name}",
+            made_from,
+            lambda output: calibration.calibrate(self.resolved(), source, name, weights, output),
+        )
 
     def export(self, name: str) -> str:
         """One model's export: its SavedModel's directory."""
         weights, source, calibrated = self.train(name), self.labels(), self.calibrate(name)
-
-        def make(output: str) -> dict:
-            data, found = labelled.load(source, self.config.feature_spec), calibrated and calibration.read(calibrated)
-            return stages.export_model(self.resolved(), data, name, weights, self.path("serving", name), found)
-
         made_from = [manifest.made_from(weights), self.config.export.model_dump(mode="json")]
         made_from += [manifest.made_from(calibrated)] if calibrated else []
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
             manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
-        self.stage(f"export/{name}", made_from, make)
+        self.stages.run(
+            f"export/{name}",
+            made_from,
+            lambda _: export.export_model(
+                self.resolved(), source, name, weights, self.path("serving", name), calibrated
+            ),
+        )
         return self._version(name)
 
     def _version(self, name: str) -> str:
@@ -186,12 +216,12 @@ class Run(RunDirectory):
             name = f"evaluations/{split}-{manifest.fingerprint(*made_from)[:8]}"
 
         def make(output: str) -> dict:
-            found = evaluate.evaluate(
+            metrics = evaluate.evaluate(
                 self.config, labelled.load(source, spec), models, output, split, labelled.load(trained, spec)
             )
-            return {key: found[key] for key in ("target", "split", "served", "models", "differences")}
+            return {key: metrics[key] for key in ("target", "split", "served", "models", "differences")}
 
-        return self.stage(name, made_from, make)
+        return self.stages.run(name, made_from, make)
 
     def distributed_evaluation(
         self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None
@@ -199,15 +229,14 @@ class Run(RunDirectory):
         """As `evaluation`, but by the Beam job: its directory, always one of `evaluations`."""
         models, source, trained = self._evaluated(labels, dict(versions or {}))
         evaluation = evaluation_job.Evaluation(self.config, source, models, split, trained)
-        made_from = evaluation.made_from
-        name = f"evaluations/distributed-{split}-{made_from[:8]}"
-        if self._needed(name, self.path(name), made_from):
-            with timed(name):
-                aside = self.path(PREVIOUS, name)
-                found = evaluation_job.run(evaluation, self.path(name), self.flags, overwrite=True, aside=aside)
-                if found:
-                    evaluate.write_events(found["labels"], self.path(name, evaluate.EVENTS))
-        return self.path(name)
+        name = f"evaluations/distributed-{split}-{evaluation.made_from[:8]}"
+
+        def job(output: str, aside: str) -> None:
+            metrics = evaluation_job.run(evaluation, output, self.flags, overwrite=True, aside=aside)
+            if metrics:
+                evaluate.write_events(metrics["labels"], f"{output}/{evaluate.EVENTS}")
+
+        return self.stages.run_job(name, evaluation.made_from, job)
 
     def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:
         """SavedModels by name, and the directories of the label jobs whose clicks are evaluated and were trained on."""
@@ -231,7 +260,7 @@ class Run(RunDirectory):
             return None
         source, versions = self.labels(), {name: self.export(name) for name in self.config.model.names}
         exported = [manifest.made_from(self.path("export", name)) for name in versions]
-        return self.stage(
+        return self.stages.run(
             "journeys",
             [manifest.made_from(source), exported],
             lambda output: chosen_journeys.write(self.config, source, versions, output),

@@ -18,6 +18,7 @@ from mal_tf.calibration.calibration import Calibration
 from mal_tf.evaluation.metrics import calibration_error, log_loss, pcoc
 from mal_tf.models.network import Network
 from mal_tf.training.dataset import serialized
+from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files
@@ -39,30 +40,12 @@ class _Scored:
     values: np.ndarray | None
 
 
-def to_train(config: RunConfig, labelled: Labelled) -> Labelled:
-    """The labelled clicks without those of the training split that are held out for calibration.
-
-    Raises:
-        MalTfError: nothing would be left to train on.
-    """
-    if config.calibration is None:
-        return labelled
-    train, held_out = labelled.splits["train"], config.calibration.segments
-    kept = train.without_last(held_out)
-    if not kept.rows:
-        raise MalTfError(
-            f"calibration.segments: {held_out} held out of {sum(any(rows) for rows in train.file_rows)} segments "
-            f"(labels.segment_hours) with clicks in the training split leave none to train on"
-        )
-    return dataclasses.replace(labelled, splits=labelled.splits | {"train": kept})
-
-
-def calibrate(config: RunConfig, labelled: Labelled, name: str, weights: str, output: str) -> dict:
+def calibrate(config: RunConfig, labels: str, name: str, weights: str, output: str) -> dict:
     """Fits the map of the model called `name` to the clicks that were held out; writes `calibration.json`.
 
     Args:
         config: the run, with a `calibration`.
-        labelled: all splits and vocabularies.
+        labels: directory of the label job.
         name: of the model.
         weights: directory of its training.
         output: directory to write to.
@@ -76,11 +59,12 @@ def calibrate(config: RunConfig, labelled: Labelled, name: str, weights: str, ou
     Raises:
         MalTfError: what was held out has no mature click, or all are of one class.
     """
-    asked, network = config.calibration, stages.restore(config, labelled, name, weights)
-    train = labelled.splits["train"]
+    data = labelled.load(labels, config.feature_spec)
+    asked, network = config.calibration, stages.restore(config, data, name, weights)
+    train = data.splits["train"]
     held_out = train.segments[len(train.without_last(asked.segments).segments) :]
     fitted_on, judged_on = (
-        _scored(config, labelled, network, segments) for segments in (held_out, labelled.splits["eval"].segments)
+        _scored(config, data, network, segments) for segments in (held_out, data.splits["eval"].segments)
     )
     try:
         found = calibration.fit(
@@ -114,9 +98,9 @@ def read(directory: str) -> Calibration:
     return calibration.from_json(json.loads(files.read_text(f"{directory}/{FILE}")))
 
 
-def _scored(config: RunConfig, labelled: Labelled, network: Network, segments: Sequence[Sequence[str]]) -> _Scored:
+def _scored(config: RunConfig, data: Labelled, network: Network, segments: Sequence[Sequence[str]]) -> _Scored:
     spec, by, label = config.feature_spec, config.calibration.by, f"label_{config.model.primary}"
-    lookup = lookup_model(spec, labelled.vocabularies)
+    lookup = lookup_model(spec, data.vocabularies)
     primary = keras.Model(network.model.input, network.model.output[network.primary.output])
     extra = [(label, "float32"), ("mature", "int64"), ("timestamp", "int64")]
 

@@ -10,7 +10,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from features import tfrecord
-from pipelines.clicks.labelled import Labelled
+from features.spec import FeatureSpec
+from pipelines.clicks import labelled
 from pipelines.core import beam_runner, files
 from pipelines.validate.tfdv import tfdv
 
@@ -22,20 +23,21 @@ _BATCH = 16_384
 log = logging.getLogger("mal_tf.statistics")
 
 
-def write(labelled: Labelled, output: str, flags: Sequence[str] = ()) -> dict[str, int]:
+def write(labels: str, spec: FeatureSpec, output: str, flags: Sequence[str] = ()) -> dict[str, int]:
     """Computes the statistics of each split and writes them as one `FeatureStats.pb`.
 
     The file holds a DatasetFeatureStatisticsList with a dataset per split, named `Split-<split>`.
 
     Args:
-        labelled: finished label job.
+        labels: directory of the label job.
+        spec: its features.
         output: directory to write to.
         flags: Beam's own flags.
 
     Returns:
         Examples by split.
     """
-    splits = labelled.splits.items()
+    splits = labelled.load(labels, spec).splits.items()
     write_files(
         {name: [path for segment in split.segments for path in segment] for name, split in splits}, output, flags
     )

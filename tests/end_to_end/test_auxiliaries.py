@@ -8,7 +8,7 @@ from features.errors import MalTfError
 from pipelines.cli import app
 from pipelines.config.run import load
 from pipelines.run.run import Run
-from pipelines.train import stages
+from pipelines.train import export, stages
 from tests.end_to_end.test_every_model import in_this_process
 
 
@@ -23,7 +23,7 @@ def choice(gain: bool) -> dict:
 @pytest.fixture
 def run(project, monkeypatch):
     """Brings a run of two mechanisms up to date with more options, in this process."""
-    monkeypatch.setattr(stages.check, "verify", in_this_process)
+    monkeypatch.setattr(export.check, "verify", in_this_process)
     project.config["attribution"]["mechanisms"] = project.config["attribution"]["mechanisms"][:2]
     project.config["model"] |= {"name": "shared_bottom", "compare_with": [], "auxiliaries": "auto"}
     project.config["training"]["batch_size"] = 8
@@ -53,7 +53,7 @@ def test_measures_chooses_and_trains_on_the_choice(project, run, capsys):
 def test_training_depends_on_the_choice_alone(project, run, monkeypatch):
     asked = []
 
-    def chosen(config, labelled):
+    def chosen(config, labels):
         asked.append(config.seed)
         return choice(gain=config.seed == 17)
 

@@ -7,9 +7,8 @@ import pytest
 
 from features.keras2 import tf
 from mal_tf.models.catalog import MODELS
-from pipelines.clicks import labelled
 from pipelines.config.run import load
-from pipelines.train import stages
+from pipelines.train import export, stages
 from tests.conftest import Project
 
 
@@ -35,7 +34,7 @@ def in_this_process(directory, cases):
         for name, (inputs, _) in cases.items()
     }
     worst = max(float(np.abs(served[name] - expected).max()) for name, (_, expected) in cases.items())
-    return stages.check.Checked([], 0.0, {}, worst)
+    return export.check.Checked([], 0.0, {}, worst)
 
 
 PYMAL = [
@@ -49,14 +48,13 @@ RUNS = [*((name, []) for name in MODELS), ("natal", ["training.gradients=pcgrad"
 
 @pytest.mark.parametrize(("name", "options"), RUNS, ids=lambda value: value if isinstance(value, str) else len(value))
 def test_trains_restores_and_exports(project, name, options, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages.check, "verify", in_this_process)
+    monkeypatch.setattr(export.check, "verify", in_this_process)
     config = load(str(project.folder / "config.yaml"), options)
-    data = labelled.load(str(project.folder / "labels"), config.feature_spec)
-    stages.clear_session()
-    result = stages.train(config, data, name, str(tmp_path), str(tmp_path / "checkpoints"))
+    labels = str(project.folder / "labels")
+    result = stages.train(config, labels, name, str(tmp_path), str(tmp_path / "checkpoints"))
     assert result == json.loads((tmp_path / "training.json").read_text())
     assert np.isfinite(list(result["losses"].values())).all()
-    exported = stages.export_model(config, data, name, str(tmp_path), str(tmp_path / "serving"))
+    exported = export.export_model(config, labels, name, str(tmp_path), str(tmp_path / "serving"))
     assert exported["version"] == 1
     assert exported["largest_difference"] <= 1e-6
     trained, served = exported["trained"], exported["served"]

@@ -1,35 +1,31 @@
 """Components of the TFX pipeline where TFX has none that fits: they call the stages of `pipelines.retrain`."""
 
 import dataclasses
-import datetime
 import json
 import pathlib
 
 from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto.example_gen_pb2 import PayloadFormat
 from tfx.types import artifact_utils
 from tfx.utils.path_utils import serving_model_dir
 
-from features.frozen import Frozen
-from mal_tf.models.config import AUTO
-from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.stage_runner import run_stage
 from pipelines.labels import run as label_job
 from pipelines.labels.finish import REPORT
 from pipelines.retrain import blessing as blessings
 from pipelines.retrain import checks, serving, spans
 from pipelines.retrain.config import RetrainConfig
 from pipelines.retrain.judge import BLESSED, CANDIDATE
-from pipelines.retrain.planning import BLESS, CHECKS, SPANS, Base, Refused, planned, trailing_reports
+from pipelines.retrain.planning import BLESS, CHECKS, Refused, planned, trailing_reports
 from pipelines.retrain.run import judged, tried
-from pipelines.train import calibration, stages
+from pipelines.retrain.tfx import artifacts
+from pipelines.retrain.tfx.artifacts import local
 from pipelines.validate import gate
 from pipelines.validate.schema import infer_schema, load_schema
-from pipelines.validate.statistics import STATISTICS
 
 _Input, _Output, _Parameter = (
     tfx.dsl.components.InputArtifact,
@@ -41,8 +37,6 @@ _types = tfx.types.standard_artifacts
 #: Value of the parameter `span` that stands for yesterday, UTC, when the pipeline runs.
 YESTERDAY = "yesterday"
 
-_PLANNED = "planned.json"
-
 #: Property of blessings that TFX's Resolver and Pusher read.
 _IS_BLESSED = "blessed"
 
@@ -51,25 +45,6 @@ class Measurements(tfx.dsl.Artifact):
     """What the checks measured: `measurements.json`."""
 
     TYPE_NAME = "maltf.Measurements"  # as Kubeflow Pipelines wants it
-
-
-class Planned(Frozen):
-    """What the label component says to those after it, in a file beside the labels.
-
-    Attributes:
-        span: its days.
-        fit_span: span whose label job fits, or has fitted, the attribution.
-        run: the span's config.
-    """
-
-    span: spans.SpanPlan
-    fit_span: datetime.date
-    run: RunConfig
-
-
-def read_planned(labels: str) -> Planned:
-    """What the label component that wrote `labels` planned."""
-    return Planned.model_validate_json(files.read_text(f"{labels}/{_PLANNED}"))
 
 
 @tfx.dsl.components.component
@@ -99,7 +74,7 @@ def label(
     config, of_all = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
     (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
     last = blessings.read(local(blessing.uri)).facts if blessing else None
-    start = _base(local(base.uri), last) if base else None
+    start = artifacts.base_of(local(base.uri), last) if base else None
     if start and start.span >= day:
         raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
     days, fresh = planned(config, of_all, day, start, bool(first))
@@ -110,21 +85,23 @@ def label(
         configured = configured.model_copy(
             update={
                 "labels": configured.labels.model_copy(update={"grow_from": last["labels"]}),
-                "training": configured.training.model_copy(update={"warm_start": f"{start.run}/train"}),
+                "training": configured.training.model_copy(
+                    update={"warm_start": artifacts.training_of(start.run, configured.model.name)}
+                ),
             }
         )
     output = local(examples.uri)
     label_job.run(configured, output, overwrite=True)
-    plan = Planned(span=days, fit_span=day if fresh else start.fit_span, run=configured)
-    files.write_text(f"{output}/{_PLANNED}", plan.model_dump_json(indent=1))
+    plan = artifacts.Planned(span=days, fit_span=day if fresh else start.fit_span, run=configured)
+    files.write_text(f"{output}/{artifacts.PLANNED}", plan.model_dump_json(indent=1))
     examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
     examples.span = int(f"{day:%Y%m%d}")
     examples_utils.set_payload_format(examples, PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     record = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
     record |= {"span": str(day), "judge": str(days.judge)}
-    files.write_text(_record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
-    files.write_text(_record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
+    files.write_text(artifacts.record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
+    files.write_text(artifacts.record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
 
 
 @tfx.dsl.components.component
@@ -146,8 +123,10 @@ def schema(
         held = blessings.read(local(blessing.uri)).facts["schema"]
         text = files.read_text(f"{held}/{gate.SCHEMA}")
     else:
-        spec = read_planned(local(examples.uri)).run.feature_spec
-        text = text_format.MessageToString(infer_schema(_statistics(local(statistics.uri))["train"], spec))
+        spec = artifacts.read_planned(local(examples.uri)).run.feature_spec
+        text = text_format.MessageToString(
+            infer_schema(artifacts.read_statistics(local(statistics.uri))["train"], spec)
+        )
     files.write_text(f"{local(schema.uri)}/{gate.SCHEMA}", text)
 
 
@@ -175,33 +154,29 @@ def check(
     Raises:
         Refused: anomalies, each with feature, measure, value and limit.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(measurements.uri)
-    plan, of_splits, held = (
-        read_planned(labels),
-        _statistics(local(statistics.uri)),
-        f"{local(schema.uri)}/{gate.SCHEMA}",
-    )
+    config, labels = RetrainConfig.model_validate_json(schedule), local(examples.uri)
+    plan, of_splits = artifacts.read_planned(labels), artifacts.read_statistics(local(statistics.uri))
+    reference, held = local(schema.uri), f"{local(schema.uri)}/{gate.SCHEMA}"
     against = load_schema(held)
     gate.check_serving(against, plan.run.feature_spec, held)
-    lines = [
-        f"{split} split, {line}"
-        for split, found in of_splits.items()
-        for line in gate.describe(_anomalies(local(anomalies.uri), split), found, against)
-    ]
-    found = checks.check(
+    data = checks.SpanData(
         of_splits,
-        _statistics(blessings.read(local(blessing.uri)).facts["statistics"]) if blessing else None,
-        checks.serving_statistics(config.checks, plan.span.judge, output),
+        artifacts.read_statistics(blessings.read(local(blessing.uri)).facts["statistics"]) if blessing else None,
         json.loads(files.read_text(f"{labels}/{REPORT}")),
         trailing_reports(config.root, plan.span.span),
         [day for day in plan.span.logs if day not in config.missing_days],
-        plan.run,
-        config.checks,
+        plan.span.judge,
+        [
+            f"{split} split, {line}"
+            for split, of_split in of_splits.items()
+            for line in gate.describe(artifacts.read_anomalies(local(anomalies.uri), split), of_split, against)
+        ],
     )
-    measured = [dataclasses.asdict(one) | {"anomalous": one.anomalous} for one in found]
-    files.write_text(f"{output}/measurements.json", json.dumps(measured, indent=1) + "\n")
-    lines += [str(one) for one in found if one.anomalous]
-    manifest.finish(_record(config, plan.span.span, CHECKS), {"result": {"anomalies": lines}})
+    made_from = manifest.fingerprint(manifest.made_from(labels), reference, schedule)
+    output = artifacts.record(config, plan.span.span, CHECKS)
+    lines = run_stage(output, made_from, lambda output: checks.run(data, plan.run, config.checks, output))["anomalies"]
+    measured = files.read_text(f"{output}/{checks.MEASUREMENTS}")
+    files.write_text(f"{local(measurements.uri)}/{checks.MEASUREMENTS}", measured)
     if lines:
         raise Refused(f"span {plan.span.span}: anomalies in the data, nothing was trained:", lines)
 
@@ -209,25 +184,13 @@ def check(
 def run_fn(arguments: tfx.components.FnArgs) -> None:
     """What TFX's Trainer calls: trains the candidate and exports it.
 
-    The Model artifact holds the SavedModel where TFX expects it, and under `train/` what a later span starts from.
+    The Model artifact holds the SavedModel where TFX expects it, and a run's other outputs, which a later span starts from.
     """
     labels = str(pathlib.Path(local(arguments.train_files[0])).parent.parent)
-    saved_model = pathlib.Path(local(arguments.serving_model_dir))
-    weights, plan = f"{saved_model.parent}/train", read_planned(labels)
-    config, name = plan.run, plan.run.model.name
-    data = labelled.load(labels, config.feature_spec)
-    to_train, found = calibration.to_train(config, data), None
-    if config.model.auxiliaries == AUTO:
-        config = config.resolved(stages.choose_auxiliaries(config, to_train)["auxiliaries"])
-    pathlib.Path(weights).mkdir()
-    stages.train(config, to_train, name, weights, f"{local(arguments.model_run_dir)}/checkpoints")
-    if config.calibration:
-        calibrated = f"{saved_model.parent}/{calibration.CALIBRATE}"
-        calibration.calibrate(config, data, name, weights, calibrated)
-        found = calibration.read(calibrated)
-    exported = stages.export_model(config, data, name, weights, f"{saved_model.parent}/export", found)
-    (saved_model.parent / "export" / str(exported["version"])).rename(saved_model)
-    lineage = {"model": str(saved_model), "run": str(saved_model.parent), "labels": labels} | _facts(plan)
+    saved_model, plan = pathlib.Path(local(arguments.serving_model_dir)), artifacts.read_planned(labels)
+    run = artifacts.LabelledRun(plan.run, str(saved_model.parent), labelled=labels)
+    pathlib.Path(run.export(plan.run.model.name)).rename(saved_model)
+    lineage = {"model": str(saved_model), "run": run.directory, "labels": labels} | artifacts.facts_of(plan)
     files.write_text(f"{saved_model}/{serving.LINEAGE}", json.dumps(lineage, indent=1) + "\n")
 
 
@@ -246,11 +209,18 @@ def infra(
         model: the candidate.
         schedule: a `RetrainConfig` as JSON.
     """
-    config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
-    found = tried(read_planned(labels).run, config.infra, labels, serving_model_dir(local(model.uri)))
-    files.write_text(f"{output}/infra.json", json.dumps(dataclasses.asdict(found), indent=1) + "\n")
-    files.write_text(f"{output}/{'INFRA_NOT_BLESSED' if found.reasons else 'INFRA_BLESSED'}", "")
-    blessing.set_int_custom_property(_IS_BLESSED, int(not found.reasons))
+    config, labels = RetrainConfig.model_validate_json(schedule), local(examples.uri)
+    saved_model = serving_model_dir(local(model.uri))
+
+    def stage(output: str) -> dict:
+        checked = dataclasses.asdict(tried(artifacts.read_planned(labels).run, config.infra, labels, saved_model))
+        files.write_text(f"{output}/infra.json", json.dumps(checked, indent=1) + "\n")
+        files.write_text(f"{output}/{'INFRA_NOT_BLESSED' if checked['reasons'] else 'INFRA_BLESSED'}", "")
+        return checked
+
+    made_from = manifest.fingerprint(saved_model, config.infra.model_dump(mode="json"))
+    reasons = run_stage(local(blessing.uri), made_from, stage)["reasons"]
+    blessing.set_int_custom_property(_IS_BLESSED, int(not reasons))
 
 
 @tfx.dsl.components.component
@@ -279,41 +249,27 @@ def judge(
         base: last blessed model.
     """
     config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
-    plan = read_planned(labels)
+    plan = artifacts.read_planned(labels)
     versions = {CANDIDATE: serving_model_dir(local(model.uri))}
     if base:
         versions[BLESSED] = serving_model_dir(local(base.uri))
-    found = judged(plan.run, config.gates, labels, versions, local(evaluation.uri))
+    made_from = manifest.fingerprint(manifest.made_from(labels), versions, config.gates.model_dump(mode="json"))
+    found = run_stage(
+        local(evaluation.uri), made_from, lambda output: judged(plan.run, config.gates, labels, versions, output)
+    )
     reasons = [*found["reasons"], *_infra_reasons(tried)]
-    facts = _facts(plan) | {
+    facts = artifacts.facts_of(plan) | {
         "judge": str(plan.span.judge),
         "all": found["all"],
         "labels": labels,
         "statistics": local(statistics.uri),
         "schema": local(schema.uri),
     }
-    for directory in (output, _record(config, plan.span.span, BLESS)):
+    for directory in (output, artifacts.record(config, plan.span.span, BLESS)):
         blessings.write(directory, reasons, facts)
     blessing.set_int_custom_property(_IS_BLESSED, int(not reasons))
     blessing.set_string_custom_property("current_model", model.uri)
     blessing.set_int_custom_property("current_model_id", model.id)
-
-
-def _base(model: str, facts: dict) -> Base:
-    span, until, fit = (datetime.date.fromisoformat(facts[key]) for key in ("span", "trained_until", "fit_span"))
-    left_out = tuple(map(datetime.date.fromisoformat, facts.get("left_out", ())))
-    return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit, left_out)
-
-
-def _facts(plan: Planned) -> dict:
-    """What a later span needs to know of this one."""
-    return {
-        "span": str(plan.span.span),
-        "train": list(map(str, plan.span.train)),
-        "calibrate": list(map(str, plan.span.calibrate)),
-        **spans.handed_on(plan.span),
-        "fit_span": str(plan.fit_span),
-    }
 
 
 def _infra_reasons(tried: tfx.dsl.Artifact) -> list[str]:
@@ -321,24 +277,3 @@ def _infra_reasons(tried: tfx.dsl.Artifact) -> list[str]:
         return []
     said = f"{local(tried.uri)}/infra.json"
     return json.loads(files.read_text(said))["reasons"] if files.exists(said) else ["TFX's InfraValidator failed"]
-
-
-def _statistics(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """By split, as TFX's StatisticsGen writes them."""
-    read = {split: files.read_bytes(f"{directory}/Split-{split}/{STATISTICS}") for split in ("train", "eval")}
-    return {split: statistics_pb2.DatasetFeatureStatisticsList.FromString(data) for split, data in read.items()}
-
-
-def _anomalies(directory: str, split: str) -> anomalies_pb2.Anomalies:
-    """As TFX's ExampleValidator writes them."""
-    return anomalies_pb2.Anomalies.FromString(files.read_bytes(f"{directory}/Split-{split}/{gate.ANOMALIES}"))
-
-
-def _record(config: RetrainConfig, span: datetime.date, name: str) -> str:
-    """Where later spans look for what became of this one, whichever runner ran it."""
-    return f"{config.root}/{SPANS}/{span}/{name}"
-
-
-def local(uri: str) -> str:
-    """A path for a uri: Vertex AI mounts Cloud Storage at /gcs."""
-    return uri.replace("gs://", "/gcs/", 1)

@@ -10,7 +10,7 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.proto import pusher_pb2
 
 from pipelines.retrain import serving
-from pipelines.retrain.tfx.components import local
+from pipelines.retrain.tfx.artifacts import local
 
 
 class Executor(executor.Executor):

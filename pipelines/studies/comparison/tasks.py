@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import logging
 import multiprocessing
 import os
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from features.errors import MalTfError
-from pipelines.core import files, manifest
+from pipelines.core import manifest
+from pipelines.core.stage_runner import run_stage
 
 log = logging.getLogger("mal_tf.benchmark")
 
@@ -89,12 +91,7 @@ def finish(tasks: Sequence[Task], root: str, pool: concurrent.futures.Executor) 
 
 
 def _do(task: Task, root: str) -> Any:
-    output = task.directory(root)
-    manifest.begin(output, overwrite=True)
-    result = task.work(*task.arguments, output)
-    listed = [{"path": path, "bytes": size} for path, size in files.listing(output).items() if path != manifest.MARK]
-    manifest.finish(output, {"made_from": task.key, "task": task.name, "result": result, "files": listed})
-    return result
+    return run_stage(task.directory(root), task.key, functools.partial(task.work, *task.arguments), task=task.name)
 
 
 @contextlib.contextmanager

@@ -1,16 +1,17 @@
 """Checks on a real label job's output as it is, and with one thing planted."""
 
 import copy
+import dataclasses
 import datetime
 import gzip
 import itertools
+import json
 
 import pytest
 
 from features.errors import MalTfError
-from pipelines.clicks import labelled
 from pipelines.config.run import load
-from pipelines.retrain.checks import ChecksConfig, check, serving_statistics
+from pipelines.retrain.checks import ChecksConfig, SpanData, check, run, serving_statistics
 from pipelines.validate import statistics
 from tests.conftest import Project
 
@@ -28,14 +29,13 @@ def finished(tmp_path_factory):
         "conversions": set(map(str, DAYS)),
     }
     report["days"] = {table: {str(day): 200 for day in DAYS} for table in ("clicks", "conversions")}
-    found = labelled.load(str(project.folder / "labels"), config.feature_spec)
-    statistics.write(found, str(project.folder / "statistics"))
+    statistics.write(str(project.folder / "labels"), config.feature_spec, str(project.folder / "statistics"))
     return config, statistics.load(str(project.folder / "statistics")), report, project.folder
 
 
 @pytest.fixture
 def given(finished):
-    """Arguments of `check` for a span like the one before."""
+    """A span like the one before, and what it must hold."""
     config, of_splits, report, _ = finished
     history = [copy.deepcopy(report)]
     for day in DAYS[1:]:
@@ -48,13 +48,33 @@ def given(finished):
         "report": copy.deepcopy(report),
         "history": history,
         "days": DAYS,
+        "judge": DAYS[-1],
         "config": config,
         "checks": ChecksConfig(),
     }
 
 
+def split(given):
+    """The span's data, and the other arguments of `check`."""
+    others = {key: given[key] for key in ("config", "checks", "serving")}
+    return SpanData(**{key: value for key, value in given.items() if key not in others}), *others.values()
+
+
 def anomalies(given):
-    return [str(found) for found in check(**given) if found.anomalous]
+    return [str(measurement) for measurement in check(*split(given)) if measurement.anomalous]
+
+
+def test_the_stage_writes_all_measurements_and_returns_the_anomalies_of_the_schema_too(given, tmp_path):
+    data, config, limits, _ = split(given)
+    assert run(data, config, limits, str(tmp_path)) == {"anomalies": []}
+    data.report["days"]["clicks"][str(DAYS[1])] = 0
+    found = run(
+        dataclasses.replace(data, anomalies=["eval split, feature 'price': unexpected"]), config, limits, str(tmp_path)
+    )
+    assert found["anomalies"][0] == "eval split, feature 'price': unexpected"
+    assert len(found["anomalies"]) == 2 and "rows on 2023-11-16" in found["anomalies"][1]
+    written = json.loads((tmp_path / "measurements.json").read_text())
+    assert sum(one["anomalous"] for one in written) == 1 and len(written) > 5
 
 
 def test_a_good_span_has_none(given):

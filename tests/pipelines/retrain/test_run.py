@@ -57,7 +57,7 @@ class Small(Run):
         return version
 
     def _made(self, name, made_from):
-        return self.stage(name, [made_from], lambda output: {"times": self._count(name)})
+        return self.stages.run(name, [made_from], lambda output: {"times": self._count(name)})
 
     def _count(self, name):
         path = pathlib.Path(self.path("times.json"))

@@ -1,41 +1,16 @@
-"""What a process that is not the chief does while the chief works; runs that draw no journeys."""
+"""Runs that draw no journeys, that evaluate something else, that fail, or that go on from their own labels."""
 
 import json
 import logging
 import pathlib
-import time
 
 import pytest
 
 from features.errors import MalTfError
-from mal_tf.training.cluster import Cluster
 from pipelines.config.run import load
-from pipelines.core import manifest
 from pipelines.labels.sources import MacSource
-from pipelines.run import run, run_directory
+from pipelines.run import run
 from tests.pipelines.evaluate.distributed.small import labelled, write_model
-
-
-def test_waiting_for_the_chief_is_said_every_minute_and_ends(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(run_directory, "LONGEST_WAIT", 150)
-    other, output = run.Run(None, str(tmp_path), cluster=Cluster(chief=False)), str(tmp_path / "labels")
-    manifest.begin(output, overwrite=False)
-    manifest.finish(output, {"made_from": "another config"})
-    with (
-        caplog.at_level(logging.INFO, "mal_tf.run"),
-        pytest.raises(MalTfError, match=r"labels: expected the chief .* within 150 s; see the chief's log"),
-    ):
-        other._needed("labels", output, "this config")
-    assert caplog.text.count("waiting for the chief to finish") == 3
-
-
-def test_waiting_ends_when_the_chief_has_finished(tmp_path, monkeypatch):
-    output = str(tmp_path / "labels")
-    manifest.begin(output, overwrite=False)
-    monkeypatch.setattr(time, "sleep", lambda _: manifest.finish(output, {"made_from": "this config"}))
-    other = run.Run(None, str(tmp_path), cluster=Cluster(chief=False))
-    assert not other._needed("labels", output, "this config")
 
 
 def test_logs_that_are_large_or_none_have_no_journeys_drawn(project, monkeypatch, caplog):
@@ -68,20 +43,6 @@ def test_another_target_or_served_model_is_another_evaluation(project, monkeypat
     assert len(events) == 3  # For TensorBoard.
 
 
-def test_a_directory_of_another_run_is_not_written_over(project):
-    directory = str(project.folder / "run")
-    for name in ("shop", "shop"):
-        with run.Run(load(project.write(), [f"name={name}"]), directory).opened():
-            pass
-    other = run.Run(load(project.write(), ["name=market"]), directory)
-    with (
-        pytest.raises(MalTfError, match="run holds run 'shop', and the config is of 'market'; choose another"),
-        other.opened(),
-    ):
-        pass
-    assert "name: shop" in (project.folder / "run/config.yaml").read_text()
-
-
 def test_a_damaged_log_takes_no_finished_labels_away(project):
     """It is found in the middle of the job, of which nothing is left."""
     directory = str(project.folder / "run")
@@ -93,16 +54,6 @@ def test_a_damaged_log_takes_no_finished_labels_away(project):
     with pytest.raises(MalTfError, match="clicks.parquet can't be read as parquet"):
         run.Run(load(str(project.folder / "config.yaml")), directory).labels()
     assert before == {path: path.read_bytes() for path in pathlib.Path(labels).rglob("*") if path.is_file()}
-
-
-def test_the_error_that_a_command_ended_with_stays_until_one_ends_well(project):
-    of_run, failed = run.Run(load(project.write()), str(project.folder / "run")), project.folder / "run/failed.txt"
-    with pytest.raises(MalTfError), of_run.opened():
-        raise MalTfError("bad input")
-    assert failed.read_text() == "bad input\n"
-    with of_run.opened():
-        assert failed.exists()
-    assert not failed.exists()
 
 
 def test_labels_may_go_on_from_those_that_they_replace(project):

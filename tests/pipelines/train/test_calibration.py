@@ -13,6 +13,7 @@ from pipelines.config.run import load
 from pipelines.core import files, manifest
 from pipelines.run.run import Run
 from pipelines.train import calibration
+from pipelines.train.inputs import without_held_out
 from tests.conftest import Project
 
 ISOTONIC, PLATT = "calibration={method: isotonic}", "calibration={method: platt, by: place, min_positives: 10}"
@@ -32,10 +33,12 @@ def evaluated(project):
 
     def evaluate(*overrides):
         run, ran = Run(load(config, overrides), str(project.folder / "run")), []
-        stage = run.stage
-        object.__setattr__(
-            run, "stage", lambda name, of, make: stage(name, of, lambda out: ran.append(name) or make(out))
-        )
+        run_stage = run.stages.run
+
+        def recorded(name, made_from, stage, **given):
+            return run_stage(name, made_from, lambda output: ran.append(name) or stage(output), **given)
+
+        object.__setattr__(run.stages, "run", recorded)
         run.evaluate()
         return run, ran
 
@@ -73,8 +76,7 @@ def test_what_it_says_of_the_evaluation_split_is_what_the_export_predicts(isoton
 
 
 def test_clicks_of_one_class_can_not_calibrate(isotonic, tmp_path):
-    config = isotonic.config
-    data = labelled.load(isotonic.path("labels"), config.feature_spec)
+    config, labels = isotonic.config, isotonic.path("labels")
     weights = isotonic.path("train/base")
     score = calibration._scored
 
@@ -85,7 +87,7 @@ def test_clicks_of_one_class_can_not_calibrate(isotonic, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "_scored", no_positives)
         with pytest.raises(MalTfError, match="base, label_last: calibration needs clicks of both classes"):
-            calibration.calibrate(config, data, "base", weights, str(tmp_path))
+            calibration.calibrate(config, labels, "base", weights, str(tmp_path))
 
 
 def test_another_method_exports_again_and_other_days_train_again(evaluated, isotonic):
@@ -106,4 +108,4 @@ def test_no_day_left_to_train_on_is_said(evaluated):
 def test_without_calibration_all_days_train(isotonic):
     config = isotonic.config.model_copy(update={"calibration": None})
     data = labelled.load(isotonic.path("labels"), config.feature_spec)
-    assert calibration.to_train(config, data) is data
+    assert without_held_out(config, data) is data
