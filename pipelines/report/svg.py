@@ -5,8 +5,8 @@ is a CSS pixel where it is shown at its own size.
 """
 
 import io
-import re
 from collections.abc import Iterator
+from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -33,6 +33,14 @@ SERIES = [
         1,
     )
 ]
+
+#: CSS variable by the colour that stands in for it.
+_COLOURS = {stand_in: name for name, stand_in in _STAND_INS.items()}
+_COLOURS |= {colour: f"series-{colour[-2:]}" for colour, _, _ in SERIES}
+
+#: Namespaces, which HTML leaves out, and elements that the page has no use for.
+_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+_OMITTED = {f"{_SVG}metadata", f"{_SVG}style"}
 
 #: Before every id of a figure, until the page has put what makes it unique there: a character that no name holds.
 ID = "\ue000"
@@ -91,25 +99,35 @@ def series(count: int) -> Iterator[tuple[str, str, object]]:
 
 
 def inline(figure: Figure) -> str:
-    """A figure as an `<svg>` to stand in a page; the page adds what it shows, in words.
+    """A figure as an `<svg>` to stand in a page; the page adds a description.
 
     Ids begin with `ID`, which the page replaces, so that they are unique in it.
     """
     written = io.StringIO()
     FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = written.getvalue()
-    text = text[text.index("<svg") :]
-    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<style type=.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<svg[^>]*>", f'<svg viewBox="0 0 {width} {height}">', text)
-    text = text.replace("xlink:href", "href")
-    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
-    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{ID}{found[1]}"' if found[1] in used else "", text)
-    text = re.sub(r'((?:url\(|href=")#)', rf"\1{ID}", text)
-    text = re.sub(r"font: (\w+ )?([\d.]+)px [^;\"]*", r"font: \1\2px var(--font)", text)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    for name, stand_in in _STAND_INS.items():
-        text = text.replace(stand_in, f"var(--{name})")
-    text = re.sub(r"#0a0b(\d\d)", r"var(--series-\1)", text)
-    return re.sub(r"\s*\n\s*", "\n", text).strip()
+    svg = ElementTree.fromstring(written.getvalue())
+    svg.attrib = {"viewBox": svg.attrib["viewBox"]}
+    for parent in list(svg.iter()):
+        for child in [child for child in parent if child.tag in _OMITTED]:
+            parent.remove(child)
+    values = [value for element in svg.iter() for value in element.attrib.values()]
+    for element in svg.iter():
+        element.tag = element.tag.removeprefix(_SVG)
+        identity = element.attrib.pop("id", None)
+        element.attrib = {name.removeprefix(_XLINK): _in_page(value) for name, value in element.attrib.items()}
+        if identity and {f"#{identity}", f"url(#{identity})"} & set(values):
+            element.set("id", f"{ID}{identity}")
+        if element.tag != "text":
+            element.text = None
+        element.tail = "\n"
+    return ElementTree.tostring(svg, encoding="unicode").strip()
+
+
+def _in_page(value: str) -> str:
+    """An attribute's value with the page's ids, font and colours."""
+    for start in ("#", "url(#"):
+        if value.startswith(start) and value not in _COLOURS:
+            value = f"{start}{ID}{value.removeprefix(start)}"
+    for stand_in, variable in _COLOURS.items():
+        value = value.replace(stand_in, f"var(--{variable})")
+    return " ".join(value.replace("'DejaVu Sans'", "var(--font)").split())
