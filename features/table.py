@@ -19,8 +19,8 @@ from features.spec import ARROW_TYPE, NUMBER_LISTS
 #: Put before the raw name of a feature column, so that it can't meet a role of that name.
 FEATURE = "feature/"
 
-#: Seconds in a day, and the day that times are counted from.
-DAY, EPOCH = 86_400, datetime.date(1970, 1, 1)
+#: Day that timestamps are counted from.
+EPOCH = datetime.date(1970, 1, 1)
 
 
 class ClickColumns(Frozen):

@@ -16,6 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from features import table
 from features.errors import BadInput
+from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from mal_tf.attribution.shard import PLACE
 from pipelines.config.labels import LabelsConfig
 from pipelines.core.exchange import Exchange
@@ -127,7 +128,7 @@ class Read(beam.DoFn):
         times = found.rows["timestamp"].to_numpy()
         known = times <= self._until
         count[name, "after_observed_until"] = int((~known).sum())
-        days, events = np.unique(times[known] // (table.DAY * self._units), return_counts=True)
+        days, events = np.unique(times[known] // (SECONDS_PER_DAY * self._units), return_counts=True)
         count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
         yield TaggedOutput("counts", count)
         if known.any():
@@ -200,8 +201,8 @@ class TimeRange(beam.CombineFn):
             eval_from=eval_from,
             eval_until=min(time_units(labels.eval_until, units, observed_until + 1), observed_until + 1),
             observed_until=observed_until,
-            segment=round(labels.segment_hours * 3600 * units),
-            day=table.DAY * units,
+            segment=round(labels.segment_hours * SECONDS_PER_HOUR * units),
+            day=SECONDS_PER_DAY * units,
             without_days=tuple((day - table.EPOCH).days for day in labels.without_days),
         )
         found = clock.segments()

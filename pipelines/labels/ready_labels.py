@@ -29,8 +29,8 @@ from pipelines.labels.sources.reader import RawBatch, pieces, read
 from pipelines.labels.sources.tables import TableSource
 from pipelines.labels.steps import count_labels, mature_labels
 
-#: Stands in for the time: a day's number times this, plus the row's number.
-DAY = 10**9
+#: Timestamps of a day's rows, which have no time: the day's number times this, plus the row's number.
+TIMESTAMPS_PER_DAY = 10**9
 
 #: Clicks that are encoded at a time.
 _ROWS_ENCODED = 16_384
@@ -45,7 +45,7 @@ log = logging.getLogger("mal_tf.labels")
 class ReadyLabels(beam.PTransform):
     """Writes what `pipelines.labels.job.LabelJob` writes, with a segment, of one file, per day.
 
-    Each file keeps the order of its rows. `click_id` is `<file>:<row>`, `timestamp` the click's place in time (see `DAY`),
+    Each file keeps the order of its rows. `click_id` is `<file>:<row>`, `timestamp` its place in time (`TIMESTAMPS_PER_DAY`),
     `path_length` 0, as nothing is known of paths, and every click is mature.
 
     Attributes:
@@ -132,7 +132,7 @@ class Writer:
 
     def _labelled(self, raw: RawBatch, day: Day) -> pa.RecordBatch:
         ids = pc.binary_join_element_wise(_stem(day.path), pa.array(raw.numbers).cast(pa.string()), ":")
-        times = pa.array(day.number * DAY + raw.numbers)
+        times = pa.array(day.number * TIMESTAMPS_PER_DAY + raw.numbers)
         names = [*raw.rows.schema.names, "click_id", "timestamp"]
         rows = pa.RecordBatch.from_arrays([*raw.rows.columns, ids, times], names)
         wanted = self.spec.columns() | dict.fromkeys(self.mechanisms, "float32")

@@ -14,7 +14,7 @@ from pipelines.validate.gate import SCHEMA
 #: Stands for a day, such as 2025-05-20, in the paths of the logs.
 PLACEHOLDER = "{date}"
 
-_DAY = datetime.timedelta(days=1)
+_ONE_DAY = datetime.timedelta(days=1)
 
 
 class MissingLog(MalTfError):
@@ -78,16 +78,16 @@ def plan(
     Raises:
         MalTfError: the logs are too short to train and to judge on.
     """
-    judge = (midnight(span + _DAY) - datetime.timedelta(hours=window_hours)).date() - _DAY
+    judge = (midnight(span + _ONE_DAY) - datetime.timedelta(hours=window_hours)).date() - _ONE_DAY
     reach = math.ceil(window_hours / 24)
-    unknown = {day for lost in missing for day in days(lost - reach * _DAY, lost)}
+    unknown = {day for lost in missing for day in days(lost - reach * _ONE_DAY, lost)}
     while judge in unknown or (delayed and judge in left_out):
-        judge -= _DAY
-    begin = first_day if trained_until is None else max(trained_until + _DAY, first_day)
-    usable = tuple(day for day in days(begin, judge - _DAY) if day not in left_out and day not in unknown)
+        judge -= _ONE_DAY
+    begin = first_day if trained_until is None else max(trained_until + _ONE_DAY, first_day)
+    usable = tuple(day for day in days(begin, judge - _ONE_DAY) if day not in left_out and day not in unknown)
     train, calibrate = usable[: max(len(usable) - held_out, 0)], usable[max(len(usable) - held_out, 0) :]
-    if judge <= first_day + held_out * _DAY:
-        closed = midnight(first_day + (2 + held_out) * _DAY) + datetime.timedelta(hours=window_hours)
+    if judge <= first_day + held_out * _ONE_DAY:
+        closed = midnight(first_day + (2 + held_out) * _ONE_DAY) + datetime.timedelta(hours=window_hours)
         calibrated = f", {held_out} to be calibrated on" if held_out else ""
         raise MalTfError(
             f"span {span}: the logs begin on {first_day}, and a window is {window_hours:g} hours long: the first span with a "
@@ -96,7 +96,7 @@ def plan(
         )
     context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
     fresh = (span,) if delayed and span not in unknown else ()
-    spoilt = tuple(day for day in days(judge + _DAY, span) if day in unknown or (delayed and day in left_out))
+    spoilt = tuple(day for day in days(judge + _ONE_DAY, span) if day in unknown or (delayed and day in left_out))
     return SpanPlan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
 
 
@@ -106,7 +106,7 @@ def handed_on(planned: SpanPlan) -> dict[str, Any]:
     Returns:
         `trained_until`, the last day that the candidate could be trained on, and `left_out`, later ones that are not to train.
     """
-    trained_until = (planned.calibrate[0] if planned.calibrate else planned.judge) - _DAY
+    trained_until = (planned.calibrate[0] if planned.calibrate else planned.judge) - _ONE_DAY
     left_out = [str(day) for day in planned.left_out if day > trained_until]
     return {"trained_until": str(trained_until), "left_out": left_out}
 
@@ -118,7 +118,7 @@ def midnight(day: datetime.date) -> datetime.datetime:
 
 def days(first: datetime.date, last: datetime.date) -> list[datetime.date]:
     """All days from the first to the last, both included; none if the last is earlier."""
-    return [first + number * _DAY for number in range((last - first).days + 1)]
+    return [first + number * _ONE_DAY for number in range((last - first).days + 1)]
 
 
 def wanted(span: str, first: str, last: str, today: datetime.date | None = None) -> list[datetime.date]:
@@ -130,7 +130,7 @@ def wanted(span: str, first: str, last: str, today: datetime.date | None = None)
     if (span and (first or last)) or bool(first) != bool(last):
         raise MalTfError("expected --span alone, or --from and --to together")
     if not (span or first):
-        return [(today or datetime.datetime.now(datetime.timezone.utc).date()) - _DAY]
+        return [(today or datetime.datetime.now(datetime.timezone.utc).date()) - _ONE_DAY]
     try:
         begin, end = (datetime.date.fromisoformat(text) for text in ((first, last) if first else (span, span)))
     except ValueError as error:
@@ -172,15 +172,15 @@ def configured(
     read = [day for day in planned.logs if day not in missing]
     data["sources"] = _dated(data["sources"], read)
     unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
-    first = planned.train[0] if planned.train else planned.judge - _DAY
+    first = planned.train[0] if planned.train else planned.judge - _ONE_DAY
     trained = (*planned.train, *planned.calibrate)
-    without = [*(day for day in days(first, planned.judge - _DAY) if day not in trained), *planned.spoilt]
+    without = [*(day for day in days(first, planned.judge - _ONE_DAY) if day not in trained), *planned.spoilt]
     data["labels"] |= {
         "train_from": midnight(first).isoformat(),
         "eval_from": midnight(planned.judge).isoformat(),
-        "eval_until": midnight(planned.judge + _DAY).isoformat() if immature == "drop" else None,
+        "eval_until": midnight(planned.judge + _ONE_DAY).isoformat() if immature == "drop" else None,
         "without_days": [str(day) for day in without],
-        "observed_until": (midnight(planned.span + _DAY) - unit).isoformat(),
+        "observed_until": (midnight(planned.span + _ONE_DAY) - unit).isoformat(),
         "immature": immature,
         "segment_hours": 24,
         "grow_from": f"{base}/labels" if base else None,

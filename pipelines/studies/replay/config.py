@@ -8,12 +8,10 @@ import pydantic
 
 from features.errors import MalTfError
 from features.frozen import Frozen
+from features.time_units import MINUTES_PER_DAY
 from pipelines.config import run as run_config
 from pipelines.config.run import RunConfig
 from pipelines.core import files, yaml_config
-
-#: Minutes of a day.
-_DAY = 1440
 
 
 class Arm(Frozen):
@@ -68,15 +66,17 @@ class Pacing(Frozen):
         highest: bids are never multiplied by more.
     """
 
-    slot_minutes: int = pydantic.Field(60, ge=1, le=_DAY)
+    slot_minutes: int = pydantic.Field(60, ge=1, le=MINUTES_PER_DAY)
     gain: float = pydantic.Field(2.0, ge=0)
     first: float = pydantic.Field(1.0, gt=0)
     highest: float = pydantic.Field(1.0, gt=0)
 
     @pydantic.model_validator(mode="after")
     def _possible(self):
-        if _DAY % self.slot_minutes:
-            raise ValueError(f"slot_minutes: expected a divisor of a day's {_DAY} minutes, found {self.slot_minutes}")
+        if MINUTES_PER_DAY % self.slot_minutes:
+            raise ValueError(
+                f"slot_minutes: expected a divisor of a day's {MINUTES_PER_DAY} minutes, found {self.slot_minutes}"
+            )
         if self.first > self.highest:
             raise ValueError(f"first: {self.first:g} is above highest, {self.highest:g}")
         return self
@@ -84,7 +84,7 @@ class Pacing(Frozen):
     @property
     def slots_per_day(self) -> int:
         """Slots of a day."""
-        return _DAY // self.slot_minutes
+        return MINUTES_PER_DAY // self.slot_minutes
 
 
 class ReplayConfig(Frozen):

@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from features.time_units import SECONDS_PER_DAY
 from pipelines.studies.replay.auction import MICROS, Played, play, uniform
 from pipelines.studies.replay.config import Pacing
-from pipelines.studies.replay.opportunities import DAY, Opportunities
+from pipelines.studies.replay.opportunities import Opportunities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Market:
 
 def market(clicks: Opportunities, price: np.ndarray, share: float, pacing: Pacing) -> Market:
     """Sets the budgets, a share of what all of an advertiser's clicks of a day would cost; arguments as in `Market`."""
-    day, slot = clicks.second // DAY, clicks.second // (60 * pacing.slot_minutes)
+    day, slot = clicks.second // SECONDS_PER_DAY, clicks.second // (60 * pacing.slot_minutes)
     days, advertisers = int(day.max()) + 1, int(clicks.advertiser.max()) + 1
     total = np.zeros((advertisers, days), np.int64)
     np.add.at(total, (clicks.advertiser, day), price)

@@ -9,6 +9,7 @@ import pandas as pd
 from features.errors import MalTfError
 from features.keras2 import tf
 from features.spec import FeatureSpec
+from features.time_units import SECONDS_PER_DAY
 from mal_tf.serving.export import OUTPUT
 from mal_tf.training.dataset import serialized
 from pipelines.clicks.labelled import Labelled
@@ -16,9 +17,6 @@ from pipelines.clicks.predict import version_of
 from pipelines.studies.comparison.clicks import click_id_dtype, read, with_truth
 from pipelines.studies.comparison.config import TruthConfig
 from pipelines.studies.replay.config import Arm, ReplayConfig
-
-#: Seconds.
-DAY = 86_400
 
 #: Clicks scored at a time.
 _BATCH = 8192
@@ -89,7 +87,7 @@ def opportunities(config: ReplayConfig, labelled: Labelled, spec: FeatureSpec, u
         click_id=frame["click_id"].astype(str).to_numpy(object),
         user=user.astype(np.int64),
         users=users.to_numpy(object),
-        second=second - second[0] // DAY * DAY,
+        second=second - second[0] // SECONDS_PER_DAY * SECONDS_PER_DAY,
         advertiser=pd.factorize(frame[config.advertiser], sort=True)[0].astype(np.int64),
         industry=industry.astype(np.int64),
         industries=tuple(map(str, industries)),

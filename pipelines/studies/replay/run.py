@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from features.errors import MalTfError
+from features.time_units import SECONDS_PER_DAY
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core.provenance import provenance
@@ -16,7 +17,7 @@ from pipelines.studies.replay.auction import MICROS, Played, competing, uniform
 from pipelines.studies.replay.config import ReplayConfig
 from pipelines.studies.replay.designs import Design, Market
 from pipelines.studies.replay.intervals import MEASURES
-from pipelines.studies.replay.opportunities import DAY, opportunities, rates, versions
+from pipelines.studies.replay.opportunities import opportunities, rates, versions
 
 RESULTS = "results.json"
 
@@ -63,7 +64,7 @@ def run(config: ReplayConfig, run_config: RunConfig, directory: str) -> dict[str
         "config": config.model_dump(mode="json"),
         "clicks": {
             "clicks": clicks.user.size,
-            "counted": int((clicks.second >= config.warm_up_days * DAY).sum()),
+            "counted": int((clicks.second >= config.warm_up_days * SECONDS_PER_DAY).sum()),
             "users": clicks.users.size,
             "advertisers": on.budget.shape[0],
             "days": days,
@@ -175,4 +176,4 @@ class _Replay:
 
     def _counted(self, design: Design) -> np.ndarray:
         """Whether each play is after the warm-up: bool [K]."""
-        return self._on.clicks.second[design.click] >= self._config.warm_up_days * DAY
+        return self._on.clicks.second[design.click] >= self._config.warm_up_days * SECONDS_PER_DAY

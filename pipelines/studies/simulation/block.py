@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from features.time_units import SECONDS_PER_DAY
 from pipelines.studies.simulation.config import MarketConfig
-from pipelines.studies.simulation.world import DAY, World, unit
+from pipelines.studies.simulation.world import World, unit
 
 #: Expected clicks per block. Blocks are drawn independently of each other, so memory does not grow with the market.
 CLICKS_PER_BLOCK = 50_000
@@ -144,7 +145,7 @@ def _users(config: MarketConfig, world: World, random: np.random.Generator, size
         intent=intent,
         first=first,
         second=unit(random.standard_normal(shape)),
-        period=config.interest_period_days * DAY,
+        period=config.interest_period_days * SECONDS_PER_DAY,
         age=((angle + 0.1 * random.standard_normal(size)) * AGES).astype(np.int64) % AGES,
         city=(CITIES * random.random(size) ** 2).astype(np.int64),
         member=random.random(size) < intent / (1 + intent),

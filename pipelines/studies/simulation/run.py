@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from features.errors import MalTfError
+from features.time_units import SECONDS_PER_DAY
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
 from pipelines.studies.simulation.block import simulate, users_per_block
 from pipelines.studies.simulation.config import MarketConfig
 from pipelines.studies.simulation.tables import tables
-from pipelines.studies.simulation.world import DAY, World
+from pipelines.studies.simulation.world import World
 
 #: A file holds so many blocks, each a row group: about half a million clicks.
 BLOCKS_PER_FILE = 10
@@ -80,7 +81,7 @@ def run(
 
 def _by_day(config: MarketConfig, name: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """A log's rows of each day, under `<name>-<date>`; every day, so that all have a file."""
-    starts = config.start_time + np.arange(config.days + 1) * DAY
+    starts = config.start_time + np.arange(config.days + 1) * SECONDS_PER_DAY
     bounds = np.searchsorted(table["timestamp"].to_numpy(), starts)
     bounds[-1] = table.num_rows
     for day in range(config.days):
@@ -150,5 +151,5 @@ def run_config(config: MarketConfig) -> dict:
 
 
 def _moment(config: MarketConfig, day: float) -> str:
-    time = config.start_time + round(day * DAY)
+    time = config.start_time + round(day * SECONDS_PER_DAY)
     return datetime.datetime.fromtimestamp(time, datetime.timezone.utc).isoformat()

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-HOUR = 3600
+from features.time_units import SECONDS_PER_HOUR
+
 WEEK = 168
 
 
@@ -49,7 +50,7 @@ class Season:
 
     def _tails(self, decay: np.ndarray) -> np.ndarray:
         """∫_t^∞ s(u) · exp(−(u − t) / decay) du at each full hour t of the week: float64 [D, WEEK + 1]."""
-        fade = np.exp(-HOUR / decay)
+        fade = np.exp(-SECONDS_PER_HOUR / decay)
         part = self._rate * (decay * (1 - fade))[:, None]
         tails = np.empty((decay.size, WEEK + 1))
         tails[:, WEEK] = (part * fade[:, None] ** np.arange(WEEK)).sum(axis=1) / (1 - fade**WEEK)  # as at hour 0
@@ -59,9 +60,9 @@ class Season:
 
     def _tail(self, time, decay, kind, tails) -> np.ndarray:
         hour = self._hour(time)
-        fade = np.exp(((time - HOUR * hour) - HOUR) / decay)
+        fade = np.exp(((time - SECONDS_PER_HOUR * hour) - SECONDS_PER_HOUR) / decay)
         return self._rate[hour % WEEK] * decay * (1 - fade) + fade * tails[kind, hour % WEEK + 1]
 
     @staticmethod
     def _hour(time: np.ndarray) -> np.ndarray:
-        return (time // HOUR).astype(np.int64)
+        return (time // SECONDS_PER_HOUR).astype(np.int64)

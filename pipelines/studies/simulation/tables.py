@@ -3,11 +3,11 @@
 import numpy as np
 import pyarrow as pa
 
+from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from pipelines.studies.simulation.block import CITIES, Block
 from pipelines.studies.simulation.config import MarketConfig
-from pipelines.studies.simulation.season import HOUR
 from pipelines.studies.simulation.truth import Truth, similarities, truth
-from pipelines.studies.simulation.world import DAY, World
+from pipelines.studies.simulation.world import World
 
 #: Ids are the block's number times this plus the place in the block's table.
 BLOCK = 1_000_000_000
@@ -17,7 +17,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def tables(config: MarketConfig, world: World, index: int, first_user: int, block: Block) -> dict[str, pa.Table]:
     """`clicks`, `conversions`, `truth-clicks` and `truth-conversions`; a truth has its log's rows in the same order."""
-    known = truth(world, block, config.window_hours * HOUR)
+    known = truth(world, block, config.window_hours * SECONDS_PER_HOUR)
     click_order = np.argsort(block.clicks.time, kind="stable")
     order = np.argsort(block.conversions.time, kind="stable")
     click_id = np.empty(click_order.size, np.int64)
@@ -43,7 +43,7 @@ def _clicks(
     campaign = clicks.product * len(channels) + clicks.channel
     campaigns = [f"p{product:04d}_{name}" for product in range(world.price.size) for name in channels]
     pictures, texts = (similarities(clicks, v, config.similarities) for v in (world.pictures, world.texts))
-    weekday = (time // DAY + config.start.weekday()) % 7
+    weekday = (time // SECONDS_PER_DAY + config.start.weekday()) % 7
     log = {
         "click_id": click_id,
         "user_id": first_user + clicks.user,
@@ -57,7 +57,7 @@ def _clicks(
         "campaign": _names(campaign, campaigns),
         "ad": clicks.ad,
         "price": world.price[clicks.product].astype(np.float32),
-        "hour": _names(time // HOUR % 24, [f"{hour:02d}" for hour in range(24)]),
+        "hour": _names(time // SECONDS_PER_HOUR % 24, [f"{hour:02d}" for hour in range(24)]),
         "weekday": _names(weekday, WEEKDAYS),
         "age": users.age[clicks.user],
         "city": _names(users.city[clicks.user], [f"city_{city:02d}" for city in range(CITIES)]),
@@ -73,8 +73,8 @@ def _clicks(
         "base_intent": users.intent[clicks.user],
         "industry": log["industry"],
         "channel": log["channel"],
-        "hazard_per_hour": known.hazard * HOUR,
-        "carry_over_hours": world.carry_over[industry] / HOUR,
+        "hazard_per_hour": known.hazard * SECONDS_PER_HOUR,
+        "carry_over_hours": world.carry_over[industry] / SECONDS_PER_HOUR,
         "expected_credit": known.expected_credit,
         "p_caused": known.p_caused,
         "p_conversion": known.p_conversion,
@@ -113,7 +113,7 @@ def _conversions(
         "conversion_id": conversion_id,
         "caused_by": pa.array(caused_by, mask=~by_click),
         "cause_timestamp": config.start_time + cause,
-        "hazard_per_hour": known.conversion_hazard * HOUR,
+        "hazard_per_hour": known.conversion_hazard * SECONDS_PER_HOUR,
         "ads_share": known.ads_share,
     }
     return pa.table(log), pa.table(beside)

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from pipelines.studies.simulation.config import MarketConfig
-from pipelines.studies.simulation.season import HOUR, Season
-
-DAY = 86_400
+from pipelines.studies.simulation.season import Season
 
 
 class World:
@@ -32,10 +31,10 @@ class World:
     def __init__(self, config: MarketConfig):
         random = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0,)))
         self._config = config
-        self.end = config.days * DAY
+        self.end = config.days * SECONDS_PER_DAY
         self.season = Season(config.hours, config.weekdays, config.start.weekday())
-        self.interest = HOUR * np.array([i.interest_hours for i in config.industries])
-        self.carry_over = HOUR * np.array([i.carry_over_hours for i in config.industries])
+        self.interest = SECONDS_PER_HOUR * np.array([i.interest_hours for i in config.industries])
+        self.carry_over = SECONDS_PER_HOUR * np.array([i.carry_over_hours for i in config.industries])
         industries, products = len(config.industries), config.products_per_industry
         self.product_industry = np.repeat(np.arange(industries), products)
         self.industry_vectors = unit(random.standard_normal((industries, config.dimensions)))
@@ -44,7 +43,7 @@ class World:
         median = np.array([i.price for i in config.industries])[self.product_industry]
         self.price = (median * random.lognormal(0, 0.5, median.size)).round(2)
         campaigns = self.product_industry.size * len(config.channels)
-        self._lifetime = config.ad_lifetime_days * DAY
+        self._lifetime = config.ad_lifetime_days * SECONDS_PER_DAY
         self._generations = int(self.end // self._lifetime) + 2
         self._phase = random.random((campaigns, config.ads_per_campaign)) * self._lifetime
         product = np.repeat(

@@ -7,12 +7,13 @@ import pytest
 import yaml
 
 from features.keras2 import tf
+from features.time_units import SECONDS_PER_DAY
 from pipelines.config import run as config
 from pipelines.run.run import Run
 from pipelines.studies.replay import designs
 from pipelines.studies.replay.auction import competing, uniform
 from pipelines.studies.replay.config import Pacing, Prices, load
-from pipelines.studies.replay.opportunities import DAY, Opportunities
+from pipelines.studies.replay.opportunities import Opportunities
 from pipelines.studies.replay.run import run
 from tests.conftest import Project
 
@@ -29,7 +30,7 @@ def clicks() -> Opportunities:
         click_id=np.arange(size).astype(str).astype(object),
         user=random.permutation(user),
         users=np.array([f"u{n:04d}" for n in range(users)], object),
-        second=np.sort(random.integers(2 * DAY, size=size)),
+        second=np.sort(random.integers(2 * SECONDS_PER_DAY, size=size)),
         advertiser=advertiser,
         industry=advertiser % 2,
         industries=("even", "odd"),

@@ -3,15 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from features.time_units import SECONDS_PER_DAY
 from pipelines.studies.replay import designs
-from pipelines.studies.replay.opportunities import DAY
 
 
 def test_budgets_and_plan_follow_the_prices_of_the_clicks(clicks, market):
-    first = clicks.second < DAY
+    first = clicks.second < SECONDS_PER_DAY
     ours = clicks.advertiser == 3
     assert market.budget[3].tolist() == [int(0.2 * market.price[ours & day].sum()) for day in (first, ~first)]
-    morning = clicks.second % DAY < 3600
+    morning = clicks.second % SECONDS_PER_DAY < 3600
     assert market.plan[0] == pytest.approx(market.price[morning].sum() / market.price.sum())
     assert market.plan.sum() == pytest.approx(1)
 

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from features.time_units import SECONDS_PER_DAY
 from pipelines.studies.simulation import block as blocks
 from pipelines.studies.simulation.block import simulate
 from pipelines.studies.simulation.config import load
-from pipelines.studies.simulation.world import DAY, World
+from pipelines.studies.simulation.world import World
 from tests.pipelines.studies.simulation.conftest import MARKET, WINDOW
 
 
@@ -80,7 +81,7 @@ def test_bots_click_and_never_buy(config, block, known):
 
 
 def test_users_and_ads_are_new_over_time(config, world, block):
-    clicks, week = block.clicks, block.clicks.time // (7 * DAY)
+    clicks, week = block.clicks, block.clicks.time // (7 * SECONDS_PER_DAY)
     for column in (clicks.user, clicks.ad):
         seen = np.zeros(0, np.int64)
         for number in range(4):
@@ -88,7 +89,7 @@ def test_users_and_ads_are_new_over_time(config, world, block):
             assert np.isin(now, seen, invert=True).mean() > 0.1
             seen = np.union1d(seen, now)
     assert (clicks.time >= block.users.arrival[clicks.user].astype(np.int64)).all()
-    begun = world.ad(np.zeros(2, np.int64), np.array([0, 20 * DAY]))
+    begun = world.ad(np.zeros(2, np.int64), np.array([0, 20 * SECONDS_PER_DAY]))
     assert not np.intersect1d(begun[0], begun[1]).size
     running = world.ad(clicks.product * len(config.channels) + clicks.channel, clicks.time)
     assert (running == clicks.ad[:, None]).any(axis=1).all()
@@ -127,7 +128,7 @@ def test_activity_follows_hours_and_weekdays(config, block):
     human = block.users.group[block.clicks.user] < len(config.groups)
     hour = np.bincount(block.clicks.time[human] // 3600 % 24, minlength=24)
     assert hour[20] > 4 * hour[3]
-    weekday = np.bincount(block.clicks.time[human] // DAY % 7, minlength=7)  # the market starts on a Monday
+    weekday = np.bincount(block.clicks.time[human] // SECONDS_PER_DAY % 7, minlength=7)  # the market starts on a Monday
     assert weekday[6] > weekday[:3].max()
 
 
