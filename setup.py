@@ -18,7 +18,12 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["features*", "mal_tf*", "pipelines*"]),
-    package_data={"pipelines.report": ["*.html", "*.css"]},
+    package_data={
+        "features": ["py.typed"],
+        "mal_tf": ["py.typed"],
+        "pipelines": ["py.typed"],
+        "pipelines.report": ["*.html", "*.css"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[
         "apache-beam[gcp]>=2.53,<3",

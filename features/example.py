@@ -5,11 +5,18 @@ same clicks have to give the same bytes.
 """
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from features.errors import BadInput
+
+#: Rows that `examples` encodes at a time.
+_ROWS = 65_536
 
 
 def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -32,6 +39,16 @@ def _as_list(column: pa.Array) -> pa.Array:
     missing = column.is_null().to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(missing, False)), column.drop_null())
+
+
+def examples(clicks: pd.DataFrame | pa.Table, columns: Sequence[str]) -> np.ndarray:
+    """Some columns of clicks as serialized tf.Examples: object [clicks], bytes."""
+    table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
+    if missing := [name for name in columns if name not in table.column_names]:
+        raise BadInput(f"clicks: column '{missing[0]}' is missing; found columns: {', '.join(table.column_names)}")
+    batches = table.select(columns).to_batches(_ROWS)
+    encoded = [encode(to_lists(batch)) for batch in batches]
+    return np.array(list(itertools.chain(*encoded)), object)
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:

@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.example import examples
 from features.keras2 import tf
 from features.spec import INT64_MISSING, SEQUENCES, FeatureSpec
 
@@ -17,6 +22,25 @@ def raw_signature(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
         f.name: tf.TensorSpec([None, None] if isinstance(f, SEQUENCES) else [None], _DTYPE[spec.dtype(f)], f.name)
         for f in spec.features
     }
+
+
+def raw_features(clicks: pd.DataFrame | pa.Table, spec: FeatureSpec) -> dict[str, np.ndarray]:
+    """Raw model inputs of clicks in memory: see `raw_signature`.
+
+    Args:
+        clicks: a column per feature, such as `mal_tf.labels` returns.
+        spec: features.
+
+    Example:
+        >>> import mal_tf
+        >>> import pandas as pd
+        >>> features = mal_tf.FeatureSpec(features=[{"type": "numeric", "name": "price"}])
+        >>> mal_tf.raw_features(pd.DataFrame({"price": [1.5, None]}), features)
+        {'price': array([1.5, nan], dtype=float32)}
+    """
+    serialized = examples(clicks, [feature.name for feature in spec.features])
+    parsed = parse_features(tf.constant(serialized, tf.string), spec)
+    return {name: values.numpy() for name, values in parsed.items()}
 
 
 def parse_features(

@@ -7,10 +7,12 @@ frequent first, ties by token; for a numeric feature its ascending bucket bounda
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.spec import CategoricalFeature, NumericFeature, VocabularyConfig
+from features.arrays import flat
+from features.spec import CategoricalFeature, FeatureSpec, NumericFeature, VocabularyConfig
 
 _BINS_PER_OCTAVE = 8
 _EXPONENT_OFFSET = 1100  # below the smallest exponent of a float64
@@ -82,6 +84,27 @@ def cut(
     limit = feature.max_size or config.max_size
     room = None if limit is None else max(limit - len(previous), 0)
     return previous + [str(token) for token in counts["token"][:room].to_pylist()]
+
+
+def vocabularies(features: FeatureSpec, clicks: pd.DataFrame | pa.Table) -> dict[str, list[str]]:
+    """Vocabularies of the features, from the clicks to train on.
+
+    Args:
+        features: the feature spec.
+        clicks: a column per feature, such as `mal_tf.labels` returns.
+
+    Returns:
+        Tokens or bucket boundaries by feature; hashed features and histories have none of their own.
+
+    Example:
+        >>> import mal_tf
+        >>> import pandas as pd
+        >>> features = mal_tf.FeatureSpec(features=[mal_tf.CategoricalFeature(type="categorical", name="place")])
+        >>> mal_tf.vocabularies(features, pd.DataFrame({"place": ["top", "side", "top"]}))
+        {'place': ['top', 'side']}
+    """
+    table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
+    return {f.name: cut(f, count(f, flat(table[f.name])), features.vocabulary) for f in features.with_vocabulary}
 
 
 def _boundaries(counts: pa.Table, buckets: int) -> np.ndarray:

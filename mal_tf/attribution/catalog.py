@@ -1,8 +1,10 @@
-"""Where attribution mechanisms are: those of mal-tf by name, anybody's by import path."""
+"""The catalog of attribution mechanisms: built-in and registered ones by name, any other by import path."""
 
 import difflib
 import importlib
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 from features.errors import MalTfError
 from mal_tf.attribution.mechanism import Mechanism
@@ -20,40 +22,85 @@ MECHANISMS = {
     "attention": "mal_tf.attribution.attention:Attention",
 }
 
+#: Mechanisms that this process registered, by name.
+_registered: dict[str, type[Mechanism]] = {}
+
+AnyMechanism = TypeVar("AnyMechanism", bound=type[Mechanism])
+
+
+def register(name: str) -> Callable[[AnyMechanism], AnyMechanism]:
+    """Registers a mechanism of one's own under a name, to be used like the built-in ones: a decorator of its class.
+
+    A class in an installed package needs no registration: its type is `package.module:Class`, which works in every process.
+
+    Args:
+        name: the mechanism's type, as in `AttributionConfig`. Registering it again replaces the class.
+
+    Raises:
+        MalTfError: a built-in mechanism has the name, or the class is not a `Mechanism`.
+
+    Example:
+        >>> import numpy as np
+        >>> import mal_tf
+        >>> @mal_tf.register("second")
+        ... class Second(mal_tf.Mechanism):
+        ...     def credit(self, journeys):
+        ...         credit = np.zeros(journeys.click.size)
+        ...         credit[np.minimum(journeys.offsets[:-1] + 1, journeys.offsets[1:] - 1)] = 1.0
+        ...         return credit
+        >>> mal_tf.mechanism("second").make()  # doctest: +ELLIPSIS
+        <...Second object at ...>
+    """
+    if name in MECHANISMS:
+        raise MalTfError(f"'{name}' is a built-in attribution mechanism; register yours under another name")
+
+    def decorate(mechanism: AnyMechanism) -> AnyMechanism:
+        _registered[name] = _checked(name, mechanism)
+        return mechanism
+
+    return decorate
+
 
 def create(kind: str, parameters: dict) -> Mechanism:
     """Makes a mechanism with its configured parameters.
 
     Args:
-        kind: a name of `MECHANISMS`, or `package.module:Class` of a user's own.
+        kind: a name of `MECHANISMS`, a registered one, or `package.module:Class` of a user's own.
         parameters: arguments of its constructor.
 
     Raises:
         MalTfError: there is no such mechanism, or it does not take these parameters.
     """
-    found = _find(kind)
+    mechanism = _find(kind)
     try:
-        return found(**parameters)
+        return mechanism(**parameters)
     except (TypeError, ValueError) as error:
         raise MalTfError(f"attribution mechanism '{kind}' does not take these parameters: {error}") from error
 
 
 def _find(kind: str) -> type[Mechanism]:
+    if kind in _registered:
+        return _registered[kind]
     module, colon, name = MECHANISMS.get(kind, kind).partition(":")
     if not colon:
-        nearest = difflib.get_close_matches(kind, MECHANISMS, n=1)
+        names = [*MECHANISMS, *_registered]
+        nearest = difflib.get_close_matches(kind, names, n=1)
         hint = f"did you mean '{nearest[0]}'? " if nearest else ""
         raise MalTfError(
-            f"unknown attribution mechanism '{kind}'; {hint}Known: {', '.join(MECHANISMS)}; your own is given as "
-            "package.module:Class"
+            f"unknown attribution mechanism '{kind}'; {hint}Known: {', '.join(names)}; your own is given as "
+            "package.module:Class, or registered with mal_tf.register"
         )
     try:
-        found = getattr(importlib.import_module(module), name)
+        mechanism = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise MalTfError(
             f"attribution mechanism '{kind}' can't be imported: {error}. Install its package where the job runs; "
             f"looked in {', '.join(sys.path)}"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Mechanism)):
+    return _checked(kind, mechanism)
+
+
+def _checked(kind: str, mechanism: object) -> type[Mechanism]:
+    if not (isinstance(mechanism, type) and issubclass(mechanism, Mechanism)):
         raise MalTfError(f"attribution mechanism '{kind}' is not a subclass of {Mechanism.__module__}.Mechanism")
-    return found
+    return mechanism

@@ -25,6 +25,11 @@ class MechanismConfig(Frozen):
             `mac`, whose column `name` it is then.
         parameters: arguments of that kind.
         window_hours: its own window; `attribution.window_hours` if absent.
+
+    Example:
+        >>> import mal_tf
+        >>> mal_tf.MechanismConfig(name="mta", type="shao_li", parameters={"fallback": "last"}).make()  # doctest: +ELLIPSIS
+        <mal_tf.attribution.shao_li.ShaoLi object at ...>
     """
 
     name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -51,6 +56,29 @@ class MechanismConfig(Frozen):
         return create(self.type, dict(self.parameters))
 
 
+def mechanism(
+    kind: str, /, name: str | None = None, *, window_hours: float | None = None, **parameters: Any
+) -> MechanismConfig:
+    """An attribution mechanism with its parameters.
+
+    Args:
+        kind: `first`, `last`, `linear`, `position`, `time_decay`, `shao_li`, `shapley`, `markov`, `attention`, a name given
+            to `register`, or `package.module:Class`.
+        name: what its label is called, `label_<name>`; `kind` by default.
+        window_hours: its own window; that of the `AttributionConfig` by default.
+        **parameters: arguments of the mechanism's class.
+
+    Raises:
+        pydantic.ValidationError: there is no such mechanism, or it does not take these parameters.
+
+    Example:
+        >>> import mal_tf
+        >>> mal_tf.mechanism("shapley", name="mta", fallback="linear").name
+        'mta'
+    """
+    return MechanismConfig(name=name or kind, type=kind, parameters=parameters, window_hours=window_hours)
+
+
 class AttributionConfig(Frozen):
     """Which clicks are eligible for a conversion, and who gets credit.
 
@@ -64,6 +92,12 @@ class AttributionConfig(Frozen):
         confounders: features of the user that mechanisms which can (`attention`) balance touchpoints by.
         fit_from: output directory of an earlier label job, relative to the config, whose fits are used instead of new
             ones.
+
+    Example:
+        >>> import mal_tf
+        >>> mechanisms = [mal_tf.mechanism(name) for name in ("first", "last", "linear", "shao_li")]
+        >>> mal_tf.AttributionConfig(window_hours=24, mechanisms=mechanisms).names
+        ('first', 'last', 'linear', 'shao_li')
     """
 
     window_hours: float | None = pydantic.Field(None, gt=0)

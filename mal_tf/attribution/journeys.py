@@ -38,6 +38,16 @@ class Journeys:
         value: float64 [J], worth of the conversion; 0 for journeys that led to nothing.
         key: uint64 [J], stable hash of the conversion's (or the first click's) user and id, to draw samples by.
         confounders: uint64 [J, F], stable hashes of the user's features at the first touch.
+
+    Example:
+        >>> two = np.zeros(2)
+        >>> names = np.array(["feed", "search"], object)
+        >>> journeys = Journeys(
+        ...     offsets=np.array([0, 2, 3]), click=np.array([5, 6, 9]), touchpoint=np.array([0, 1, 1]), touchpoints=names,
+        ...     age=np.array([3.0, 1.0, 0.5]), value=two, key=two, confounders=np.zeros((2, 0)),
+        ... )
+        >>> journeys.lengths, journeys.owner
+        (array([2, 1]), array([0, 0, 1]))
     """
 
     offsets: np.ndarray

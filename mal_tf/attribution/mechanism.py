@@ -18,6 +18,12 @@ class Mechanism(abc.ABC):
     """A rule that gives each touch of a converting journey a credit ≥ 0, in total at most 1 per journey.
 
     Its parameters are the arguments of its constructor, which raises ValueError or TypeError for bad ones.
+
+    Example:
+        >>> import mal_tf
+        >>> class Longest(mal_tf.Mechanism):
+        ...     def credit(self, journeys):
+        ...         return ((journeys.lengths > 2) / np.maximum(journeys.lengths, 1))[journeys.owner]
     """
 
     #: Whether `load` must be called with fitted parameters before `credit`.
@@ -38,6 +44,23 @@ class DataDrivenMechanism(Mechanism):
     """A mechanism whose parameters are fitted on converting and other journeys.
 
     Statistics of parts of the data are made where the data is, merged in any order, and turned into parameters once.
+
+    Example:
+        >>> from collections import Counter
+        >>> import mal_tf
+        >>> class Weighted(mal_tf.DataDrivenMechanism):
+        ...     def statistics(self, converting, other):
+        ...         return Counter(converting.touchpoints[converting.touchpoint].tolist())
+        ...     def merge(self, parts):
+        ...         return sum(parts, Counter())
+        ...     def fit(self, statistics):
+        ...         return dict(statistics)
+        ...     def load(self, parameters):
+        ...         self._counts = parameters
+        ...     def credit(self, journeys):
+        ...         weight = np.array([self._counts.get(name, 0) for name in journeys.touchpoints])[journeys.touchpoint]
+        ...         total = np.bincount(journeys.owner, weight, len(journeys))[journeys.owner]
+        ...         return np.divide(weight, total, out=np.zeros(weight.size), where=total > 0)
     """
 
     data_driven = True

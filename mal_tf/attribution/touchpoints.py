@@ -24,6 +24,11 @@ class TouchpointConfig(Frozen):
         recency_hours: ascending boundaries; the type gets a part for the hours from the click to the end of its journey
             (the conversion or, where there is none, the last click): `<1h`, `1-24h`, `>=24h` for `[1, 24]`.
         position: the type gets a part for the place in the journey: `only`, `first`, `middle`, `last`.
+
+    Example:
+        >>> import mal_tf
+        >>> mal_tf.TouchpointConfig(recency_hours=[1, 24], position=True).recency_hours
+        (1.0, 24.0)
     """
 
     min_count: int = pydantic.Field(1, ge=1)

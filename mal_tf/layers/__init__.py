@@ -1,1 +1,27 @@
-"""Layers: the parts the models are made of."""
+"""Layers: the parts the models are made of. Each is registered with Keras as `mal_tf>Name`, so that saved models load."""
+
+from mal_tf.layers.attention import TargetAttention
+from mal_tf.layers.expert import Expert
+from mal_tf.layers.feature_gate import FeatureGate
+from mal_tf.layers.gate import Gate, SelfGate
+from mal_tf.layers.multi_head import MultiHeadTargetAttention
+from mal_tf.layers.senet import SqueezeExcitation
+from mal_tf.layers.simtier import SimTier
+from mal_tf.layers.stacked_embedding import StackedEmbedding
+from mal_tf.layers.tower import MLP, KnowledgeFusion
+from mal_tf.layers.tower_fusion import TowerFusion
+
+__all__ = [
+    "MLP",
+    "Expert",
+    "FeatureGate",
+    "Gate",
+    "KnowledgeFusion",
+    "MultiHeadTargetAttention",
+    "SelfGate",
+    "SimTier",
+    "SqueezeExcitation",
+    "StackedEmbedding",
+    "TargetAttention",
+    "TowerFusion",
+]

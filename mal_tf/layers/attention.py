@@ -17,6 +17,12 @@ class TargetAttention(keras.layers.Layer):
 
     Args:
         units: hidden layers of the scoring MLP.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> query, keys, mask = tf.ones([2, 4]), tf.ones([2, 5, 4]), tf.sequence_mask([5, 0], 5)
+        >>> mal_tf.layers.TargetAttention(units=[8])((query, keys, mask)).shape
+        TensorShape([2, 4])
     """
 
     def __init__(self, units: Sequence[int] = (32,), **kwargs):

@@ -23,6 +23,11 @@ class Expert(keras.layers.Layer):
         units: width of each layer; none: the identity (or the normalisation alone).
         normalized: which form.
         senet_width: width of the chunks of a `SqueezeExcitation` before the first layer; without one when absent.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> mal_tf.layers.Expert([16, 8])(tf.ones([2, 4])).shape
+        TensorShape([2, 8])
     """
 
     def __init__(self, units: Sequence[int], normalized: bool = False, senet_width: int | None = None, **kwargs):

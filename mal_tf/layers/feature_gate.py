@@ -11,6 +11,11 @@ class FeatureGate(keras.layers.Layer):
 
     Args:
         rank: width in the middle.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> mal_tf.layers.FeatureGate(rank=2)(tf.ones([2, 4])).shape
+        TensorShape([2, 4])
     """
 
     def __init__(self, rank: int = 4, **kwargs):

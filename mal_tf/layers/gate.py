@@ -9,7 +9,14 @@ def _mix(weights: tf.Tensor, experts: list[tf.Tensor]) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("mal_tf")
 class Gate(keras.layers.Layer):
-    """Mixture of experts, Σ_e g_e · expert_e with g = softmax(W x + b) (MMoE: Ma et al., KDD '18, 10.1145/3219819.3220007)."""
+    """Mixture of experts, Σ_e g_e · expert_e with g = softmax(W x + b) (MMoE: Ma et al., KDD '18, 10.1145/3219819.3220007).
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> experts = [tf.zeros([2, 8]), tf.ones([2, 8])]
+        >>> mal_tf.layers.Gate()((tf.ones([2, 4]), experts)).shape
+        TensorShape([2, 8])
+    """
 
     def build(self, shapes):
         """See base class."""
@@ -34,6 +41,11 @@ class SelfGate(Gate):
     """HoME's self gate (arXiv 2408.05430): a branch's own experts once more, to be added to what its gate mixed.
 
     One expert: σ(w · x + b) · expert. Several: as `Gate`.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> mal_tf.layers.SelfGate()((tf.ones([2, 4]), [tf.ones([2, 8])])).shape
+        TensorShape([2, 8])
     """
 
     def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:

@@ -17,6 +17,12 @@ class MultiHeadTargetAttention(keras.layers.Layer):
 
     Args:
         heads: how many; divides the keys' width, which is the output's too.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> query, keys, mask = tf.ones([2, 4]), tf.ones([2, 5, 4]), tf.sequence_mask([5, 0], 5)
+        >>> mal_tf.layers.MultiHeadTargetAttention(heads=2)((query, keys, mask)).shape
+        TensorShape([2, 4])
     """
 
     def __init__(self, heads: int = 4, **kwargs):

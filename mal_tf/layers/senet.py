@@ -17,6 +17,12 @@ class SqueezeExcitation(keras.layers.Layer):
     Args:
         width: of a chunk, the embedding's.
         reduction: how many times narrower the hidden layer is than the chunk.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> fields = tf.ones([2, 3 * 16])
+        >>> mal_tf.layers.SqueezeExcitation(width=16)(fields).shape
+        TensorShape([2, 48])
     """
 
     def __init__(self, width: int = 16, reduction: int = 4, **kwargs):

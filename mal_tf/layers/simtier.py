@@ -13,6 +13,12 @@ class SimTier(keras.layers.Layer):
 
     Args:
         tiers: how many; even.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> similarities = tf.constant([[0.9, -0.2, float('nan')]])
+        >>> mal_tf.layers.SimTier(tiers=8)(similarities).shape
+        TensorShape([1, 8])
     """
 
     def __init__(self, tiers: int = 32, **kwargs):

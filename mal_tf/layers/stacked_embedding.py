@@ -21,6 +21,13 @@ class StackedEmbedding(keras.layers.Layer):
     Attributes:
         sizes: as given.
         embeddings: the variable.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> rows = {"item": [tf.constant([1, 2]), tf.constant([[2, 0], [0, 0]])]}
+        >>> clicked, history = mal_tf.layers.StackedEmbedding({"item": 3}, width=4)(rows)["item"]
+        >>> clicked.shape, history.shape
+        (TensorShape([2, 4]), TensorShape([2, 2, 4]))
     """
 
     def __init__(self, sizes: Mapping[str, int], width: int, **kwargs):

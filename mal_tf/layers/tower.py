@@ -11,6 +11,11 @@ class MLP(keras.layers.Layer):
 
     Args:
         units: width of each layer; none: the identity.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> mal_tf.layers.MLP([16, 8])(tf.ones([2, 4])).shape
+        TensorShape([2, 8])
     """
 
     def __init__(self, units: Sequence[int], **kwargs):
@@ -38,6 +43,12 @@ class KnowledgeFusion(keras.layers.Layer):
 
     Args:
         units: hidden layers of the MLP.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> primary, knowledge = tf.ones([2, 4]), tf.ones([2, 3 * 8])
+        >>> mal_tf.layers.KnowledgeFusion(units=[16])((primary, knowledge)).shape
+        TensorShape([2, 4])
     """
 
     def __init__(self, units: Sequence[int] = (64,), **kwargs):

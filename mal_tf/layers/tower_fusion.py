@@ -11,6 +11,12 @@ class TowerFusion(keras.layers.Layer):
 
     p is the primary tower's layer before its ReLU, t_i an auxiliary tower's after it. p is there twice: in the
     concatenation and as the residual.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> primary, auxiliaries = tf.ones([2, 4]), [tf.ones([2, 4]), tf.ones([2, 4])]
+        >>> mal_tf.layers.TowerFusion()((primary, auxiliaries)).shape
+        TensorShape([2, 4])
     """
 
     def build(self, shapes):

@@ -3,6 +3,8 @@
 from features.keras2 import keras, tf
 from mal_tf.training import replicas
 
+__all__ = ["FlooredCrossEntropy", "cat_class", "cross_entropy", "share", "target_and_weight"]
+
 
 def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Turns attribution labels into targets and weights of the binary cross-entropy.
@@ -14,6 +16,12 @@ def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor
 
     Returns:
         y and w, float [batch].
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> target, weight = mal_tf.losses.target_and_weight(tf.constant([0.0, 0.4]), "weighted")
+        >>> target.numpy(), weight.numpy()
+        (array([0., 1.], dtype=float32), array([1. , 0.4], dtype=float32))
     """
     if loss == "soft":
         return label, tf.ones_like(label)
@@ -23,7 +31,14 @@ def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor
 
 
 def cat_class(labels: list[tf.Tensor]) -> tf.Tensor:
-    """CAT class Σ_i 1[l_i > 0]·2^i of labels in configured order: float [batch] each to int32 [batch]."""
+    """CAT class Σ_i 1[l_i > 0]·2^i of labels in configured order: float [batch] each to int32 [batch].
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> first, last = tf.constant([1.0, 0.0]), tf.constant([0.5, 1.0])
+        >>> mal_tf.losses.cat_class([first, last]).numpy().tolist()
+        [3, 2]
+    """
     return tf.add_n([tf.cast(label > 0, tf.int32) * 2**bit for bit, label in enumerate(labels)])
 
 
@@ -31,20 +46,34 @@ def share(weight: tf.Tensor) -> tf.Tensor:
     """Weights divided by their sum, so that Σ share·loss = Σ w·loss / Σ w; all 0 if the weights are.
 
     Both sums are over the whole batch: where replicas have shares of it, their losses add up.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> mal_tf.losses.share(tf.constant([1.0, 3.0])).numpy().tolist()
+        [0.25, 0.75]
     """
     (total,) = replicas.total([tf.reduce_sum(weight)])
     return tf.math.divide_no_nan(weight, total)
 
 
+@keras.utils.register_keras_serializable("mal_tf")
 class FlooredCrossEntropy(keras.losses.Loss):
     """−log(p + 1e-8), p the probability that the logits give the true class: PyMAL's loss, at most 18.42.
 
     Args:
         cat: whether classes are CAT's: targets int [batch], logits [batch, classes]; else both are [batch, 1].
+        reduction: Keras'.
+        name: Keras'.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> loss = mal_tf.losses.FlooredCrossEntropy(cat=False)
+        >>> round(float(loss(tf.constant([[1.0]]), tf.constant([[-100.0]]))), 2)
+        18.42
     """
 
-    def __init__(self, cat: bool):
-        super().__init__(reduction=keras.losses.Reduction.SUM)
+    def __init__(self, cat: bool, reduction: str = keras.losses.Reduction.SUM, name: str | None = None):
+        super().__init__(reduction=reduction, name=name)
         self._cat = cat
 
     def call(self, target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -55,9 +84,20 @@ class FlooredCrossEntropy(keras.losses.Loss):
             p = tf.sigmoid(tf.where(target > 0, logits, -logits))[:, 0]
         return -tf.math.log(p + 1e-8)
 
+    def get_config(self) -> dict:
+        """See base class."""
+        return super().get_config() | {"cat": self._cat}
+
 
 def cross_entropy(cat: bool, loss: str = "binary") -> keras.losses.Loss:
-    """Summed cross-entropy from logits, binary or over CAT classes; for `pymal` see `FlooredCrossEntropy`."""
+    """Summed cross-entropy from logits, binary or over CAT classes; for `pymal` see `FlooredCrossEntropy`.
+
+    Example:
+        >>> import mal_tf, tensorflow as tf
+        >>> loss = mal_tf.losses.cross_entropy(cat=False)
+        >>> round(float(loss(tf.constant([[1.0]]), tf.constant([[0.0]]))), 4)
+        0.6931
+    """
     if loss == "pymal":
         return FlooredCrossEntropy(cat)
     kind = keras.losses.SparseCategoricalCrossentropy if cat else keras.losses.BinaryCrossentropy

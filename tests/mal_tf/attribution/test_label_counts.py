@@ -28,7 +28,10 @@ def test_counts_by_hand():
 
 @given(rows=CREDITS, cut=st.integers(0, 30), targets=st.permutations(NAMES).map(lambda names: names[:2]))
 def test_parts_add_up_to_the_whole_in_any_order_and_by_way_of_json(rows, cut, targets):
-    whole, parts = LabelCounts.count(labels(rows)), [LabelCounts.count(labels(part)) for part in (rows[cut:], rows[:cut])]
+    whole, parts = (
+        LabelCounts.count(labels(rows)),
+        [LabelCounts.count(labels(part)) for part in (rows[cut:], rows[:cut])],
+    )
     assert total(parts) == total(parts[::-1]) == whole
     assert LabelCounts.from_json(json.loads(json.dumps(whole.to_json()))) == whole
     classes = cat_label({name: labels(rows)[name] for name in targets})

@@ -1,0 +1,201 @@
+"""Labels for click and conversion tables in memory, by the code that the label job runs on each of its shards."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features import table, vocabulary
+from features.arrays import flat
+from features.errors import BadInput, MalTfError
+from features.spec import FeatureSpec
+from mal_tf.attribution import labelling, shard
+from mal_tf.attribution.config import READY, AttributionConfig
+from mal_tf.attribution.labelling import LabelPlan
+from mal_tf.attribution.mechanism import named
+from mal_tf.attribution.shard import PLACE, Shard
+
+UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+
+#: Bad rows that an error shows.
+_SHOWN = 3
+
+AnyTable = TypeVar("AnyTable", pd.DataFrame, pa.Table)
+
+
+def labels(
+    clicks: AnyTable,
+    conversions: pd.DataFrame | pa.Table,
+    attribution: AttributionConfig,
+    features: FeatureSpec | None = None,
+    *,
+    time_unit: Literal["s", "ms", "us"] | None = None,
+    observed_until: datetime.datetime | None = None,
+    fit_until: datetime.datetime | None = None,
+) -> AnyTable:
+    """Labels clicks under every attribution mechanism; data-driven mechanisms are fitted on the same tables first.
+
+    Columns are found by name. `clicks`: `click_id`, `user_id`, `timestamp` and, optionally, `match_key`, `touchpoint` (the type
+    that data-driven mechanisms model), and the columns of the features. `conversions`: `conversion_id`, `user_id`, `timestamp`
+    and, optionally, `match_key` and `value`. Timestamps are Arrow or pandas ones, without a time zone in UTC, or whole
+    numbers since 1970.
+
+    Args:
+        clicks: the click log; a click delivered twice counts once.
+        conversions: the conversion log, likewise.
+        attribution: mechanisms and eligibility.
+        features: what a model sees of a click, histories included; none by default.
+        time_unit: of timestamps, and of the result's; needed where they are whole numbers, `us` for others.
+        observed_until: the logs are complete up to here; later events are left out, and clicks whose window ends later are
+            immature. By default the latest event.
+        fit_until: data-driven mechanisms are fitted on what happened before; by default on everything.
+
+    Returns:
+        A table of the kind of `clicks`, a row per click in their order: `click_id`, `user_id` (as text), `timestamp`,
+        `path_length`, `mature`, by mechanism `label_<name>`, `credit_<name>` and, if conversions have a value,
+        `valued_credit_<name>`, then `label_cat` and the features. A data frame keeps the index of `clicks`.
+
+    Raises:
+        BadInput: a column is missing or of the wrong type, or rows are bad: without an id, twice with other content, ….
+        MalTfError: `attribution` can't be applied to tables in memory, or a mechanism failed.
+
+    Example:
+        >>> import mal_tf
+        >>> import pandas as pd
+        >>> day = pd.Timestamp("2024-01-01")
+        >>> clicks = pd.DataFrame({"click_id": [1, 2, 3], "user_id": ["a", "a", "b"], "timestamp": day})
+        >>> clicks["timestamp"] += pd.to_timedelta([1, 2, 3], unit="h")
+        >>> conversions = pd.DataFrame({"conversion_id": [1], "user_id": ["a"], "timestamp": [day + pd.Timedelta("5h")]})
+        >>> mechanisms = [mal_tf.mechanism("last"), mal_tf.mechanism("linear")]
+        >>> attribution = mal_tf.AttributionConfig(window_hours=24, mechanisms=mechanisms)
+        >>> labelled = mal_tf.labels(clicks, conversions, attribution)
+        >>> labelled[["click_id", "label_last", "label_linear", "label_cat"]]
+           click_id  label_last  label_linear  label_cat
+        0         1         0.0           0.5          2
+        1         2         1.0           0.5          3
+        2         3         0.0           0.0          0
+    """
+    _check(attribution)
+    tables = _arrow(clicks), _arrow(conversions)
+    unit = time_unit or _time_unit(*tables)
+    units = UNITS_PER_SECOND[unit]
+    spec = features or FeatureSpec.model_construct(features=())  # A spec of a config has at least one feature.
+    click_columns, conversion_columns = _columns(*tables)
+    events = [
+        _canonical(rows, columns, spec.columns(columns.TABLE), units)
+        for rows, columns in zip(tables, (click_columns, conversion_columns), strict=True)
+    ]
+    until = _latest(events) if observed_until is None else _time(observed_until, units)
+    known = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
+    kept = [
+        _without_repeats(rows, columns.ID)
+        for rows, columns in zip(known, (click_columns, conversion_columns), strict=True)
+    ]
+    prepared = shard.sort(*kept)
+    plan = LabelPlan.configured(attribution, spec, units, valued=conversion_columns.value is not None)
+    types = _fit(prepared, plan, until + 1 if fit_until is None else _time(fit_until, units), until)
+    labelled, _ = labelling.label(prepared, plan, types, until)
+    rows = prepared.clicks["source_row"].to_numpy()
+    order = np.argsort(rows)
+    labelled = labelled.take(pa.array(order)).combine_chunks()
+    if isinstance(clicks, pa.Table):
+        return labelled
+    # Integers with missing values stay integers: as floats, large ones would be rounded.
+    return labelled.to_pandas(integer_object_nulls=True).set_axis(clicks.index[rows[order]])
+
+
+def _check(attribution: AttributionConfig) -> None:
+    if attribution.fit_from:
+        raise MalTfError(
+            f"attribution.fit_from: {attribution.fit_from}: tables in memory are labelled with fits of their own; leave it out"
+        )
+    ready = [mechanism.name for mechanism in attribution.mechanisms if mechanism.type == READY]
+    if ready or attribution.window_hours is None:
+        raise MalTfError(
+            "expected attribution.window_hours and mechanisms that compute labels, found "
+            + (f"ready-made labels: {', '.join(ready)}" if ready else "no window")
+        )
+
+
+def _arrow(rows: pd.DataFrame | pa.Table) -> pa.Table:
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+
+
+def _time_unit(*tables: pa.Table) -> str:
+    for rows in tables:
+        if "timestamp" in rows.column_names and not pa.types.is_timestamp(rows["timestamp"].type):
+            raise BadInput(
+                f"column 'timestamp': expected timestamps, or time_unit ('s', 'ms', 'us') for whole numbers; found "
+                f"{rows['timestamp'].type} and no time_unit"
+            )
+    return "us"
+
+
+def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumns, table.ConversionColumns]:
+    """The columns by their roles' names, those that a table may lack only where it has them."""
+    with_key = [
+        name for name, rows in (("clicks", clicks), ("conversions", conversions)) if "match_key" in rows.column_names
+    ]
+    if len(with_key) == 1:
+        raise BadInput(f"column 'match_key': expected it in both tables or in none, found it in {with_key[0]} alone")
+    key = ("match_key",) if with_key else ()
+    touchpoint = ("touchpoint",) if "touchpoint" in clicks.column_names else ()
+    value = "value" if "value" in conversions.column_names else None
+    of_clicks = {"click_id": "click_id", "user_id": "user_id", "timestamp": "timestamp"}
+    of_conversions = {"conversion_id": "conversion_id", "user_id": "user_id", "timestamp": "timestamp"}
+    return (
+        table.ClickColumns.model_validate(of_clicks | {"match_key": key, "touchpoint": touchpoint}),
+        table.ConversionColumns.model_validate(of_conversions | {"match_key": key, "value": value}),
+    )
+
+
+def _canonical(
+    rows: pa.Table, columns: table.ClickColumns | table.ConversionColumns, features: dict[str, str], units: int
+) -> pa.Table:
+    """Rows in canonical columns, with their place."""
+    batch = pa.RecordBatch.from_arrays([flat(column) for column in rows.columns], rows.column_names)
+    bounds = table.TimeBounds(0, 2**63 - 1)
+    normalised = table.normalise(batch, columns, features, bounds, units, columns.TABLE)
+    if normalised.bad_index.size:
+        raise _bad(columns.TABLE, normalised.bad_index, normalised.reasons)
+    places = [pa.array(np.zeros(batch.num_rows, np.int32)), pa.array(np.arange(batch.num_rows))]
+    return pa.Table.from_arrays([*normalised.rows.columns, *places], [*normalised.rows.schema.names, *PLACE])
+
+
+def _bad(name: str, rows: Sequence[int], reasons: Sequence[str]) -> BadInput:
+    shown = "; ".join(f"row {row}: {reason}" for row, reason in list(zip(rows, reasons, strict=True))[:_SHOWN])
+    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    return BadInput(f"{name}: {len(rows):,} bad rows ({shown}{more}); correct or drop them")
+
+
+def _without_repeats(rows: pa.Table, id_column: str) -> pa.Table:
+    kept, other, _ = shard.drop_duplicates(rows, id_column)
+    if other.num_rows:
+        name, places = id_column.removesuffix("_id") + "s", other["source_row"].to_pylist()
+        raise _bad(name, places, [f"{id_column} is a duplicate with other content"] * len(places))
+    return kept
+
+
+def _latest(events: Sequence[pa.Table]) -> int:
+    return max((int(rows["timestamp"].to_numpy().max()) for rows in events if rows.num_rows), default=0)
+
+
+def _time(moment: datetime.datetime, units: int) -> int:
+    """A moment, by default in UTC, in time units since 1970."""
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    return round(moment.timestamp() * units)
+
+
+def _fit(events: Shard, plan: LabelPlan, fit_until: int, observed_until: int) -> list[str]:
+    """Fits the data-driven mechanisms; returns the touchpoint types that do not fold into the rare one."""
+    if not plan.data_driven:
+        return []
+    counts = labelling.count_touchpoints(events, plan, fit_until)
+    types = vocabulary.cut(plan.touchpoint_feature, counts, plan.spec.vocabulary)
+    for name, statistics in labelling.statistics(events, plan, types, fit_until, observed_until).items():
+        with named(name, "fit"):
+            plan.data_driven[name].load(plan.data_driven[name].fit(statistics))
+    return types

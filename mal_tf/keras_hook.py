@@ -1,0 +1,56 @@
+"""Registers mal-tf's Keras objects as soon as Keras is imported, without importing it: TensorFlow takes seconds to load."""
+
+import contextlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import types
+
+from features.errors import MalTfError
+
+_KERAS, _OBJECTS = "tf_keras", "mal_tf.keras_objects"
+
+
+class _KerasFinder(importlib.abc.MetaPathFinder):
+    """Finds Keras as the other finders do, with a loader that registers mal-tf's objects after it."""
+
+    def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        """See base class."""
+        if fullname != _KERAS:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: types.ModuleType) -> None:
+            execute(module)
+            # In the middle of `features.keras2` its importers can't be imported yet; the front door registers after it.
+            if "features.keras2" not in sys.modules:
+                register()
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def register() -> None:
+    """Registers the objects, unless TensorFlow is set up with Keras 3, where none of them can be used."""
+    with contextlib.suppress(MalTfError):
+        importlib.import_module(_OBJECTS)
+
+
+def register_if_loaded() -> None:
+    """Registers the objects if Keras is loaded."""
+    if _KERAS in sys.modules:
+        register()
+
+
+def install() -> None:
+    """Registers the objects now if Keras is loaded, otherwise as soon as it is."""
+    if _KERAS in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _KerasFinder())
