@@ -30,14 +30,12 @@ from benchmarks import tables
 from benchmarks.measure import ROOT
 from benchmarks.tables import Table
 from features.keras2 import keras, tf
-from features.lookup import lookup_model, table_sizes
 from mal_tf.evaluation import metrics
-from mal_tf.models import factory
-from mal_tf.training import optimizers
+from mal_tf.training.assembly import assemble
 from mal_tf.training.dataset import batches
 from mal_tf.training.delayed_feedback import AsFinal, DelayCurve, DelayedFeedback, Immature
+from mal_tf.training.recipe import Recipe
 from mal_tf.training.split import Split
-from mal_tf.training.trainer import Trainer
 from pipelines.clicks import labelled
 from pipelines.config import run as run_config
 from pipelines.config.run import RunConfig
@@ -156,15 +154,13 @@ def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | Non
 def trained(config: RunConfig, days: Days, way: str, advance=lambda: None) -> list[dict[str, float]]:
     """Trains one way through all days; the metrics of each judged day."""
     keras.backend.clear_session()
-    keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
     spec, size, target = config.feature_spec, config.training.batch_size, config.model.primary
-    lookup = lookup_model(spec, days.vocabularies)
-    network = factory.build(config.model.name, spec, table_sizes(spec, days.vocabularies), config.model, config.targets)
     plan = [at_the_end_of(day, way, days) for day in range(days.final_days - 1)]
     steps = sum(-(-part[0].rows // size) for part in plan if part)
-    trainer = Trainer(network, config.targets, config.training, config.seed)
-    trainer.compile(optimizer=optimizers.build(network, config.training, steps))
+    model, without_prior = config.model.alone(config.model.name), Split([], [])
+    recipe = Recipe(spec, days.vocabularies, without_prior, config.targets, model, config.training, config.seed)
+    assembly, lookup = assemble(recipe, steps), recipe.lookup
+    network, trainer = assembly.network, assembly.trainer
     predict = tf.function(
         lambda rows: tf.sigmoid(network.model(rows, training=False)[network.primary.output]), reduce_retracing=True
     )

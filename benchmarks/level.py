@@ -7,6 +7,7 @@ training: AUC, log-loss and PCOC at its end, and the least and the largest PCOC 
 changes one thing of the config. The constant that predicts the training split's rate stands beside them, with its log-loss.
 """
 
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,18 +18,16 @@ import typer
 
 from benchmarks import tables
 from features.keras2 import keras, tf
-from features.lookup import lookup_model, table_sizes
+from features.lookup import lookup_model
 from mal_tf.evaluation.metrics import auc, log_loss, pcoc
-from mal_tf.models import factory
 from mal_tf.models.network import Network
-from mal_tf.training import optimizers, prior
-from mal_tf.training.averaging import WeightAverages
+from mal_tf.training.assembly import assemble
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches
-from mal_tf.training.trainer import Trainer
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig, load
 from pipelines.core.text_table import Table
+from pipelines.train import stages
 
 #: Clicks scored at a time.
 _BATCH = 8192
@@ -86,30 +85,22 @@ def trained(
 ) -> dict[str, float]:
     """Trains once: metrics at the end, and the range of PCOC from a third of the steps on."""
     keras.backend.clear_session()
-    keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
-    split, training = data.splits["train"], config.training
-    sizes = table_sizes(config.feature_spec, data.vocabularies)
-    network = factory.build(config.model.name, config.feature_spec, sizes, config.model, config.targets)
-    if begin_at_prior:
-        prior.start(network, split.labels, config.model, training.loss, config.targets)
-    steps = -(-split.rows // training.batch_size)
-    trainer = Trainer(network, config.targets, training, config.seed)
-    trainer.compile(optimizer=optimizers.build(network, training, steps))
-    averages = training.averaging and WeightAverages(network.model, training.averaging, steps)
+    recipe = stages.recipe(config, data, config.model.name)
+    if not begin_at_prior:
+        recipe = dataclasses.replace(recipe, split=dataclasses.replace(recipe.split, file_labels=()))
+    assembly, steps = assemble(recipe), recipe.steps
     levels, every = [], max(steps // _LOOKS, 1)
-    score = scores.of(network)
+    score = scores.of(assembly.network)
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            if averages:
-                averages.update(batch + 1)
+            if assembly.averages:
+                assembly.averages.update(batch + 1)
             elif (batch + 1) % every == 0 and batch + 1 > steps / 3:
                 levels.append(pcoc(scores.label, score()))
 
-    trainer.fit(ready, epochs=1, verbose=0, callbacks=[Look()])
-    if averages:
-        averages.apply()
+    assembly.trainer.fit(ready, epochs=1, verbose=0, callbacks=[Look()])
+    assembly.finish()
     prediction = score()
     levels = levels or [pcoc(scores.label, prediction)]
     return {
@@ -138,8 +129,7 @@ def measured(
         for model in models:
             found = []
             for seed in seeds:
-                update = {"name": model, "compare_with": ()}
-                asked = {"seed": seed, "training": training, "model": config.model.model_copy(update=update)}
+                asked = {"seed": seed, "training": training, "model": config.model.alone(model)}
                 found.append(trained(config.model_copy(update=asked), data, kept[size], begin_at_prior, scores))
                 log.info("%s, %s, seed %s: %s", model, variant, seed, found[-1])
             yield model, variant, found

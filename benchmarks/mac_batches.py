@@ -10,6 +10,8 @@ from benchmarks.measure import ROOT
 from features.spec import FeatureSpec
 from mal_tf.models.config import ModelConfig
 from mal_tf.training.config import TrainingConfig
+from mal_tf.training.recipe import Recipe
+from mal_tf.training.split import Split
 
 #: PyMAL's settings for the target `last`.
 CONFIG = ROOT / "examples" / "mac" / "last.yaml"
@@ -56,6 +58,12 @@ class Work:
     model: ModelConfig
     training: TrainingConfig
     targets: tuple[str, ...]
+
+    def recipe(self, name: str, seed: int) -> Recipe:
+        """The recipe of the model called `name`, with tables of `SIZES`, without clicks."""
+        first = 1 + self.spec.vocabulary.oov_buckets
+        vocabularies = {feature: range(first, size) for feature, size in SIZES.items()}
+        return Recipe(self.spec, vocabularies, Split([], []), self.targets, self.model.alone(name), self.training, seed)
 
 
 def load(path: pathlib.Path = CONFIG, **training) -> Work:

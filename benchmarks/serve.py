@@ -27,17 +27,17 @@ from benchmarks.serve_process import Settings
 from benchmarks.tables import Table
 from features.errors import MalTfError
 from features.keras2 import keras, tf
-from features.lookup import lookup_model, table_sizes
+from features.lookup import lookup_model
 from features.parsing import parse_features, raw_signature
-from mal_tf.models import catalog, factory
-from mal_tf.models.network import Network
+from mal_tf.models import catalog
 from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
 from mal_tf.serving.requests import signature_requests
 from mal_tf.serving.rows import save_rows
-from mal_tf.training import optimizers
+from mal_tf.training.assembly import assemble
 from mal_tf.training.dataset import batches as training_batches
 from mal_tf.training.dataset import serialized
+from mal_tf.training.recipe import Recipe
 from mal_tf.training.trainer import Trainer
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
@@ -45,6 +45,7 @@ from pipelines.config.run import RunConfig, load
 from pipelines.run.run import Run
 from pipelines.studies.simulation import run as simulation
 from pipelines.studies.simulation.config import load as load_market
+from pipelines.train import stages
 
 _MARKET = measure.ROOT / "examples" / "simulation" / "market.yaml"
 _MARKET_SIZE = ("users=2000", "clicks=20000")
@@ -73,9 +74,9 @@ class Exported:
 def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Path, requests: dict) -> Exported:
     """Exports an untrained model as we do, with `requests` as its warm-up, and as Keras does, with all heads."""
     keras.backend.clear_session()
-    spec = config.feature_spec
-    lookup, sizes = lookup_model(spec, data.vocabularies), table_sizes(spec, data.vocabularies)
-    network = factory.build(name, spec, sizes, config.model, config.targets)
+    recipe, spec = stages.recipe(config, data, name), config.feature_spec
+    assembly, lookup = assemble(recipe), recipe.lookup
+    network = assembly.network
     served = ServedModel(spec, lookup, network, config.export.user_features)
     ours, _ = export(served, str(folder / "ours" / name), requests, lambda _: None)
     whole, theirs = keras.Model(lookup.input, network.model(lookup.output)), str(folder / "theirs" / name)
@@ -83,7 +84,7 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
         whole.export(theirs)
     all_heads = tf.function(whole, [raw_signature(spec)]).get_concrete_function()
     sizes = {
-        "training step": {"ops": _training_step(config, data, lookup, network)["ops"]},
+        "training step": {"ops": _training_step(recipe, assembly.trainer)["ops"]},
         "all heads": graph_size(all_heads),
         "served": graph_size(served.signatures["predict_raw"]),
     }
@@ -99,12 +100,10 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
     return Exported(versions, sizes)
 
 
-def _training_step(config: RunConfig, data: Labelled, lookup: keras.Model, network: Network) -> dict[str, int]:
-    trainer = Trainer(network, config.targets, config.training)
-    trainer.compile(optimizer=optimizers.build(network, config.training, 1))
-    segments, spec = data.splits["train"].segments, config.feature_spec
-    batch = training_batches(segments, spec, lookup, config.targets, config.training.batch_size).element_spec
-    return graph_size(tf.function(trainer.train_step, autograph=False).get_concrete_function(batch))
+def _training_step(recipe: Recipe, trainer: Trainer) -> dict[str, int]:
+    size = recipe.training.batch_size
+    batches = training_batches(recipe.split.segments, recipe.spec, recipe.lookup, recipe.targets, size)
+    return graph_size(tf.function(trainer.train_step, autograph=False).get_concrete_function(batches.element_spec))
 
 
 def make_requests(config: RunConfig, data: Labelled, rows: int) -> dict[str, dict[str, np.ndarray]]:

@@ -1,6 +1,7 @@
 """One measurement of training in a process of its own: `python -m benchmarks.train_process '{"what": …}'` prints JSON."""
 
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,18 +15,16 @@ import numpy as np
 
 from benchmarks import mac_batches, plain_keras
 from features.keras2 import keras, tf
-from features.lookup import lookup_model, table_sizes
-from mal_tf.models import factory
 from mal_tf.serving.export import OUTPUT, ServedModel
 from mal_tf.training import optimizers
+from mal_tf.training.assembly import assemble
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import serialized
 from mal_tf.training.fit import fit
-from mal_tf.training.precision import precision
 from mal_tf.training.split import Split
-from mal_tf.training.trainer import Trainer
 from pipelines.clicks import labelled
 from pipelines.config.run import load
+from pipelines.train import stages
 
 #: As PyMAL had in what its rates are quoted from.
 THREADS = 2
@@ -66,12 +65,8 @@ def rate(contender: str, model: str, steps: int, seed: int, training: dict) -> d
     rows, labels = mac_batches.batches(work, 8, seed)
     dataset = tf.data.Dataset.from_tensor_slices((rows, labels))
     if contender == "ours":
-        tf.config.experimental.enable_op_determinism()
-        with precision(work.training.precision):
-            network = factory.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
-        trained = Trainer(network, work.targets, work.training, seed)
-        trained.compile(optimizer=optimizers.build(network, work.training, 1000))
-        forward = network.model
+        assembly = assemble(work.recipe(model, seed), 1000)
+        trained, forward = assembly.trainer, assembly.network.model
     else:
         trained = forward = plain_keras.build(model, work)
         dataset = dataset.map(lambda rows, found: (rows, plain_keras.labels(trained, work, found)))
@@ -110,28 +105,16 @@ def files(config: str, overrides: list[str], labels: str, model: str, times: int
     """
     loaded = load(config, overrides)
     data, spec, size = labelled.load(labels, loaded.feature_spec), loaded.feature_spec, loaded.training.batch_size
-    lookup, split = lookup_model(spec, data.vocabularies), data.splits["train"]
+    recipe, split = stages.recipe(loaded, data, model), data.splits["train"]
 
     def train(times: int) -> float:
-        repeated = Split.joined(*[split] * times)
+        repeated = dataclasses.replace(recipe, split=Split.joined(*[split] * times))
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            fit(
-                model,
-                spec,
-                lookup,
-                data.vocabularies,
-                repeated,
-                loaded.targets,
-                loaded.model,
-                loaded.training,
-                loaded.seed,
-                folder,
-            )
+            fit(repeated, folder)
         return time.perf_counter() - began
 
-    network = factory.build(model, spec, table_sizes(spec, data.vocabularies), loaded.model, loaded.targets)
-    predict = ServedModel(spec, lookup, network).signatures["serving_default"]
+    predict = ServedModel(spec, recipe.lookup, recipe.build()).signatures["serving_default"]
 
     def infer(times: int) -> float:
         began = time.perf_counter()
@@ -192,13 +175,9 @@ def profile(model: str, steps: int, seed: int) -> dict:
     Returns:
         `{"ops", "parts"}`: milliseconds of a step, summed over threads, by kind of op and by layer.
     """
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
     work = mac_batches.load()
     rows, labels = mac_batches.batches(work, 4, seed)
-    network = factory.build(model, work.spec, mac_batches.SIZES, work.model, work.targets)
-    trainer = Trainer(network, work.targets, work.training, seed)
-    trainer.compile(optimizer=optimizers.build(network, work.training, 1000))
+    trainer = assemble(work.recipe(model, seed), 1000).trainer
     step = tf.function(trainer.train_step, autograph=False)
     ready = [tuple({k: tf.constant(v[i]) for k, v in part.items()} for part in (rows, labels)) for i in range(4)]
     _seconds(lambda i: step(ready[i % 4])["loss"].numpy(), 1)

@@ -175,6 +175,10 @@ class ModelConfig(Frozen):
         """All models to train: the served one first."""
         return tuple(dict.fromkeys((self.name, *self.compare_with)))
 
+    def alone(self, name: str) -> "ModelConfig":
+        """The configuration of one of the models."""
+        return self.model_copy(update={"name": name, "compare_with": ()})
+
     @property
     def learns_cat(self) -> bool:
         """Whether models that can learn the CAT class do."""

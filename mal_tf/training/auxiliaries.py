@@ -10,6 +10,7 @@ misses an auxiliary whose use is a better representation, to which the primary's
 `tests/mal_tf/training/test_auxiliaries.py`, where it found nothing.
 """
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -19,50 +20,28 @@ from scipy import stats
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
-from features.lookup import table_sizes
-from features.spec import FeatureSpec
-from mal_tf.models import factory
-from mal_tf.models.config import ModelConfig
-from mal_tf.training import optimizers, prior
-from mal_tf.training.config import TrainingConfig
+from mal_tf.training.assembly import assemble
 from mal_tf.training.dataset import batches
-from mal_tf.training.precision import precision
-from mal_tf.training.split import Split
+from mal_tf.training.recipe import Recipe
 from mal_tf.training.trainer import Trainer
 
 log = logging.getLogger("mal_tf.training")
 
-#: Blocks of neighbouring batches whose means are taken for independent.
+#: Blocks of neighbouring batches, whose means count as independent.
 _BLOCKS = 20
 
 
-def choose_auxiliaries(
-    spec: FeatureSpec,
-    lookup: keras.Model,
-    vocabularies: dict[str, Sequence[str]],
-    split: Split,
-    mechanisms: Sequence[str],
-    model: ModelConfig,
-    config: TrainingConfig,
-    seed: int,
-    ready: tf.data.Dataset | None = None,
-) -> dict:
-    """Chooses by `forward_selection`; each loss it asks for is a training of `model.name` with the same seed: what is
-    built before the towers begins alike.
+def choose_auxiliaries(recipe: Recipe, ready: tf.data.Dataset | None = None) -> dict:
+    """Chooses by `forward_selection`; each loss it asks for is a training of the recipe's model with the same seed: what is
+    built before the towers starts alike.
 
     At most 1 + (N − 1) + (N − 2) + … + 1 trainings for N mechanisms; N if nothing helps. With `single_attribution` the
     auxiliaries are those that help without it, for in that ablation they all have the primary's label.
 
     Args:
-        spec: features.
-        lookup: raw values → rows.
-        vocabularies: lines of the vocabulary files.
-        split: what to train on.
-        mechanisms: all of them, in configured order.
-        model: name, primary target and architecture; its `auxiliaries` are not looked at.
-        config: training.
-        seed: of the trainings.
-        ready: the batches themselves, with the labels of all mechanisms, where something else has them already.
+        recipe: what to train. Its `targets` are the mechanisms to choose from, in configured order; `model.auxiliaries`,
+            `training.warm_start` and `training.averaging` are ignored.
+        ready: the split's batches, with the labels of all targets, for a caller that has them already.
 
     Returns:
         JSON-able: `{"auxiliaries": names in configured order, "gains": see forward_selection, "judged_batches": n}`.
@@ -70,33 +49,26 @@ def choose_auxiliaries(
     Raises:
         MalTfError: too few batches to judge by, or a loss that is not finite.
     """
-    steps = math.ceil(split.rows / config.batch_size)
+    steps, mechanisms, primary = recipe.steps, recipe.targets, recipe.model.primary
     if steps < 2 * _BLOCKS:
         raise MalTfError(
-            f"model.auxiliaries: auto: expected at least {2 * _BLOCKS} batches, found {steps} of {config.batch_size} clicks; "
-            f"lower training.batch_size, or name the auxiliaries"
+            f"model.auxiliaries: auto: expected at least {2 * _BLOCKS} batches, found {steps} of {recipe.training.batch_size} "
+            "clicks; lower training.batch_size, or name the auxiliaries"
         )
+    training = recipe.training.model_copy(update={"warm_start": None, "averaging": None})
 
     def losses(auxiliaries: tuple[str, ...]) -> np.ndarray:
-        asked = model.model_copy(update={"auxiliaries": auxiliaries, "single_attribution": False})
-        targets = asked.targets(mechanisms)
+        model = recipe.model.model_copy(update={"auxiliaries": auxiliaries, "single_attribution": False})
+        targets = model.targets(mechanisms)
         keras.backend.clear_session()
-        keras.utils.set_random_seed(seed)
-        with precision(config.precision):
-            network = factory.build(model.name, spec, table_sizes(spec, vocabularies), asked, targets)
-        prior.start(network, split.labels, asked, config.loss, targets)
-        trainer = Trainer(network, targets, config, seed)
-        trainer.compile(optimizer=optimizers.build(network, config, steps))
-        dataset = ready or batches(split.segments, spec, lookup, targets, config.batch_size)
-        found = progressive_losses(trainer, dataset)
-        judged = found[len(found) // 2 :]
-        log.info(
-            "auxiliaries: loss of %s with %s: %.5f", asked.primary, ", ".join(auxiliaries) or "none", judged.mean()
-        )
+        trial = dataclasses.replace(recipe, targets=targets, model=model, training=training)
+        dataset = ready or batches(recipe.split.segments, recipe.spec, recipe.lookup, targets, training.batch_size)
+        every = progressive_losses(assemble(trial).trainer, dataset)
+        judged = every[len(every) // 2 :]
+        log.info("auxiliaries: loss of %s with %s: %.5f", primary, ", ".join(auxiliaries) or "none", judged.mean())
         return judged
 
-    tf.config.experimental.enable_op_determinism()
-    gains = forward_selection(losses, [name for name in mechanisms if name != model.primary])
+    gains = forward_selection(losses, [name for name in mechanisms if name != primary])
     chosen = [name for name in mechanisms if name in gains and gains[name]["chosen"]]
     return {"auxiliaries": chosen, "gains": gains, "judged_batches": steps - steps // 2}
 
@@ -113,10 +85,10 @@ def progressive_losses(trainer: Trainer, dataset: tf.data.Dataset) -> np.ndarray
     """
     collected = _Losses(trainer.primary_loss_name)
     trainer.fit(dataset, epochs=1, verbose=0, callbacks=[collected])
-    found = np.array(collected.found)
-    if not np.isfinite(found).all():
+    losses = np.array(collected.losses)
+    if not np.isfinite(losses).all():
         raise MalTfError("model.auxiliaries: auto: the loss is not finite; lower training.learning_rate")
-    return found
+    return losses
 
 
 class _Losses(keras.callbacks.Callback):
@@ -124,14 +96,14 @@ class _Losses(keras.callbacks.Callback):
 
     def __init__(self, name: str):
         super().__init__()
-        self._name, self.found = name, []
+        self._name, self.losses = name, []
 
     def on_train_batch_begin(self, batch, logs=None):
         for metric in self.model.metrics:
             metric.reset_state()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.found.append(float(logs[self._name]))
+        self.losses.append(float(logs[self._name]))
 
 
 def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidates: Sequence[str]) -> dict[str, dict]:
@@ -148,7 +120,7 @@ def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidate
         By name, in the order of choice: `{"gain", "low", "high", "chosen"}`; the gain beside the ones chosen before, for
         those not chosen beside all that were; `low` and `high` each hold at the level it was judged by.
     """
-    taken, found, left = (), {}, list(candidates)
+    taken, results, left = (), {}, list(candidates)
     base = losses(taken)
     while left:
         beside = {name: losses((*taken, name)) for name in left}
@@ -156,10 +128,10 @@ def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidate
         best = max(left, key=lambda name: gains[name][0])
         chosen = gains[best][1] > 0
         for name in [best] if chosen else tuple(left):
-            found[name] = dict(zip(("gain", "low", "high"), gains[name], strict=True)) | {"chosen": chosen}
+            results[name] = dict(zip(("gain", "low", "high"), gains[name], strict=True)) | {"chosen": chosen}
             left.remove(name)
         taken, base = (*taken, best), beside[best]
-    return found
+    return results
 
 
 def interval(values: np.ndarray, tests: int = 1) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
+from mal_tf.training.replicas import Part
 
 #: Keras trains on one device, on all of this machine's, on several machines in step, on workers that share the
 #: parameters of servers, each at its own pace, or on the TPUs of this machine.
@@ -42,23 +43,25 @@ class Cluster:
             return self
         return dataclasses.replace(self, strategy=_tpu_strategy(self.strategy.cluster_resolver))
 
-    def spread(self, read: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
+    def spread(self, read: Callable[[Part], tf.data.Dataset], part: Part) -> tf.data.Dataset:
         """The input of this process: every process reads all batches, and makes tensors of its replicas' shares alone.
 
         So a batch is the same clicks under every strategy, in the same order, however many files there are, and all
         replicas have as many steps.
 
         Args:
-            read: makes the batches; takes `share` and `fill` as `mal_tf.training.dataset.batches` does.
+            read: makes the batches of a part (`mal_tf.training.dataset.batches`).
+            part: what all processes read together.
         """
         if self.name not in ("mirrored", "multi_worker", "tpu"):
-            return read()
+            return read(part)
         fill = self.name == "tpu"
 
         def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own = context.num_replicas_in_sync // context.num_input_pipelines
             first = own * context.input_pipeline_id
-            return read(share=(range(first, first + own), context.num_replicas_in_sync), fill=fill)
+            shares, count = range(first, first + own), context.num_replicas_in_sync
+            return read(dataclasses.replace(part, shares=shares, count=count, fill=fill))
 
         # TPUEmbedding takes its rows from the host.
         options = tf.distribute.InputOptions(experimental_fetch_to_device=False) if fill else None

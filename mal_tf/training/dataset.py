@@ -6,7 +6,7 @@ from features.keras2 import keras, tf
 from features.parsing import parse_features
 from features.spec import FeatureSpec
 from mal_tf.training.delayed_feedback import COUNTS, Immature
-from mal_tf.training.replicas import filled_shares, most_rows, shares
+from mal_tf.training.replicas import WHOLE, Part, filled_shares, most_rows, shares
 
 #: Records taken from a file before the next file's turn.
 _BLOCK = 16
@@ -58,10 +58,8 @@ def batches(
     lookup: keras.Model,
     targets: Sequence[str],
     batch_size: int,
-    skip: int = 0,
-    share: tuple[Sequence[int], int] | None = None,
+    part: Part = WHOLE,
     immature: Immature | None = None,
-    fill: bool = False,
 ) -> tf.data.Dataset:
     """Batches of (rows by feature, labels by target and `mature`), in time order.
 
@@ -71,10 +69,8 @@ def batches(
         lookup: raw values → rows (`features.lookup.lookup_model`).
         targets: mechanisms whose labels are read.
         batch_size: examples per batch.
-        skip: see `serialized`.
-        share: not whole batches but these shares of them, of so many (`mal_tf.training.replicas.shares`).
+        part: what this process reads of the batches; all by default.
         immature: how clicks whose window has not closed train; by default not at all.
-        fill: give all shares the same, static number of rows; those that fill them up have no weight in any loss.
     """
     columns = label_columns(targets, immature)
 
@@ -89,8 +85,9 @@ def batches(
             }
         return lookup(parsed), labels
 
-    dataset = serialized(segments, batch_size, skip)
-    if share is not None:
-        rows = most_rows(batch_size, share[1])
-        dataset = filled_shares(dataset, *share, rows) if fill else shares(dataset, *share)
+    dataset = serialized(segments, batch_size, part.skip)
+    if part.fill:
+        dataset = filled_shares(dataset, part.shares, part.count, most_rows(batch_size, part.count))
+    elif part.shares is not None:
+        dataset = shares(dataset, part.shares, part.count)
     return dataset.map(split, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

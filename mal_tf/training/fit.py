@@ -1,50 +1,37 @@
 """One pass over the training split, from wherever an earlier process left it."""
 
-import contextlib
 import functools
 import itertools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.parsing import parse_features
-from features.spec import FeatureSpec
-from mal_tf.models.config import ModelConfig
 from mal_tf.models.network import Network
-from mal_tf.training import corrupt, optimizers, prior, tpu, warm_start
-from mal_tf.training.averaging import WeightAverages
+from mal_tf.training import corrupt, tpu
+from mal_tf.training.assembly import Assembly, assemble
 from mal_tf.training.checkpoint import Checkpoints, Place
 from mal_tf.training.cluster import ALONE, Cluster
-from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches, label_columns
 from mal_tf.training.delayed_feedback import DelayedFeedback, Immature
-from mal_tf.training.precision import precision
 from mal_tf.training.progress import Progress
-from mal_tf.training.replicas import most_rows
+from mal_tf.training.recipe import Recipe
+from mal_tf.training.replicas import Part
 from mal_tf.training.split import Split
-from mal_tf.training.trainer import Trainer
 
 #: TensorBoard's event files, under the directory given to `fit`.
 EVENTS = "tensorboard"
 
-#: From the beginning, so few steps hardly move the weights from where they were drawn.
+#: So few steps hardly move the weights from their initial values.
 _FEW_STEPS = 100
 
 log = logging.getLogger("mal_tf.train")
 
 
 def fit(
-    name: str,
-    spec: FeatureSpec,
-    lookup: keras.Model,
-    vocabularies: Mapping[str, Sequence[str]],
-    split: Split,
-    targets: Sequence[str],
-    model: ModelConfig,
-    config: TrainingConfig,
-    seed: int,
+    recipe: Recipe,
     directory: str,
     ready: tf.data.Dataset | None = None,
     cluster: Cluster = ALONE,
@@ -53,26 +40,18 @@ def fit(
     """Builds and trains one model, in time order, each example once (but see `mal_tf.training.cluster` for a worker that dies).
 
     Args:
-        name: of the model.
-        spec: features.
-        lookup: raw values → rows.
-        vocabularies: lines of the vocabulary files.
-        split: what to train on.
-        targets: the primary and its auxiliaries.
-        model: architecture.
-        config: training.
-        seed: of the initial weights, and of the order in which PCGrad projects.
+        recipe: what to train, on what, and how.
         directory: for checkpoints and event files; a training with the same arguments that was cut short goes on from
             what lies there.
-        ready: the batches themselves, as `batches` makes them of `split`, where something else has them already; on one
-            device only, for a cluster reads its own shares.
+        ready: the split's batches, as `batches` makes them, for a caller that has them already; on one device only, as
+            each process of a cluster reads its own shares.
         cluster: where to train; all its processes call this with the same arguments, and the chief writes.
         immature: how clicks whose window has not closed train; by default not at all. `ready` batches have it in them.
 
     Returns:
         The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters", "prior",
-        "losses"}`, with a warm start `"warm_start"` too; seconds are those of all processes, `prior` is of
-        `mal_tf.training.prior.kept`.
+        "losses"}`, with a warm start `"warm_start"` too; seconds are those of all processes, `prior` is what
+        `mal_tf.training.prior.kept` returns.
 
     Raises:
         Diverged: the loss or a weight is not finite.
@@ -83,6 +62,7 @@ def fit(
     """
     if ready is not None and cluster.name != "default":
         raise ValueError(f"ready batches are for one device, not for {cluster.name}")
+    name, split, config = recipe.name, recipe.split, recipe.training
     if not split.rows:
         raise MalTfError(f"{name}: the training split has no clicks; see labels.eval_from and the label report")
     if isinstance(immature, DelayedFeedback) and config.loss != "soft":
@@ -90,51 +70,27 @@ def fit(
             f"training.loss: expected `soft` with delayed feedback, found `{config.loss}`: its weights need predictions that are "
             "expected credits"
         )
-    parse = functools.partial(parse_features, spec=spec, extra=label_columns(targets, immature))
-    on_tpu, steps = cluster.name == "tpu", math.ceil(split.rows / config.batch_size)
-    rows_of = tpu.host_lookup(lookup) if on_tpu else lookup
-    if steps < _FEW_STEPS and not config.warm_start:
+    if recipe.steps < _FEW_STEPS and not config.warm_start:
         log.warning(
             "%s: %s clicks are %s steps of training.batch_size %s, too few to learn much: lower it, or label more days",
-            *(name, f"{split.rows:,}", f"{steps:,}", f"{config.batch_size:,}"),
+            *(name, f"{split.rows:,}", f"{recipe.steps:,}", f"{config.batch_size:,}"),
         )
+    parse = functools.partial(parse_features, spec=recipe.spec, extra=label_columns(recipe.targets, immature))
 
     def read(readable: Split, step: int) -> tf.data.Dataset:
         if ready is not None:
             return ready.skip(step)
         left, skip = readable.after(step * config.batch_size)
-        read = functools.partial(
-            batches, left.segments, spec, rows_of, targets, config.batch_size, skip, immature=immature
-        )
-        return cluster.spread(read)
+        lookup = tpu.host_lookup(recipe.lookup) if cluster.name == "tpu" else recipe.lookup
+        arguments = (left.segments, recipe.spec, lookup, recipe.targets, config.batch_size)
+        return cluster.spread(lambda part: batches(*arguments, part, immature), Part(skip=skip))
 
-    description, report = warm_start.describe(name, spec, model, targets, vocabularies), {}
     while True:
         readable = split.replaced(corrupt.copies(directory))
-        keras.utils.set_random_seed(seed)
-        tf.config.experimental.enable_op_determinism()
         cluster = cluster.afresh()
-        with contextlib.nullcontext() if on_tpu else cluster.strategy.scope():
-            with precision(config.precision):
-                network = description.build()
-            start = prior.start(network, split.labels, model, config.loss, targets)
-            if config.warm_start:
-                earlier = warm_start.locate(config.warm_start, name)
-                report["warm_start"] = warm_start.take_over(network, description, vocabularies, earlier)
-            kept_prior = prior.kept(network, start)
-        with cluster.strategy.scope():
-            of_tables, trained = optimizers.for_tables(config, steps), network
-            if on_tpu:
-                held = optimizers.for_tables_on_tpu(config, steps, of_tables.iterations)
-                rows = most_rows(config.batch_size, cluster.strategy.num_replicas_in_sync)
-                with precision(config.precision):
-                    trained = tpu.twin(network, description, rows, held)
-            trainer = Trainer(trained, targets, config, seed)
-            trainer.compile(optimizer=optimizers.build(trained, config, steps, of_tables))
-            averages = config.averaging and WeightAverages(network.model, config.averaging, steps)
-            trainer.averages = averages.averages if averages else []
+        assembly = assemble(recipe, cluster=cluster)
         try:
-            place = _train(name, trainer, readable, read, parse, config, directory, cluster, averages)
+            place = _train(recipe, assembly, readable, read, parse, directory, cluster)
             break
         except corrupt.Damaged as damage:
             if config.corrupt_records == "fail" or cluster.in_step:
@@ -146,49 +102,45 @@ def fit(
                 ) from damage
             # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
             corrupt.leave_out(damage, parse, directory)
-    if averages:
-        averages.apply()
-    if isinstance(trained, tpu.Twin):
-        trained.hand_back()
-    return network, {
+    assembly.finish()
+    return assembly.network, {
         "examples": readable.rows,
         "corrupt_records": split.rows - readable.rows,
         "seconds": round(place.seconds, 3),
         "examples_per_second": round(readable.rows / place.seconds, 1),
-        "parameters": network.model.count_params(),
-        "prior": kept_prior,
-        "losses": trainer.mean_losses,
-        **report,
+        "parameters": assembly.network.model.count_params(),
+        "prior": assembly.prior,
+        "losses": assembly.trainer.mean_losses,
+        **({"warm_start": assembly.restored} if config.warm_start else {}),
     }
 
 
 def _train(
-    name: str,
-    trainer: Trainer,
+    recipe: Recipe,
+    assembly: Assembly,
     split: Split,
     read: Callable[[Split, int], tf.data.Dataset],
     parse: corrupt.Parse,
-    config: TrainingConfig,
     directory: str,
     cluster: Cluster,
-    averages: WeightAverages | None,
 ) -> Place:
-    """Takes up the last checkpoint and trains to the end of the split."""
-    checkpoints = Checkpoints(name, trainer, directory, config.checkpoint, cluster)
+    """Takes up the last checkpoint and trains to the end of the split; `read` makes its batches from a step on."""
+    name, size, averages = recipe.name, recipe.training.batch_size, assembly.averages
+    checkpoints = Checkpoints(name, assembly.trainer, directory, recipe.training.checkpoint, cluster)
     checkpoints.restore()
-    place, steps = checkpoints.place, math.ceil(split.rows / config.batch_size)
+    place, steps = checkpoints.place, math.ceil(split.rows / size)
     callbacks: list[keras.callbacks.Callback] = [checkpoints]
     if averages:
         averages.first = place.step
         callbacks.insert(0, averages)  # Before the checkpoint that holds them.
     if cluster.chief:
-        callbacks.append(Progress(name, split.rows, config.batch_size, place.step, f"{directory}/{EVENTS}"))
+        callbacks.append(Progress(name, split.rows, size, place.step, f"{directory}/{EVENTS}"))
     try:
         if place.step < steps:
             with checkpoints.until_terminated():
-                cluster.fit(trainer, read(split, place.step), steps - place.step, callbacks)
+                cluster.fit(assembly.trainer, read(split, place.step), steps - place.step, callbacks)
     except corrupt.ERRORS as error:
-        left, _ = split.after(place.step * config.batch_size)
+        left, _ = split.after(place.step * size)
         if damage := corrupt.find(itertools.chain(*left.segments), parse):
             raise damage from error
         raise

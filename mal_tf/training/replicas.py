@@ -1,9 +1,31 @@
 """What the replicas of a training have to agree on, each with its share of the batch; without a strategy there is one."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from features.keras2 import tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one process reads of the training's batches; by default all.
+
+    Attributes:
+        skip: leave out this many clicks of the first segment.
+        shares: which shares of each batch; None for whole batches.
+        count: shares in a batch, one per replica.
+        fill: give all shares the same, static number of rows; those that fill them up have no weight in any loss.
+    """
+
+    skip: int = 0
+    shares: Sequence[int] | None = None
+    count: int = 1
+    fill: bool = False
+
+
+#: All of every batch.
+WHOLE = Part()
 
 
 def total(values: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor | tf.IndexedSlices | None]:

@@ -128,7 +128,7 @@ class Run:
         source = self.labels()
         self.validate()
         config = self.resolved()
-        architecture = config.model.model_dump(mode="json", exclude={"name", "compare_with"})
+        architecture = config.model.alone(name).model_dump(mode="json", exclude={"name", "compare_with"})
         made_from = [manifest.made_from(source), trained_from(config), architecture, name, config.targets]
         if self.copies:
             made_from.append(repr(self.copies))

@@ -1,22 +1,36 @@
 """The training stages: the choice of auxiliary targets, and the training of a model."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 from features.keras2 import keras
-from features.lookup import lookup_model, table_sizes
-from mal_tf.models import factory
 from mal_tf.models.network import Network
 from mal_tf.training import auxiliaries, warm_start
 from mal_tf.training.cluster import ALONE, Cluster
 from mal_tf.training.fit import EVENTS, fit
+from mal_tf.training.recipe import Recipe
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.train.credit_delay import Copies
 from pipelines.train.inputs import without_held_out
+
+
+def recipe(config: RunConfig, data: Labelled, name: str, targets: Sequence[str] | None = None) -> Recipe:
+    """The recipe of the model called `name`: it trains on the training split, by default with the config's targets."""
+    return Recipe(
+        config.feature_spec,
+        data.vocabularies,
+        data.splits["train"],
+        config.targets if targets is None else targets,
+        config.model.alone(name),
+        config.training,
+        config.seed,
+    )
 
 
 def choose_auxiliaries(config: RunConfig, labels: str) -> dict:
@@ -27,18 +41,8 @@ def choose_auxiliaries(config: RunConfig, labels: str) -> dict:
         labels: directory of the label job.
     """
     keras.backend.clear_session()
-    spec = config.feature_spec
-    data = without_held_out(config, labelled.load(labels, spec))
-    return auxiliaries.choose_auxiliaries(
-        spec,
-        lookup_model(spec, data.vocabularies),
-        data.vocabularies,
-        data.splits["train"],
-        config.attribution.names,
-        config.model,
-        config.training,
-        config.seed,
-    )
+    data = without_held_out(config, labelled.load(labels, config.feature_spec))
+    return auxiliaries.choose_auxiliaries(recipe(config, data, config.model.name, config.attribution.names))
 
 
 def train(
@@ -66,26 +70,14 @@ def train(
         See `mal_tf.training.fit.fit`.
     """
     keras.backend.clear_session()
-    spec = config.feature_spec
-    data = without_held_out(config, labelled.load(labels, spec))
-    network, result = fit(
-        name,
-        spec,
-        lookup_model(spec, data.vocabularies),
-        data.vocabularies,
-        copies.of(data.splits) if copies else data.splits["train"],
-        config.targets,
-        config.model,
-        config.training,
-        config.seed,
-        kept,
-        cluster=cluster,
-        immature=copies.immature if copies else None,
-    )
+    data = without_held_out(config, labelled.load(labels, config.feature_spec))
+    if copies:
+        data = dataclasses.replace(data, splits=data.splits | {"train": copies.of(data.splits)})
+    asked = recipe(config, data, name)
+    network, result = fit(asked, kept, cluster=cluster, immature=copies.immature if copies else None)
     if not cluster.chief:
         return result
-    description = warm_start.describe(name, spec, config.model, config.targets, data.vocabularies)
-    warm_start.write(output, network, description)
+    warm_start.write(output, network, asked.description)
     shutil.copytree(pathlib.Path(kept) / EVENTS, pathlib.Path(output) / EVENTS)
     files.write_text(f"{output}/training.json", json.dumps(result, indent=1) + "\n")
     return result
@@ -93,7 +85,6 @@ def train(
 
 def restore(config: RunConfig, data: Labelled, name: str, directory: str) -> Network:
     """The model called `name` with the weights that `train` left in `directory`."""
-    sizes = table_sizes(config.feature_spec, data.vocabularies)
-    network = factory.build(name, config.feature_spec, sizes, config.model, config.targets)
+    network = recipe(config, data, name).build()
     network.model.load_weights(str(pathlib.Path(directory) / warm_start.WEIGHTS))
     return network

@@ -1,27 +1,28 @@
 """One trial of a comparison: trains a model, scores what it is judged on, measures how fast it trains."""
 
+import dataclasses
 import logging
 import pathlib
 import shutil
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
-from features.lookup import lookup_model, table_sizes
+from features.lookup import lookup_model
 from mal_tf.evaluation.metrics import auc
-from mal_tf.models import factory
 from mal_tf.models.network import Network
-from mal_tf.training import optimizers
+from mal_tf.training.assembly import assemble
 from mal_tf.training.auxiliaries import choose_auxiliaries
 from mal_tf.training.checkpoint import Diverged
 from mal_tf.training.dataset import batches
 from mal_tf.training.fit import EVENTS, fit
-from mal_tf.training.precision import precision
-from mal_tf.training.trainer import Trainer
+from mal_tf.training.recipe import Recipe
 from pipelines.clicks import labelled
 from pipelines.studies.comparison.plan import Trial
+from pipelines.train import stages
 
 PREDICTIONS, BATCHES = "predictions.npy", "batches"
 
@@ -93,26 +94,20 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
 
 def _fitted(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Network, dict]:
     keras.backend.clear_session()
-    config, spec = trial.config, trial.config.feature_spec
-    data = labelled.load(labels, spec)
-    train = data.splits["train"]
-    kept, unfinished = len(train.segments) - trial.held_out, pathlib.Path(output) / "unfinished"
-    fitted = fit(
-        config.model.name,
-        spec,
-        lookup_model(spec, data.vocabularies),
-        data.vocabularies,
-        train.chosen(range(kept)),
-        config.targets,
-        config.model,
-        config.training,
-        config.seed,
-        str(unfinished),
-        _batches(prepared),
-    )
+    recipe, unfinished = _recipe(trial, labels, trial.config.targets), pathlib.Path(output) / "unfinished"
+    fitted = fit(recipe, str(unfinished), _batches(prepared))
     (unfinished / EVENTS).rename(pathlib.Path(output) / EVENTS)
     shutil.rmtree(unfinished)
     return fitted
+
+
+def _recipe(trial: Trial, labels: str, targets: Sequence[str]) -> Recipe:
+    """What the trial trains: on the training split without the segments that are held out."""
+    data = labelled.load(labels, trial.config.feature_spec)
+    train = data.splits["train"]
+    kept = train.chosen(range(len(train.segments) - trial.held_out))
+    data = dataclasses.replace(data, splits=data.splits | {"train": kept})
+    return stages.recipe(trial.config, data, trial.config.model.name, targets)
 
 
 def _batches(prepared: str) -> tf.data.Dataset:
@@ -132,19 +127,7 @@ def _scored(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.
 def choose(trial: Trial, labels: str, prepared: str, output: str) -> dict:
     """Chooses the auxiliaries of the trial's primary target; arguments as in `run`, returns as `choose_auxiliaries`."""
     keras.backend.clear_session()
-    config, spec = trial.config, trial.config.feature_spec
-    data = labelled.load(labels, spec)
-    return choose_auxiliaries(
-        spec,
-        lookup_model(spec, data.vocabularies),
-        data.vocabularies,
-        data.splits["train"],
-        config.attribution.names,
-        config.model,
-        config.training,
-        config.seed,
-        _batches(prepared),
-    )
+    return choose_auxiliaries(_recipe(trial, labels, trial.config.attribution.names), _batches(prepared))
 
 
 def rate(trial: Trial, labels: str, prepared: str, steps: int, output: str) -> float:
@@ -158,16 +141,8 @@ def rate(trial: Trial, labels: str, prepared: str, steps: int, output: str) -> f
         output: directory of the task; nothing is written to it.
     """
     keras.backend.clear_session()
-    tf.config.experimental.enable_op_determinism()  # As `fit` does.
-    config, spec = trial.config, trial.config.feature_spec
-    data = labelled.load(labels, spec)
     ready = list(_batches(prepared).take(_READY))
-    with precision(config.training.precision):
-        network = factory.build(
-            config.model.name, spec, table_sizes(spec, data.vocabularies), config.model, config.targets
-        )
-    trainer = Trainer(network, config.targets, config.training, config.seed)
-    trainer.compile(optimizer=optimizers.build(network, config.training, steps))
+    trainer = assemble(_recipe(trial, labels, trial.config.targets), steps).trainer
     step, seconds = tf.function(trainer.train_step), []
     for number in range(_WARMUP_STEPS + steps):
         began = time.perf_counter()

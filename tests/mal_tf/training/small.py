@@ -70,16 +70,20 @@ def write(folder: pathlib.Path, rows=ROWS) -> Split:
     return Split(segments, [list(segment) for segment in rows], counts)
 
 
-def train(split: Split, directory: pathlib.Path, model: str, config: dict, **more) -> tuple[list[np.ndarray], dict]:
-    """Trains, with `more` for `fit`; returns weights and what it reports."""
-    from features.lookup import lookup_model
-    from mal_tf.training.fit import fit
+def recipe(split: Split, model: str, **training):
+    """The recipe of a small training, with these keys of its config."""
+    from mal_tf.training.recipe import Recipe
 
     architecture = ModelConfig(name=model, primary="last", **SMALL)
-    training = TrainingConfig(**{"batch_size": 16, "embedding_optimizer": "adam"} | config)
-    lookup = lookup_model(SPEC, VOCABULARIES)
-    arguments = (split, TARGETS, architecture, training, 5, str(directory))
-    network, result = fit(model, SPEC, lookup, VOCABULARIES, *arguments, **more)
+    config = TrainingConfig(**{"batch_size": 16, "embedding_optimizer": "adam"} | training)
+    return Recipe(SPEC, VOCABULARIES, split, TARGETS, architecture, config, seed=5)
+
+
+def train(split: Split, directory: pathlib.Path, model: str, config: dict, **more) -> tuple[list[np.ndarray], dict]:
+    """Trains, with `more` for `fit`; returns weights and what it reports."""
+    from mal_tf.training.fit import fit
+
+    network, result = fit(recipe(split, model, **config), str(directory), **more)
     return network.model.get_weights(), result
 
 

@@ -11,6 +11,7 @@ from mal_tf.training.config import TrainingConfig
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
 from tests.mal_tf.models.test_models import LABELS, ROWS, TARGETS, build
+from tests.mal_tf.training import small
 
 
 def test_progressive_losses_are_those_before_each_step():
@@ -104,6 +105,4 @@ def test_more_of_the_same_conversions_are_chosen_and_noise_is_not():
 
 def test_too_few_batches_are_refused():
     with pytest.raises(MalTfError, match="expected at least 40 batches, found 2 of 512"):
-        auxiliaries.choose_auxiliaries(
-            None, None, {}, Split([["a"]], [[1000]]), TARGETS, ModelConfig(primary="last"), TrainingConfig(), 0
-        )
+        auxiliaries.choose_auxiliaries(small.recipe(Split([["a"]], [[1000]]), "mal", batch_size=512))

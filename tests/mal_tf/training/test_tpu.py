@@ -20,6 +20,7 @@ from mal_tf.training.cluster import Cluster
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import batches
 from mal_tf.training.delayed_feedback import COUNTS, AsFinal, DelayCurve, DelayedFeedback
+from mal_tf.training.replicas import Part
 from mal_tf.training.trainer import Trainer
 from tests.mal_tf.training import small
 
@@ -112,7 +113,7 @@ def test_all_batches_have_one_static_shape_and_every_click_has_its_weight_once(t
     lookup = tpu.host_lookup(lookup_model(small.SPEC, small.VOCABULARIES))
     arguments = (small.write(tmp_path).segments, small.SPEC, lookup, small.TARGETS, 50)
     plain = batches(*arguments, immature=immature)
-    filled = batches(*arguments, immature=immature, share=(range(4), 4), fill=True)
+    filled = batches(*arguments, Part(shares=range(4), count=4, fill=True), immature)
     assert all(spec.shape[0] == 13 for spec in tf.nest.flatten(filled.element_spec))
     sums = [
         {key: sum(int(labels[key].sum()) for _, labels in dataset.as_numpy_iterator()) for key in weights}
