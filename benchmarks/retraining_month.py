@@ -278,10 +278,10 @@ def clock(month: Month) -> None:
     span = month.arrive()
     today = datetime.datetime.now(datetime.timezone.utc).date()
     if shutil.which("faketime") is None:
-        month.run(str(today), "a day that has not ended (no faketime here)", 75, "mend the clock")
+        month.run(str(today), "a day that has not ended (no faketime here)", 75, "set the clock")
         month.run(span, "nothing")
         return
-    month.run(span, "clock set back into the day", 75, "mend the clock", clock=f"{span} 12:00:00")
+    month.run(span, "clock set back into the day", 75, "set the clock", clock=f"{span} 12:00:00")
     month.run(span, "clock right again")
 
 

@@ -1,10 +1,10 @@
-"""The errors a person is meant to read."""
+"""Errors for users, with the exit codes of the command line."""
 
 
 class MalTfError(Exception):
-    """Something the user can mend: says what was expected, what was found, where, and what to do.
+    """An error that the user can fix: its message says what was expected, what was found, where, and what to do.
 
-    The command line prints its message alone; any other exception is a defect and keeps its traceback.
+    The command line prints the message alone; any other exception is a bug and keeps its traceback.
 
     Attributes:
         exit_code: the command line's.
@@ -14,16 +14,16 @@ class MalTfError(Exception):
 
 
 class BadInput(MalTfError):
-    """Files or rows are not what the config says they are. A log is at fault, or the config: who raises it can't know."""
+    """Files or rows do not match the config. Either may be wrong, which the code that raises this error can't tell."""
 
 
 class Busy(MalTfError):
-    """Another process is at it; the same command can go on when that has ended. Exit code 75, as `Interrupted`."""
+    """Another process holds the directory; run the same command again once that has ended. Exit code 75, as `Interrupted`."""
 
     exit_code = 75
 
 
 class Interrupted(MalTfError):
-    """Stopped from outside; the same command goes on. Exit code 75: `EX_TEMPFAIL`, try again, of sysexits.h."""
+    """Stopped from outside; the same command resumes. Exit code 75: `EX_TEMPFAIL`, try again, of sysexits.h."""
 
     exit_code = 75

@@ -132,7 +132,7 @@ def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[
 def missing_column(column: str, roles: ClickColumns | ConversionColumns, source: str, found: Iterable[str]) -> BadInput:
     """The error of a column that a file lacks, of the columns that it has."""
     return BadInput(
-        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(found)}. Mend the file "
+        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(found)}. Fix the file "
         "or the column's name in the config."
     )
 

@@ -1,1 +1,1 @@
-"""What all jobs rest on: files on any filesystem, directories of finished stages, Beam, YAML, tables of text."""
+"""Foundations of all jobs: files on any filesystem, stages and their directories, Beam, YAML configs, text tables."""

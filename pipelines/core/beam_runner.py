@@ -1,4 +1,4 @@
-"""Running Beam pipelines: options that refuse unknown flags, a named local runner, errors for people."""
+"""Runs Beam pipelines: unknown flags are refused, the local runner is fixed, workers' errors become messages for users."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from pipelines.core import files, manifest
 #: DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
-#: In an output directory, where tables lie between two steps when the runner would hold them in memory; taken away at the end.
+#: In an output directory, tables in exchange between two steps that the runner would hold in memory; removed at the end.
 EXCHANGE = "_exchange"
 
 _BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": True}
@@ -30,7 +30,7 @@ def pipeline_options(flags: Sequence[str] = (), others: Sequence[str] = ()) -> P
 
     Args:
         flags: as given.
-        others: flags that the command knows beside Beam's, which one that is misspelt may mean.
+        others: flags of the command itself, to suggest for a misspelt one.
 
     Raises:
         MalTfError: a flag that no Beam option knows, or a stray argument.
@@ -65,12 +65,12 @@ def is_local(options: PipelineOptions) -> bool:
 
 
 def is_dry_run(options: PipelineOptions) -> bool:
-    """Whether the job is to be looked at (`pipelines.core.dataflow`) and not run."""
+    """Whether the job is to be described (`pipelines.core.dataflow`) rather than run."""
     return options.view_as(TestOptions).dry_run
 
 
 def check_in_reach(places: Iterable[tuple[str, str]]) -> None:
-    """Checks that workers elsewhere find what a job reads and writes.
+    """Checks that remote workers can reach what a job reads and writes.
 
     Args:
         places: what each is, and its path.
@@ -115,11 +115,11 @@ def _check_dry_run(options: PipelineOptions) -> None:
 
 
 def run_into(output: str, job: beam.Pipeline, overwrite: bool = False, aside: str = "") -> bool:
-    """Runs a pipeline whose last step finishes a directory; what `run` returns.
+    """Runs a pipeline whose last step finishes a directory; returns what `run` returns.
 
     Args:
         output: the directory, made fresh.
-        job: it, built before, as it may read what it replaces.
+        job: the pipeline, built before the directory is emptied, as building it may read what it replaces.
         overwrite: whether a finished `output` may be replaced.
         aside: where the finished one lies meanwhile, to come back if this one fails; see `manifest.replaced`. Without, it is
             gone.
@@ -136,7 +136,7 @@ def run_into(output: str, job: beam.Pipeline, overwrite: bool = False, aside: st
 
 
 def run(pipeline: beam.Pipeline) -> bool:
-    """Runs a pipeline, to its end unless the flags say that somebody else waits for it.
+    """Runs a pipeline, and waits for its end unless the flags say otherwise.
 
     Returns:
         Whether it ran to its end: not if it became a template for Dataflow to start (`--template_location`, as a flex

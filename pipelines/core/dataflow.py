@@ -1,4 +1,4 @@
-"""Dry run: the graph that Dataflow would get, built and looked at without submitting it."""
+"""Dry run of a Dataflow job: its graph is built and described, not submitted."""
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, WorkerOptions
@@ -21,7 +21,7 @@ def images(proto: beam_runner_api_pb2.Pipeline) -> list[str]:
 
 
 def steps(proto: beam_runner_api_pb2.Pipeline) -> list[str]:
-    """The job's steps in the order in which they were put together, without what they consist of."""
+    """Names of the job's top-level steps, in the order of construction."""
     transforms, names = proto.components.transforms, list(proto.root_transform_ids)
     while len(names) == 1:  # Beam wraps the job, and the job its steps.
         names = list(transforms[names[0]].subtransforms)
@@ -29,13 +29,13 @@ def steps(proto: beam_runner_api_pb2.Pipeline) -> list[str]:
 
 
 def shuffles(proto: beam_runner_api_pb2.Pipeline) -> list[str]:
-    """Full names of all places where data crosses between workers, sorted."""
+    """Full names of all steps that shuffle data between workers, sorted."""
     group_by_key = common_urns.primitives.GROUP_BY_KEY.urn
     return sorted(t.unique_name for t in proto.components.transforms.values() if t.spec.urn == group_by_key)
 
 
 def describe(pipeline: beam.Pipeline) -> str:
-    """Text for people about the job that would be submitted."""
+    """Describes the job that would be submitted, for the console."""
     proto = graph(pipeline)
     cloud, workers = (pipeline.options.view_as(kind) for kind in (GoogleCloudOptions, WorkerOptions))
     crossing = [step for step in steps(proto) if any(f"{name}/".startswith(f"{step}/") for name in shuffles(proto))]

@@ -1,4 +1,4 @@
-"""Arrow tables on their way from one step to the next: in the runner's hands, or in local files beside the output."""
+"""Exchange of Arrow tables between Beam steps: through the runner, or through local files beside the output."""
 
 import dataclasses
 import uuid
@@ -10,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.core import files
 
-#: Bytes of Arrow IPC, or where they lie: path, offset, length.
+#: Bytes of Arrow IPC, or their place in a file: path, offset, length.
 Parcel = bytes | tuple[str, int, int]
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -18,17 +18,17 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 @dataclasses.dataclass(frozen=True)
 class Exchange:
-    """Packs tables into parcels that are cheap to shuffle.
+    """Packs Arrow tables into parcels that are cheap to shuffle.
 
     Attributes:
-        directory: local directory for the bytes. Beam's local runners hold all that is between two steps in memory;
-            with files it does not grow with the log. None leaves the bytes to the runner, as Dataflow wants it.
+        directory: local directory for the bytes. Beam's local runners hold everything between two steps in memory, which
+            files keep from growing with the log. None passes the bytes to the runner, as on Dataflow.
     """
 
     directory: str | None = None
 
     def pack(self, tables: Sequence[pa.Table]) -> list[Parcel]:
-        """Packs tables, one parcel each; with a directory, all into one new file."""
+        """Packs tables, one parcel each; with a directory, into one new file."""
         packed = [to_ipc(table) for table in tables]
         if self.directory is None:
             return [data.to_pybytes() for data in packed]

@@ -54,7 +54,7 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
             matched = FileSystems.match([pattern])[0].metadata_list
         if not matched:
             raise MalTfError(
-                f"no file matches '{pattern}'. Mend `sources` in the config; paths are relative to its file."
+                f"no file matches '{pattern}'. Correct `sources` in the config; paths are relative to its file."
             )
         found.update({metadata.path: metadata.size_in_bytes for metadata in matched})
     return sorted(found.items())
@@ -73,7 +73,7 @@ def open_binary(path: str):
 
 
 def exists(path: str) -> bool:
-    """Whether a file is there; a directory only on filesystems that have such."""
+    """Whether a file exists; a directory only on filesystems that have directories."""
     with _said("looked up", path):
         return FileSystems.exists(path)
 
@@ -91,7 +91,7 @@ def read_text(path: str) -> str:
 
 @contextlib.contextmanager
 def created(path: str) -> Iterator[IO[bytes]]:
-    """A file to write that is either complete or absent: object stores do so by themselves, local files by renaming."""
+    """Opens a file for writing that appears complete or not at all: object stores do so themselves, local files are renamed."""
     if not is_local(path):
         with (
             _said("written", path),
@@ -126,7 +126,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def delete(path: str) -> None:
-    """Deletes a file, if it is there."""
+    """Deletes a file, if it exists."""
     if exists(path):
         with _said("deleted", path):
             FileSystems.delete([_literal(path)] if is_local(path) else [path])
@@ -139,13 +139,13 @@ def modified(path: str) -> float:
 
 
 def size(path: str) -> int:
-    """Bytes of a file."""
+    """Size of a file in bytes."""
     with _said("looked up", path):
         return FileSystems.get_filesystem(path).size(path)
 
 
 def listing(directory: str) -> dict[str, int]:
-    """Bytes of all files under a directory, by path relative to it; nothing if there is no such directory."""
+    """Sizes of all files under a directory, in bytes, by path relative to it; empty if there is no such directory."""
     root = directory.rstrip("/")
     with _said("listed", directory):
         found = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
@@ -161,7 +161,7 @@ def is_empty(directory: str, but: str) -> bool:
 
 
 def clear(directory: str, keep: Collection[str]) -> None:
-    """Deletes all that is in a directory but the files called as in `keep`."""
+    """Deletes the contents of a directory, except for files named in `keep`."""
     if is_local(directory):
         for entry in os.scandir(directory) if os.path.isdir(directory) else ():
             if entry.is_dir(follow_symlinks=False):
@@ -181,7 +181,7 @@ def _literal(path: str) -> str:
 
 @contextlib.contextmanager
 def _said(done: str, path: str) -> Iterator[None]:
-    """Turns what a remote filesystem's client raises into a message; local errors speak for themselves."""
+    """Turns an exception of a remote filesystem's client into an error for users; local errors pass unchanged."""
     try:
         yield
     except MalTfError:
@@ -196,7 +196,7 @@ def _said(done: str, path: str) -> Iterator[None]:
 
 
 def _innermost(error: BaseException) -> str:
-    """The error that Beam wrapped, as one line."""
+    """The exception that Beam wrapped, as one line."""
     while details := getattr(error, "exception_details", None):
         error = next(iter(details.values()))
         if not isinstance(error, BaseException):

@@ -1,4 +1,4 @@
-"""The directory of a finished stage: locked while written, complete if and only if it holds manifest.json."""
+"""Stage directories: locked while written, complete if and only if they hold `manifest.json`."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ LOCK = ".lock"
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hash of JSON-able values: what a stage was made from."""
+    """Hash of JSON-able values, such as all inputs of a stage."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -43,23 +43,23 @@ def made_from(directory: str) -> str:
 
 
 def is_finished(directory: str, made_from: str) -> bool:
-    """Whether the stage in `directory` is complete, made from just this, and all its files are still there."""
+    """Whether the stage in `directory` is complete, has this fingerprint, and all its files still exist with their sizes."""
     path = FileSystems.join(directory, MANIFEST)
     if not files.exists(path):
         return False
-    found = json.loads(files.read_text(path))
-    if found.get("made_from") != made_from:
+    manifest = json.loads(files.read_text(path))
+    if manifest.get("made_from") != made_from:
         return False
-    there = files.listing(directory)
-    entries = [entry for key in ("files", "other_files") for entry in found.get(key, [])]
-    return all(there.get(entry["path"]) == entry["bytes"] for entry in entries)
+    sizes = files.listing(directory)
+    entries = [entry for key in ("files", "other_files") for entry in manifest.get(key, [])]
+    return all(sizes.get(entry["path"]) == entry["bytes"] for entry in entries)
 
 
 def begin(directory: str, overwrite: bool) -> None:
-    """Makes `directory` fresh: empty but for a lock and the mark that it is ours and not complete.
+    """Empties `directory`, except for the lock and a mark that it is mal-tf's and incomplete.
 
     Raises:
-        MalTfError: it holds a finished stage and `overwrite` is not set, or files that are not ours.
+        MalTfError: it holds a finished stage and `overwrite` is not set, or files that mal-tf did not write.
     """
     mark, manifest = (FileSystems.join(directory, name) for name in (MARK, MANIFEST))
     if files.exists(manifest):
@@ -67,27 +67,27 @@ def begin(directory: str, overwrite: bool) -> None:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
     elif not files.exists(mark) and not files.is_empty(directory, but=LOCK):
         raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
-    # From here on it is no finished stage, and still ours even if the removal is cut short.
+    # From here on it is unfinished, and still marked as mal-tf's even if the removal is cut short.
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
     files.delete(manifest)
     files.clear(directory, keep=(MARK, LOCK))
 
 
 def finish(directory: str, manifest: dict) -> None:
-    """Writes the manifest, last of all files, which makes the stage finished; then takes the mark away."""
+    """Writes the manifest as the last file, which makes the stage finished, and removes the mark."""
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     files.delete(FileSystems.join(directory, MARK))
 
 
 @contextlib.contextmanager
 def replaced(directory: str, aside: str) -> Iterator[None]:
-    """While a local directory is made anew, what was finished in it lies aside; it comes back if that fails.
+    """Keeps the finished stage of a local directory aside while the stage runs again, and restores it if that fails.
 
-    A directory that is a link or a disk of its own can't be put aside; what it holds is gone.
+    A directory that is a symbolic link or a mount point can't be moved; its contents are lost.
 
     Args:
         directory: of the stage.
-        aside: a place of this stage's own on the same disk. Both are held by the caller.
+        aside: a path reserved for this stage on the same disk. The caller has locked both.
     """
     movable = files.is_local(directory) and not os.path.islink(directory) and not os.path.ismount(directory)
     if movable and files.exists(FileSystems.join(directory, MANIFEST)):
@@ -100,19 +100,19 @@ def replaced(directory: str, aside: str) -> Iterator[None]:
 
 
 def recover_all(directory: str, aside: str) -> None:
-    """Ends the replacements of killed processes.
+    """Completes or undoes the replacements that killed processes left behind.
 
     Args:
         directory: of all stages.
-        aside: where they lie aside, each under its own name.
+        aside: directory of the stages that were moved aside, each under its own name.
     """
-    for found in sorted(pathlib.Path(aside).rglob(MANIFEST)) if files.is_local(directory) else ():
-        name = found.parent.relative_to(aside)
+    for manifest in sorted(pathlib.Path(aside).rglob(MANIFEST)) if files.is_local(directory) else ():
+        name = manifest.parent.relative_to(aside)
         recover(os.path.join(directory, name), os.path.join(aside, name))
 
 
 def recover(directory: str, aside: str) -> None:
-    """Ends a replacement: what lies aside comes back, or goes if it was replaced."""
+    """Ends a replacement: deletes the stage that was moved aside if it was replaced, and restores it otherwise."""
     if not os.path.isdir(aside):
         return
     if os.path.exists(os.path.join(directory, MANIFEST)):
@@ -127,13 +127,13 @@ def recover(directory: str, aside: str) -> None:
 
 @contextlib.contextmanager
 def lock(directory: str) -> Iterator[None]:
-    """Holds a directory for this process alone; a dead process holds nothing.
+    """Locks a directory for this process; the kernel releases the lock when the process ends.
 
-    Local directories only: on object stores the caller's scheduler has to see to it.
+    Local directories only: on object stores, the caller's scheduler must ensure that one process writes.
 
     Raises:
         Busy: another process has it.
-        MalTfError: it can't be made or written to.
+        MalTfError: it can't be created or written to.
     """
     if not files.is_local(directory):
         yield

@@ -1,4 +1,4 @@
-"""What made a run: its config, the revision of the code, and the versions of what it rests on."""
+"""Provenance of a run: its config, the git revision, and the versions of the packages."""
 
 import importlib.metadata
 import pathlib
@@ -16,7 +16,7 @@ CONFIG, FAILED = "config.yaml", "failed.txt"
 
 
 def provenance() -> dict:
-    """Revision of the code, and versions of what it rests on."""
+    """Git revision of the code, and versions of Python and the main packages."""
 
     def git(*words: str) -> str | None:
         root = pathlib.Path(__file__).parent
@@ -40,7 +40,7 @@ def provenance() -> dict:
 
 
 def had_config(directory: str, config: Frozen, *keys: str) -> bool:
-    """Whether the run in a directory had these parts of a config, but for its files and where its fits came from."""
+    """Whether the run in a directory had the same values of these config keys, file names and `fit_from` aside."""
     if not files.exists(path := f"{directory}/{CONFIG}"):
         return False
     then, now = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")

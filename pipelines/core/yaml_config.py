@@ -1,4 +1,4 @@
-"""YAML files read into pydantic models: overrides applied, what is wrong said with its place."""
+"""Reads YAML files into pydantic models, with overrides and with errors that name the key."""
 
 import os
 import re

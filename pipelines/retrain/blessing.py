@@ -1,4 +1,4 @@
-"""Whether a candidate may serve, and why not: `BLESSED` or `NOT_BLESSED`, and `reason.json`."""
+"""Blessings: files that say whether a candidate may serve, `BLESSED` or `NOT_BLESSED`, and why, `reason.json`."""
 
 import dataclasses
 import json
@@ -13,12 +13,12 @@ BLESSED, NOT_BLESSED, REASON = "BLESSED", "NOT_BLESSED", "reason.json"
 
 @dataclasses.dataclass(frozen=True)
 class Blessing:
-    """What was said about a candidate.
+    """Verdict on a candidate.
 
     Attributes:
-        blessed: it may serve.
+        blessed: whether it may serve.
         reasons: against it; none if it is blessed.
-        facts: what the reasons are drawn from.
+        facts: measurements that the reasons rest on.
     """
 
     blessed: bool
@@ -27,9 +27,9 @@ class Blessing:
 
 
 def write(directory: str, reasons: Sequence[str], facts: dict[str, Any]) -> None:
-    """Blesses a candidate if there is no reason not to; replaces what was said before.
+    """Blesses a candidate if there is no reason against it; replaces an earlier verdict.
 
-    The mark is taken away first and set last, so there is never a mark beside another one's reasons.
+    The mark is removed first and written last, so a mark never stands beside the reasons of another verdict.
 
     Args:
         directory: to write to.
@@ -47,7 +47,7 @@ def read(directory: str) -> Blessing:
     """Reads what `write` wrote.
 
     Raises:
-        MalTfError: not exactly one mark is there: nothing was said, `write` did not finish, or somebody changed it.
+        MalTfError: there is not exactly one mark: no verdict was written, `write` did not finish, or somebody changed it.
     """
     marks = [mark for mark in (BLESSED, NOT_BLESSED) if files.exists(f"{directory}/{mark}")]
     if len(marks) != 1:

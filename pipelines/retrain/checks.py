@@ -1,4 +1,4 @@
-"""Checks of labelled clicks before training: missing days, drift, skew, labels as never before or that cannot be."""
+"""Check stage: labelled clicks before training, for missing days, drift, skew, and unusual or impossible labels."""
 
 import dataclasses
 import datetime
@@ -28,7 +28,7 @@ _FEWEST_POSITIVES = 20
 
 
 class ChecksConfig(Frozen):
-    """What the clicks must hold.
+    """Limits on the labelled clicks.
 
     Attributes:
         drift: how far the newest clicks may be from those before.
@@ -50,16 +50,16 @@ class ChecksConfig(Frozen):
 
 @dataclasses.dataclass(frozen=True)
 class SpanData:
-    """A span's labelled clicks, as far as they are checked, and what those of the spans before are like.
+    """What is checked of a span's labelled clicks, and the same of earlier spans for comparison.
 
     Attributes:
         statistics: of the `train` and the `eval` split.
         previous: the same of the last good run; None on a first run, whose splits are compared with each other.
         report: the label report.
-        history: label reports of the spans before, oldest first.
+        history: label reports of earlier spans, oldest first.
         days: that both tables have to have rows of.
         judge: day that the candidate is judged on.
-        anomalies: what validation against the schema says, a line each.
+        anomalies: those of the validation against the schema, a line each.
     """
 
     statistics: Mapping[str, DatasetFeatureStatisticsList]
@@ -72,12 +72,12 @@ class SpanData:
 
 
 def run(data: SpanData, config: RunConfig, limits: ChecksConfig, output: str) -> dict[str, list[str]]:
-    """The check stage: measures what is to be trained on; writes `measurements.json`.
+    """Runs the check stage: measures the clicks to train on; writes `measurements.json`.
 
     Args:
-        data: what is to be trained on.
+        data: the clicks to train on.
         config: of the run.
-        limits: what it must hold.
+        limits: on them.
         output: directory to write to.
 
     Returns:
@@ -95,13 +95,13 @@ def run(data: SpanData, config: RunConfig, limits: ChecksConfig, output: str) ->
 def check(
     data: SpanData, config: RunConfig, limits: ChecksConfig, serving: DatasetFeatureStatisticsList | None
 ) -> list[Measurement]:
-    """Measures what is to be trained on.
+    """Measures the clicks to train on.
 
     Args:
-        data: what is to be trained on.
+        data: the clicks to train on.
         config: of the run.
-        limits: what it must hold.
-        serving: statistics of what the server was asked; None without a serving log.
+        limits: on them.
+        serving: statistics of the serving log; None without one.
     """
     spec, newest = config.feature_spec, data.statistics["eval"]
     found = [*_days(data.report, data.history, data.days, limits.rows)]
@@ -118,7 +118,7 @@ def check(
 
 
 def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) -> DatasetFeatureStatisticsList | None:
-    """Statistics of what the server was asked; None without `checks.serving_log`.
+    """Statistics of the requests in the serving log; None without `checks.serving_log`.
 
     Args:
         checks: where the log is.
@@ -136,7 +136,7 @@ def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) ->
 
 
 def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int]]:
-    """Files of what the server was asked on a day: (path, bytes); none without `checks.serving_log`.
+    """Serving log files of a day: (path, bytes); none without `checks.serving_log`.
 
     Raises:
         MissingLog: there is no such file.
@@ -150,7 +150,7 @@ def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int
 def _days(
     report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], days: Sequence[datetime.date], limits: Range
 ) -> Iterator[Measurement]:
-    """Rows of each day; of days that no span before has read, against the median of the last seven that one has."""
+    """Rows of each day; those of new days against the median of the last seven days that earlier spans have read."""
     for table, found in report["days"].items():
         before = {day: rows for earlier in history for day, rows in earlier["days"][table].items()}
         usual = float(np.median([before[day] for day in sorted(before)[-7:]])) if before else 0.0
@@ -160,7 +160,7 @@ def _days(
 
 
 def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Range) -> Iterator[Measurement]:
-    """Positives of each mechanism, against the median share of the same split in the spans before."""
+    """Positives of each mechanism, against the median share of the same split in earlier spans."""
     for split, found in report["splits"].items():
         before = [earlier["splits"][split] for earlier in history if earlier["splits"][split]["clicks"]]
         for name, mine in found["mechanisms"].items():
@@ -178,7 +178,7 @@ def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], 
 
 
 def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> Iterator[Measurement]:
-    """Whether CAT classes go with the labels, and whether there are classes that no journey leads to."""
+    """Whether CAT classes agree with the labels, and whether there are classes that no journey can have."""
     names = report["cat_bits"]
     mechanisms = {mechanism.name: mechanism for mechanism in attribution.mechanisms}
     windows = {name: mechanisms[name].window_hours or attribution.window_hours for name in names}

@@ -1,4 +1,4 @@
-"""How far the features of some clicks are from those of others, by TFDV's comparators on their statistics."""
+"""Distances between the feature distributions of two sets of clicks, by TFDV's drift comparators."""
 
 from collections.abc import Iterator
 
@@ -75,7 +75,7 @@ def distances(
     limits: DistanceLimits,
     where: str,
 ) -> Iterator[Measurement]:
-    """Distances of all features.
+    """Measures the distances of all features.
 
     Args:
         statistics: of the clicks; nothing is measured where there are none.
@@ -100,7 +100,7 @@ def distances(
         if min(shares) == 0:
             continue
         tokens = [side.type == _TYPE.STRING for side in sides]
-        if tokens[0] != tokens[1]:  # TFDV would compare them without a word, or not at all.
+        if tokens[0] != tokens[1]:  # TFDV would compare them silently, or not at all.
             types = " against ".join(_TYPE.Name(side.type) for side in sides)
             yield Measurement(where, name, f"agreement of types, {types}", 0, 1)
             continue
@@ -119,7 +119,7 @@ def _by_name(statistics: DatasetFeatureStatisticsList) -> dict[str, FeatureNameS
 
 
 def _present(feature: FeatureNameStatistics | None) -> int:
-    """Clicks that have a feature."""
+    """Number of clicks that have a feature."""
     if feature is None:
         return 0
     return getattr(feature, feature.WhichOneof("stats")).common_stats.num_non_missing

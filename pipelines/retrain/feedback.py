@@ -1,9 +1,8 @@
-"""Delayed feedback in a span: how late credit comes, what trains on which labels, and who judges.
+"""Delayed feedback in a span: the measured delay of credit, which labels train, and which users judge.
 
-A span's own day trains as known at its end, once, and again when its labels are final, with the weights of
-`mal_tf.training.delayed_feedback`; days that are not trained on at their end train once, when final, as they ever did. Days
-between the last span and this one are among these: what is known of them by now is more than at their end, for which the
-delay is measured.
+A span's own day trains once on the labels known at its end, and again when its labels are final, with the weights of
+`mal_tf.training.delayed_feedback`. Days that do not train at their end train once, when final. Days between the last span and
+this one are among these: more is known of them by now than at their end, for which the delay is measured.
 
 By the time a day's labels are final, both models that are to be judged on it have been trained on its early copies. A share of
 the users (`RetrainConfig.judge_users`, always the same ones) is left out of these: their clicks train when final alone, the
@@ -34,9 +33,9 @@ log = logging.getLogger("mal_tf.retrain")
 
 
 def early_runs(root: str, days: Sequence[datetime.date]) -> dict[datetime.date, str]:
-    """Runs of the spans that ended with some days, by day: directories of those with labels and no anomaly.
+    """Run directories of the spans that ended with some days, by day, if they have labels and no anomaly.
 
-    A log of which half was there would be taken for one whose credit comes late.
+    An incomplete log would look like one whose credit comes late.
     """
     found = {day: f"{root}/{SPANS}/{day}" for day in days}
     labelled_runs = {day: run for day, run in found.items() if files.exists(f"{run}/labels/{manifest.MANIFEST}")}
@@ -44,7 +43,7 @@ def early_runs(root: str, days: Sequence[datetime.date]) -> dict[datetime.date, 
 
 
 def curve_of(run: str) -> DelayCurve | None:
-    """The delay as a span's run left it; None if it knew none."""
+    """The delay that a span's run has stored; None if it has not."""
     path = f"{run}/{DELAY}/{CURVE}"
     return DelayCurve.model_validate_json(files.read_text(path)) if files.exists(path) else None
 
@@ -52,9 +51,9 @@ def curve_of(run: str) -> DelayCurve | None:
 def measured(
     before: DelayCurve | None, early: Mapping[datetime.date, str], plan: spans.SpanPlan, labels: str, config: RunConfig
 ) -> DelayCurve | None:
-    """The delay as it can be known at the end of a span: what was before, and the days whose labels have become final.
+    """The delay known at the end of a span: the base's, and that of the days whose labels have become final.
 
-    A day is left out, and the log says why, where its labels at its end are not there any more or were made otherwise.
+    A day is left out, with a line in the log, if the labels of its end no longer exist or were made with another config.
 
     Args:
         before: the base's.
@@ -77,7 +76,7 @@ def measured(
 def copies(
     curve: DelayCurve | None, plan: spans.SpanPlan, early: Sequence[datetime.date], config: RunConfig, waiting: float
 ) -> Copies | None:
-    """What trains in the place of the training split; None if that does, where the delay of a target is not known.
+    """What trains in place of the training split; None if the split trains, as the delay of a target is not known.
 
     Args:
         curve: the delay.

@@ -1,4 +1,4 @@
-"""What every run did, in ML Metadata: a run is a context, a stage an execution, what it made or read an artifact."""
+"""History of all retraining runs in ML Metadata: runs are contexts, stages executions, inputs and outputs artifacts."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Infra check: whether an export answers real requests in a fresh process, within a limit of latency."""
+"""Infra check: an export must answer real requests in a fresh process, within a latency limit."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ Requests = Mapping[str, Mapping[str, np.ndarray]]
 
 
 class InfraConfig(Frozen):
-    """How an export is tried before it may serve.
+    """How an export is checked before it may serve.
 
     Attributes:
         rows: clicks of a request.
         calls: timed calls of each signature.
-        latency_ms: what the 99th percentile of no signature may exceed; None: not limited.
-        timeout_s: after which the process is ended.
+        latency_ms: limit on the 99th percentile of each signature; None for no limit.
+        timeout_s: seconds after which the process is killed.
     """
 
     rows: int = pydantic.Field(100, ge=1)

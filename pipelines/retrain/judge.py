@@ -1,4 +1,4 @@
-"""The gates: a candidate and the model that serves, judged on the same clicks; reasons against the candidate."""
+"""Gates: a candidate is compared with the model that serves, on the same clicks."""
 
 import dataclasses
 import math

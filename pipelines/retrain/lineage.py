@@ -1,4 +1,4 @@
-"""What an artifact was made from, back to the logs' labels."""
+"""Lineage of an artifact: its inputs, and theirs, back to the labels."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _WEIGHTS = ("served", "export", "model")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Node:
-    """An artifact and what it was made from. Nodes are shared: what two stages read is one object.
+    """An artifact and its inputs. Nodes are shared: an input of two stages is one object.
 
     Attributes:
         artifact: the artifact.
@@ -32,7 +32,7 @@ class Node:
 
 
 def lineage(history: History, uri: str) -> Node:
-    """What was last made at `uri`, and all that went into it.
+    """The artifact last written at `uri`, with all its ancestors.
 
     Raises:
         MalTfError: no recorded stage made or read anything there.
@@ -54,7 +54,7 @@ def lineage(history: History, uri: str) -> Node:
 
 
 def generations(node: Node) -> Iterator[Node]:
-    """The models, the newest first, each of which was the start of the one before it."""
+    """The chain of models that started from one another, newest first."""
     while node is not None:
         if node.artifact.kind == "model":
             yield node

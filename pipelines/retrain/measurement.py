@@ -1,4 +1,4 @@
-"""One number measured of the data, and what it may be."""
+"""A number measured on the data, with its limits."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """A number and its limits.
+    """A number measured on the data, with its limits.
 
     Attributes:
         where: what was looked at.

@@ -1,4 +1,4 @@
-"""What a span starts from, trains on and is compared with, by what lies under the schedule's root."""
+"""Planning of a span: its base model, its days, and the earlier spans it is compared with."""
 
 import dataclasses
 import datetime
@@ -20,7 +20,7 @@ SPANS, SERVING = "spans", "serving"
 #: Stages of a span's run, beside those of every run.
 CHECKS, DELAY, JUDGE, BLESS, INFRA = "checks", "delay", "judge", "bless", "infra"
 
-#: Says as which version a span was pushed.
+#: File with the version number that a span was pushed as.
 PUSHED = "pushed.json"
 
 #: Spans that a span's label report is compared with, at most.
@@ -30,7 +30,7 @@ log = logging.getLogger("mal_tf.retrain")
 
 
 class Refused(MalTfError):
-    """The span's data or its model is not good enough; what serves stays as it is."""
+    """The span's data or model is not good enough; the model that serves stays."""
 
     exit_code = 3
 
@@ -107,7 +107,7 @@ def planned(
     if now < end:
         raise Interrupted(
             f"span {span} ends at {end:%Y-%m-%d %H:%M}Z, and this machine's clock says {now:%Y-%m-%d %H:%M}Z: try later, "
-            "or mend the clock"
+            "or set the clock"
         )
     if base is None and not first:
         raise MalTfError(
@@ -130,17 +130,15 @@ def planned(
     skip = base is not None and config.after_refusal == "skip"
     spoilt = _spoilt_days(config.root, base.span, span, config.immature) if skip else []
     left_out = sorted({*spoilt, *base.left_out}) if skip else []
-    days = spans.plan(
-        span,
+    calendar = spans.Calendar(
         config.first_day,
         spans.window_hours(run),
         context_days(config, run),
-        base and base.trained_until,
-        left_out,
         config.missing_days,
         run.calibration.segments if run.calibration else 0,
         config.immature == DELAYED,
     )
+    days = calendar.plan(span, base and base.trained_until, left_out)
     if not days.train:
         why = [f"the model that serves has been trained up to {base.trained_until}"] if base else []
         if left_out:
@@ -152,7 +150,7 @@ def planned(
 
 
 def _fits_otherwise(run: RunConfig, base: Base) -> bool:
-    """Whether the base's fits can't be used: none are needed, or they were made for other settings."""
+    """Whether the base's fits are of no use: none are needed, or they are of other settings."""
     if not run.attribution.data_driven:
         return True
     try:
@@ -214,7 +212,7 @@ def trailing_reports(root: str, span: datetime.date) -> list[dict]:
 
 
 def pushed_before(root: str, span: datetime.date) -> int | None:
-    """The version that a span was pushed as; None if it was not.
+    """The version number that a span was pushed as; None if it was not pushed.
 
     A span is pushed once: later ones start from its directory, which is not to change any more.
 
@@ -239,7 +237,7 @@ def pushed_before(root: str, span: datetime.date) -> int | None:
         )
     if number is None and of > span:
         raise Refused(
-            f"span {span}: the model of span {of} serves, which is later; what it missed is not made up for", []
+            f"span {span}: the model of span {of} serves, which is later; a missed span is not made up for", []
         )
     return number
 

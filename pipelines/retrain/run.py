@@ -1,4 +1,4 @@
-"""The retraining of one span: label, check, train, judge, bless, push; what is finished is not repeated."""
+"""Retraining of one span: label, check, train, judge, bless, push; finished stages are not repeated."""
 
 import dataclasses
 import datetime
@@ -42,7 +42,7 @@ from pipelines.validate import gate, statistics
 
 @dataclasses.dataclass(frozen=True)
 class Retraining:
-    """A span's retraining. Each method is a stage: it brings what it needs up to date and gives back its directory.
+    """A span's retraining. Each method brings a stage, and the stages that it needs, up to date; it returns the directory.
 
     Attributes:
         config: the schedule.
@@ -122,7 +122,7 @@ class Retraining:
         return output
 
     def delay(self) -> str:
-        """Measures how late credit comes, with delayed feedback.
+        """Measures the delay of credit, for delayed feedback.
 
         Raises:
             Refused: anomalies.
@@ -144,7 +144,7 @@ class Retraining:
 
     @functools.cached_property
     def copies(self) -> Copies | None:
-        """What trains in the place of the training split; None if that does: no delay is known, or none is asked for.
+        """What trains in place of the training split; None if the split trains, as no delay is known or asked for.
 
         Raises:
             Refused: anomalies.
@@ -178,7 +178,7 @@ class Retraining:
         return self._training.export(self.name)
 
     def judge(self) -> str:
-        """Scores the day that judges, with the candidate and with its base, and holds both against the gates.
+        """Scores the day that judges with the candidate and with its base, and applies the gates.
 
         Raises:
             Refused: anomalies.
@@ -195,7 +195,7 @@ class Retraining:
         return self.run.stages.run(JUDGE, made_from, make)
 
     def bless(self) -> str:
-        """Blesses the candidate, or says why not."""
+        """Blesses the candidate, or records the reasons against it."""
         judged = self.judge()
 
         def make(output: str) -> dict:
@@ -213,7 +213,7 @@ class Retraining:
         return self.run.stages.run(BLESS, [manifest.made_from(judged)], make)
 
     def try_export(self) -> str:
-        """Loads the export in a fresh process, asks it and times it.
+        """Checks the export in a fresh process.
 
         Raises:
             Refused: it failed; it is tried again when the span is repeated.
@@ -231,16 +231,16 @@ class Retraining:
         return self.run.stages.run(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
 
     def push(self) -> serving.Version:
-        """Has the candidate serve: its version.
+        """Pushes the candidate to serving: its version.
 
         Raises:
-            Refused: with all that is against it.
+            Refused: all reasons against it.
         """
         blessed = blessing.read(self.bless())
         self.try_export()
         current = serving.current(self.served)
         others = current is not None and base_of(current).span != self.plan.span
-        stale = others and current.origin != self._base_version()  # Somebody has rolled back meanwhile.
+        stale = others and current.origin != self._base_version()  # Somebody has rolled back in the meantime.
         if against := serving.may_push(blessed.blessed, True, False, stale):
             raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(against)}", blessed.reasons)
         lineage = {
@@ -275,7 +275,7 @@ def judged(
     output: str,
     users: float | None = None,
 ) -> dict:
-    """Scores the `eval` split with a candidate, and the blessed model where there is one, and holds them against the gates.
+    """Scores the `eval` split with a candidate, and the blessed model where there is one, and applies the gates.
 
     Args:
         config: of the run.
@@ -300,7 +300,7 @@ def judged(
 
 
 def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> Checked:
-    """Tries an export in a fresh process, with requests of clicks of the `eval` split."""
+    """Checks an export in a fresh process, with requests made of clicks of the `eval` split."""
     segments = labelled.load(labels, config.feature_spec).splits["eval"].segments
     examples = next(iter(serialized(segments, limits.rows)))
     requests = signature_requests(examples, config.feature_spec, config.export.user_features)

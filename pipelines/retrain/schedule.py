@@ -1,4 +1,4 @@
-"""Spans retrained one after the other, one process at a time, each stage recorded in the history."""
+"""Scheduled retraining: spans in order, one process at a time, each stage recorded in the history."""
 
 import datetime
 import json
@@ -37,7 +37,7 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
         MissingLog: of a day.
         Busy: another process retrains.
         Interrupted: the day has not ended yet.
-        MalTfError: anything else that stops it. In all cases what serves is as it was.
+        MalTfError: anything else that stops it. In all cases the model that serves is unchanged.
     """
     try:
         with manifest.lock(config.root):
@@ -52,7 +52,9 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
             with report.at_the_end(f"{config.root}/{SPANS}/{span}"):
                 return _recorded(config, run, span, first, against)
     except OSError as error:  # Such as a full disk.
-        raise MalTfError(f"span {span}: {error}. Mend that and run it again; what serves is as it was") from error
+        raise MalTfError(
+            f"span {span}: {error}. Fix that and run the span again; the model that serves is unchanged"
+        ) from error
 
 
 def _recorded(
@@ -65,13 +67,13 @@ def _recorded(
         try:
             if against:
                 raise against
-            of_span = retraining(config, run, span, first)
-            version = _stages(of_span, recorded)
+            attempt = retraining(config, run, span, first)
+            version = _stages(attempt, recorded)
         except (Refused, spans.MissingLog) as error:
             recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
             raise
         recorded.end(PUSHED, [f"version {version.number}"])
-    _draw(of_span.run)
+    _draw(attempt.run)
     return version
 
 
@@ -101,10 +103,10 @@ def backfill(
             yield span, error
 
 
-def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
-    plan, run, name = of_span.plan, of_span.run, of_span.name
-    base = of_span.base.version.path if of_span.base else None
-    origin = [of_span.base.version.lineage["model"]] if of_span.base else []  # Copies of it serve.
+def _stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
+    plan, run, name = attempt.plan, attempt.run, attempt.name
+    base = attempt.base.version.path if attempt.base else None
+    origin = [attempt.base.version.lineage["model"]] if attempt.base else []  # Copies of it serve.
     train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} day{'s' if plan.train[1:] else ''})"
     log.info(
         "span %s: trains on %s, calibrated on %s, judged on %s, from %s",
@@ -120,37 +122,37 @@ def _stages(of_span: Retraining, recorded: OpenRun) -> serving.Version:
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
         reads = [run.config.attribution.fit_from, run.config.labels.grow_from]
         with recorded.stage("label", filter(None, reads)) as stage:
-            directory = of_span.label()
-            fitted_by = f"{of_span.config.root}/{SPANS}/{of_span.fit_span}/labels"
+            directory = attempt.label()
+            fitted_by = f"{attempt.config.root}/{SPANS}/{attempt.fit_span}/labels"
             clicks = {"days": f"{plan.logs[0]} to {plan.logs[-1]}", "fitted_by": fitted_by}
             stage.output("labels", directory, manifest.made_from(directory), **clicks)
         labels = directory
         with recorded.stage("check", [labels]) as stage:
-            of_span.check()
+            attempt.check()
             stage.output("statistics", run.path("statistics"), manifest.made_from(run.path("statistics")))
         with recorded.stage("train", [labels, *origin]) as stage:
-            directory = of_span.train()
-            known = "".join(f", {day} as known" for day in of_span.copies.fresh) if of_span.copies else ""
+            directory = attempt.train()
+            known = "".join(f", {day} as known" for day in attempt.copies.fresh) if attempt.copies else ""
             stage.output("model", directory, manifest.made_from(directory), days=train + known)
         with recorded.stage("export", [directory]) as stage:
-            export = of_span.export()
+            export = attempt.export()
             stage.output("export", export, manifest.made_from(run.path("export", name)))
         with recorded.stage("judge", [export, labels, *origin]) as stage:
-            judged = of_span.judge()
+            judged = attempt.judge()
             stage.output("judgement", judged, manifest.made_from(judged))
         with recorded.stage("bless", [judged]) as stage:
-            blessed = of_span.bless()
+            blessed = attempt.bless()
             stage.output("blessing", blessed, manifest.made_from(blessed))
         with recorded.stage("infra", [export]):
-            of_span.try_export()
+            attempt.try_export()
         with recorded.stage("push", [export, blessed]) as stage:
-            version = of_span.push()
+            version = attempt.push()
             stage.output("served", version.path, manifest.made_from(run.path("export", name)), span=str(plan.span))
     return version
 
 
 def _draw(run: Run) -> None:
-    """Journeys for the report. The model serves by now: that there are none is no reason to fail."""
+    """Draws journeys for the report. The model serves by now, so a failure to draw is only logged."""
     try:
         with run.opened():
             run.journeys()

@@ -1,4 +1,4 @@
-"""What serves: versions in a directory that TensorFlow Serving watches, pushed whole, rolled back, retained."""
+"""The serving directory that TensorFlow Serving watches: versions are pushed whole, rolled back and retained."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 from features.errors import Busy, MalTfError
 from pipelines.core import manifest
 
-#: Where a version says what made it.
+#: File in a version with its lineage.
 LINEAGE = "assets.extra/lineage.json"
 
 _SAVED_MODEL = "saved_model.pb"
@@ -56,7 +56,7 @@ def current(directory: str) -> Version | None:
 
 
 def may_push(blessed: bool, infra: bool, anomalies: bool, stale: bool) -> list[str]:
-    """What is against pushing a candidate; empty if it may serve.
+    """Reasons against pushing a candidate; empty if it may serve.
 
     Args:
         blessed: it was blessed.
@@ -96,18 +96,18 @@ def push(saved_model: str, directory: str, lineage: dict[str, Any], serves: int 
     if not (source / _SAVED_MODEL).exists():
         raise MalTfError(f"{saved_model}: expected a SavedModel to push, found no {_SAVED_MODEL}")
     with _changing(directory):
-        found = versions(directory)
-        for version in found:
+        existing = versions(directory)
+        for version in existing:
             if version.lineage == lineage and _same(source, pathlib.Path(version.path)):
-                if found[-1].origin != version.number:
+                if existing[-1].origin != version.number:
                     raise MalTfError(
                         f"{directory}: {saved_model} was pushed as version {version.number} already, and since then "
-                        f"{found[-1].number} serves; to serve it again, roll back to {version.number}"
+                        f"{existing[-1].number} serves; to serve it again, roll back to {version.number}"
                     )
-                return found[-1].number
-        if serves is not None and found[-1].number != serves:
+                return existing[-1].number
+        if serves is not None and existing[-1].number != serves:
             raise Busy(
-                f"{directory}: version {found[-1].number} serves now, and {serves} did when this push was decided on; run the "
+                f"{directory}: version {existing[-1].number} serves now, and {serves} did when this push was decided on; run the "
                 "span again"
             )
         return _add(source, directory, lineage).number
@@ -128,21 +128,21 @@ def rollback(directory: str, to: int | None = None) -> Version:
         MalTfError: no such version, nothing earlier, another process changes the directory, or it can't be written.
     """
     with _changing(directory):
-        found = {version.number: version for version in versions(directory)}
-        if not found:
+        by_number = {version.number: version for version in versions(directory)}
+        if not by_number:
             raise MalTfError(f"{directory}: nothing serves, so there is nothing to roll back")
-        serving = found[max(found)]
-        known = f"complete versions: {', '.join(map(str, found))}"
+        serving = by_number[max(by_number)]
+        complete = f"complete versions: {', '.join(map(str, by_number))}"
         if to is None:
-            to = max((number for number in found if number < serving.origin), default=None)
+            to = max((number for number in by_number if number < serving.origin), default=None)
             if to is None:
                 raise MalTfError(
                     f"{directory}: no version is earlier than {serving.origin}, the model that serves as {serving.number}; "
-                    f"{known}"
+                    f"{complete}"
                 )
-        if to not in found:
-            raise MalTfError(f"{directory}: there is no version {to} to roll back to; {known}")
-        target = found[to]
+        if to not in by_number:
+            raise MalTfError(f"{directory}: there is no version {to} to roll back to; {complete}")
+        target = by_number[to]
         if target.origin == serving.origin:
             return serving
         lineage = target.lineage | {"rolled_back_from": serving.number, "copy_of": target.origin}
@@ -150,7 +150,7 @@ def rollback(directory: str, to: int | None = None) -> Version:
 
 
 def retain(directory: str, keep: int) -> list[int]:
-    """Deletes the oldest complete versions but the newest `keep`; what serves always stays.
+    """Deletes all complete versions but the newest `keep`; the one that serves always stays.
 
     Returns:
         Numbers of those deleted.
@@ -169,7 +169,7 @@ def retain(directory: str, keep: int) -> list[int]:
 
 @contextlib.contextmanager
 def _changing(directory: str) -> Iterator[None]:
-    """Holds the directory for this process, without what a killed one left behind."""
+    """Locks the directory, and removes what a killed process left behind."""
     try:
         with manifest.lock(directory):
             for left in pathlib.Path(directory).glob(".*.partial"):
@@ -177,8 +177,8 @@ def _changing(directory: str) -> Iterator[None]:
             yield
     except OSError as error:
         raise MalTfError(
-            f"{directory}: its versions can't be changed: {error}. Free the disk or mend the permissions, then try again; "
-            "what served still serves."
+            f"{directory}: its versions can't be changed: {error}. Free disk space or correct the permissions, then try again; "
+            "the model that served still serves."
         ) from error
 
 
@@ -201,14 +201,14 @@ def _add(source: pathlib.Path, directory: str, lineage: dict[str, Any]) -> Versi
 
 
 def _numbered(directory: str) -> Iterator[tuple[int, pathlib.Path]]:
-    """What TensorFlow Serving takes for versions, complete or not."""
+    """Directories that TensorFlow Serving takes for versions, complete or not."""
     for path in pathlib.Path(directory).glob("*"):
         if path.name.isascii() and path.name.isdigit():
             yield int(path.name), path
 
 
 def _hidden(directory: str, number: int) -> pathlib.Path:
-    """A place for a version that TensorFlow Serving does not look at, as its name is no integer."""
+    """A path that TensorFlow Serving ignores, as its name is no integer."""
     return pathlib.Path(directory, f".{number}.partial")
 
 
@@ -220,14 +220,14 @@ def _lineage(version: pathlib.Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise MalTfError(
-            f"{path}: expected JSON: {error}. Mend it, or move the version {version.name} away."
+            f"{path}: expected JSON: {error}. Correct the file, or move version {version.name} away."
         ) from error
 
 
 def _files(model: pathlib.Path) -> list[str]:
     """A model's files, relative, `saved_model.pb` last, without the lineage."""
-    found = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()} - {LINEAGE}
-    return sorted(found, key=lambda name: (name == _SAVED_MODEL, name))
+    names = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()} - {LINEAGE}
+    return sorted(names, key=lambda name: (name == _SAVED_MODEL, name))
 
 
 def _same(one: pathlib.Path, other: pathlib.Path) -> bool:
@@ -237,7 +237,7 @@ def _same(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def _sync(path: pathlib.Path) -> None:
-    """Has the disk keep a file or a directory's entries before anything after it."""
+    """Flushes a file, or a directory's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What the retraining of a day trains on and is judged on, and the run's config that makes it so."""
+"""Days of a span: which of them train, calibrate and judge, and the config of a run that does so."""
 
 import dataclasses
 import datetime
@@ -18,7 +18,7 @@ _ONE_DAY = datetime.timedelta(days=1)
 
 
 class MissingLog(MalTfError):
-    """A day's log is not there (yet)."""
+    """A day's log does not exist (yet)."""
 
     exit_code = 3
 
@@ -49,59 +49,68 @@ class SpanPlan:
     spoilt: tuple[datetime.date, ...] = ()
 
 
-def plan(
-    span: datetime.date,
-    first_day: datetime.date,
-    window_hours: float,
-    context_days: int,
-    trained_until: datetime.date | None,
-    left_out: Sequence[datetime.date] = (),
-    missing: Sequence[datetime.date] = (),
-    held_out: int = 0,
-    delayed: bool = False,
-) -> SpanPlan:
-    """Plans the retraining of a span.
+@dataclasses.dataclass(frozen=True)
+class Calendar:
+    """What a schedule says of days.
 
-    Args:
-        span: the newest day of the logs.
+    Attributes:
         first_day: of the logs.
         window_hours: longest attribution window.
         context_days: days read before the first that trains.
-        trained_until: last day that the model to start from could be trained on; None without such a model.
-        left_out: days that are not to train.
         missing: days without logs. They neither train nor judge, and no more do the days before whose windows reach into
             them: their conversions are not all known.
         held_out: how many of the last days that could train fit the calibration instead.
-        delayed: whether the span's own day may train before its windows close. Days after that which judges train or have
-            trained then, so those of them that are left out are not to be in any split, and do not judge later.
-
-    Raises:
-        MalTfError: the logs are too short to train and to judge on.
+        delayed: whether a span's own day may train before its windows close. Days after the one that judges train or have
+            trained then, so those of them that are left out are in no split, and do not judge later.
     """
-    judge = (midnight(span + _ONE_DAY) - datetime.timedelta(hours=window_hours)).date() - _ONE_DAY
-    reach = math.ceil(window_hours / 24)
-    unknown = {day for lost in missing for day in days(lost - reach * _ONE_DAY, lost)}
-    while judge in unknown or (delayed and judge in left_out):
-        judge -= _ONE_DAY
-    begin = first_day if trained_until is None else max(trained_until + _ONE_DAY, first_day)
-    usable = tuple(day for day in days(begin, judge - _ONE_DAY) if day not in left_out and day not in unknown)
-    train, calibrate = usable[: max(len(usable) - held_out, 0)], usable[max(len(usable) - held_out, 0) :]
-    if judge <= first_day + held_out * _ONE_DAY:
-        closed = midnight(first_day + (2 + held_out) * _ONE_DAY) + datetime.timedelta(hours=window_hours)
-        calibrated = f", {held_out} to be calibrated on" if held_out else ""
-        raise MalTfError(
-            f"span {span}: the logs begin on {first_day}, and a window is {window_hours:g} hours long: the first span with a "
-            f"day to train on{calibrated} and a day to be judged on is "
-            f"{(closed - datetime.timedelta(microseconds=1)).date()}"
+
+    first_day: datetime.date
+    window_hours: float
+    context_days: int
+    missing: Sequence[datetime.date] = ()
+    held_out: int = 0
+    delayed: bool = False
+
+    def plan(
+        self, span: datetime.date, trained_until: datetime.date | None, left_out: Sequence[datetime.date] = ()
+    ) -> SpanPlan:
+        """Plans the retraining of a span.
+
+        Args:
+            span: the newest day of the logs.
+            trained_until: last day that the model to start from could be trained on; None without such a model.
+            left_out: days that are not to train.
+
+        Raises:
+            MalTfError: the logs are too short to train and to judge on.
+        """
+        window = datetime.timedelta(hours=self.window_hours)
+        judge = (midnight(span + _ONE_DAY) - window).date() - _ONE_DAY
+        reach = math.ceil(self.window_hours / 24)
+        unknown = {day for lost in self.missing for day in days(lost - reach * _ONE_DAY, lost)}
+        while judge in unknown or (self.delayed and judge in left_out):
+            judge -= _ONE_DAY
+        begin = self.first_day if trained_until is None else max(trained_until + _ONE_DAY, self.first_day)
+        usable = tuple(day for day in days(begin, judge - _ONE_DAY) if day not in left_out and day not in unknown)
+        train, calibrate = usable[: max(len(usable) - self.held_out, 0)], usable[max(len(usable) - self.held_out, 0) :]
+        if judge <= self.first_day + self.held_out * _ONE_DAY:
+            closed = midnight(self.first_day + (2 + self.held_out) * _ONE_DAY) + window
+            calibrated = f", {self.held_out} to be calibrated on" if self.held_out else ""
+            raise MalTfError(
+                f"span {span}: the logs begin on {self.first_day}, and a window is {self.window_hours:g} hours long: the first "
+                f"span with a day to train on{calibrated} and a day to be judged on is "
+                f"{(closed - datetime.timedelta(microseconds=1)).date()}"
+            )
+        context = max((train[0] if train else judge) - datetime.timedelta(days=self.context_days), self.first_day)
+        fresh = (span,) if self.delayed and span not in unknown else ()
+        spoilt = tuple(
+            day for day in days(judge + _ONE_DAY, span) if day in unknown or (self.delayed and day in left_out)
         )
-    context = max((train[0] if train else judge) - datetime.timedelta(days=context_days), first_day)
-    fresh = (span,) if delayed and span not in unknown else ()
-    spoilt = tuple(day for day in days(judge + _ONE_DAY, span) if day in unknown or (delayed and day in left_out))
-    return SpanPlan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
+        return SpanPlan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
 
 
 def handed_on(planned: SpanPlan) -> dict[str, Any]:
-    """What the plan of the next span needs to know of this one, JSON-able.
+    """What later spans need to know of this plan, JSON-able.
 
     Returns:
         `trained_until`, the last day that the candidate could be trained on, and `left_out`, later ones that are not to train.
@@ -160,7 +169,7 @@ def configured(
         config: of all runs; `{date}` in the paths of its sources stands for each day that is read.
         planned: the span's days.
         immature: `drop`, or `mark` to write the clicks after `planned.judge` too, with `mature = 0`.
-        missing: days that have no logs, as somebody has said.
+        missing: days that are known to have no logs.
         base: directory of the run whose model this one starts from; its schema holds, where none was reviewed.
         fit_from: directory of the label job whose fits are used.
 
@@ -195,7 +204,7 @@ def configured(
 
 
 def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
-    """Sources with a path per day in the place of each with the placeholder."""
+    """Sources in which each path with the placeholder is replaced by one per day."""
     if isinstance(data, dict):
         return {key: _dated(value, read) for key, value in data.items()}
     if not isinstance(data, list):

@@ -1,1 +1,1 @@
-"""`mal-tf run`: all stages of one run, resumable."""
+"""`mal-tf run`: the stages of one run, from logs to evaluated exports, resumable."""

@@ -1,4 +1,4 @@
-"""The gate: a run whose data is not as the schema says stops here, and says why."""
+"""Validation stage: stops a run whose data has anomalies against the schema, and lists them."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _VALUES_SHOWN = 5
 
 
 class Anomalies(MalTfError):
-    """The data is not as the schema says.
+    """The data does not match the schema.
 
     Attributes:
         lines: one per anomaly, `<split> split, feature …`.
@@ -61,7 +61,7 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
         raise Anomalies(
             f"{len(found)} anomalies against {schema_file or 'the schema inferred from the training split'}:\n"
             + "\n".join(f"  {line}" for line in found)
-            + f"\nLook at {output}/{HTML}. Mend the data; or, if the data is right, edit the schema and say why.",
+            + f"\nLook at {output}/{HTML}. Correct the data; or, if the data is right, edit the schema and record why.",
             found,
         )
     examples = {split: of_split.datasets[0].num_examples for split, of_split in statistics.items()}
@@ -85,7 +85,7 @@ def describe(
 
 
 def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[str]:
-    """Most frequent values outside the feature's domain; of a feature the schema does not know, its values."""
+    """Most frequent values outside the feature's domain; all values of a feature that the schema lacks."""
     by_name = {"".join(f.path.step): f for f in statistics.datasets[0].features}
     expected = next((f for f in schema.feature if f.name == name), None)
     if name not in by_name:
@@ -104,7 +104,7 @@ def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[
 
 
 def check_serving(schema: schema_pb2.Schema, spec: FeatureSpec, schema_file: str | None) -> None:
-    """Has a schema's environment SERVING hold just the features.
+    """Checks that a schema's environment SERVING holds the features and no others.
 
     Raises:
         MalTfError: it does not.

@@ -1,4 +1,4 @@
-"""The schema: inferred once, reviewed by hand, then what every run's data must be like."""
+"""The data schema: inferred once, reviewed by hand, then enforced on every run."""
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2

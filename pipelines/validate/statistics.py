@@ -1,4 +1,4 @@
-"""TFDV statistics of a finished label job's splits: a Beam job of its own, so that the label job needs no TensorFlow."""
+"""Statistics stage: TFDV statistics of a label job's splits, in a Beam job of its own, as the label job lacks TensorFlow."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def write(labels: str, spec: FeatureSpec, output: str, flags: Sequence[str] = ()
 
 
 def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence[str] = ()) -> None:
-    """As `write`, of any TFRecords of tf.Examples, gzipped or not.
+    """Computes statistics as `write` does, for any TFRecords of tf.Examples, gzipped or not.
 
     Args:
         paths: of each split's files.

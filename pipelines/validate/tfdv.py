@@ -1,4 +1,4 @@
-"""TensorFlow Data Validation, imported in this one place."""
+"""The only import of TensorFlow Data Validation."""
 
 import contextlib
 import io

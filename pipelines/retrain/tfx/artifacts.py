@@ -1,4 +1,4 @@
-"""What the artifacts of the TFX pipeline hold, and where."""
+"""Contents of the TFX pipeline's artifacts, and their paths."""
 
 import dataclasses
 import datetime
@@ -21,7 +21,7 @@ PLANNED = "planned.json"
 
 
 class Planned(Frozen):
-    """What the label component says to those after it, in a file beside the labels.
+    """The label component's plan, which later components read from a file beside the labels.
 
     Attributes:
         span: its days.
@@ -35,7 +35,7 @@ class Planned(Frozen):
 
 
 def read_planned(labels: str) -> Planned:
-    """What the label component that wrote `labels` planned."""
+    """The plan of the label component that wrote `labels`."""
     return Planned.model_validate_json(files.read_text(f"{labels}/{PLANNED}"))
 
 
@@ -59,7 +59,7 @@ class LabelledRun(Run):
 
 
 def base_of(model: str, facts: dict) -> Base:
-    """A blessed Model artifact as a base, with the facts of its blessing."""
+    """The base that a blessed Model artifact and the facts of its blessing stand for."""
     span, until, fit = (datetime.date.fromisoformat(facts[key]) for key in ("span", "trained_until", "fit_span"))
     left_out = tuple(map(datetime.date.fromisoformat, facts.get("left_out", ())))
     return Base(serving.Version(0, serving_model_dir(model), {}), model, facts["labels"], span, until, fit, left_out)
@@ -76,7 +76,7 @@ def training_of(model: str, name: str) -> str:
 
 
 def facts_of(plan: Planned) -> dict:
-    """What a later span needs to know of this one."""
+    """What later spans need to know of this one."""
     return {
         "span": str(plan.span.span),
         "train": list(map(str, plan.span.train)),
@@ -87,21 +87,21 @@ def facts_of(plan: Planned) -> dict:
 
 
 def read_statistics(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """By split, as TFX's StatisticsGen writes them."""
+    """Statistics by split, as TFX's StatisticsGen writes them."""
     read = {split: files.read_bytes(f"{directory}/Split-{split}/{STATISTICS}") for split in ("train", "eval")}
     return {split: statistics_pb2.DatasetFeatureStatisticsList.FromString(data) for split, data in read.items()}
 
 
 def read_anomalies(directory: str, split: str) -> anomalies_pb2.Anomalies:
-    """As TFX's ExampleValidator writes them."""
+    """Anomalies of a split, as TFX's ExampleValidator writes them."""
     return anomalies_pb2.Anomalies.FromString(files.read_bytes(f"{directory}/Split-{split}/{gate.ANOMALIES}"))
 
 
 def record(config: RetrainConfig, span: datetime.date, name: str) -> str:
-    """Where later spans look for what became of this one, whichever runner ran it."""
+    """Path at which later spans look up a result of this one, whichever runner ran it."""
     return f"{config.root}/{SPANS}/{span}/{name}"
 
 
 def local(uri: str) -> str:
-    """A path for a uri: Vertex AI mounts Cloud Storage at /gcs."""
+    """Local path of a URI: Vertex AI mounts Cloud Storage at /gcs."""
     return uri.replace("gs://", "/gcs/", 1)

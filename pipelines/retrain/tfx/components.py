@@ -1,4 +1,4 @@
-"""Components of the TFX pipeline where TFX has none that fits: they call the stages of `pipelines.retrain`."""
+"""Custom components of the TFX pipeline, and its Trainer's `run_fn`: they run the stages of `mal-tf retrain`."""
 
 import dataclasses
 import json
@@ -201,7 +201,7 @@ def infra(
     model: _Input[_types.Model],
     schedule: _Parameter[str],
 ):
-    """Loads the export in a fresh process, asks it and times it.
+    """Checks the export in a fresh process.
 
     Args:
         blessing: whether it can serve, and `infra.json`.
@@ -235,7 +235,7 @@ def judge(
     schedule: _Parameter[str],
     base: _Input[_types.Model] = None,
 ):
-    """Judges the candidate beside the last blessed model, GAUC included, and blesses it or says why not.
+    """Judges the candidate beside the last blessed model, GAUC included, and blesses it or records the reasons against it.
 
     Args:
         evaluation: `judgement.json`, metrics and predictions.

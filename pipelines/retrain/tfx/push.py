@@ -1,4 +1,4 @@
-"""TFX's Pusher with a push of ours: the version appears whole or not at all, under the next number."""
+"""TFX's Pusher with an executor that pushes versions whole or not at all, under the next number."""
 
 import json
 import pathlib

@@ -19,7 +19,9 @@ def test_a_full_disk_is_said_without_a_traceback(loaded, monkeypatch):  # noqa: 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(manifest, "lock", full)
-    with pytest.raises(MalTfError, match="span 2024-01-10: .*No space left on device.*what serves is as it was"):
+    with pytest.raises(
+        MalTfError, match="span 2024-01-10: .*No space left on device.*the model that serves is unchanged"
+    ):
         schedule.retrain(*loaded, datetime.date(2024, 1, 10), first=True)
 
 

@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_what_served(place, tmp_path):
 
     def push():
         with pytest.raises(
-            MalTfError, match="its versions can't be changed: .*File too large.* what served still serves"
+            MalTfError, match="its versions can't be changed: .*File too large.* the model that served still serves"
         ):
             serving.push(models["b"], directory, lineage("b"))
 

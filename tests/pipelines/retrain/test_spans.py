@@ -16,84 +16,88 @@ def day(number):
     return datetime.date(2024, 1, number)
 
 
+def plan(span, first_day, window_hours, context_days, trained_until, left_out=(), **calendar):
+    return spans.Calendar(first_day, window_hours, context_days, **calendar).plan(span, trained_until, left_out)
+
+
 def test_first_plan_by_hand():
     # At the end of the 11th, windows of 72 h have closed for all clicks up to the end of the 8th.
-    found = spans.plan(day(11), FIRST, 72, 3, None)
+    found = plan(day(11), FIRST, 72, 3, None)
     assert found.judge == day(8)
     assert found.train == tuple(map(day, range(1, 8)))
     assert found.logs == tuple(map(day, range(1, 12)))
 
 
 def test_next_plan_goes_on_after_the_last_with_context():
-    found = spans.plan(day(12), FIRST, 72, 3, day(7))
+    found = plan(day(12), FIRST, 72, 3, day(7))
     assert (found.train, found.judge) == ((day(8),), day(9))
     assert found.logs == tuple(map(day, range(5, 13)))
 
 
 @pytest.mark.parametrize(("hours", "judge"), [(24, 10), (1, 10), (25, 9), (47.5, 9), (48, 9), (49, 8)])
 def test_judged_on_the_newest_day_whose_windows_have_closed(hours, judge):
-    assert spans.plan(day(11), FIRST, hours, 3, day(2)).judge == day(judge)
+    assert plan(day(11), FIRST, hours, 3, day(2)).judge == day(judge)
 
 
 def test_days_left_out_neither_train_nor_come_back():
-    found = spans.plan(day(15), FIRST, 72, 3, day(7), [day(8), day(10)])
+    found = plan(day(15), FIRST, 72, 3, day(7), [day(8), day(10)])
     assert found.train == (day(9), day(11))
 
 
 def test_days_without_logs_and_those_whose_windows_reach_into_them_neither_train_nor_judge():
     # Conversions of the 9th are lost: with 48 h, clicks of the 7th and the 8th may lack some. The 8th would judge next.
-    found = spans.plan(day(10), FIRST, 48, 2, day(4), missing=[day(9)])
+    found = plan(day(10), FIRST, 48, 2, day(4), missing=[day(9)])
     assert (found.train, found.judge) == ((day(5),), day(6))
-    later = spans.plan(day(13), FIRST, 48, 2, day(4), missing=[day(9)])
+    later = plan(day(13), FIRST, 48, 2, day(4), missing=[day(9)])
     assert (later.train, later.judge) == ((day(5), day(6), day(10)), day(11))
 
 
 def test_the_last_days_that_could_train_calibrate_and_train_in_the_next_span():
-    found = spans.plan(day(11), FIRST, 24, 1, day(4), [day(8)], held_out=2)
+    found = plan(day(11), FIRST, 24, 1, day(4), [day(8)], held_out=2)
     assert (found.train, found.calibrate, found.judge) == ((day(5), day(6)), (day(7), day(9)), day(10))
     assert spans.handed_on(found) == {"trained_until": "2024-01-06", "left_out": ["2024-01-08"]}
-    later = spans.plan(day(12), FIRST, 24, 1, day(6), [day(8)], held_out=2)
+    later = plan(day(12), FIRST, 24, 1, day(6), [day(8)], held_out=2)
     assert (later.train, later.calibrate, later.judge) == ((day(7),), (day(9), day(10)), day(11))
 
 
 def test_without_calibration_all_is_handed_on_up_to_the_day_that_judges():
-    assert spans.handed_on(spans.plan(day(11), FIRST, 24, 1, day(4), [day(8)])) == {
+    assert spans.handed_on(plan(day(11), FIRST, 24, 1, day(4), [day(8)])) == {
         "trained_until": "2024-01-09",
         "left_out": [],
     }
 
 
 def test_too_few_new_days_to_train_and_to_calibrate():
-    found = spans.plan(day(12), FIRST, 24, 1, day(9), held_out=1)
+    found = plan(day(12), FIRST, 24, 1, day(9), held_out=1)
     assert (found.train, found.calibrate) == ((), (day(10),))
     with pytest.raises(MalTfError, match=r"a day to train on, 2 to be calibrated on and a day .* is 2024-01-07"):
-        spans.plan(day(6), FIRST, 72, 3, None, held_out=2)
-    assert spans.plan(day(7), FIRST, 72, 3, None, held_out=2).calibrate == (day(2), day(3))
+        plan(day(6), FIRST, 72, 3, None, held_out=2)
+    assert plan(day(7), FIRST, 72, 3, None, held_out=2).calibrate == (day(2), day(3))
 
 
 def test_nothing_new():
-    assert spans.plan(day(12), FIRST, 72, 3, day(8)).train == ()
+    assert plan(day(12), FIRST, 72, 3, day(8)).train == ()
 
 
 def test_logs_too_short():
     with pytest.raises(MalTfError, match=r"begin on 2024-01-01.*first span.*2024-01-05"):
-        spans.plan(day(4), FIRST, 72, 3, None)
-    assert spans.plan(day(5), FIRST, 72, 3, None).train == (day(1),)
+        plan(day(4), FIRST, 72, 3, None)
+    assert plan(day(5), FIRST, 72, 3, None).train == (day(1),)
 
 
 def test_with_delayed_feedback_the_newest_day_trains_too():
-    found = spans.plan(day(12), FIRST, 72, 3, day(7), delayed=True)
+    found = plan(day(12), FIRST, 72, 3, day(7), delayed=True)
     assert (found.train, found.judge, found.fresh, found.spoilt) == ((day(8),), day(9), (day(12),), ())
-    assert spans.plan(day(12), FIRST, 72, 3, day(7)).fresh == ()
+    assert plan(day(12), FIRST, 72, 3, day(7)).fresh == ()
 
 
 def test_with_delayed_feedback_days_left_out_do_not_judge_and_are_in_no_split():
-    found = spans.plan(day(12), FIRST, 72, 3, day(5), [day(7), day(9), day(11)], delayed=True)
+    found = plan(day(12), FIRST, 72, 3, day(5), [day(7), day(9), day(11)], delayed=True)
     assert (found.train, found.judge, found.spoilt) == ((day(6),), day(8), (day(9), day(11)))
 
 
 def test_a_day_whose_conversions_will_not_all_be_known_does_not_train_fresh():
-    found = spans.plan(day(12), FIRST, 72, 3, day(7), missing=[day(14)], delayed=True)
+    found = plan(day(12), FIRST, 72, 3, day(7), missing=[day(14)], delayed=True)
     assert (found.train, found.fresh) == ((day(8),), ())
 
 
@@ -105,7 +109,7 @@ def test_with_delayed_feedback_every_day_trains_at_most_once_fresh_and_once_fina
         if number in failed:
             continue
         try:
-            found = spans.plan(span, FIRST, hours, 1, until, delayed=True)
+            found = plan(span, FIRST, hours, 1, until, delayed=True)
         except MalTfError:
             assert not final
             continue
@@ -122,7 +126,7 @@ def test_every_day_trains_once_over_a_season(begin, hours, context, held_out):
     trained, until = [], None
     for span in spans.days(FIRST + begin * DAY, FIRST + (begin + 30) * DAY):
         try:
-            found = spans.plan(span, FIRST, hours, context, until, held_out=held_out)
+            found = plan(span, FIRST, hours, context, until, held_out=held_out)
         except MalTfError:
             assert not trained
             continue
@@ -182,7 +186,7 @@ def config(tmp_path, **sources):
 def test_config_of_a_span(tmp_path):
     for number in (2, 3, 4, 5):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
-    planned = spans.plan(day(5), FIRST, 24, 1, day(2), [])
+    planned = plan(day(5), FIRST, 24, 1, day(2), [])
     assert (planned.train, planned.judge, planned.logs) == ((day(3),), day(4), (day(2), day(3), day(4), day(5)))
     found = spans.configured(config(tmp_path), planned, "drop", base="/earlier", fit_from="/fitted")
     assert found.sources.clicks.files == tuple(f"{tmp_path}/c-2024-01-0{n}.parquet" for n in (2, 3, 4, 5))
@@ -200,7 +204,7 @@ def test_config_of_a_span(tmp_path):
 def test_with_delayed_feedback_vocabularies_know_the_newest_day(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
-    planned = spans.plan(day(7), FIRST, 48, 2, day(2), [day(4), day(6)], delayed=True)
+    planned = plan(day(7), FIRST, 48, 2, day(2), [day(4), day(6)], delayed=True)
     found = spans.configured(config(tmp_path), planned, "mark").labels
     assert (found.vocabulary_of, found.immature, found.eval_until) == ("all", "mark", None)
     assert (planned.judge, found.without_days) == (day(5), (day(4), day(6)))
@@ -209,14 +213,14 @@ def test_with_delayed_feedback_vocabularies_know_the_newest_day(tmp_path):
 def test_days_left_out_are_context(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
-    planned = spans.plan(day(7), FIRST, 24, 1, day(1), [day(3)])
+    planned = plan(day(7), FIRST, 24, 1, day(1), [day(3)])
     assert spans.configured(config(tmp_path), planned, "mark").labels.without_days == (day(3),)
 
 
 def test_days_that_calibrate_are_labelled_with_those_that_train(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
-    planned = spans.plan(day(7), FIRST, 24, 1, day(1), [day(3)], held_out=1)
+    planned = plan(day(7), FIRST, 24, 1, day(1), [day(3)], held_out=1)
     labels = spans.configured(config(tmp_path), planned, "drop").labels
     assert (planned.train, planned.calibrate) == ((day(2), day(4)), (day(5),))
     assert (labels.train_from, labels.eval_from) == (spans.midnight(day(2)), spans.midnight(day(6)))
@@ -226,7 +230,7 @@ def test_days_that_calibrate_are_labelled_with_those_that_train(tmp_path):
 def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
     (tmp_path / "c-2024-01-02.parquet").touch()
     (tmp_path / "c-2024-01-04.parquet").touch()
-    planned = spans.plan(day(4), FIRST, 24, 0, day(1))
+    planned = plan(day(4), FIRST, 24, 0, day(1))
     with pytest.raises(spans.MissingLog, match=r"no log of 2024-01-03: expected .*c-2024-01-03.parquet.*missing_days"):
         spans.configured(config(tmp_path), planned, "drop")
     found = spans.configured(config(tmp_path), planned, "drop", missing=[day(3)])
@@ -236,7 +240,7 @@ def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
 @pytest.mark.parametrize("delayed", [False, True])
 def test_days_after_the_judge_with_conversions_lost_are_in_no_split(delayed):
     """The 13th has no logs, so the windows of the 12th can't be filled: the 11th judges, `mark` has no later end."""
-    planned = spans.plan(day(14), FIRST, 24, 0, day(9), missing=[day(13)], delayed=delayed)
+    planned = plan(day(14), FIRST, 24, 0, day(9), missing=[day(13)], delayed=delayed)
     assert (planned.judge, planned.spoilt) == (day(11), (day(12), day(13)))
 
 
@@ -247,6 +251,6 @@ def test_placeholder_where_no_list_is(tmp_path):
         "columns": columns,
         "join": [{"files": "shops-{date}.csv", "on": "shop"}],
     }
-    planned = spans.plan(day(4), FIRST, 24, 0, day(1))
+    planned = plan(day(4), FIRST, 24, 0, day(1))
     with pytest.raises(MalTfError, match=r"shops-\{date\}.csv: \{date\} goes into a list"):
         spans.configured(config(tmp_path, conversions=joined), planned, "drop", missing=planned.logs)
