@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 import typer
 import yaml
 
+from features.hashing import INCREMENT, mix64
+
 DAY = 86_400
 DAYS = 7
 START = 1_700_006_400  # 2023-11-15T00:00:00Z
@@ -226,11 +228,8 @@ def _draw_users(logs: Logs, generator: np.random.Generator, number: int) -> np.n
 
 
 def _mix(numbers: np.ndarray) -> np.ndarray:
-    """Scatters numbers: non-negative int64 (the finaliser of splitmix64)."""
-    mixed = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
+    """Scatters numbers: non-negative int64."""
+    return (mix64(numbers.astype(np.uint64) + INCREMENT) >> np.uint64(1)).astype(np.int64)
 
 
 def _names(prefix: str, number: int) -> pa.Array:

@@ -16,6 +16,7 @@ import numpy as np
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from mal_tf.attribution.attention_sample import PADDING, RESOLUTION, UNKNOWN, Moments, Rows
+from mal_tf.evaluation.ranking import weighted_auc
 
 log = logging.getLogger("mal_tf.attribution")
 
@@ -170,7 +171,8 @@ def train(
         log.info("attention: epoch %d of %d, loss %.4f, held out %s", epoch + 1, epochs, loss, shown)
         report["loss"].append(loss)
         report["held_out_loss"].append(held_out_loss)
-    return network.model.get_weights(), report | {"held_out_auc": _auc(label, logits, weight)}
+    held_out_auc = weighted_auc(label, logits, weight)
+    return network.model.get_weights(), report | {"held_out_auc": None if math.isnan(held_out_auc) else held_out_auc}
 
 
 def log_ratios(moments: Moments, types: int, buckets: int, batch_size: int, seed: int) -> np.ndarray:
@@ -229,11 +231,3 @@ def _float(values: np.ndarray) -> np.ndarray:
 def _log_loss(label: np.ndarray, logit: np.ndarray, weight: np.ndarray) -> float | None:
     """Weighted log-loss; None without rows."""
     return float(np.mean(weight * np.logaddexp(0, np.where(label, -logit, logit)))) if label.size else None
-
-
-def _auc(label: np.ndarray, logit: np.ndarray, weight: np.ndarray) -> float | None:
-    """Weighted area under the ROC curve, ties counting one half; None without both classes."""
-    tie = np.unique(logit, return_inverse=True)[1]
-    positive, negative = (np.bincount(tie, weight * side) for side in (label, ~label))
-    pairs = positive.sum() * negative.sum()
-    return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs else None

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from features.arrays import flatten_ranges
+from features.hashing import mix64
 from mal_tf.attribution.journeys import Journeys
 
 #: Codes of types: no touch, a type that the fit did not know, and the first known one.
@@ -246,15 +247,8 @@ def _digest(journeys: Journeys) -> np.ndarray:
         return np.zeros(0, np.uint64)
     place = np.arange(journeys.age.size) - np.repeat(journeys.offsets[:-1], journeys.lengths)
     kind = pd.util.hash_array(journeys.touchpoints, categorize=False)[journeys.touchpoint]
-    touch = _mix(_mix(kind + place.astype(np.uint64)) ^ journeys.age.view(np.uint64))
+    touch = mix64(mix64(kind + place.astype(np.uint64)) ^ journeys.age.view(np.uint64))
     digest = np.add.reduceat(touch, journeys.offsets[:-1])
     for column in journeys.confounders.T:
-        digest = _mix(digest ^ column)
+        digest = mix64(digest ^ column)
     return digest
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser: uint64 to uint64, one to one."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

@@ -6,11 +6,12 @@ themselves, given how many clicks lie before each, and combined in order.
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from mal_tf.evaluation import calibration, exact
+from mal_tf.evaluation import calibration, draws, exact
+from mal_tf.evaluation.ranking import ResampledPairs, share_won
 from mal_tf.evaluation.sorted_clicks import SortedClicks
 
 #: Bits of a prediction's key: sign, exponent and 13 of 23 bits of the fraction, 8,192 keys from one power of 2 to the next.
@@ -89,9 +90,9 @@ class RangeSums:
     """Sums over the clicks of neighbouring ranges by group.
 
     Attributes:
-        pairs: see `SortedClicks.sums`: [3, groups].
+        pairs: see `ResampledPairs.whole`: [3, groups].
         bins: see `SortedClicks.bins`: [2, groups, bins].
-        drawn: see `SortedClicks.drawn`: float64 [3, groups, samples].
+        drawn: see `ResampledPairs.drawn`: float64 [3, groups, samples].
         borders: see `SortedClicks.borders`, of all clicks: float64 [3, bins − 1].
     """
 
@@ -123,35 +124,43 @@ class RangeSums:
         negatives, weight, won = self.pairs
         pairs = 2 * negatives * weight // exact.ONE
         whole = [won / pairs if pairs else np.nan for won, pairs in zip(won, pairs, strict=True)]
-        negatives, weight, won = self.drawn
-        drawn = np.divide(won, negatives * weight, out=np.full(won.shape, np.nan), where=negatives * weight > 0)
-        return np.column_stack([np.array(whole, np.float64), drawn])
+        return np.column_stack([np.array(whole, np.float64), share_won(self.drawn)])
 
 
-def range_sums(
-    parts: Sequence[SortedClicks],
-    before: np.ndarray,
-    clicks: np.ndarray,
-    bins: int,
-    resamples: Iterable[np.ndarray],
-) -> RangeSums:
-    """Sums over the clicks of a range.
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """The clicks of a range.
 
-    Args:
-        parts: the clicks; the groups of all parts are numbered one after another. The first part is one group, of all
-            clicks.
-        before: int64 [groups of all parts], see `SortedClicks.bins`.
-        clicks: likewise.
-        bins: of calibration.
-        resamples: `times` of `SortedClicks.drawn`, an array for each.
+    Attributes:
+        user: int64 [clicks], 0 … U − 1.
+        hashed: uint64 [U] (`mal_tf.evaluation.draws`).
+        prediction: float [clicks].
+        groups: of each group, its rows, int64 [n], and their labels, float [n]; the first has all clicks.
     """
-    ends = np.cumsum([part.groups for part in parts])[:-1]
-    places = list(zip(np.split(before, ends), np.split(clicks, ends), strict=True))
-    drawn = [np.concatenate([part.drawn(times) for part in parts], axis=1) for times in resamples]
-    border = parts[0].borders(int(before[0]), int(clicks[0]), bins)
-    return RangeSums(
-        np.concatenate([part.sums() for part in parts], axis=1),
-        np.concatenate([part.bins(*place, bins) for part, place in zip(parts, places, strict=True)], axis=1),
-        np.stack(drawn, axis=-1) if drawn else np.zeros((3, clicks.size, 0)),
-        border,
-    )
+
+    user: np.ndarray
+    hashed: np.ndarray
+    prediction: np.ndarray
+    groups: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    def sums(self, before: np.ndarray, clicks: np.ndarray, bins: int, samples: int, seed: int) -> RangeSums:
+        """Sums over the clicks.
+
+        Args:
+            before: int64 [groups], see `SortedClicks.bins`.
+            clicks: likewise.
+            bins: of calibration.
+            samples: how many resamples.
+            seed: of them.
+        """
+        pairs = [ResampledPairs(self.user[rows], label, self.prediction[rows]) for rows, label in self.groups]
+        drawn = np.zeros((3, len(pairs), samples))
+        for some, times in draws.blocks(self.hashed, seed, samples):
+            for number, one in enumerate(pairs):
+                drawn[:, number, some] = one.drawn(times[: one.users])
+        rows, labels = (np.concatenate(columns) for columns in zip(*self.groups, strict=True))
+        group = np.repeat(np.arange(len(pairs)), [len(rows) for rows, _ in self.groups])
+        binned = SortedClicks(group, labels, self.prediction[rows], len(pairs)).bins(before, clicks, bins)
+        every = SortedClicks(np.zeros(self.user.size, np.int64), self.groups[0][1], self.prediction, 1)
+        borders = every.borders(int(before[0]), int(clicks[0]), bins)
+        return RangeSums(np.array([one.whole() for one in pairs], object).T, binned, drawn, borders)

@@ -1,19 +1,16 @@
-"""Metrics that add up over users: shards of users add up to the metrics of all, exactly."""
+"""Sums over users: shards of users add up to those of all, exactly, of the clicks as they are and of resamples."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from mal_tf.evaluation import exact
-from mal_tf.evaluation.metrics import click_losses
-from mal_tf.evaluation.sorted_clicks import SortedClicks
+from mal_tf.evaluation import draws, exact
+from mal_tf.evaluation.metric import Clicks, RatioMetric
 
-#: What is added up for each group of clicks; `AUC`, its clicks times the AUC of each user with both classes, `LOSS` and
-#: `PREDICTION` once for each model, in the order of the models.
-CLICKS, POSITIVES, USERS, POSITIVE_USERS, BOTH_USERS, BOTH_CLICKS, LABEL = range(7)
-OF_MODEL = 7
-AUC, LOSS, PREDICTION = range(3)
+#: What is added up for each group of clicks; then, for each model and each of its metrics, the sum above and the one below.
+CLICKS, POSITIVES, USERS, POSITIVE_USERS, BOTH_USERS = range(5)
+COUNTS = 5
 
 #: Resamples add whole numbers of this unit, as a float64 of a shard and an int64 of all hold them exactly.
 _FIXED = 2.0**24
@@ -22,13 +19,38 @@ _FIXED = 2.0**24
 _BLOCK = 8192
 
 
+class DrawnSums:
+    """Sums over the users of a resample.
+
+    Args:
+        values: float64 [columns, users].
+    """
+
+    def __init__(self, values: np.ndarray):
+        self._fixed = np.rint(values * _FIXED)
+
+    def __call__(self, times: np.ndarray) -> np.ndarray:
+        """Sums in units of 2^-24, int64 [columns, resamples], of how often each user is drawn, uint8 [users, resamples]."""
+        sums = np.zeros((len(self._fixed), times.shape[1]), np.int64)
+        for start in range(0, len(times), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            sums += (self._fixed[:, some] @ times[some].astype(np.float64)).astype(np.int64)
+        return sums
+
+
+def ratios(sums: np.ndarray) -> np.ndarray:
+    """Each even row over the next one, [2n, …] to float64 [n, …]; NaN over 0."""
+    above, below = sums[0::2], sums[1::2]
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class UserSums:
-    """Sums over users, of the clicks as they are and of resamples.
+    """Sums over users by group.
 
     Attributes:
-        whole: Python integers [groups, 7 + 3 · models], see `exact.sums`.
-        drawn: int64 [groups, 7 + 3 · models, samples], in units of 2^-24.
+        whole: Python integers [groups, 5 + models · metrics · 2], of the clicks as they are, see `exact.sums`.
+        drawn: int64 [groups, models · metrics · 2, samples], in units of 2^-24.
     """
 
     whole: np.ndarray
@@ -37,64 +59,64 @@ class UserSums:
     def __add__(self, other: "UserSums") -> "UserSums":
         return UserSums(self.whole + other.whole, self.drawn + other.drawn)
 
-    @classmethod
-    def of_groups(cls, parts: Sequence["UserSums"]) -> "UserSums":
-        """The groups of all parts, one part's after another's."""
-        return cls(np.concatenate([part.whole for part in parts]), np.concatenate([part.drawn for part in parts]))
+    def ratios(self, group: int) -> np.ndarray:
+        """The metrics of each model, float64 [models · metrics, 1 + samples], the first of the clicks as they are."""
+        sums = self.whole[group, COUNTS:]
+        whole = [a / b if b else np.nan for a, b in zip(sums[0::2], sums[1::2], strict=True)]
+        return np.column_stack([np.array(whole, np.float64), ratios(self.drawn[group])])
 
-    def ratio(self, above: int, below: int) -> np.ndarray:
-        """One sum over another by group, float64 [groups, 1 + samples], the first of the clicks as they are; NaN over 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = self.drawn[:, above] / self.drawn[:, below]
-        whole = [a / b if b else np.nan for a, b in self.whole[:, [above, below]]]
-        drawn[self.drawn[:, below] == 0] = np.nan
-        return np.column_stack([np.array(whole, np.float64), drawn])
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Some clicks of a shard, which has all clicks of its users.
+
+    Attributes:
+        user: int64 [clicks], index of the user in the shard.
+        label: float [clicks].
+        predictions: float [clicks] of each model.
+    """
+
+    user: np.ndarray
+    label: np.ndarray
+    predictions: Sequence[np.ndarray]
+
+    def values(self, metrics: Sequence[RatioMetric]) -> tuple[np.ndarray, np.ndarray]:
+        """The users who have clicks in the group, int64 [users], and what they add, float64 [columns, users]."""
+        present, code = np.unique(self.user, return_inverse=True)
+        clicks = np.bincount(code, minlength=present.size)
+        positives = np.bincount(code, self.label > 0, present.size)
+        columns = [clicks, positives, np.ones(present.size), positives > 0, (positives > 0) & (positives < clicks)]
+        for prediction in self.predictions:
+            some = Clicks(code, self.label, prediction)
+            columns += [sums for metric in metrics for sums in metric.parts(some)]
+        return present, np.array(columns, np.float64)
 
 
 def user_sums(
-    group: np.ndarray,
-    user: np.ndarray,
-    label: np.ndarray,
-    predictions: Sequence[np.ndarray],
-    groups: int,
-    draws: np.ndarray,
+    groups: Sequence[Group], hashed: np.ndarray, metrics: Sequence[RatioMetric], samples: int, seed: int
 ) -> UserSums:
-    """Sums over the users of a shard, which has all clicks of its users.
+    """Sums over the users of a shard.
 
     Sums over a user's clicks are rounded in their order: sort the clicks by all that is added up, and it does not matter
     where they come from.
 
     Args:
-        group: int64 [clicks], 0 … groups − 1.
-        user: int64 [clicks], 0 … users − 1.
-        label: float [clicks].
-        predictions: float [clicks], one per model.
-        groups: how many.
-        draws: uint8 [users, samples] (`mal_tf.evaluation.draws`).
+        groups: the clicks.
+        hashed: uint64 [users of the shard] (`mal_tf.evaluation.draws`).
+        metrics: what is added up.
+        samples: how many resamples.
+        seed: of them.
     """
-    columns = OF_MODEL + 3 * len(predictions)
-    pair, code = np.unique(group * len(draws) + user, return_inverse=True)
-    group, user = pair // len(draws), pair % len(draws)
-    values = np.zeros((columns, pair.size))
-    values[CLICKS] = np.bincount(code, minlength=pair.size)
-    values[POSITIVES] = np.bincount(code, label > 0, pair.size)
-    values[USERS] = 1
-    values[POSITIVE_USERS] = values[POSITIVES] > 0
-    values[BOTH_USERS] = (values[POSITIVES] > 0) & (values[POSITIVES] < values[CLICKS])
-    values[BOTH_CLICKS] = values[BOTH_USERS] * values[CLICKS]
-    values[LABEL] = np.bincount(code, label, pair.size)
-    rows = np.arange(code.size)
-    for number, prediction in enumerate(predictions):
-        by_pair = SortedClicks(rows, code, label, prediction, pair.size)
-        of_model = values[OF_MODEL + 3 * number :]
-        of_model[AUC] = np.nan_to_num(by_pair.auc()) * values[BOTH_CLICKS]
-        of_model[LOSS] = np.bincount(code, click_losses(label, prediction), pair.size)
-        of_model[PREDICTION] = np.bincount(code, prediction, pair.size)
-    whole = np.stack([exact.sums(group, column, groups) for column in values], axis=1)
-    drawn = np.zeros((groups, columns, draws.shape[1]), np.int64)
-    fixed, bounds = np.rint(values * _FIXED), np.searchsorted(group, np.arange(groups + 1))
-    for number in np.unique(group) if draws.shape[1] else ():
-        for start in range(bounds[number], bounds[number + 1], _BLOCK):
-            some = slice(start, min(start + _BLOCK, bounds[number + 1]))
-            drawn[number] += (fixed[:, some] @ draws[user[some]].astype(np.float64)).astype(np.int64)
+    columns = len(groups[0].predictions) * len(metrics) * 2
+    whole = np.zeros((len(groups), COUNTS + columns), object)
+    drawn = np.zeros((len(groups), columns, samples), np.int64)
+    filled = []
+    for number, group in enumerate(groups):
+        if group.user.size:
+            present, values = group.values(metrics)
+            whole[number] = [exact.total(column) for column in values]
+            filled.append((number, present, DrawnSums(values[COUNTS:])))
+    for some, times in draws.blocks(hashed, seed, samples):
+        for number, present, sums in filled:
+            drawn[number, :, some] = sums(times[present])
     return UserSums(whole, drawn)

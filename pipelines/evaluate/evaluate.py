@@ -9,19 +9,26 @@ import pandas as pd
 
 from features.errors import MalTfError
 from features.keras2 import tf
-from mal_tf.evaluation.bootstrap import METRICS as RESAMPLED
 from mal_tf.evaluation.bootstrap import Scored, resampled_together
 from mal_tf.evaluation.calibration import calibration_curve
-from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan
+from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan, registered_metrics
 from mal_tf.serving.export import OUTPUT
 from pipelines.clicks.labelled import Labelled
 from pipelines.clicks.scoring import check_finite, score, with_slices
-from pipelines.config.evaluation import GrowthConfig, features_of
+from pipelines.config.evaluation import EvaluationConfig, features_of
 from pipelines.config.run import RunConfig
-from pipelines.evaluate import results
+from pipelines.evaluate import results, users
 from pipelines.evaluate.slices import Slice, slices_of
 
 METRICS, EVENTS = "metrics.json", "events"
+
+#: Counts up when an evaluation's code changes what it finds in the same clicks.
+_VERSION = 2
+
+
+def computed_by() -> list:
+    """What the result of an evaluation depends on beside what it is given: JSON-able."""
+    return [_VERSION, *registered_metrics()]
 
 
 def evaluate(
@@ -56,20 +63,19 @@ def evaluate(
     past = labelled.splits["train"].segments if split == "eval" else []
     frame = with_slices(frame, slices, config, past, trained or labelled)
     judged = _Judged(
-        pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64),
+        frame["user_id"],
         {name: frame[f"label_{name}"].to_numpy(np.float64) for name in config.attribution.names},
         {name: check_finite(frame[f"{OUTPUT}_{name}"].to_numpy(), name, labelled.directory) for name in versions},
         config.model.name if config.model.name in versions else next(iter(versions)),
-        config.evaluation.bootstrap_samples,
+        config.evaluation,
         config.seed,
-        config.evaluation.calibration_bins,
     )
     primary = config.model.primary
     judged.check(primary, split)
     kinds = []
     for by in (by for by in slices if by in frame):
         parts = slices_of(frame[by], judged.labels[primary], config.evaluation)
-        kinds.append(judged.by_slice(by, parts, primary, config.evaluation.growth))
+        kinds.append(judged.by_slice(by, parts, primary))
     result = results.write(
         f"{output}/{METRICS}",
         results.result(
@@ -78,8 +84,8 @@ def evaluate(
             judged.served,
             judged.by_label(),
             kinds,
-            judged.samples,
-            judged.seed,
+            config.evaluation.bootstrap_samples,
+            config.seed,
         ),
     )
     write_events(result["labels"], f"{output}/{EVENTS}")
@@ -89,61 +95,63 @@ def evaluate(
 class _Judged:
     """Clicks with their users, labels and predictions.
 
-    Attributes:
-        user: int64 [clicks], codes 0 … U − 1, each used.
+    Args:
+        user_id: string [clicks].
         labels: float64 [clicks] by mechanism.
         predictions: float [clicks] by model.
         served: the model that the others are compared with.
-        samples: resamples of the users.
-        seed: of them.
-        bins: of calibration.
+        config: resamples, bins and slices.
+        seed: of the resamples.
+
+    Attributes:
+        labels: as given.
+        served: as given.
     """
 
     def __init__(
         self,
-        user: np.ndarray,
+        user_id: pd.Series,
         labels: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray],
         served: str,
-        samples: int,
+        config: EvaluationConfig,
         seed: int,
-        bins: int,
     ):
-        self.user, self.labels, self.predictions = user, labels, predictions
-        self.served, self.samples, self.seed, self.bins = served, samples, seed, bins
+        self._user, self._hashed = users.coded(user_id)
+        self.labels, self._predictions, self.served = labels, predictions, served
+        self._config, self._seed = config, seed
 
     def check(self, primary: str, split: str) -> None:
         """Raises what can't be measured under the primary target's label."""
         try:
-            all_metrics(self.user, self.labels[primary], self.predictions[self.served])
+            all_metrics(self._user, self.labels[primary], self._predictions[self.served])
         except MalTfError as error:
             raise MalTfError(f"{split} split, label_{primary}: {error}") from error
 
     def by_label(self) -> dict[str, dict[str, Any]]:
         """By mechanism: as `_compared`, and `calibration`, a curve by model."""
-        every = np.ones(self.user.size, bool)
+        every = np.ones(self._user.size, bool)
         found = self._compared({name: (every, label) for name, label in self.labels.items()})
         for name, label in self.labels.items():
             found[name]["calibration"] = {
-                model: calibration_curve(self.user, label, prediction, self.bins)
-                for model, prediction in self.predictions.items()
+                model: calibration_curve(self._user, label, prediction, self._config.calibration_bins)
+                for model, prediction in self._predictions.items()
             }
         return found
 
-    def by_slice(self, by: str, parts: Sequence[Slice], primary: str, growth: GrowthConfig) -> list[dict[str, Any]]:
+    def by_slice(self, by: str, parts: Sequence[Slice], primary: str) -> list[dict[str, Any]]:
         """A slice each: see `slice_entry`, under the primary target's label.
 
         Slices with negatives beside their own have too few positives for any metric but those of rank.
         """
         label, ranked = self.labels[primary], any(part.own is not None for part in parts)
-        compared = self._compared(
-            {part.name: (part.chosen, label) for part in parts}, results.OF_CALIBRATION if ranked else ()
-        )
-        made = []
+        without = results.not_of_rank(registered_metrics().values()) if ranked else ()
+        compared = self._compared({part.name: (part.chosen, label) for part in parts}, without)
+        entries = []
         for part in parts:
-            users, growth_in = int(np.unique(self.user[part.chosen]).size), part.growth(self.labels, growth)
-            made.append(results.slice_entry(by, part.name, users, growth_in, compared[part.name]))
-        return made
+            count, growth = int(np.unique(self._user[part.chosen]).size), part.growth(self.labels, self._config.growth)
+            entries.append(results.slice_entry(by, part.name, count, growth, compared[part.name]))
+        return entries
 
     def _compared(
         self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], without: Sequence[str] = ()
@@ -152,21 +160,21 @@ class _Judged:
         `without`.
         """
         scored = {
-            (name, model): Scored(self.user[chosen], label[chosen], prediction[chosen])
+            (name, model): Scored(self._user[chosen], label[chosen], prediction[chosen])
             for name, (chosen, label) in parts.items()
-            for model, prediction in self.predictions.items()
+            for model, prediction in self._predictions.items()
         }
         found: dict[str, dict[str, Any]] = {name: {"models": {}, "intervals": {}, "differences": {}} for name in parts}
         for (name, model), (user, label, prediction) in scored.items():
             code = np.unique(user, return_inverse=True)[1]
-            found[name]["models"][model] = metrics_or_nan(code, label, prediction, self.bins)
+            found[name]["models"][model] = metrics_or_nan(code, label, prediction, self._config.calibration_bins)
             found[name]["models"][model] |= dict.fromkeys(without, math.nan)
-        if self.samples:
-            drawn = resampled_together(int(self.user.max()) + 1, scored, self.samples, self.seed)
+        if samples := self._config.bootstrap_samples:
+            drawn = resampled_together(self._hashed, scored, samples, self._seed)
             for resampled in drawn.values():
-                resampled |= {metric: np.full(1 + self.samples, np.nan) for metric in without if metric in resampled}
+                resampled |= {metric: np.full(1 + samples, np.nan) for metric in without if metric in resampled}
             for name in parts:
-                of_models = {model: drawn[name, model] for model in self.predictions}
+                of_models = {model: drawn[name, model] for model in self._predictions}
                 found[name] |= results.compared(of_models, self.served)
         return found
 
@@ -182,7 +190,7 @@ def write_events(labels: Mapping[str, Mapping[str, Any]], directory: str) -> Non
         writer = tf.summary.create_file_writer(f"{directory}/{model}")
         with writer.as_default(step=0):
             for mechanism, found in labels.items():
-                for metric in (*RESAMPLED, "ece"):
+                for metric in registered_metrics():
                     if (value := found["models"][model].get(metric)) is not None:
                         tf.summary.scalar(f"label_{mechanism}/{metric}", value)
         writer.close()

@@ -2,25 +2,29 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mal_tf.evaluation.bootstrap import MIN_USERS, Resampled, differences, interval
+from mal_tf.evaluation.bootstrap import MIN_USERS
+from mal_tf.evaluation.judgement import Resampled, differences, interval
+from mal_tf.evaluation.metric import Metric
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines.core import files
 
-#: Metrics of a slice.
-_OF_SLICE = ("auc", "gauc", "log_loss", "pcoc", "ece")
-
-#: Of these, the ones that compare predictions with the share of positives.
-OF_CALIBRATION = ("log_loss", "pcoc", "ece")
+#: What metrics are over; a slice has its own.
+_COUNTS = ("clicks", "positives", "gauc_users")
 
 _FAMILY = (
     "Holm's adjustment is over the differences of all metrics and other models, apart for each table: under all labels "
     "together, and by each kind of slice"
 )
+
+
+def not_of_rank(metrics: Iterable[Metric]) -> list[str]:
+    """Names of the metrics that compare predictions with the share of positives."""
+    return [metric.name for metric in metrics if not metric.ranking]
 
 
 def result(
@@ -78,10 +82,13 @@ def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str,
 
     Returns:
         `intervals`: by model and metric, `low` and `high`; `differences`: of the served model minus each other, see
-        `mal_tf.evaluation.bootstrap.differences`.
+        `mal_tf.evaluation.judgement.differences`.
     """
     intervals = {
-        model: {metric: dict(zip(("low", "high"), interval(values[1:]), strict=True)) for metric, values in of.items()}
+        model: {
+            metric: dict(zip(("low", "high"), map(float, interval(values[1:])), strict=True))
+            for metric, values in of.items()
+        }
         for model, of in drawn.items()
     }
     others = {model: of for model, of in drawn.items() if model != served}
@@ -109,7 +116,10 @@ def slice_entry(by: str, name: str, users: int, growth: float | None, found: Map
         "users": users,
         "positives": first["positives"],
         "growth": growth,
-        "models": {model: {metric: of[metric] for metric in _OF_SLICE} for model, of in found["models"].items()},
+        "models": {
+            model: {name: value for name, value in of.items() if name not in _COUNTS}
+            for model, of in found["models"].items()
+        },
         "intervals": found["intervals"],
         "differences": found["differences"],
     }

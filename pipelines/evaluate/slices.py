@@ -15,6 +15,9 @@ _LONG = 4
 #: What the slice of missing tokens or numbers is called.
 MISSING_TOKEN = "(missing)"
 
+#: What the slice of numbers is called that are too much alike to be cut.
+ALL_VALUES = "all values"
+
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
@@ -97,13 +100,29 @@ def _told_apart(bounds: Sequence[float]) -> list[str]:
 
 def by_quantiles(values: np.ndarray, quantiles: int) -> list[Slice]:
     """Slices of about equal mass by a number, float [clicks], and those where it is missing; fewer where values are equal."""
+    present = values[~np.isnan(values)]
+    places = quantile_places(present.size, quantiles)
+    ordered = np.partition(present, places) if present.size else present
+    return by_quantile_bounds(values, quantile_bounds(ordered[places], present.min(initial=np.inf)))
+
+
+def quantile_places(count: int, quantiles: int) -> np.ndarray:
+    """Where so many values in their order are cut into quantiles of about equal mass: int64 [quantiles − 1]."""
+    if not count:
+        return np.zeros(0, np.int64)
+    return np.maximum(np.ceil(np.arange(1, quantiles) / quantiles * count - 1), 0).astype(np.int64)
+
+
+def quantile_bounds(cuts: np.ndarray, least: float) -> np.ndarray:
+    """Bounds between slices, ascending, of the values at `quantile_places` and the least of all; nothing is below that."""
+    return np.unique(cuts[cuts > least])
+
+
+def by_quantile_bounds(values: np.ndarray, bounds: np.ndarray) -> list[Slice]:
+    """Slices by a number, float [clicks], between `quantile_bounds`, and those where it is missing."""
     missing = np.isnan(values)
-    known = values[~missing]
-    inner = np.arange(1, quantiles) / quantiles
-    bounds = np.unique(np.quantile(known, inner, method="inverted_cdf")) if known.size else np.zeros(0)
-    bounds = bounds[bounds > known.min(initial=np.inf)]  # Nothing is below the least value.
-    found = by_bounds(values, bounds) if bounds.size else [Slice("all values", ~missing)]
-    return [*found, *([Slice(MISSING_TOKEN, missing)] if missing.any() else [])]
+    between = by_bounds(values, bounds) if bounds.size else [Slice(ALL_VALUES, ~missing)]
+    return [*between, *([Slice(MISSING_TOKEN, missing)] if missing.any() else [])]
 
 
 def _between(values: np.ndarray, bounds: Sequence[float], names: Sequence[str]) -> list[Slice]:

@@ -4,11 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mal_tf.evaluation.metrics import registered_metrics
 from pipelines.core.text_table import Table
 from pipelines.evaluate.results import too_few_resamples
-
-_NAMES = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log-loss", "pcoc": "PCOC", "ece": "ECE"}
-_DIGITS = {"pcoc": 3}
 
 
 def overall(result: Mapping[str, Any]) -> list[Table]:
@@ -29,16 +27,16 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def _models(result: Mapping[str, Any], mechanism: str) -> Table:
-    rows, intervals = [], result["labels"][mechanism]["intervals"]
+    rows, intervals, names = [], result["labels"][mechanism]["intervals"], registered_metrics()
     for model, found in result["labels"][mechanism]["models"].items():
         counts = [f"{found[key]:,}" for key in ("clicks", "positives")]
-        rows.append([model, *counts, *(_number(found[metric], metric) for metric in _NAMES)])
+        rows.append([model, *counts, *(_number(found.get(metric), metric) for metric in names)])
         if of_model := intervals.get(model):
-            rows.append(["95% interval", "", "", *(_interval(of_model.get(metric, {}), metric) for metric in _NAMES)])
+            rows.append(["95% interval", "", "", *(_interval(of_model.get(metric, {}), metric) for metric in names)])
     users = max(found["gauc_users"] for found in result["labels"][mechanism]["models"].values())
     return Table(
         f"{result['split']} split, label_{mechanism}" + (", the target" if mechanism == result["target"] else ""),
-        ["model", "clicks", "positives", *_NAMES.values()],
+        ["model", "clicks", "positives", *map(_title, names)],
         rows,
         f"GAUC weighted by clicks, over {users:,} users with both classes; ties one half. Intervals over users.",
     )
@@ -46,41 +44,39 @@ def _models(result: Mapping[str, Any], mechanism: str) -> Table:
 
 def _differences(result: Mapping[str, Any], mechanisms: Sequence[str]) -> list[Table]:
     rows = [
-        [f"{mechanism}, minus {other}, {_NAMES[metric]}", _difference(found, metric), *_p(found)]
+        [f"{mechanism}, minus {other}, {_title(metric)}", _difference(found, metric), *_p(found)]
         for mechanism in mechanisms
         for other, metrics in result["labels"][mechanism]["differences"].items()
         for metric, found in metrics.items()
+        if metric in registered_metrics()
     ]
     columns = ["label", "difference (95% interval over users)", "p", "adjusted p"]
     return [Table(f"{result['served']} against the others", columns, rows, _how(result))] if rows else []
 
 
 def _slices(result: Mapping[str, Any], by: str) -> Table:
-    served = result["served"]
+    served, shown = result["served"], [name for name, one in registered_metrics().items() if one.shown_by_slice]
     parts = [part for part in result["slices"] if part["by"] == by]
-    others = list(parts[0]["differences"])
+    columns = [by, "clicks", "users", "positives", "growth", *(f"{served}: {_title(metric)}" for metric in shown)]
+    compared = [
+        (other, metric)
+        for other, of_other in parts[0]["differences"].items()
+        for metric in shown
+        if metric in of_other and registered_metrics()[metric].headline
+    ]
+    columns += [f"Δ {_title(metric)} to {other}" for other, metric in compared]
     rows = []
     for part in parts:
         growth = "–" if part["growth"] is None else f"{part['growth']:.3f}"
         cells = [part["name"], f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", growth]
-        cells += [_number(part["models"][served][metric], metric) for metric in ("auc", "gauc", "pcoc")]
-        for other in others:
-            for metric in ("auc", "gauc"):
-                found = part["differences"][other][metric]
-                cells.append(_difference(found, metric) + _mark(found))
+        cells += [_number(part["models"][served].get(metric), metric) for metric in shown]
+        for other, metric in compared:
+            difference = part["differences"][other][metric]
+            cells.append(_difference(difference, metric) + _mark(difference))
         rows.append(cells)
-    columns = [
-        by,
-        "clicks",
-        "users",
-        "positives",
-        "growth",
-        *(f"{served}: {_NAMES[m]}" for m in ("auc", "gauc", "pcoc")),
-    ]
-    columns += [f"Δ {_NAMES[metric]} to {other}" for other in others for metric in ("auc", "gauc")]
     note = (
         "Δ with 95% intervals over users; * p, adjusted for all metrics and slices of this kind, below 0.05."
-        if others
+        if compared
         else ""
     )
     return Table(f"{result['split']} split, label_{result['target']}, by {by}", columns, rows, note)
@@ -104,8 +100,12 @@ def _how(result: Mapping[str, Any]) -> str:
     )
 
 
+def _title(metric: str) -> str:
+    return registered_metrics()[metric].title
+
+
 def _number(value: float | None, metric: str) -> str:
-    return "–" if value is None else f"{value:.{_DIGITS.get(metric, 4)}f}"
+    return "–" if value is None else f"{value:.{registered_metrics()[metric].digits}f}"
 
 
 def _interval(found: Mapping[str, float | None], metric: str) -> str:
@@ -116,7 +116,7 @@ def _interval(found: Mapping[str, float | None], metric: str) -> str:
 def _difference(found: Mapping[str, float | None], metric: str) -> str:
     if found["difference"] is None:
         return "–"
-    digits = _DIGITS.get(metric, 4)
+    digits = registered_metrics()[metric].digits
     known = "–" if found["low"] is None else f"{found['low']:+.{digits}f} … {found['high']:+.{digits}f}"
     return f"{found['difference']:+.{digits}f} ({known})"
 

@@ -2,20 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from mal_tf.evaluation.metrics import Metric, additive_metrics, registered_metrics
 from pipelines.core.provenance import FAILED
 from pipelines.core.text_table import Table
 from pipelines.report import text
 from pipelines.report.parts import Numbers, Part, Tiles, Verdict, missing
 from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import comparison, evaluation, gates
-
-#: What each metric means, in a few words.
-_MEANS = {
-    "auc": "ranks a random positive above a random negative",
-    "gauc": "the same within a user, weighted by clicks",
-    "log_loss": "less is better",
-    "pcoc": "predicted over observed; 1 is calibrated",
-}
 
 
 def parts(run: RunFiles) -> list[Part]:
@@ -27,8 +20,12 @@ def parts(run: RunFiles) -> list[Part]:
         mine = found["models"][name]
         intervals = found.get("intervals", {}).get(name, {})
         tiles = [
-            (text.METRICS[metric], text.metric(metric, mine.get(metric)), _meaning(intervals.get(metric), metric))
-            for metric in _MEANS
+            (
+                metric.title,
+                text.metric(metric.name, mine.get(metric.name)),
+                _meaning(intervals.get(metric.name), metric),
+            )
+            for metric in additive_metrics().values()
         ]
         tiles.append(
             (
@@ -51,10 +48,10 @@ def _failed(run: RunFiles) -> list[Part]:
     return [Verdict("worse", said, FAILED, run.text(FAILED).strip().splitlines())]
 
 
-def _meaning(interval: Mapping[str, float | None] | None, metric: str) -> str:
+def _meaning(interval: Mapping[str, float | None] | None, metric: Metric) -> str:
     """What a metric means, after its 95% interval if that is known."""
     known = interval and interval.get("low") is not None
-    return f"95%: {text.span(interval, metric)}; {_MEANS[metric]}" if known else _MEANS[metric]
+    return f"95%: {text.span(interval, metric.name)}; {metric.summary}" if known else metric.summary
 
 
 def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
@@ -74,14 +71,14 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
             name = evaluation.served(run, found)
             put("served model", place, name)
             put("label", place, found["target"])
-            for metric, printed in text.METRICS.items():
-                put(printed, place, text.metric(metric, found["models"][name].get(metric)))
+            for metric in registered_metrics():
+                put(text.title(metric), place, text.metric(metric, found["models"][name].get(metric)))
             for other, by_metric in found.get("differences", {}).items():
                 for metric, one in by_metric.items():
-                    put(f"Δ {text.METRICS.get(metric, metric)} to {other}", place, text.with_interval(one))
+                    put(f"Δ {text.title(metric)} to {other}", place, text.with_interval(one))
         elif judged := run.of_stage("judge", "judgement.json"):
             put("served model", place, "candidate")
             for metric, value in judged["all"]["metrics"]["candidate"].items():
-                put(text.METRICS.get(metric, metric), place, text.metric(metric, value))
+                put(text.title(metric), place, text.metric(metric, value))
     note = "In brackets: 95% intervals over users. Compare runs only where they were judged on the same clicks."
     return Numbers(Table("Runs side by side", ["", *names], [[name, *cells] for name, cells in rows.items()], note))

@@ -2,13 +2,9 @@
 
 import math
 
+from mal_tf.evaluation.metrics import registered_metrics
+
 DASH = "–"
-
-#: Metrics of `metrics.json`, as they are called in print, and how they are rounded.
-METRICS = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log-loss", "pcoc": "PCOC", "ece": "ECE"}
-
-#: Whether more is better; the others have a best value, not a better side.
-HIGHER, LOWER = ("auc", "gauc"), ("log_loss", "ece")
 
 #: What a hollow dot of `plots.forest` says.
 HOLLOW = "hollow where the interval holds 0 or too few users allow none"
@@ -36,9 +32,16 @@ def percent(share: float | None, digits: int = 1) -> str:
     return DASH if _unknown(share) else f"{100 * share:.{digits}f}%"
 
 
+def title(name: str) -> str:
+    """What a metric is called in print; its name if it is not registered."""
+    metrics = registered_metrics()
+    return metrics[name].title if name in metrics else name
+
+
 def metric(name: str, value: float | None) -> str:
     """A metric's value."""
-    return number(value, 3 if name == "pcoc" else 4)
+    metrics = registered_metrics()
+    return number(value, metrics[name].digits if name in metrics else 4)
 
 
 def difference(value: float | None, digits: int = 4) -> str:

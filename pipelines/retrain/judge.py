@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -12,39 +12,44 @@ import pydantic
 from features.errors import MalTfError
 from features.frozen import Frozen, Range, as_tuple
 from features.spec import FeatureSpec
-from mal_tf.evaluation.bootstrap import MIN_USERS, Resampled, differences, resampled
+from mal_tf.evaluation.bootstrap import MIN_USERS, Scored, resampled_together
+from mal_tf.evaluation.judgement import losses
+from mal_tf.evaluation.metrics import HIGHER, LOWER, Auc, Pcoc, additive_metrics
 from mal_tf.serving.export import OUTPUT
 from pipelines.config.evaluation import PATH_LENGTH
+from pipelines.evaluate import users
 from pipelines.evaluate.slices import slice_by
 
 #: What the two models are called: their predictions are in columns `cvr_<name>`.
 CANDIDATE, BLESSED = "candidate", "blessed"
 
-#: Metrics that are judged; see `mal_tf.evaluation.metrics`.
-Metric = Literal["auc", "gauc", "log_loss", "pcoc"]
-
-#: What grows as a metric gets worse.
-_WORSE = {"auc": np.negative, "gauc": np.negative, "log_loss": np.positive, "pcoc": lambda pcoc: np.abs(pcoc - 1)}
-
-#: What a metric needs to have a value.
-_NEEDS = {
-    "auc": "it needs clicks of both classes",
-    "gauc": "it needs a user with clicks of both classes",
-    "log_loss": "it needs finite predictions",
-    "pcoc": "it needs positives and finite predictions",
-}
-
 _NO_INTERVAL = f"no interval as less than {MIN_USERS} users carry it"
 
-_Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+def _judged(limits: dict[str, float], but: str = "") -> dict[str, float]:
+    """Checks that limits are of metrics that can be resampled, and not of those that are better `but` where they are limited."""
+    metrics = {name: metric for name, metric in additive_metrics().items() if metric.better != but}
+    for name, limit in limits.items():
+        if name not in metrics:
+            raise ValueError(f"expected metrics among {', '.join(metrics)}, found '{name}'")
+        low, high = metrics[name].limits
+        if not low <= limit <= high:
+            raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, found {limit:g}")
+    return limits
+
+
+#: Limits by the name of a metric.
+Floors = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _judged(limits, LOWER))]
+Ceilings = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _judged(limits, HIGHER))]
+Losses = Annotated[dict[str, pydantic.NonNegativeFloat], pydantic.AfterValidator(_judged)]
 
 
 class Limits(Frozen):
     """What a candidate must hold.
 
     Attributes:
-        floors: least AUC and GAUC.
-        ceilings: largest log-loss.
+        floors: least values, by metric, such as `auc` and `gauc`; not of those that are better lower.
+        ceilings: largest values, by metric, such as `log_loss`; not of those that are better higher.
         pcoc: least and largest PCOC.
         allowed_loss: by how much each metric may be worse than the blessed model's: AUC and GAUC lower, log-loss higher,
             |PCOC − 1| higher.
@@ -52,10 +57,10 @@ class Limits(Frozen):
             loss on the clicks as they are decides.
     """
 
-    floors: dict[Literal["auc", "gauc"], _Share] = {}
-    ceilings: dict[Literal["log_loss"], pydantic.PositiveFloat] = {}
+    floors: Floors = {}
+    ceilings: Ceilings = {}
     pcoc: Range | None = None
-    allowed_loss: dict[Metric, pydantic.NonNegativeFloat] = {}
+    allowed_loss: Losses = {}
     significant: bool = False
 
 
@@ -101,9 +106,9 @@ class GatesConfig(Limits):
         samples: resamplings of users for the intervals.
     """
 
-    floors: dict[Literal["auc", "gauc"], _Share] = {"auc": 0.5}
+    floors: Floors = {Auc.name: 0.5}
     pcoc: Range | None = (0.5, 2.0)
-    allowed_loss: dict[Metric, pydantic.NonNegativeFloat] = {"auc": 0.01}
+    allowed_loss: Losses = {Auc.name: 0.01}
     slices: SliceLimits = SliceLimits()
     samples: int = pydantic.Field(200, ge=1)
 
@@ -161,15 +166,19 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
         gates: what must hold.
         seed: of the resamples.
     """
-    user = pd.factorize(clicks["user_id"], sort=True)[0].astype(np.int64)
+    user, hashed = users.coded(clicks["user_id"])
     label = clicks[f"label_{target}"].to_numpy(np.float64)
     models = [name for name in (CANDIDATE, BLESSED) if f"{OUTPUT}_{name}" in clicks]
     scores = {name: clicks[f"{OUTPUT}_{name}"].to_numpy() for name in models}
+    samples = gates.samples if BLESSED in scores else 0
 
     def compared(by: str, name: str, chosen: np.ndarray) -> Part:
-        mine = {model: score[chosen] for model, score in scores.items()}
-        users = np.unique(user[chosen], return_inverse=True)[1]
-        return _compared(by, name, users, label[chosen], mine, gates.samples, seed)
+        some = {model: Scored(user[chosen], label[chosen], score[chosen]) for model, score in scores.items()}
+        values = resampled_together(hashed, some, samples, seed)
+        metrics = {model: {metric: _finite(of[0]) for metric, of in one.items()} for model, one in values.items()}
+        worse = losses(values[CANDIDATE], values[BLESSED]) if BLESSED in values else {}
+        finite = {metric: {end: _finite(value) for end, value in loss.items()} for metric, loss in worse.items()}
+        return Part(by, name, int(chosen.sum()), int((label[chosen] > 0).sum()), metrics, finite)
 
     whole = compared("", "", np.ones(len(clicks), bool))
     against, unknown = _against(whole, gates, "gates")
@@ -193,39 +202,24 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     return Judgement(whole, parts, reasons, notes)
 
 
-def _compared(
-    by: str, name: str, user: np.ndarray, label: np.ndarray, scores: dict[str, np.ndarray], samples: int, seed: int
-) -> Part:
-    drawn = samples if BLESSED in scores else 0
-    found = {model: resampled(user, label, score, drawn, seed, get_args(Metric)) for model, score in scores.items()}
-    metrics = {model: {metric: _known(values[0]) for metric, values in one.items()} for model, one in found.items()}
-    losses = differences([_worse(found[BLESSED])], [_worse(found[CANDIDATE])]) if BLESSED in found else {}
-    known = {metric: {of: _known(value) for of, value in loss.items()} for metric, loss in losses.items()}
-    return Part(by, name, label.size, int((label > 0).sum()), metrics, known)
-
-
-def _worse(found: Resampled) -> Resampled:
-    return {metric: _WORSE[metric](values) for metric, values in found.items()}
-
-
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
 def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[str]]:
     """Reasons against the candidate, and what has limits but no value."""
-    reasons, unknown = [], []
+    reasons, unknown, metrics = [], [], additive_metrics()
     for key, metric, low, high in _bounds(limits):
         value = part.metrics[CANDIDATE][metric]
         if value is None:
-            unknown.append(f"{part}: {metric} has no value, {_NEEDS[metric]} ({place}.{key})")
+            unknown.append(f"{part}: {metric} has no value, it needs {metrics[metric].needs} ({place}.{key})")
         elif not low <= value <= high:
             limit = f"below {low:g}" if value < low else f"above {high:g}"
             reasons.append(f"{part}: {metric} {value:.4g} is {limit} ({place}.{key})")
     for metric, allowed in limits.allowed_loss.items() if part.losses else ():
         loss, key = part.losses[metric], f"{place}.allowed_loss.{metric}"
         if loss["difference"] is None:
-            unknown.append(f"{part}: {metric} has no value, {_NEEDS[metric]} ({key})")
+            unknown.append(f"{part}: {metric} has no value, it needs {metrics[metric].needs} ({key})")
         elif loss["difference"] <= allowed:
             continue
         elif limits.significant and loss["low"] is None:
@@ -246,4 +240,4 @@ def _bounds(limits: Limits) -> Iterator[tuple[str, str, float, float]]:
     yield from ((f"floors.{metric}", metric, low, math.inf) for metric, low in limits.floors.items())
     yield from ((f"ceilings.{metric}", metric, -math.inf, high) for metric, high in limits.ceilings.items())
     if limits.pcoc:
-        yield "pcoc", "pcoc", *limits.pcoc
+        yield "pcoc", Pcoc.name, *limits.pcoc

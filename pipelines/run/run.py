@@ -210,6 +210,7 @@ class Run:
         else:
             made_from = [manifest.read(self.path("export", name)) for name in models]
         made_from += [parts, self.config.seed, self.config.model.primary, self.config.model.name]
+        made_from += evaluate.computed_by()
         name = "evaluate"
         if given or labels or split != "eval":
             made_from += [split, manifest.made_from(source), manifest.made_from(trained), self.config.attribution.names]

@@ -15,7 +15,7 @@ from features.lookup import lookup_model
 from features.parsing import parse_features
 from mal_tf.calibration import calibration
 from mal_tf.calibration.calibration import Calibration
-from mal_tf.evaluation.metrics import calibration_error, log_loss, pcoc
+from mal_tf.evaluation.metrics import Clicks, level_metrics
 from mal_tf.models.network import Network
 from mal_tf.training.dataset import serialized
 from pipelines.clicks import labelled
@@ -128,14 +128,11 @@ def _before_and_after(found: Calibration, clicks: _Scored) -> dict:
 
 
 def _metrics(label: np.ndarray, prediction: np.ndarray) -> dict[str, float | None]:
-    found = {
-        "log_loss": log_loss(label, prediction),
-        "pcoc": pcoc(label, prediction),
-        "ece": calibration_error(label, prediction),
-    }
-    return {name: value if np.isfinite(value) else None for name, value in found.items()}
+    clicks = Clicks(np.zeros(len(label), np.int64), label, prediction)
+    values = {name: metric.value(clicks) for name, metric in level_metrics().items()}
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 def _shown(of: dict) -> str:
-    pairs = ((name, of["before"][name], of["after"][name]) for name in ("pcoc", "log_loss", "ece"))
+    pairs = ((name, of["before"][name], of["after"][name]) for name in level_metrics())
     return ", ".join(f"{name} {before:.4f} → {after:.4f}" for name, before, after in pairs if before is not None)

@@ -11,9 +11,11 @@ from apache_beam.io.filesystems import FileSystems
 
 from features.errors import MalTfError
 from mal_tf.evaluation import by_user, exact
-from mal_tf.evaluation.bootstrap import Resampled, enough_users
+from mal_tf.evaluation.bootstrap import too_few
 from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
+from mal_tf.evaluation.judgement import Resampled
+from mal_tf.evaluation.metrics import Auc, CalibrationError
 from pipelines.config.evaluation import PATH_LENGTH
 from pipelines.core import files, manifest
 from pipelines.evaluate import results
@@ -27,6 +29,7 @@ class Totals:
     """Sums over all clicks; groups as in `Scope`.
 
     Attributes:
+        scope: what is evaluated.
         users: sums over users.
         positives: int64 [slices, labels], of the slices' own clicks.
         ranges: by model, sums over ranges.
@@ -34,6 +37,7 @@ class Totals:
         excess: [models, labels, 2, bins], see `Curve.excess`.
     """
 
+    scope: Scope
     users: UserSums
     positives: np.ndarray
     ranges: Mapping[int, RangeSums]
@@ -45,34 +49,28 @@ class Totals:
         return int(exact.number(self.users.whole[group, column]))
 
     def resampled(self, model: int, group: int) -> Resampled:
-        """As `mal_tf.evaluation.bootstrap.resampled` gives it, with draws of its own."""
-        own = by_user.OF_MODEL + 3 * model
-        found = {
-            "auc": self.ranges[model].auc()[group],
-            "gauc": self.users.ratio(own + by_user.AUC, by_user.BOTH_CLICKS)[group],
-            "log_loss": self.users.ratio(own + by_user.LOSS, by_user.CLICKS)[group],
-            "pcoc": self.users.ratio(own + by_user.PREDICTION, by_user.LABEL)[group],
-        }
-        counts = (self.count(group, column) for column in (by_user.USERS, by_user.POSITIVE_USERS, by_user.BOTH_USERS))
-        for metric, enough in enough_users(*counts).items():
-            if not enough:
-                found[metric][1:] = np.nan
-        return found
+        """As `mal_tf.evaluation.bootstrap.resampled` gives it."""
+        metrics = self.scope.ratios
+        ratios = self.users.ratios(group)[model * len(metrics) : (model + 1) * len(metrics)]
+        by_name = {metric.name: values for metric, values in zip(metrics, ratios, strict=True)}
+        by_name[Auc.name] = self.ranges[model].auc()[group]
+        counts = [self.count(group, column) for column in (by_user.USERS, by_user.POSITIVE_USERS, by_user.BOTH_USERS)]
+        for metric in self.scope.metrics:
+            if metric.name in by_name and too_few(metric, *counts):
+                by_name[metric.name][1:] = np.nan
+        return {metric.name: by_name[metric.name] for metric in self.scope.metrics if metric.name in by_name}
 
     def metrics(self, model: int, group: int) -> dict[str, float]:
-        """As `mal_tf.evaluation.metrics.metrics_or_nan` gives them."""
+        """As `mal_tf.evaluation.metrics.metrics_or_nan` gives them; NaN for a metric that does not add up."""
         whole = {name: values[0] for name, values in self.resampled(model, group).items()}
         clicks = self.count(group, by_user.CLICKS)
         apart = [abs(exact.number(sum_)) for sum_ in np.subtract(*self.ranges[model].bins[:, group])]
+        whole[CalibrationError.name] = sum(apart) / clicks if clicks else float("nan")
         return {
             "clicks": clicks,
             "positives": self.count(group, by_user.POSITIVES),
-            "auc": whole["auc"],
-            "gauc": whole["gauc"],
+            **{metric.name: whole.get(metric.name, float("nan")) for metric in self.scope.metrics},
             "gauc_users": self.count(group, by_user.BOTH_USERS),
-            "log_loss": whole["log_loss"],
-            "pcoc": whole["pcoc"],
-            "ece": sum(apart) / clicks if clicks else float("nan"),
         }
 
 
@@ -99,12 +97,12 @@ class Finish:
     exchange: str | None = None
 
     def __call__(self, _: None, plan: EvaluationPlan, *totals: Any) -> None:
-        """Finishes; `totals` as `Totals` takes them.
+        """Finishes; `totals` as `Totals` takes them after the scope.
 
         Raises:
             MalTfError: under the primary target's label there is one class only, or no user has both.
         """
-        result = results.write(FileSystems.join(self.output, METRICS), self.result(plan, Totals(*totals)))
+        result = results.write(FileSystems.join(self.output, METRICS), self.result(plan, Totals(self.scope, *totals)))
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
         there = files.listing(self.output)
@@ -123,12 +121,12 @@ class Finish:
         return results.result(primary, self.split, self.served, labels, kinds, scope.samples, scope.seed)
 
     def _check(self, totals: Totals, primary: str) -> None:
-        found = totals.metrics(0, self.scope.sliced)
-        for metric, lacking in (("auc", "clicks of both classes"), ("gauc", "a user with clicks of both classes")):
-            if np.isnan(found[metric]):
+        values = totals.metrics(0, self.scope.sliced)
+        for metric in (metric for metric in self.scope.metrics if metric.ranking):
+            if np.isnan(values[metric.name]):
                 raise MalTfError(
-                    f"{self.split} split, label_{primary}: {metric.upper()} needs {lacking}, found {found['positives']:,} "
-                    f"positives among {found['clicks']:,} clicks; evaluate on more data or another target"
+                    f"{self.split} split, label_{primary}: {metric.title} needs {metric.needs}, found {values['positives']:,} "
+                    f"positives among {values['clicks']:,} clicks; evaluate on more data or another target"
                 )
 
     def _compared(self, totals: Totals, group: int, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -150,7 +148,7 @@ class Finish:
             np.array([totals.count(len(self.targets) + number, column) for number in numbers], np.int64)
             for column in (by_user.CLICKS, by_user.POSITIVES)
         )
-        without, made = results.OF_CALIBRATION if by == PATH_LENGTH else (), []
+        without, made = results.not_of_rank(self.scope.metrics) if by == PATH_LENGTH else (), []
         for place in slices.reported(by, clicks, positives, [plan.slices[number][1] for number in numbers]):
             number = numbers[place]
             group = len(self.targets) + number

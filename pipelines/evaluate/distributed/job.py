@@ -12,6 +12,7 @@ from pipelines.evaluate.distributed import steps
 from pipelines.evaluate.distributed.earlier_clicks import Earlier, Past
 from pipelines.evaluate.distributed.finish import Finish
 from pipelines.evaluate.distributed.plan import MakePlan, add_up
+from pipelines.evaluate.distributed.quantiles import ValuesAtCuts, add_counts, bounds_of
 from pipelines.evaluate.distributed.score import Score
 from pipelines.evaluate.distributed.steps import Scope
 
@@ -69,11 +70,17 @@ class EvaluationJob(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Score" >> beam.ParDo(scorer).with_outputs("seen", main="clicks")
         )
-        plan = AsSingleton(
-            scored.seen
-            | "AddSeen" >> beam.CombineGlobally(add_up)
-            | "Plan" >> beam.Map(MakePlan(self.scope.slices, self.range_clicks, f"{self.finish.split} split"))
-        )
+        seen = scored.seen | "AddSeen" >> beam.CombineGlobally(add_up)
+        make_plan, bounds = MakePlan(self.scope.slices, self.range_clicks, f"{self.finish.split} split"), {}
+        if self.scope.slices.numeric:
+            cuts = AsSingleton(seen | "Cuts" >> beam.Map(make_plan.cuts))
+            bounds = AsSingleton(
+                scored.clicks
+                | "ValuesAtCuts" >> beam.ParDo(ValuesAtCuts(self.exchange), cuts)
+                | "AddValues" >> beam.CombineGlobally(add_counts)
+                | "Bounds" >> beam.Map(bounds_of, cuts)
+            )
+        plan = AsSingleton(seen | "Plan" >> beam.Map(make_plan, bounds))
         past = (
             pipeline
             | "EarlierFiles" >> beam.Create(self.earlier)

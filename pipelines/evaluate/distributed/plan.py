@@ -12,6 +12,7 @@ import pandas as pd
 from features.errors import MalTfError
 from mal_tf.evaluation import by_range
 from mal_tf.serving.export import OUTPUT
+from pipelines.evaluate.distributed.quantiles import Bounds, Counts, Cuts, add_counts, key_counts
 from pipelines.evaluate.distributed.slices import Name, Slices
 
 
@@ -22,11 +23,13 @@ class Seen:
     Attributes:
         keys: by model, clicks by key of the prediction (`by_range.keys`).
         tokens: see `Slices.counts`.
+        numbers: `key_counts` of the numeric features that slices are by.
         newest: time of the newest.
     """
 
     keys: Sequence[pd.Series]
     tokens: Mapping[str, pd.DataFrame]
+    numbers: Counts
     newest: int
 
     @classmethod
@@ -34,12 +37,14 @@ class Seen:
         """What is known of some clicks, at least one."""
         keys = [by_range.keys(clicks[f"{OUTPUT}_{name}"].to_numpy()) for name in models]
         counts = [pd.Series(*np.unique(key, return_counts=True)[::-1]) for key in keys]
-        return cls(counts, slices.counts(clicks), int(clicks["timestamp"].max()))
+        numbers = {name: key_counts(clicks[name].to_numpy()) for name in slices.numeric}
+        return cls(counts, slices.counts(clicks), numbers, int(clicks["timestamp"].max()))
 
     def __add__(self, other: "Seen") -> "Seen":
         return Seen(
             list(map(_added, self.keys, other.keys)),
             {name: _added(counts, other.tokens[name]) for name, counts in self.tokens.items()},
+            add_counts([self.numbers, other.numbers]),
             max(self.newest, other.newest),
         )
 
@@ -55,11 +60,13 @@ class EvaluationPlan:
     Attributes:
         ranges: by model, the first key of each range, uint32 [ranges].
         slices: in the order of the report.
+        bounds: of the slices by numeric features.
         newest: time of the newest mature click.
     """
 
     ranges: Sequence[np.ndarray]
     slices: Sequence[Name]
+    bounds: Mapping[str, Bounds]
     newest: int
 
     def range_of(self, model: int, prediction: np.ndarray) -> np.ndarray:
@@ -81,7 +88,12 @@ class MakePlan:
     range_clicks: int
     what: str
 
-    def __call__(self, seen: Seen | None) -> EvaluationPlan:
+    def cuts(self, seen: Seen | None) -> dict[str, Cuts]:
+        """Where the numeric features that slices are by are to be cut."""
+        numbers = seen.numbers if seen else {}
+        return {name: Cuts.of(counts, self.slices.config.quantiles) for name, counts in numbers.items()}
+
+    def __call__(self, seen: Seen | None, bounds: Mapping[str, Bounds]) -> EvaluationPlan:
         """Makes the plan.
 
         Raises:
@@ -92,7 +104,7 @@ class MakePlan:
         ranges = [
             by_range.cut(counts.index.to_numpy(np.uint32), counts.to_numpy(), self.range_clicks) for counts in seen.keys
         ]
-        return EvaluationPlan(ranges, self.slices.choose(seen.tokens), seen.newest)
+        return EvaluationPlan(ranges, self.slices.choose(seen.tokens, bounds), bounds, seen.newest)
 
 
 def add_up(parts: Iterable) -> Any:

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from features.errors import MalTfError
-from features.spec import NumericFeature
+from mal_tf.evaluation.metrics import registered_metrics
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
 from pipelines.clicks.scoring import longest_window, parsing
@@ -21,7 +21,7 @@ from pipelines.evaluate.distributed.finish import Finish
 from pipelines.evaluate.distributed.job import EvaluationJob
 from pipelines.evaluate.distributed.slices import Slices
 from pipelines.evaluate.distributed.steps import Scope
-from pipelines.evaluate.evaluate import METRICS
+from pipelines.evaluate.evaluate import METRICS, computed_by
 
 #: Clicks of a shard of users, where nothing is said, and of a range of predictions: what a worker holds in memory.
 _SHARD_CLICKS = _RANGE_CLICKS = 262_144
@@ -65,6 +65,7 @@ class Evaluation:
             config.attribution.names,
             config.model.primary,
             config.model.name,
+            *computed_by(),
         ]
         labels = [manifest.made_from(directory) for directory in (self.labels, self.trained or self.labels)]
         return manifest.fingerprint("evaluation job", 2, models, parts, labels, self.split)
@@ -155,6 +156,7 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         samples=config.evaluation.bootstrap_samples,
         seed=config.seed,
         bins=config.evaluation.calibration_bins,
+        metrics=list(registered_metrics().values()),
     )
     wanted = {"user_id": "string", "timestamp": "int64", "path_length": "int64", "mature": "int64"}
     wanted |= dict.fromkeys(labels, "float32")
@@ -187,12 +189,6 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
 
 def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:
     spec, timed = config.feature_spec, CLICK_AGE in wanted
-    numeric = {feature.name for feature in spec.scalars if isinstance(feature, NumericFeature)}
-    if there := [by for by in wanted if by in numeric]:
-        raise MalTfError(
-            f"evaluation.slices: '{there[0]}' is a numeric feature, whose quantiles the job does not cut; take it out, or "
-            "evaluate without --distributed"
-        )
     return Slices(
         by=wanted,
         label=f"label_{config.model.primary}",

@@ -11,7 +11,8 @@ from features import vocabulary
 from pipelines.clicks.scoring import click_age, token_known
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, KNOWN, PATH_LENGTH, USER_HISTORY, EvaluationConfig
 from pipelines.core import files
-from pipelines.evaluate.slices import MISSING_TOKEN, Slice, slices_of, tokens
+from pipelines.evaluate.distributed.quantiles import Bounds
+from pipelines.evaluate.slices import MISSING_TOKEN, Slice, by_quantile_bounds, slices_of, tokens
 
 #: What a slice is by, and its name.
 Name = tuple[str, str]
@@ -25,7 +26,7 @@ class Slices:
     """How clicks are sliced.
 
     Attributes:
-        by: names of `EvaluationConfig.slices`, but for numeric features.
+        by: names of `EvaluationConfig.slices`.
         label: column of the label whose metrics are sliced.
         config: bounds and limits.
         features: dtype of the features that slices are by, by name.
@@ -42,21 +43,33 @@ class Slices:
     units_per_second: int
     window_hours: float
 
+    @property
+    def numeric(self) -> list[str]:
+        """The numeric features among `by`."""
+        return [name for name in self.by if self.features.get(name) == "float32"]
+
+    @property
+    def categorical(self) -> list[str]:
+        """The categorical features among `by`."""
+        return [name for name in self.by if name in self.features and name not in self.numeric]
+
     def counts(self, clicks: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """`clicks` and `positives` of each token, by feature that slices are by."""
+        """`clicks` and `positives` of each token, by categorical feature that slices are by."""
         positive = (clicks[self.label] > 0).astype(np.int64)
         return {
             name: positive.groupby(tokens(clicks[name])).agg(clicks="size", positives="sum")
-            for name in self.by
-            if name in self.features
+            for name in self.categorical
         }
 
-    def choose(self, counts: Mapping[str, pd.DataFrame]) -> list[Name]:
-        """The slices that there may be, from the counts of all clicks."""
-        return [(by, name) for by in self.by for name in self._names(by, counts)]
+    def choose(self, counts: Mapping[str, pd.DataFrame], bounds: Mapping[str, Bounds]) -> list[Name]:
+        """The slices that there may be, from the counts of all clicks and the bounds of numeric features."""
+        return [(by, name) for by in self.by for name in self._names(by, counts, bounds)]
 
-    def _names(self, by: str, counts: Mapping[str, pd.DataFrame]) -> Sequence[str]:
-        if by in self.features:
+    def _names(self, by: str, counts: Mapping[str, pd.DataFrame], bounds: Mapping[str, Bounds]) -> Sequence[str]:
+        if by in bounds:
+            values = np.array([np.nan if bounds[by].missing else 0], np.float32)
+            return [part.name for part in by_quantile_bounds(values, bounds[by].bounds)]
+        if by in counts:
             return self._most_frequent(counts[by])
         if by == USER_HISTORY or by.startswith(KNOWN):
             return _SAID
@@ -68,13 +81,16 @@ class Slices:
         order = np.lexsort((enough.index.to_numpy(), -enough["clicks"].to_numpy()))
         return enough.index[order][: self.config.top_values].tolist()
 
-    def members(self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name]) -> tuple[np.ndarray, ...]:
+    def members(
+        self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name], bounds: Mapping[str, Bounds]
+    ) -> tuple[np.ndarray, ...]:
         """Which clicks are in which slices.
 
         Args:
             clicks: of a shard of users; columns as read, `information_gain` and `user_history`.
             newest: time of the newest mature click.
             slices: see `choose`.
+            bounds: of numeric features.
 
         Returns:
             The clicks' rows, ascending, the number of the slice, both int64 [memberships], and whether the click is the
@@ -83,14 +99,18 @@ class Slices:
         rows, numbers, owned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
         number = {name: place for place, name in enumerate(slices)}
         for by in self.by:
-            if by in self.features:
+            if by in self.categorical:
                 index = pd.Index([name for kind, name in slices if kind == by], dtype=object)
                 place = index.get_indexer(tokens(clicks[by]))
                 rows.append(np.flatnonzero(place >= 0))
                 numbers.append(place[rows[-1]] + (number[by, index[0]] if index.size else 0))
                 owned.append(np.ones(rows[-1].size, bool))
                 continue
-            for part in self._parts(self._values(by, clicks, newest), clicks[self.label].to_numpy()):
+            if by in bounds:
+                parts = by_quantile_bounds(clicks[by].to_numpy(), bounds[by].bounds)
+            else:
+                parts = self._parts(self._values(by, clicks, newest), clicks[self.label].to_numpy())
+            for part in parts:
                 rows.append(np.flatnonzero(part.chosen))
                 numbers.append(np.full(rows[-1].size, number[by, part.name]))
                 owned.append((part.chosen if part.own is None else part.own)[rows[-1]])
@@ -114,7 +134,7 @@ class Slices:
     def reported(self, by: str, clicks: np.ndarray, positives: np.ndarray, names: Sequence[str]) -> list[int]:
         """Which slices of a kind are in the report, in its order, of their clicks and positives, int64 [slices], and names."""
         enough = np.flatnonzero(positives >= self.config.min_positives)
-        if by in self.features or by == USER_HISTORY or by.startswith(KNOWN):
+        if by in self.categorical or by == USER_HISTORY or by.startswith(KNOWN):
             order = np.lexsort((np.array(names, object)[enough].astype(str), -clicks[enough]))
             enough = enough[order][: self.config.top_values]
         return enough.tolist()

@@ -11,9 +11,9 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from features.arrays import codes, flat, stable_hash
-from mal_tf.evaluation import draws
-from mal_tf.evaluation.by_range import Curve, RangeSums, SortedClicks, range_sums
-from mal_tf.evaluation.by_user import UserSums, user_sums
+from mal_tf.evaluation.by_range import Curve, RangeSums, Ranked
+from mal_tf.evaluation.by_user import Group, UserSums, user_sums
+from mal_tf.evaluation.metric import Metric, RatioMetric
 from mal_tf.serving.export import OUTPUT
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.earlier_clicks import with_past
@@ -36,6 +36,7 @@ class Scope:
         samples: resamples of the users.
         seed: of them.
         bins: of calibration.
+        metrics: which; here, as workers may know fewer.
     """
 
     models: Sequence[str]
@@ -44,6 +45,12 @@ class Scope:
     samples: int
     seed: int
     bins: int
+    metrics: Sequence[Metric]
+
+    @property
+    def ratios(self) -> list[RatioMetric]:
+        """The metrics that add up over users."""
+        return [metric for metric in self.metrics if isinstance(metric, RatioMetric)]
 
     @property
     def sliced(self) -> int:
@@ -82,7 +89,8 @@ class Users(beam.DoFn):
         predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
         hashed = stable_hash(flat(clicks["user_id"]))
         (user,) = codes(flat(clicks["user_id"]))
-        rows, number, own = scope.slices.members(with_past(clicks.to_pandas(), by_kind[PAST]), plan.newest, plan.slices)
+        sliced = with_past(clicks.to_pandas(), by_kind[PAST])
+        rows, number, own = scope.slices.members(sliced, plan.newest, plan.slices, plan.bounds)
         slices = len(plan.slices)
         yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
         positives = [np.bincount(number[own], label[rows[own]] > 0, slices) for label in labels]
@@ -111,15 +119,13 @@ class Users(beam.DoFn):
         predictions: Sequence[np.ndarray],
         sliced: tuple[np.ndarray, np.ndarray, int],
     ) -> UserSums:
-        distinct, first = np.unique(user, return_index=True)
-        drawn = np.empty((distinct.size, self._scope.samples), np.uint8)
-        for sample in range(self._scope.samples):
-            drawn[:, sample] = draws.poisson(hashed[first], self._scope.seed, sample)
-        everything = np.zeros(user.size, np.int64)
-        rows, number, slices = sliced
-        found = [user_sums(everything, user, label, predictions, 1, drawn) for label in labels]
-        of_rows = (user[rows], labels[self._scope.sliced][rows], [prediction[rows] for prediction in predictions])
-        return UserSums.of_groups([*found, user_sums(number, *of_rows, slices, drawn)])
+        _, first = np.unique(user, return_index=True)
+        scope, (rows, number, slices) = self._scope, sliced
+        groups = [Group(user, label, predictions) for label in labels]
+        label, by_slice = labels[scope.sliced], np.argsort(number, kind="stable")
+        for mine in np.split(rows[by_slice], np.searchsorted(number[by_slice], np.arange(1, slices))) if slices else ():
+            groups.append(Group(user[mine], label[mine], [prediction[mine] for prediction in predictions]))
+        return user_sums(groups, hashed[first], scope.ratios, scope.samples, scope.seed)
 
 
 class Ranges(beam.DoFn):
@@ -141,13 +147,15 @@ class Ranges(beam.DoFn):
         everything = np.arange(prediction.size)
         rows = np.repeat(everything, np.diff(members.offsets.to_numpy()))
         group, slices = members.flatten().to_numpy().astype(np.int64), len(plan.slices)
-        parts = [SortedClicks(everything, np.zeros_like(everything), label, prediction, 1) for label in labels]
-        parts.append(SortedClicks(rows, group, labels[scope.sliced][rows], prediction[rows], slices))
+        groups = [(everything, label) for label in labels]
+        label, by_slice = labels[scope.sliced], np.argsort(group, kind="stable")
+        for mine in np.split(rows[by_slice], np.searchsorted(group[by_slice], np.arange(1, slices))) if slices else ():
+            groups.append((mine, label[mine]))
         before, total = sizes[model, :number].sum(axis=0), sizes[model].sum(axis=0)
         places = [np.append(np.repeat(sums[0], len(labels)), sums[1:]) for sums in (before, total)]
-        distinct, who = np.unique(user, return_inverse=True)
-        times = (draws.poisson(distinct, scope.seed, n).astype(np.float64)[who] for n in range(scope.samples))
-        yield (model, number), range_sums(parts, *places, scope.bins, times)
+        distinct, code = np.unique(user, return_inverse=True)
+        ranked = Ranked(code, distinct, prediction, groups)
+        yield (model, number), ranked.sums(*places, scope.bins, scope.samples, scope.seed)
 
 
 class Calibrate(beam.DoFn):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from mal_tf.evaluation.metrics import Pcoc, level_metrics
 from pipelines.core.text_table import Table
 from pipelines.report import plots, svg, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
@@ -31,7 +32,7 @@ def _curves(found: Mapping[str, Any], label: str, of_label: Mapping[str, Any]) -
     """A curve for each model, under a label."""
     under = "" if label == found["target"] else f", label_{label}"
     return [
-        _curve(f"{name}{under}", bins, of_label["models"].get(name, {}).get("pcoc"))
+        _curve(f"{name}{under}", bins, of_label["models"].get(name, {}).get(Pcoc.name))
         for name, bins in of_label["calibration"].items()
         if bins
     ]
@@ -109,7 +110,7 @@ def _layer(run: RunFiles, name: str) -> list[Part]:
         return [missing(f"{source} is not there.")]
     found = run.json(source)
     rows = [
-        [f"{clicks}, {when}", *(text.metric(metric, of[when].get(metric)) for metric in ("log_loss", "pcoc", "ece"))]
+        [f"{clicks}, {when}", *(text.metric(metric, of[when].get(metric)) for metric in level_metrics())]
         for clicks, of in (("clicks of the fit", found), ("evaluation split", found.get("evaluation", {})))
         for when in ("before", "after")
         if when in of
@@ -119,7 +120,9 @@ def _layer(run: RunFiles, name: str) -> list[Part]:
         f"{found.get('method', 'a map')}{by}, fitted on {text.integer(found.get('clicks'))} clicks with "
         f"{text.integer(found.get('positives'))} positives that the model was not trained on."
     )
-    table = Table(f"Calibration layer of {name}, before and after", [name, "log-loss", "PCOC", "ECE"], rows, note)
+    table = Table(
+        f"Calibration layer of {name}, before and after", [name, *map(text.title, level_metrics())], rows, note
+    )
     made: list[Part] = [Numbers(table, source)]
     if (curve := found.get("overall")) and len(curve["x"]) > 1:
         made.append(_map(name, curve, source))

@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from mal_tf.evaluation.judgement import reading
+from mal_tf.evaluation.metrics import Gauc
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Verdict
 from pipelines.report.run_files import RunFiles
-from pipelines.report.sections import evaluation
 
 SOURCE = "results.json"
+
+#: The metric that verdicts are by.
+_VERDICT = Gauc.name
 
 #: Stands for all clicks among the kinds of slices, and among the slices of that kind.
 _ALL = "all"
@@ -44,18 +48,18 @@ def verdicts(run: RunFiles) -> list[Part]:
     if result is None:
         return made
     groups = list(_groups(result))
-    how = _corrected([of_row["gauc"] for *_, rows in groups for of_row in rows.values()], result["bootstrap_samples"])
+    how = _corrected([of_row[_VERDICT] for *_, rows in groups for of_row in rows.values()], result["bootstrap_samples"])
     for title, against, rows in groups:
-        found_of = {name: evaluation.reading("gauc", of_row["gauc"]) for name, of_row in rows.items()}
+        found_of = {name: reading(_VERDICT, of_row[_VERDICT]) for name, of_row in rows.items()}
         readings = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
-        readings |= {name: "few" for name, of_row in rows.items() if of_row["gauc"]["low"] is None}
+        readings |= {name: "few" for name, of_row in rows.items() if of_row[_VERDICT]["low"] is None}
         words = {"better": "better", "worse": "worse", "open": "no difference shown", "few": "too few users to tell"}
         of = {side: [name for name in readings if readings[name] == side] for side in words}
         said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
         gains = (of["better"], of["worse"])
         side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
         facts = [f"{name} {text.with_interval(of_row['gauc'])}" for name, of_row in rows.items()]
-        made.append(Verdict(side, f"{title}, GAUC against {against}{how}: {said}.", SOURCE, facts))
+        made.append(Verdict(side, f"{title}, {Gauc.title} against {against}{how}: {said}.", SOURCE, facts))
     return made
 
 
@@ -89,16 +93,14 @@ def _groups(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, dic
 
 def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
     for title, against, rows in _groups(result):
-        drawn = [
-            (name, {text.METRICS[metric]: row[metric] for metric in ("gauc", "auc")}) for name, row in rows.items()
-        ]
+        drawn = [(name, {text.title(metric): one for metric, one in row.items()}) for name, row in rows.items()]
         told = "; ".join(
             f"{name}: {metric} {text.with_interval(one)}" for name, row in drawn for metric, one in row.items()
         )
         cells = [
             [
                 name,
-                text.METRICS[metric],
+                text.title(metric),
                 text.difference(one["difference"]),
                 text.interval(one),
                 text.general(one.get("p")),

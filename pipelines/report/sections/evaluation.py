@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mal_tf.evaluation.bootstrap import METRICS as RESAMPLED
-from mal_tf.evaluation.multiplicity import LEVEL
+from mal_tf.evaluation.judgement import has_direction, reading
+from mal_tf.evaluation.metrics import HIGHER, additive_metrics, registered_metrics
 from pipelines.core.text_table import Table
 from pipelines.evaluate.results import too_few_resamples
 from pipelines.report import plots, text
-from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Text, Verdict, missing
+from pipelines.report.parts import Folded, Numbers, Part, Picture, Text, Verdict, missing
 from pipelines.report.run_files import RunFiles
 
 SOURCE = "evaluate/metrics.json"
@@ -34,12 +34,12 @@ def verdicts(run: RunFiles) -> list[Part]:
 
 
 def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) -> Part:
-    judged = {metric: one for metric, one in by_metric.items() if metric in text.HIGHER + text.LOWER}
-    readings = {text.METRICS[metric]: reading(metric, one) for metric, one in judged.items()}
+    judged = {metric: one for metric, one in by_metric.items() if has_direction(metric)}
+    readings = {text.title(metric): reading(metric, one) for metric, one in judged.items()}
     of = {side: [metric for metric, found in readings.items() if found == (side, True)] for side in ("better", "worse")}
     said = [f"{side} in {' and '.join(named)}" for side, named in of.items() if named]
     doubtful = [metric for metric, (_, sure) in readings.items() if not sure]
-    few = [text.METRICS[metric] for metric, one in judged.items() if one.get("low") is None]
+    few = [text.title(metric) for metric, one in judged.items() if one.get("low") is None]
     rest = [metric for metric, found in readings.items() if (found[0] == "open" or not found[1]) and metric not in few]
     if said:
         sentence = f"{name} against {other}: {', '.join(said)}" + (
@@ -54,17 +54,8 @@ def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) 
     if doubtful:
         sentence += f" (in {' and '.join(doubtful)} not after the correction for many comparisons)"
     side = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"
-    facts = [f"{text.METRICS.get(metric, metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
+    facts = [f"{text.title(metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
     return Verdict(side, f"{sentence}.", SOURCE, facts)
-
-
-def reading(metric: str, found: Mapping[str, Any]) -> tuple[Reading, bool]:
-    """How a difference reads, and whether it also does after the correction for many comparisons."""
-    low, high, adjusted = found.get("low"), found.get("high"), found.get("adjusted_p")
-    if low is None or high is None or low <= 0 <= high:
-        return "open", True
-    more_is_better = metric in text.HIGHER
-    return "better" if (low > 0) == more_is_better else "worse", adjusted is None or adjusted < LEVEL
 
 
 def parts(run: RunFiles) -> list[Part]:
@@ -99,26 +90,29 @@ def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
     for label, of_label in labels.items():
         for model, values in of_label["models"].items():
             counts = [text.integer(values.get(key)) for key in ("clicks", "positives")]
-            numbers = [text.metric(metric, values.get(metric)) for metric in text.METRICS]
+            numbers = [text.metric(metric, values.get(metric)) for metric in registered_metrics()]
             rows.append([f"{label}: {model}", *counts, *numbers])
+    meanings = "; ".join(f"{metric.title}: {metric.summary}" for metric in registered_metrics().values())
     note = (
-        "AUC and GAUC: 1 is perfect, one half is chance; GAUC is within a user. Log-loss and ECE: less is better. PCOC: "
-        f"predicted over observed, 1 is calibrated. The models predict {found['target']}; rows of other labels ask how well "
-        "that ranks what another mechanism calls a conversion."
+        f"{meanings}. The models predict {found['target']}; rows of other labels ask how well that ranks what another "
+        "mechanism calls a conversion."
     )
     title = f"Metrics of the {found.get('split', 'eval')} split, by label and model"
-    return Numbers(Table(title, ["label: model", "clicks", "positives", *text.METRICS.values()], rows, note), SOURCE)
+    return Numbers(
+        Table(title, ["label: model", "clicks", "positives", *map(text.title, registered_metrics())], rows, note),
+        SOURCE,
+    )
 
 
 def _intervals(labels: Mapping[str, Any]) -> Iterator[Part]:
     """Nothing where no resamples were asked for, or an earlier version of mal-tf evaluated."""
     rows = [
-        [f"{label}: {model}", *(text.span(of_model.get(metric, {}), metric) for metric in RESAMPLED)]
+        [f"{label}: {model}", *(text.span(of_model.get(metric, {}), metric) for metric in additive_metrics())]
         for label, of_label in labels.items()
         for model, of_model in of_label.get("intervals", {}).items()
     ]
     if rows:
-        columns = ["label: model", *(text.METRICS[metric] for metric in RESAMPLED)]
+        columns = ["label: model", *map(text.title, additive_metrics())]
         note = "Bootstrap over users; a dash where few users carry the metric. Models may differ where theirs overlap: see below."
         yield Numbers(Table("95% intervals of the metrics", columns, rows, note), SOURCE)
 
@@ -127,7 +121,7 @@ def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str)
     rows = [
         [
             f"{label}: minus {other}",
-            text.METRICS[metric],
+            text.title(metric),
             text.difference(one.get("difference")),
             text.interval(one),
             text.general(one.get("p")),
@@ -149,7 +143,7 @@ def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str)
 
 
 def _words(metric: str, found: Mapping[str, Any]) -> str:
-    if metric not in text.HIGHER + text.LOWER:
+    if not has_direction(metric):
         return text.DASH
     side, sure = reading(metric, found)
     return {"better": "▲ better", "worse": "▼ worse", "open": "◇ not shown to differ"}[side] + ("" if sure else " *")
@@ -158,7 +152,9 @@ def _words(metric: str, found: Mapping[str, Any]) -> str:
 def _each(labels: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
     for label, of_label in labels.items():
         for other, by_metric in of_label.get("differences", {}).items():
-            yield from ((label, other, metric, one) for metric, one in by_metric.items() if metric in text.METRICS)
+            yield from (
+                (label, other, metric, one) for metric, one in by_metric.items() if metric in registered_metrics()
+            )
 
 
 def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Iterator[Part]:
@@ -175,10 +171,12 @@ def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> 
                 }
             )
         ]
-        printed = text.METRICS[metric]
-        better = f"{name} is better" if metric in text.HIGHER else ""
-        side = "Right of 0" if metric in text.HIGHER else "Left of 0" if metric in text.LOWER else ""
-        reads = f"{side} {name} is better." if side else "PCOC has no better side: 1 is best."
+        printed, best = text.title(metric), registered_metrics()[metric].better
+        better = f"{name} is better" if best == HIGHER else ""
+        if has_direction(metric):
+            reads = f"{'Right' if best == HIGHER else 'Left'} of 0 {name} is better."
+        else:
+            reads = f"{printed} has no better side: {best:g} is best."
         shown = "; ".join(
             f"{row}: {series} {text.with_interval(one)}" for row, of_row in rows for series, one in of_row.items()
         )

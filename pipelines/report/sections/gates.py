@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mal_tf.evaluation.metrics import HIGHER, LOWER, Auc, additive_metrics
 from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Items, Numbers, Part, Picture, Verdict, missing
@@ -45,7 +46,7 @@ def _facts(run: RunFiles) -> list[str]:
     metrics = found["all"]["metrics"] if found else {"candidate": {}}
     blessed = metrics.get("blessed", {})
     return [
-        f"{text.METRICS.get(metric, metric)} {text.metric(metric, value)}"
+        f"{text.title(metric)} {text.metric(metric, value)}"
         + (f" (what serves: {text.metric(metric, blessed[metric])})" if metric in blessed else "")
         for metric, value in metrics["candidate"].items()
     ]
@@ -73,11 +74,16 @@ def _table(whole: Mapping[str, Any]) -> Part:
     rows = []
     for metric, value in candidate.items():
         loss = whole["losses"].get(metric, {})
-        cells = [text.METRICS.get(metric, metric), text.metric(metric, value), text.metric(metric, blessed.get(metric))]
+        cells = [text.title(metric), text.metric(metric, value), text.metric(metric, blessed.get(metric))]
         rows.append([*cells, text.difference(loss.get("difference")), text.interval(loss)])
+    worse = {HIGHER: "{} lower", LOWER: "{} higher"}
+    ways = ", ".join(
+        worse.get(metric.better, f"|{{}} − {metric.better}| higher").format(metric.title)
+        for metric in additive_metrics().values()
+    )
     note = (
-        "Worse by: positive is worse than what serves; AUC or GAUC lower, log-loss higher, |PCOC − 1| higher. Intervals: paired "
-        f"bootstrap over users, 95%. {whole['clicks']:,} clicks, {whole['positives']:,} positives."
+        f"Worse by: positive is worse than what serves; {ways}. Intervals: paired bootstrap over users, 95%. "
+        f"{whole['clicks']:,} clicks, {whole['positives']:,} positives."
         + ("" if whole["losses"] else " A first run is held against floors alone.")
     )
     columns = ["metric", "candidate", "what serves", "worse by", "95% interval"]
@@ -94,16 +100,18 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Part:
         [
             name(one),
             text.integer(one["clicks"]),
-            text.number(one["metrics"]["candidate"].get("auc")),
-            text.difference(one["losses"].get("auc", {}).get("difference")),
-            text.interval(one["losses"].get("auc", {})),
+            text.number(one["metrics"]["candidate"].get(Auc.name)),
+            text.difference(one["losses"].get(Auc.name, {}).get("difference")),
+            text.interval(one["losses"].get(Auc.name, {})),
         ]
         for one in slices
     ]
     drawn = sorted(slices, key=lambda one: -one["positives"])[:_DRAWN]
     table = Table("AUC by slice", ["slice", "clicks", "candidate: AUC", "worse by", "95% interval"], rows)
     picture = plots.forest(
-        [(name(one), {"AUC": one["losses"]["auc"]}) for one in drawn if "auc" in one["losses"]], "AUC lower", "worse"
+        [(name(one), {Auc.title: one["losses"][Auc.name]}) for one in drawn if Auc.name in one["losses"]],
+        "AUC lower",
+        "worse",
     )
     return Picture(
         picture,

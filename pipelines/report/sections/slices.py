@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mal_tf.evaluation.metrics import Gauc, additive_metrics, registered_metrics
+from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, USER_HISTORY
 from pipelines.core.text_table import Table
 from pipelines.report import plots, svg, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
@@ -11,17 +13,17 @@ from pipelines.report.sections import evaluation
 
 #: Slices that are no feature's, in the order of the page, and what they are.
 _KINDS = {
-    "information_gain": "Users by extra positives",
-    "path_length": "Length of the journey",
-    "click_age": "Age of the click",
-    "user_history": "New against known users",
+    INFORMATION_GAIN: "Users by extra positives",
+    PATH_LENGTH: "Length of the journey",
+    CLICK_AGE: "Age of the click",
+    USER_HISTORY: "New against known users",
 }
 
 #: Slices that a picture holds at most, those of the most positives.
 _DRAWN = 12
 
-#: Metrics of the pictures.
-_METRICS = ("gauc", "auc")
+#: The metric that gains are drawn of.
+_GAIN = Gauc.name
 
 
 def parts(run: RunFiles) -> list[Part]:
@@ -54,14 +56,14 @@ def growth(run: RunFiles) -> list[Part]:
     name, made = evaluation.served(run, found), []
     kinds: dict[str, list] = {}
     for one in found.get("slices") or []:
-        if one.get("growth") is not None and one["by"] != "path_length":
+        if one.get("growth") is not None and one["by"] != PATH_LENGTH:
             kinds.setdefault(one["by"], []).append(one)
     kinds = {by: of for by, of in kinds.items() if len(of) > 1}
     for by in sorted(kinds, key=lambda by: by not in _KINDS):
         made += [
             _gain(name, other, by, kinds[by])
             for other in found.get("differences", {})
-            if any(_known(one, other, "gauc") for one in kinds[by])
+            if any(_known(one, other, _GAIN) for one in kinds[by])
         ]
     first, more = made[:3], made[3:]
     if not made:
@@ -83,7 +85,11 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
         rows = [
             (
                 f"{one['name']} ({one['positives']:,} positives)",
-                {text.METRICS[metric]: _known(one, other, metric) for metric in _METRICS if _known(one, other, metric)},
+                {
+                    text.title(metric): _known(one, other, metric)
+                    for metric in _headlines()
+                    if _known(one, other, metric)
+                },
             )
             for one in drawn
         ]
@@ -110,9 +116,9 @@ def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str |
         cells = [one["name"], *(text.integer(one.get(key)) for key in ("clicks", "users", "positives"))]
         cells += [
             text.number(one.get("growth"), 3),
-            *(text.metric(metric, mine.get(metric)) for metric in text.METRICS),
+            *(text.metric(metric, mine.get(metric)) for metric in registered_metrics()),
         ]
-        for metric in _METRICS if other else ():
+        for metric in _headlines() if other else ():
             found = _known(one, other, metric) or {}
             cells += [text.difference(found.get("difference")), text.interval(found)]
         rows.append(cells)
@@ -122,12 +128,17 @@ def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str |
         "users",
         "positives",
         "growth in positives",
-        *(f"{name}: {m}" for m in text.METRICS.values()),
+        *(f"{name}: {text.title(metric)}" for metric in registered_metrics()),
     ]
-    for metric in _METRICS if other else ():
-        columns += [f"Δ {text.METRICS[metric]}", "95% interval"]
+    for metric in _headlines() if other else ():
+        columns += [f"Δ {text.title(metric)}", "95% interval"]
     against = f"; Δ to {other}" if other else ""
     return Table(f"{_title(by)}{against}", columns, rows)
+
+
+def _headlines() -> list[str]:
+    """The metrics whose differences are drawn."""
+    return [name for name, metric in additive_metrics().items() if metric.headline]
 
 
 def _known(one: Mapping[str, Any], other: str, metric: str) -> Mapping[str, Any] | None:
@@ -137,7 +148,7 @@ def _known(one: Mapping[str, Any], other: str, metric: str) -> Mapping[str, Any]
 
 def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Part:
     points = [
-        (one["name"], one["growth"], one["positives"], found) for one in slices if (found := _known(one, other, "gauc"))
+        (one["name"], one["growth"], one["positives"], found) for one in slices if (found := _known(one, other, _GAIN))
     ]
     points = sorted(sorted(points, key=lambda point: -point[2])[:_DRAWN], key=lambda point: point[1])
     rows = [

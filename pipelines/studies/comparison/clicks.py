@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from pipelines.clicks.labelled import Labelled
 from pipelines.clicks.scoring import click_id_dtype, extra_positives, read
-from pipelines.config.evaluation import PATH_LENGTH, GrowthConfig
+from pipelines.config.evaluation import INFORMATION_GAIN, GrowthConfig
 from pipelines.core import files
+from pipelines.evaluate import users
 from pipelines.evaluate.slices import Slice, by_count, slice_by
-from pipelines.studies.comparison.config import GROWTH, TruthConfig
+from pipelines.studies.comparison.config import NO_FEATURE, TruthConfig
 
 
 def evaluated(
@@ -24,22 +25,23 @@ def evaluated(
         labelled: splits.
         mechanisms: whose labels are wanted.
         slices: names of `Comparison.slices`, and the dtype of those that are features.
-        growth: for slices of that name.
+        growth: for slices by information gain.
 
     Returns:
-        A row per click: `position` in the split, `click_id`, `user` (int64 code), `path_length`, `label_<mechanism>`, the
-        features of `slices`; `growth`, the user's extra positives, if asked for.
+        A row per click: `position` in the split, `click_id`, `user` (int64 code) and `user_hash`, `path_length`,
+        `label_<mechanism>`, the features of `slices`; `information_gain`, the user's extra positives, if asked for.
     """
     segments = labelled.splits["eval"].segments
     columns = {"click_id": click_id_dtype(segments), "user_id": "string", "path_length": "int64", "mature": "int64"}
     columns |= dict.fromkeys((f"label_{name}" for name in mechanisms), "float32")
-    columns |= {name: dtype for name, dtype in slices.items() if name not in (PATH_LENGTH, GROWTH)}
+    columns |= {name: dtype for name, dtype in slices.items() if name not in NO_FEATURE}
     frame = read(segments, columns)
     frame["position"] = np.arange(len(frame))
     frame = frame[frame["mature"] == 1].reset_index(drop=True)
-    if GROWTH in slices:
-        frame[GROWTH] = extra_positives(frame["user_id"], labelled.splits["train"].segments, growth)
-    frame["user"] = pd.factorize(frame["user_id"], sort=True)[0].astype(np.int64)
+    if INFORMATION_GAIN in slices:
+        frame[INFORMATION_GAIN] = extra_positives(frame["user_id"], labelled.splits["train"].segments, growth)
+    frame["user"], hashed = users.coded(frame["user_id"])
+    frame["user_hash"] = hashed[frame["user"]]
     return frame
 
 
@@ -52,7 +54,7 @@ def sliced(frame: pd.DataFrame, by: str, growth: GrowthConfig, label: np.ndarray
         growth: bounds of the user groups.
         label: float [clicks], of the primary target.
     """
-    return by_count(frame[by].to_numpy(), growth.bounds) if by == GROWTH else slice_by(frame[by], label)
+    return by_count(frame[by].to_numpy(), growth.bounds) if by == INFORMATION_GAIN else slice_by(frame[by], label)
 
 
 def of_truth(truth: TruthConfig | None) -> list:

@@ -9,7 +9,7 @@ from features.errors import MalTfError
 from features.frozen import Frozen
 from mal_tf.models.config import ModelName
 from pipelines.config import run as run_config
-from pipelines.config.evaluation import PATH_LENGTH, GrowthConfig
+from pipelines.config.evaluation import INFORMATION_GAIN, PATH_LENGTH, GrowthConfig
 from pipelines.config.run import RunConfig
 from pipelines.core import files, yaml_config
 
@@ -17,8 +17,10 @@ from pipelines.core import files, yaml_config
 BASE = "base"
 
 #: Slices that are no feature.
-GROWTH = "growth"
-NO_FEATURE = PATH_LENGTH, GROWTH
+NO_FEATURE = PATH_LENGTH, INFORMATION_GAIN
+
+#: What slices were called before, and are called now.
+_RENAMED = {"growth": INFORMATION_GAIN}
 
 
 def _all_different(values: tuple) -> tuple:
@@ -52,8 +54,8 @@ class Comparison(Frozen):
         primaries: primary targets; a block of the table each.
         variants: by what a row is called after its model; the models as they are when empty.
         against: the row that the others' differences are to: `base`, or a row such as `mal (all)`.
-        slices: also compare parts of the clicks: `path_length` (of the positives; with all negatives), `growth` (users by
-            their extra positives, see `GrowthConfig`), or a categorical feature's values.
+        slices: also compare parts of the clicks: `path_length` (of the positives; with all negatives),
+            `information_gain` (users by their extra positives, see `GrowthConfig`), or a categorical feature's values.
     """
 
     name: str
@@ -127,7 +129,7 @@ class BenchmarkConfig(Frozen):
         seeds: each row is trained once per seed; metrics are means over them.
         tuning: of the learning rates; without it all models have the run's.
         comparisons: the tables.
-        growth: user groups for slices of `growth`.
+        growth: user groups for slices of `information_gain`.
         truth: of a simulated market.
         bootstrap_samples: resamplings of users for the intervals. B of them give no p-value below 2 / (B + 1).
         rate_steps: steps over which each model's training speed is measured in the end, alone on the machine; 0 for not
@@ -175,12 +177,16 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
     categorical = [f.name for f in run.feature_spec.categorical]
     for comparison in found.comparisons:
         for name in comparison.slices:
+            if name in _RENAMED and name not in categorical:
+                raise MalTfError(
+                    f"{path}: comparison '{comparison.name}': slice '{name}' is now called '{_RENAMED[name]}'; rename it"
+                )
             if name not in (*NO_FEATURE, *categorical):
                 raise MalTfError(
-                    f"{path}: comparison '{comparison.name}': slice '{name}' is neither {PATH_LENGTH}, {GROWTH} nor a "
+                    f"{path}: comparison '{comparison.name}': slice '{name}' is neither {PATH_LENGTH}, {INFORMATION_GAIN} nor a "
                     f"categorical feature; there are: {', '.join(categorical)}"
                 )
-        if GROWTH in comparison.slices:
+        if INFORMATION_GAIN in comparison.slices:
             for name in (found.growth.wider, found.growth.narrower):
                 if name not in run.attribution.names:
                     raise MalTfError(f"{path}: growth: unknown mechanism '{name}'")

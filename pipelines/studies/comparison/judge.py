@@ -1,5 +1,6 @@
 """Metrics of one trial's predictions and their resamples: overall, by slice, against a simulated market's truth."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from features.errors import MalTfError
-from mal_tf.evaluation.bootstrap import differences, resampled
-from mal_tf.evaluation.metrics import all_metrics
+from mal_tf.evaluation.bootstrap import Scored, resampled_together
+from mal_tf.evaluation.judgement import differences
+from mal_tf.evaluation.metrics import additive_metrics, all_metrics
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.studies.comparison.clicks import sliced
 
@@ -17,54 +19,67 @@ from pipelines.studies.comparison.clicks import sliced
 ALL, CAUSED = "all", "caused"
 
 
-def judge(
-    clicks: str,
-    prediction: str,
-    target: str,
-    slices: Sequence[str],
-    growth: GrowthConfig,
-    caused: str | None,
-    samples: int,
-    seed: int,
-    output: str,
-) -> dict[str, Any]:
+def compared_metrics() -> list[str]:
+    """The metrics that rows are compared by, with intervals."""
+    return [name for name, metric in additive_metrics().items() if metric.headline]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """How predictions are judged.
+
+    Attributes:
+        target: mechanism whose label is the truth.
+        slices: names of `Comparison.slices`.
+        growth: of slices by information gain.
+        caused: column of the clicks that says how many conversions a click caused, if known.
+        samples: resamples.
+        seed: of them.
+        metrics: names of those that are resampled.
+    """
+
+    target: str
+    slices: tuple[str, ...]
+    growth: GrowthConfig
+    caused: str | None
+    samples: int
+    seed: int
+    metrics: tuple[str, ...]
+
+
+def judge(clicks: str, prediction: str, how: Judging, output: str) -> dict[str, Any]:
     """Scores one set of predictions.
 
     Args:
         clicks: Parquet file of `clicks.evaluated`.
         prediction: `.npy` file of the whole split's predictions, or a column of `clicks`.
-        target: mechanism whose label is the truth.
-        slices: names of `Comparison.slices`.
-        growth: of slices of that name.
-        caused: column of `clicks` that says how many conversions a click caused.
-        samples: resamples.
-        seed: of them.
+        how: they are judged.
         output: directory of the task; nothing is written to it.
 
     Returns:
         `metrics`: see `all_metrics`; `resampled`: by the slice's kind and its name, lists of what `resampled` gives.
     """
     frame = pd.read_parquet(clicks)
-    user, label = frame["user"].to_numpy(), frame[f"label_{target}"].to_numpy(np.float64)
+    user, label = frame["user"].to_numpy(), frame[f"label_{how.target}"].to_numpy(np.float64)
+    hashed = np.zeros(user.max(initial=-1) + 1, np.uint64)
+    hashed[user] = frame["user_hash"].to_numpy()
     path = pathlib.Path(prediction)
     score = np.load(path)[frame["position"].to_numpy()] if path.suffix == ".npy" else frame[prediction].to_numpy()
     try:
         metrics = all_metrics(user, label, score)
     except MalTfError as error:
-        raise MalTfError(f"evaluation split, label_{target}: {error}") from error
-    every, found = np.ones(len(frame), bool), {}
-
-    def add(kind: str, name: str, chosen: np.ndarray, truth: np.ndarray) -> None:
-        of_slice = resampled(user[chosen], truth[chosen], score[chosen], samples, seed)
-        found.setdefault(kind, {})[name] = {metric: values.tolist() for metric, values in of_slice.items()}
-
-    add(ALL, ALL, every, label)
-    if caused:
-        add(CAUSED, CAUSED, every, (frame[caused].to_numpy() > 0).astype(np.float64))
-    for by in slices:
-        for part in sliced(frame, by, growth, label):
-            add(by, part.name, part.chosen, label)
-    return {"metrics": metrics, "resampled": found}
+        raise MalTfError(f"evaluation split, label_{how.target}: {error}") from error
+    parts = {(ALL, ALL): Scored(user, label, score)}
+    if how.caused:
+        truth = (frame[how.caused].to_numpy() > 0).astype(np.float64)
+        parts[CAUSED, CAUSED] = Scored(user, truth, score)
+    for by in how.slices:
+        for part in sliced(frame, by, how.growth, label):
+            parts[by, part.name] = Scored(user[part.chosen], label[part.chosen], score[part.chosen])
+    by_kind: dict[str, dict] = {}
+    for (kind, name), values in resampled_together(hashed, parts, how.samples, how.seed, how.metrics).items():
+        by_kind.setdefault(kind, {})[name] = {metric: of.tolist() for metric, of in values.items()}
+    return {"metrics": metrics, "resampled": by_kind}
 
 
 def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -75,8 +90,8 @@ def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, An
         against: the same of the row that it is compared with.
 
     Returns:
-        `metrics`: mean of each; `deviation`: standard deviation over seeds of AUC and GAUC, null for one seed;
-        `differences`: by slice's kind, name and metric, see `bootstrap.differences`; with the metric itself, `value`;
+        `metrics`: mean of each; `deviation`: standard deviation over seeds of `compared_metrics`, null for one seed;
+        `differences`: by slice's kind, name and metric, see `judgement.differences`; with the metric itself, `value`;
         null where a slice has one class only.
     """
     metrics = [one["metrics"] for one in of_seeds]
@@ -98,7 +113,7 @@ def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, An
         "metrics": {key: float(np.mean([one[key] for one in metrics])) for key in metrics[0]},
         "deviation": {
             key: float(np.std([one[key] for one in metrics], ddof=1)) if len(metrics) > 1 else None
-            for key in ("auc", "gauc")
+            for key in of_seeds[0]["resampled"][ALL][ALL]
         },
         "differences": found,
     }

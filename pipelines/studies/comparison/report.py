@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from mal_tf.evaluation.bootstrap import MIN_USERS
+from mal_tf.evaluation.metrics import Auc, Gauc, additive_metrics, registered_metrics
+from pipelines.config.evaluation import INFORMATION_GAIN
 from pipelines.core.text_table import Table
 from pipelines.studies.comparison.judge import ALL, CAUSED
 
 #: Which metric a slice is compared by: parts of the users by GAUC, parts of the clicks by AUC.
-_SLICE_METRIC = {"growth": "gauc"}
+_SLICE_METRIC = {INFORMATION_GAIN: Gauc.name}
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
@@ -77,18 +79,24 @@ def _at_an_edge(tuning: dict[str, dict], rates: Sequence[str]) -> str:
 
 def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequence[dict]) -> Table:
     against, has_truth = comparison["against"], CAUSED in rows[0]["differences"]
-    columns = ["model", "AUC", f"Δ AUC to {against}", "GAUC", f"Δ GAUC to {against}", "log-loss", "PCOC"]
-    columns += ["AUC of cause", f"Δ to {against}"] if has_truth else []
+    compared_by, levels = [], []
+    for name, metric in additive_metrics().items():
+        (compared_by if name in rows[0]["deviation"] else levels).append(metric)
+    columns = ["model", *(column for one in compared_by for column in (one.title, f"Δ {one.title} to {against}"))]
+    columns += [one.title for one in levels] + (["AUC of cause", f"Δ to {against}"] if has_truth else [])
     columns += ["learning rate", "parameters", "examples/s"]
     lines, compared = [], []
     for row in rows:
         overall, metrics, spread = row["differences"][ALL][ALL], row["metrics"], row["deviation"]
         cells = [_label(row)]
-        for metric in ("auc", "gauc"):
-            cells += [_spread(metrics[metric], spread[metric]), _difference(overall[metric], row["row"] == against)]
-        cells += [_number(metrics["log_loss"], 4), _number(metrics["pcoc"], 3)]
+        for one in compared_by:
+            cells += [
+                _spread(metrics[one.name], spread[one.name]),
+                _difference(overall[one.name], row["row"] == against),
+            ]
+        cells += [_number(metrics.get(one.name), one.digits) for one in levels]
         if has_truth:
-            cause = row["differences"][CAUSED][CAUSED]["auc"]
+            cause = row["differences"][CAUSED][CAUSED][Auc.name]
             cells += [_number(cause["value"], 4), _difference(cause, row["row"] == against)]
             overall = overall | {"cause": cause}
         compared += overall.values() if row["row"] != against else ()
@@ -96,10 +104,9 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
         cells += [f"{row['learning_rate']:g}", f"{row['parameters']:,}", "–" if rate is None else f"{rate:,.0f}"]
         lines.append(cells)
     for column, found in result["oracles"].get(primary, {}).items():
-        numbers = [_number(found["auc"], 4), "", _number(found["gauc"], 4), "", _number(found["log_loss"], 4)]
-        lines.append(
-            [f"truth: {column}", *numbers, _number(found["pcoc"], 3), _number(found["caused_auc"], 4), "", "", "", ""]
-        )
+        numbers = [cell for one in compared_by for cell in (_number(found.get(one.name), one.digits), "")]
+        numbers += [_number(found.get(one.name), one.digits) for one in levels]
+        lines.append([f"truth: {column}", *numbers, _number(found["caused_auc"], 4), "", "", "", ""])
     metrics = rows[0]["metrics"]
     return Table(
         f"{comparison['name']}: primary target {primary}",
@@ -125,7 +132,8 @@ def _choice(comparison: dict, primary: str, row: dict) -> Table:
 
 
 def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, rows: Sequence[dict]) -> Table:
-    metric, against = _SLICE_METRIC.get(kind, "auc"), comparison["against"]
+    metric, against = _SLICE_METRIC.get(kind, Auc.name), comparison["against"]
+    title = registered_metrics()[metric].title
     others = [row for row in rows if row["row"] != against]
     base = next(row for row in rows if row["row"] == against)
     lines, compared = [], []
@@ -134,9 +142,9 @@ def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, r
         compared += (of_slice := [row["differences"][kind][name][metric] for row in others])
         differences = [_difference(one) for one in of_slice]
         lines.append([name, *counts, _number(base["differences"][kind][name][metric]["value"], 4), *differences])
-    columns = [kind, "clicks", "users", "positives", "growth in positives", f"{against}: {metric.upper()}"]
+    columns = [kind, "clicks", "users", "positives", "growth in positives", f"{against}: {title}"]
     return Table(
-        f"{comparison['name']}: primary target {primary}, Δ {metric.upper()} by {kind}",
+        f"{comparison['name']}: primary target {primary}, Δ {title} by {kind}",
         columns + [_label(row) for row in others],
         lines,
         _how(result, compared),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from mal_tf.evaluation.metrics import Auc
 from mal_tf.models.config import AUTO
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
@@ -20,7 +21,7 @@ from pipelines.studies.comparison.tasks import Task
 CLICKS, RESULTS = "clicks.parquet", "results.json"
 
 #: Count up when the code of a kind of task changes what it makes of the same input.
-_VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 2, "rates": 1}
+_VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 3, "rates": 1}
 
 #: Comparison, primary target and name of a row.
 Key = tuple[str, str, str]
@@ -204,7 +205,7 @@ class _Work:
         }
         found: dict[str, dict] = {}
         for (primary, column), (result,) in self._each(pool, made).items():
-            caused = result["resampled"][judge.CAUSED][judge.CAUSED]["auc"][0]
+            caused = result["resampled"][judge.CAUSED][judge.CAUSED][Auc.name][0]
             found.setdefault(primary, {})[column] = result["metrics"] | {"caused_auc": caused}
         return found
 
@@ -239,10 +240,18 @@ class _Work:
 
     def _judging(self, name: str, prediction: str, made_from: Sequence, primary: str, slices: Sequence[str]) -> Task:
         truth = self.config.truth
-        caused = truth.caused if truth else None
-        how = (primary, tuple(slices), self.config.growth, caused, self.config.bootstrap_samples, self.run_config.seed)
-        key = manifest.fingerprint("metrics", _VERSIONS["metrics"], *made_from, *how, clicks.of_truth(truth))
-        return Task("metrics", name, key, judge.judge, (self.clicks, prediction, *how))
+        how = judge.Judging(
+            primary,
+            tuple(slices),
+            self.config.growth,
+            truth.caused if truth else None,
+            self.config.bootstrap_samples,
+            self.run_config.seed,
+            tuple(judge.compared_metrics()),
+        )
+        parts = dataclasses.astuple(how)
+        key = manifest.fingerprint("metrics", _VERSIONS["metrics"], *made_from, *parts, clicks.of_truth(truth))
+        return Task("metrics", name, key, judge.judge, (self.clicks, prediction, how))
 
     def _each(self, pool: Executor, made: dict[Any, list[Task]]) -> dict[Any, list]:
         """Finishes lists of tasks."""

@@ -1,11 +1,13 @@
 """What each arm bought was worth, compared, with bootstrap intervals over users and trainings."""
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse
+
+from mal_tf.evaluation import draws
+from mal_tf.evaluation.judgement import interval, lifts
 
 #: What is summed over the clicks bought; ROI is gmv / spend.
 SUMS = ("gmv", "orders", "spend")
@@ -14,34 +16,26 @@ MEASURES = (*SUMS, "roi")
 #: The results of all industries together.
 ALL = "all"
 
-#: Resamples drawn at a time.
-_CHUNK = 50
 
-
-def totals(amount: scipy.sparse.csr_matrix, samples: int, seed: int) -> np.ndarray:
-    """Sums over users, and over as many users drawn with replacement, again and again (Efron and Tibshirani, 1993).
+def totals(amount: scipy.sparse.csr_matrix, hashed: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Sums over users, and over those in each resample (`mal_tf.evaluation.draws`).
 
     What was bought stays bought: that another draw of users would have left other budgets for the rest is not replayed.
 
     Args:
         amount: float64 [users, columns].
+        hashed: uint64 [users], well-mixed hashes of the users' ids.
         samples: how many resamples.
-        seed: of the draws; they depend on it and the number of users alone.
+        seed: of the draws.
 
     Returns:
         float64 [1 + samples, columns]; the first row is of the users as they are.
     """
-    parts = [np.asarray(amount.sum(axis=0))]
-    parts += [(amount.T @ times.T).T for times in _drawn(amount.shape[0], samples, np.random.default_rng(seed))]
-    return np.concatenate(parts)
-
-
-def _drawn(users: int, samples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """How often each user is drawn, float64 [≤ 50, users]."""
-    for first in range(0, samples, _CHUNK):
-        size = min(_CHUNK, samples - first)
-        draws = generator.integers(users, size=(size, users)) + users * np.arange(size)[:, None]
-        yield np.bincount(draws.ravel(), minlength=size * users).reshape(size, users).astype(np.float64)
+    sums, by_column = np.empty((1 + samples, amount.shape[1])), amount.T.tocsr()
+    sums[0] = np.asarray(amount.sum(axis=0)).ravel()
+    for some, times in draws.blocks(hashed, seed, samples):
+        sums[1 + some.start : 1 + some.stop] = (by_column @ times.astype(np.float64)).T
+    return sums
 
 
 def amounts(
@@ -108,24 +102,11 @@ def described(of_measure: dict[str, np.ndarray], base: int, arms: Sequence[str],
     found: dict[str, Any] = {arm: {name: {} for name in (ALL, *industries)} for arm in arms}
     for measure, values in of_measure.items():
         relative = lifts(values, base)
-        ends, lift_ends = interval(values), interval(relative)
+        ends, lift_ends = interval(values[1:]), interval(relative[1:])
         for i, arm in enumerate(arms):
             for j, industry in enumerate((ALL, *industries)):
-                cells = {"value": values[0, i, j], "low": ends[0, i, j], "high": ends[1, i, j]}
-                cells |= {"lift": relative[0, i, j], "lift_low": lift_ends[0, i, j], "lift_high": lift_ends[1, i, j]}
+                cells = {"value": values[0, i, j], "low": ends[0][i, j], "high": ends[1][i, j]}
+                cells |= {"lift": relative[0, i, j], "lift_low": lift_ends[0][i, j], "lift_high": lift_ends[1][i, j]}
                 numbers = {name: None if np.isnan(cell) else float(cell) for name, cell in cells.items()}
                 found[arm][industry][measure] = numbers
     return found
-
-
-def lifts(values: np.ndarray, base: int) -> np.ndarray:
-    """By how much values, float64 [rows, M, …], are above the arm's of number `base`, relative to it; NaN where that is 0."""
-    other = values[:, base : base + 1]
-    return np.divide(values, other, out=np.full(values.shape, np.nan), where=other > 0) - 1
-
-
-def interval(values: np.ndarray) -> np.ndarray:
-    """The 2.5th and 97.5th percentile over the resamples, all rows but the first: float64 [2, …]; NaN where undefined."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # Nowhere defined: NaN.
-        return np.nanpercentile(values[1:], [2.5, 97.5], axis=0)

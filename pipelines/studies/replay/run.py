@@ -5,9 +5,12 @@ import time
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from features.arrays import stable_hash
 from features.errors import MalTfError
 from features.time_units import SECONDS_PER_DAY
+from mal_tf.evaluation.judgement import interval, lifts
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core.provenance import provenance
@@ -84,6 +87,7 @@ class _Replay:
 
     def __init__(self, config: ReplayConfig, on: Market):
         self._config, self._on = config, on
+        self._hashed = stable_hash(pa.array(on.clicks.users, pa.string()))
         self._arms = [arm.name for arm in config.arms]
 
     def design(self, design: Design, trainings: list[np.ndarray]) -> dict[str, Any]:
@@ -141,11 +145,11 @@ class _Replay:
             design = designs.split(self._on, arms, config.seed, f"by chance {number}")
             played, _ = designs.run(self._on, design, np.tile(rate, (arms, 1)))
             for name, values in self._measures(design, [played]).items():
-                lift = np.delete(intervals.lifts(values, config.base)[:, :, 0], config.base, axis=1)
+                lift = np.delete(lifts(values, config.base)[:, :, 0], config.base, axis=1)
                 lift = lift[:, ~np.isnan(lift[0])]
                 if not lift.size:
                     continue
-                low, high = intervals.interval(lift)
+                low, high = interval(lift[1:])
                 inside[name] += ((low <= 0) & (high >= 0)).tolist()
                 strayed[name] += lift[0].tolist()
         return {
@@ -171,7 +175,7 @@ class _Replay:
         matrix = intervals.amounts(
             on.clicks.user[click], column, values, design.member, len(played) * arms * industries
         )
-        found = intervals.totals(matrix, config.samples, config.seed)
+        found = intervals.totals(matrix, self._hashed, config.samples, config.seed)
         return intervals.measures(found, len(played), arms, industries, config.seed)
 
     def _counted(self, design: Design) -> np.ndarray:

@@ -6,8 +6,11 @@ import operator
 import numpy as np
 from hypothesis import strategies as st
 
-from mal_tf.evaluation import by_range, by_user, draws
-from mal_tf.evaluation.sorted_clicks import SortedClicks
+from mal_tf.evaluation import by_range, by_user
+from mal_tf.evaluation.metrics import additive_metrics
+
+#: What adds up over users, in this order.
+RATIOS = [additive_metrics()[name] for name in ("gauc", "log_loss", "pcoc")]
 
 BINS, SEED = 4, 3
 
@@ -40,9 +43,9 @@ def users(user, group, label, prediction, shards=1, samples=0):
         mine = np.flatnonzero(user % shards == shard)
         mine = mine[np.lexsort((label[mine], prediction[mine], user[mine]))]
         distinct, code = np.unique(user[mine], return_inverse=True)
-        drawn = np.array([draws.poisson(hashed(distinct), SEED, sample) for sample in range(samples)], np.uint8)
-        drawn = drawn.reshape(samples, distinct.size).T
-        parts.append(by_user.user_sums(group[mine], code, label[mine], [prediction[mine]], 2, drawn))
+        groups = [(group[mine] == number) for number in range(2)]
+        groups = [by_user.Group(code[some], label[mine][some], [prediction[mine][some]]) for some in groups]
+        parts.append(by_user.user_sums(groups, hashed(distinct), RATIOS, samples, SEED))
     return functools.reduce(operator.add, parts)
 
 
@@ -57,9 +60,9 @@ def ranges(user, group, label, prediction, size=1000, samples=0):
     for number in range(len(sizes)):
         mine = np.flatnonzero(place == number)
         mine = mine[np.lexsort((label[mine], user[mine], prediction[mine]))]
-        rows, nobody = np.arange(mine.size), np.zeros(mine.size, np.int64)
-        some = (label[mine], prediction[mine])
-        clicks = [SortedClicks(rows, nobody, *some, 1), SortedClicks(rows, group[mine], *some, 2)]
-        times = (draws.poisson(hashed(user[mine]), SEED, sample).astype(np.float64) for sample in range(samples))
-        parts.append(by_range.range_sums(clicks, sizes[:number].sum(axis=0), sizes.sum(axis=0), BINS, times))
+        distinct, code = np.unique(user[mine], return_inverse=True)
+        every = [np.ones(mine.size, bool), group[mine] == 0, group[mine] == 1]
+        groups = [(np.flatnonzero(some), label[mine][some]) for some in every]
+        ranked = by_range.Ranked(code, hashed(distinct), prediction[mine], groups)
+        parts.append(ranked.sums(sizes[:number].sum(axis=0), sizes.sum(axis=0), BINS, samples, SEED))
     return functools.reduce(by_range.RangeSums.followed_by, parts)

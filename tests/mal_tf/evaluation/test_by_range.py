@@ -64,7 +64,7 @@ def test_a_resample_is_the_auc_of_the_drawn_users_clicks(clicks, size):
     user, group, label, prediction = columns(clicks)
     found = ranges(user, group, label, prediction, size, samples=3).auc()
     for sample in range(3):
-        drawn = np.repeat(np.arange(len(user)), draws.poisson(hashed(user), SEED, sample))
+        drawn = np.repeat(np.arange(len(user)), draws.poisson(hashed(user), SEED, np.array([sample]))[:, 0])
         if 0 < (label[drawn] > 0).sum() < drawn.size:
             assert found[0, 1 + sample] == pytest.approx(auc(label[drawn], prediction[drawn]), rel=1e-12)
         else:

@@ -10,15 +10,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from features.errors import MalTfError
 from features.keras2 import tf
-from mal_tf.evaluation.bootstrap import differences, interval, resampled
+from mal_tf.evaluation.bootstrap import Scored, resampled
 from mal_tf.evaluation.calibration import calibration_curve
+from mal_tf.evaluation.judgement import differences, interval
 from mal_tf.evaluation.metrics import metrics_or_nan
 from mal_tf.evaluation.multiplicity import holm
 from mal_tf.training.split import Split
 from pipelines.clicks.labelled import Labelled
 from pipelines.config.run import RunConfig
 from pipelines.core.text_table import markdown
-from pipelines.evaluate import evaluate
+from pipelines.evaluate import evaluate, users
 from pipelines.evaluate.tables import overall, tables
 from tests.conftest import CONFIG
 
@@ -67,6 +68,11 @@ def columns(frame, label, model):
     return user, frame[f"label_{label}"].to_numpy(np.float64), frame[f"cvr_{model}"].to_numpy()
 
 
+def drawn(model):
+    frame = clicks()
+    return resampled(users.coded(frame["user_id"])[1], Scored(*columns(frame, "last", model)), 50, 17)
+
+
 def test_every_label_has_the_metrics_of_every_model(found):
     _, result = found
     assert (result["target"], result["split"], result["served"]) == ("last", "eval", "mal")
@@ -85,10 +91,7 @@ def test_every_label_has_the_metrics_of_every_model(found):
 
 def test_differences_are_the_served_models_minus_the_others(found):
     _, result = found
-    one, other = (
-        resampled(*columns(clicks(), "last", model), 50, 17, ("auc", "gauc", "log_loss", "pcoc"))
-        for model in ("base", "mal")
-    )
+    one, other = (drawn(model) for model in ("base", "mal"))
     expected = differences([one], [other])
     for metric, of in result["differences"]["base"].items():
         assert {key: of[key] for key in expected[metric]} == pytest.approx(expected[metric])
@@ -148,7 +151,7 @@ def test_calibration_by_label_and_model(found):
 
 def test_metrics_of_one_model_alone_have_intervals_too(monkeypatch, tmp_path):
     alone = evaluated(monkeypatch, tmp_path, clicks(), ("mal",))
-    expected = interval(resampled(*columns(clicks(), "last", "mal"), 50, 17)["gauc"][1:])
+    expected = interval(drawn("mal")["gauc"][1:])
     assert tuple(alone["intervals"]["mal"]["gauc"].values()) == pytest.approx(expected)
     assert expected[0] < alone["models"]["mal"]["gauc"] < expected[1]
     assert alone["differences"] == {} and "ece" not in alone["intervals"]["mal"]

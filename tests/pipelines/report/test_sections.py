@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines.report import text
-from pipelines.report.sections import data, evaluation, training
+from pipelines.report.sections import data, training
 
 
 def test_losses_between_points_are_drawn_from_means_up_to_them():
@@ -16,21 +16,6 @@ def test_pcoc_is_drawn_over_stretches_with_enough_labels():
     # 100 labels in all, 25 at least in each stretch: 30, 30, 30 and the rest.
     assert training._stretches(scalars) == [(3, 1.5, 30.0), (6, 1.5, 30.0), (9, 1.5, 30.0), (10, 1.5, 10.0)]
     assert training._stretches({"loss_last": {1: 0.5}}) == []
-
-
-@pytest.mark.parametrize(
-    ("metric", "low", "high", "adjusted", "expected"),
-    [
-        ("auc", 0.01, 0.02, None, ("better", True)),
-        ("auc", -0.02, -0.01, 0.01, ("worse", True)),
-        ("log_loss", -0.02, -0.01, 0.01, ("better", True)),
-        ("gauc", 0.0, 0.01, 0.01, ("open", True)),
-        ("gauc", 0.01, 0.02, 0.2, ("better", False)),
-        ("auc", None, None, None, ("open", True)),
-    ],
-)
-def test_a_difference_reads_by_its_side_its_interval_and_the_correction(metric, low, high, adjusted, expected):
-    assert evaluation.reading(metric, {"low": low, "high": high, "adjusted_p": adjusted}) == expected
 
 
 @pytest.mark.parametrize(

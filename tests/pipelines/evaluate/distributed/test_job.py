@@ -10,7 +10,7 @@ from pipelines.evaluate.distributed import run
 from pipelines.evaluate.evaluate import evaluate
 from tests.pipelines.evaluate.distributed.small import labelled, write_model
 
-SLICES = "evaluation.slices=[path_length, information_gain, click_age, user_history, place, item, known_item]"
+SLICES = "evaluation.slices=[path_length, information_gain, click_age, user_history, place, item, known_item, price]"
 SIZES = ("min_positives=3", "top_values=4", "bootstrap_samples=60", "calibration_bins=7")
 SETTINGS = (SLICES, *(f"evaluation.{size}" for size in SIZES))
 
@@ -32,14 +32,6 @@ def job(project, directory, versions, name, flags=(), overrides=(), **how):
     return result, pathlib.Path(project.folder, name, "metrics.json").read_bytes()
 
 
-def without_intervals(result):
-    """All numbers, but of those that come from resamples only whether they are there."""
-    if isinstance(result, dict):
-        drawn = ("low", "high", "p", "adjusted_p") if "p" in result or result.keys() == {"low", "high"} else ()
-        return {key: value is None if key in drawn else without_intervals(value) for key, value in result.items()}
-    return [without_intervals(value) for value in result] if isinstance(result, list) else result
-
-
 def assert_close(found, expected, where=""):
     if isinstance(expected, dict):
         assert found.keys() == expected.keys(), where
@@ -50,7 +42,7 @@ def assert_close(found, expected, where=""):
         for number, value in enumerate(expected):
             assert_close(found[number], value, f"{where}/{number}")
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-14), where
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12), where
     else:
         assert found == expected, where
 
@@ -64,19 +56,9 @@ def test_the_numbers_are_the_local_ones(project, versions, monkeypatch, seed, co
     expected = evaluate(config(project), loaded, versions, f"{project.folder}/local")
     found, _ = job(project, directory, versions, "job")
     assert len(found["slices"]) > 10
-    assert_close(without_intervals(found), without_intervals(expected))
-
-
-def test_intervals_are_about_the_local_ones(project, versions):
-    directory, more = labelled(f"{project.folder}/labels", 1, 1000, 400), "evaluation.bootstrap_samples=1000"
-    loaded = labels.load(directory, config(project).feature_spec)
-    expected = evaluate(config(project, more), loaded, versions, f"{project.folder}/local")["labels"]
-    found, _ = job(project, directory, versions, "job", overrides=[more])
-    for name, of_label in expected.items():
-        for metric, local in of_label["differences"]["base"].items():
-            mine, width = found["labels"][name]["differences"]["base"][metric], local["high"] - local["low"]
-            for end in ("low", "high"):
-                assert mine[end] == pytest.approx(local[end], abs=0.1 * width)
+    assert {part["by"] for part in found["slices"]} >= {"price", "place", "path_length"}
+    assert any(difference["p"] is not None for difference in found["differences"]["base"].values()) or users < 30
+    assert_close(found, expected)
 
 
 def test_shards_files_batches_and_processes_change_no_byte(project, versions, monkeypatch):

@@ -9,7 +9,9 @@ from pipelines.config.evaluation import GrowthConfig
 from pipelines.studies.comparison.clicks import of_truth, sliced, with_truth
 from pipelines.studies.comparison.config import TruthConfig
 
-FRAME = pd.DataFrame({"path_length": [0, 0, 1, 2, 3, 4, 9], "growth": [0, 1, 2, 3, 4, 9, -1], "shop": list("abababa")})
+FRAME = pd.DataFrame(
+    {"path_length": [0, 0, 1, 2, 3, 4, 9], "information_gain": [0, 1, 2, 3, 4, 9, -1], "shop": list("abababa")}
+)
 LABEL = np.array([0, 0, 1, 0.5, 1, 0.2, 1])
 
 
@@ -23,7 +25,7 @@ def test_a_path_length_is_its_positives_and_all_negatives():
 
 
 def test_users_by_growth_and_clicks_by_feature():
-    assert parts("growth") == {"none": [0, 6], "1": [1], "2 to 3": [2, 3], "4 or more": [4, 5]}
+    assert parts("information_gain") == {"none": [0, 6], "1": [1], "2 to 3": [2, 3], "4 or more": [4, 5]}
     assert parts("shop") == {"a": [0, 2, 4, 6], "b": [1, 3, 5]}
 
 

@@ -30,10 +30,14 @@ def table(**changes):
     [
         (
             {"comparisons": table(slices=["shop"])},
-            "slice 'shop' is neither path_length, growth nor a categorical feature",
+            "slice 'shop' is neither path_length, information_gain nor a categorical feature",
         ),
+        ({"comparisons": table(slices=["growth"])}, "slice 'growth' is now called 'information_gain'; rename it"),
         ({"comparisons": table(against="mal (all)")}, "no row is called 'mal \\(all\\)'; rows: base, mal"),
-        ({"comparisons": table(slices=["growth"]), "growth": {"wider": "position"}}, "unknown mechanism 'position'"),
+        (
+            {"comparisons": table(slices=["information_gain"]), "growth": {"wider": "position"}},
+            "unknown mechanism 'position'",
+        ),
         ({"comparisons": table(models=["deepfm"])}, "unknown model 'deepfm'"),
         ({"comparisons": table() + table()}, "given twice: t"),
         ({"seeds": [1, 2, 1]}, "given twice: 1"),

@@ -31,7 +31,12 @@ CONFIG = {
     "rate_steps": 1,
     "truth": {"files": "truth.parquet", "caused": "caused", "oracles": ["p_caused"]},
     "comparisons": [
-        {"name": "models", "models": ["mal"], "primaries": ["last"], "slices": ["path_length", "growth", "place"]},
+        {
+            "name": "models",
+            "models": ["mal"],
+            "primaries": ["last"],
+            "slices": ["path_length", "information_gain", "place"],
+        },
         {"name": "sets", "models": ["mal"], "primaries": ["last"], "variants": {"auto": {"auxiliaries": "auto"}}},
     ],
 }
@@ -135,7 +140,7 @@ def test_slices_hold_the_clicks_once(finished):
     parts = result["comparisons"][0]["slices"]["last"]
     clicks, positives = (result["comparisons"][0]["rows"][0]["metrics"][name] for name in ("clicks", "positives"))
     assert sum(part["clicks"] for part in parts["place"].values()) == clicks
-    assert sum(part["clicks"] for part in parts["growth"].values()) == clicks
+    assert sum(part["clicks"] for part in parts["information_gain"].values()) == clicks
     assert sum(part["positives"] for part in parts["path_length"].values()) == positives
 
 
