@@ -24,6 +24,7 @@ from mal_tf.models.network import Network
 from mal_tf.training import fit as training
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.dataset import label_columns
+from mal_tf.training.recipe import Recipe
 from mal_tf.training.split import Split
 
 #: Clicks predicted at a time.
@@ -147,10 +148,8 @@ def fit(
     mature = np.asarray(table["mature"]) == 1
     counts = LabelCounts.count({name: np.asarray(table[f"label_{name}"])[mature] for name in mechanisms})
     split = Split([["clicks in memory"]], [[table.num_rows]], [[counts]])
-    lookup = lookup_model(features, vocabularies)
-    ready = batches(table, features, lookup, targets, config.batch_size)
+    recipe = Recipe(features, vocabularies, split, targets, model.alone(model.name), config, seed)
+    ready = batches(table, features, recipe.lookup, targets, config.batch_size)
     with tempfile.TemporaryDirectory() if directory is None else contextlib.nullcontext(directory) as place:
-        network, report = training.fit(
-            model.name, features, lookup, vocabularies, split, targets, model, config, seed, place, ready
-        )
+        network, report = training.fit(recipe, place, ready)
     return Trained(features, vocabularies, network, report)
