@@ -37,7 +37,6 @@ LONGEST = 350
 
 #: Longer files, each with the reason; nothing may be added.
 LONG_FILES = {
-    "benchmarks/budget_replay.py": "its log reader goes to the one reader of label files",
     "benchmarks/retraining_month.py": "its fault injection goes to tests/faults/",
 }
 

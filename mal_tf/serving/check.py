@@ -96,11 +96,12 @@ def main(version: str, path: str, calls: str) -> None:
     """Checks an export in this process; prints a `Checked` as JSON."""
     from features.keras2 import tf
     from mal_tf.serving import warmup
+    from mal_tf.serving.exports import load
     from mal_tf.serving.latency import latency
 
     data = np.load(path, allow_pickle=True)
     began = time.perf_counter()
-    signatures = tf.saved_model.load(version).signatures
+    signatures = load(version)
     load_s = time.perf_counter() - began
     reasons, timings, differences = [], {}, {}
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,9 @@ from features.keras2 import tf
 from features.parsing import MISSING
 from features.spec import VALUE_SEPARATOR
 from mal_tf.serving.export import OUTPUT
+from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
+from pipelines.clicks.labelled import click_id_type
 from pipelines.labels.sources.reader import Piece, column_names, pieces, read
 from pipelines.labels.sources.tables import TableSource
 
@@ -50,11 +52,11 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
         raise MalTfError(f"{output}: its directory does not exist")
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
-    model = tf.saved_model.load(version_of(model_directory))
+    signatures = load(version_of(model_directory))
     is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
     if id_column not in ("", "click_id") and not is_table:
         raise MalTfError(f"{path}: expected --id of a .csv or .parquet; tf.Examples have their ids in click_id")
-    scored = _from_table(model, path, id_column) if is_table else _from_tfrecord(model, path)
+    scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began, writer = 0, time.monotonic(), None
     try:
@@ -109,28 +111,24 @@ def by_name(given: Sequence[str]) -> dict[str, str]:
     return {name: directory for name, _, directory in pairs}
 
 
-def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
+def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pd.DataFrame]:
     if not path.endswith(_TFRECORD):
         raise MalTfError(f"{path}: expected .csv, .parquet, .tfrecord or .gz")
     with open(path, "rb") as file:
         compression = tfrecord.compression(file)
-    ids = {"click_id": tf.io.FixedLenFeature([], tf.string, "")}
-    rows = 0
+    parsing, rows = {}, 0
     try:
         for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
             if not rows:
-                check_examples(model, examples.numpy(), "the model", path)
-            columns = {}
-            try:
-                columns["click_id"] = np.char.decode(
-                    tf.io.parse_example(examples, ids)["click_id"].numpy().astype(bytes)
-                )
-            except tf.errors.InvalidArgumentError:
-                of_int = {"click_id": tf.io.FixedLenFeature([], tf.int64, 0)}
-                columns["click_id"] = tf.io.parse_example(examples, of_int)["click_id"].numpy()
-            cvr = model.signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+                check_examples(signatures, examples.numpy(), "the model", path)
+                dtype = click_id_type(examples.numpy())
+                parsing["click_id"] = tf.io.FixedLenFeature([], tf.as_dtype(dtype), {"string": "", "int64": 0}[dtype])
+            ids = tf.io.parse_example(examples, parsing)["click_id"].numpy()
+            if ids.dtype == object:
+                ids = np.char.decode(ids.astype(bytes))
+            cvr = signatures["serving_default"](examples=examples)[OUTPUT].numpy()
             rows += cvr.size
-            yield pd.DataFrame(columns | {OUTPUT: cvr})
+            yield pd.DataFrame({"click_id": ids, OUTPUT: cvr})
     except tf.errors.DataLossError as error:
         raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
     if not rows:
@@ -139,8 +137,9 @@ def _from_tfrecord(model, path: str) -> Iterator[pd.DataFrame]:
         yield pd.DataFrame({OUTPUT: pd.Series([], dtype="float32")})
 
 
-def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
-    signature = model.signatures["predict_raw"].structured_input_signature[1]
+def _from_table(signatures: Mapping[str, Callable], path: str, id_column: str) -> Iterator[pd.DataFrame]:
+    predict_raw = signatures["predict_raw"]
+    signature = predict_raw.structured_input_signature[1]
     source = TableSource.model_construct(files=(path,), explode=None)
     copied = id_column or "click_id"
     columns = list(dict.fromkeys([*signature, copied]))  # An id may be a feature too.
@@ -155,9 +154,9 @@ def _from_table(model, path: str, id_column: str) -> Iterator[pd.DataFrame]:
                     + ", ".join(sorted(signature))
                 )
             inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
-            known = {copied: raw.rows[copied].to_pandas()} if copied in raw.rows.schema.names else {}
-            cvr = model.signatures["predict_raw"](**inputs)[OUTPUT].numpy()
-            yield pd.DataFrame(known | {OUTPUT: cvr})
+            ids = {copied: raw.rows[copied].to_pandas()} if copied in raw.rows.schema.names else {}
+            cvr = predict_raw(**inputs)[OUTPUT].numpy()
+            yield pd.DataFrame(ids | {OUTPUT: cvr})
 
 
 def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:

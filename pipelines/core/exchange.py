@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
+from features.arrays import flat, stable_hash
 from pipelines.core import files
 
 #: Bytes of Arrow IPC, or their place in a file: path, offset, length.
@@ -53,6 +54,11 @@ class Exchange:
         numbers = np.flatnonzero(np.diff(bounds)).tolist()
         parts = [table.slice(bounds[number], bounds[number + 1] - bounds[number]) for number in numbers]
         return zip(numbers, self.pack(parts), strict=True)
+
+    def deal_by_user(self, table: pa.Table, shards: int) -> Iterator[tuple[int, Parcel]]:
+        """Packs the rows of a table with a `user_id` by shard of users, see `deal`."""
+        shard = stable_hash(flat(table["user_id"])) % np.uint64(shards)
+        return self.deal(table, shard.astype(np.int64), shards)
 
     @staticmethod
     def unpack(parcel: Parcel) -> pa.Table:

@@ -60,7 +60,7 @@ def evaluate(
     """
     slices, spec = config.slices, config.feature_spec
     frame = score(config, labelled, versions, output, list(features_of(slices, spec)), split)
-    past = labelled.splits["train"].segments if split == "eval" else []
+    past = labelled.clicks("train") if split == "eval" else None
     frame = with_slices(frame, slices, config, past, trained or labelled)
     judged = _Judged(
         frame["user_id"],

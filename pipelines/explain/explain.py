@@ -9,7 +9,7 @@ from features import raw_columns
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.attribution.mechanism import named
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving.exports import Exports
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
@@ -148,13 +148,8 @@ def attributed(
 
 def predictor(versions: Mapping[str, str]) -> Predict:
     """Loads exported models, by name; gives their predictions of serialized tf.Examples."""
-    models = {name: tf.saved_model.load(path).signatures["serving_default"] for name, path in versions.items()}
-
-    def predict(records: list[bytes]) -> dict[str, Sequence[float]]:
-        examples = tf.constant(records, tf.string)
-        return {name: model(examples=examples)[OUTPUT].numpy() for name, model in models.items()}
-
-    return predict
+    exports = Exports(versions)
+    return lambda records: exports.predict(tf.constant(records, tf.string), "the journey's clicks")
 
 
 def _users_in_log(job: LabelJob, directory: str, click_id: str, advance: Advance) -> set[str]:

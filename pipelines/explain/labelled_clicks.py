@@ -1,15 +1,15 @@
-"""Labelled clicks as the label job wrote them: one looked up by its id, or those in the journeys worth a look."""
+"""Labelled clicks as the label job wrote them: one by its id, or those that the mechanisms label most differently."""
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from features.errors import MalTfError
 from features.keras2 import tf
-from mal_tf.training.dataset import serialized
 from pipelines.clicks.labelled import Labelled
 from pipelines.explain.logs import Advance, silent
 
@@ -40,17 +40,17 @@ def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[Writt
     Raises:
         MalTfError: a file is damaged.
     """
-    dtype = _id_dtype(data)
-    if dtype == tf.int64 and not re.fullmatch(r"-?[0-9]{1,19}", click_id):
+    whole_numbers = data.types["click_id"] == "int64"
+    if whole_numbers and not (re.fullmatch(r"-?[0-9]{1,19}", click_id) and -(2**63) <= int(click_id) < 2**63):
         return []
-    wanted = int(click_id) if dtype == tf.int64 else click_id.encode()
-    found = []
+    wanted = int(click_id) if whole_numbers else click_id
+    clicks = []
     for split in data.splits:
-        for columns in _parsed(data, split, {"click_id": dtype, "user_id": tf.string}, advance):
-            for place in np.flatnonzero(columns["click_id"] == wanted).tolist():
-                user = columns["user_id"][place].decode()
-                found.append(Written(split, user, click_id, columns["record"][place]))
-    return found
+        for batch in data.clicks(split).read(["click_id", "user_id"], _BATCH, _records):
+            advance(batch.num_rows)
+            for row in batch.filter(pc.equal(batch["click_id"], wanted)).to_pylist():
+                clicks.append(Written(split, row["user_id"], click_id, row["record"]))
+    return clicks
 
 
 def differing(record: bytes, other: bytes) -> list[str]:
@@ -79,21 +79,20 @@ def candidates(data: Labelled, mechanisms: Sequence[str], lengths: tuple[int, in
     Raises:
         MalTfError: a file is damaged.
     """
-    parsing = {"click_id": _id_dtype(data), "user_id": tf.string, "path_length": tf.int64, "mature": tf.int64}
-    parsing |= {f"label_{name}": tf.float32 for name in mechanisms}
+    labels = [f"label_{name}" for name in mechanisms]
     columns = ["path_length", "difference", "user_id", "click_id", "record"]
     best = pd.DataFrame({name: [] for name in columns})
     for split in ("eval", "train"):
         if len(best) >= per_length * (lengths[1] - lengths[0] + 1):
             break
-        for found in _parsed(data, split, parsing):
-            chosen = (
-                (found["mature"] == 1) & (found["path_length"] >= lengths[0]) & (found["path_length"] <= lengths[1])
-            )
-            found = {name: values[chosen] for name, values in found.items()}
-            found["difference"] = difference(np.stack([found[f"label_{name}"] for name in mechanisms]))
-            found["user_id"], found["click_id"] = _texts(found["user_id"]), _texts(found["click_id"])
-            best = _best(pd.concat([best, pd.DataFrame({name: found[name] for name in columns})]), per_length)
+        read = ["click_id", "user_id", "path_length", "mature", *labels]
+        for batch in data.clicks(split).read(read, _BATCH, _records):
+            length = batch["path_length"].to_numpy()
+            chosen = (batch["mature"].to_numpy() == 1) & (length >= lengths[0]) & (length <= lengths[1])
+            clicks = batch.filter(pa.array(chosen)).to_pandas()
+            clicks["difference"] = difference(np.stack([clicks[name].to_numpy() for name in labels]))
+            clicks["click_id"] = clicks["click_id"].astype(str)
+            best = _best(pd.concat([best, clicks[columns]]), per_length)
     return best.reset_index(drop=True)
 
 
@@ -112,29 +111,5 @@ def _best(rows: pd.DataFrame, per_length: int) -> pd.DataFrame:
     return rows.drop_duplicates(["path_length", "user_id"]).groupby("path_length").head(per_length)
 
 
-def _texts(values: np.ndarray) -> np.ndarray:
-    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()], object)
-
-
-def _id_dtype(data: Labelled) -> tf.DType:
-    """int64 or string, as the first click's id is."""
-    for split in data.splits.values():
-        for record in serialized(split.segments, 1).take(1):
-            feature = tf.train.Example.FromString(record.numpy()[0]).features.feature["click_id"]
-            return tf.int64 if feature.WhichOneof("kind") == "int64_list" else tf.string
-    return tf.string
-
-
-def _parsed(
-    data: Labelled, split: str, columns: Mapping[str, tf.DType], advance: Advance = silent
-) -> Iterator[dict[str, np.ndarray]]:
-    """Columns of a split's clicks, and each click's `record`, a batch at a time."""
-    parsing = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in columns.items()}
-    examples = serialized(data.splits[split].segments, _BATCH)
-    batches = examples.map(lambda batch: {"record": batch} | tf.io.parse_example(batch, parsing))
-    try:
-        for batch in batches.prefetch(1):
-            advance(len(batch["record"]))
-            yield {name: values.numpy() for name, values in batch.items()}
-    except tf.errors.DataLossError as error:
-        raise MalTfError(f"{data.directory}, {split} split: {error.message}; run `labels` again") from error
+def _records(examples: tf.Tensor) -> dict[str, np.ndarray]:
+    return {"record": examples.numpy()}

@@ -15,7 +15,7 @@ from mal_tf.attribution.labelling import LabelPlan
 from pipelines.config.labels import LabelsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange
-from pipelines.labels import dead_letters, fits, steps
+from pipelines.labels import dead_letters, fits, label_columns, steps
 from pipelines.labels.finish import Finish
 from pipelines.labels.read_logs import Read, TimeRange, time_units
 from pipelines.labels.sources.reader import pieces
@@ -167,6 +167,7 @@ class LabelJob(beam.PTransform):
         names = self.attribution.names
         known = {"stage": "labels", "made_from": self.made_from, "mechanisms": names, "source_files": self.paths}
         known["vocabularies"] = vocabulary_kinds(self.spec)
+        known["columns"] = label_columns.others(self.spec, names, self.sources.conversions.columns.value is not None)
         return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)
 
     def plan(self) -> LabelPlan:

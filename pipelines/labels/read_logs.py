@@ -147,11 +147,7 @@ class Read(beam.DoFn):
         if len(kinds) > 1:
             raise_mixed_ids(self._source.columns.ID, kinds)
         rows = pa.concat_tables(filled).combine_chunks()
-        users = rows["user_id"].combine_chunks().dictionary_encode()
-        users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
-        hashed = pd.util.hash_array(users.dictionary.to_numpy(zero_copy_only=False), categorize=False)
-        shard = (hashed % np.uint64(self._shards)).astype(np.int64)[users.indices.to_numpy()]
-        for number, parcel in self._exchange.deal(rows, shard, self._shards):
+        for number, parcel in self._exchange.deal_by_user(rows, self._shards):
             yield number, (self._source.columns.TABLE, parcel)
 
 

@@ -22,6 +22,7 @@ from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
 from mal_tf.attribution.label_counts import total
 from mal_tf.attribution.labels import cat_label
 from pipelines.core import files
+from pipelines.labels import label_columns
 from pipelines.labels.finish import Finish
 from pipelines.labels.job import add_counts, vocabulary_kinds
 from pipelines.labels.sources.mac import Day, MacSource
@@ -64,6 +65,7 @@ class ReadyLabels(beam.PTransform):
         writer, days = self.writer, self.writer.source.days()
         known = {"stage": "labels", "made_from": self.made_from, "mechanisms": writer.mechanisms}
         known |= {"source_files": [day.path for day in days], "vocabularies": vocabulary_kinds(writer.spec)}
+        known["columns"] = label_columns.others(writer.spec, writer.mechanisms)
         written = (
             pipeline
             | "Days" >> beam.Create(days)
@@ -120,7 +122,13 @@ class Writer:
         seconds, rows = time.monotonic() - began, counts["clicks", "read"]
         counts["microseconds", "read and write"] = round(seconds * 1e6)
         log.info("%s: %s clicks (%s clicks/s)", day.path, f"{rows:,}", f"{rows / (seconds + 1e-6):,.0f}")
-        entry = {"path": name, "split": day.split, "segment": day.segment, "rows": rows}
+        entry = {
+            "path": name,
+            "split": day.split,
+            "segment": day.segment,
+            "rows": rows,
+            "click_id": label_columns.STRING,
+        }
         entry |= {"labels": found.to_json()} if (found := total(labels)) else {}
         return entry | {"bytes": out.bytes, "sha256": out.sha256.hexdigest()}, counts
 

@@ -191,6 +191,7 @@ class Label(beam.DoFn):
             files.write_bytes(FileSystems.join(self._output, name), data)
         written = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
         labels = mature_labels(rows, self._plan.mechanisms).to_json()
+        written |= {"click_id": str(rows.schema.field("click_id").type)}
         return written | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
 
 

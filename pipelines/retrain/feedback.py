@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 
 from features.errors import MalTfError
 from mal_tf.training.delayed_feedback import DelayCurve, DelayedFeedback
-from mal_tf.training.split import Split
 from pipelines.clicks import labelled
+from pipelines.clicks.labelled import LabelledClicks
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
 from pipelines.core.provenance import had_config
@@ -62,10 +62,11 @@ def measured(
         labels: directory of its label job.
         config: of its run.
     """
-    final, curve = labelled.load(labels, config.feature_spec).splits["train"], before
+    data, curve = labelled.load(labels, config.feature_spec), before
     for day, run in early.items():
         try:
-            own = _of_day(run, labels, days_of(final, plan.train[0], [day]), config)
+            final = data.clicks_in(days_of(data.splits["train"], plan.train[0], [day]))
+            own = _of_day(run, final, config)
         except MalTfError as error:
             log.info("the delay of %s is not measured: %s", day, error)
             continue
@@ -92,19 +93,19 @@ def copies(
     return Copies(plan.judge, plan.fresh, DelayedFeedback(curve, twice, units, waiting))
 
 
-def _of_day(early: str, labels: str, final: Split, config: RunConfig) -> DelayCurve:
+def _of_day(early: str, final: LabelledClicks, config: RunConfig) -> DelayCurve:
     """Measures a day.
 
     Args:
         early: directory of the run of the span that ended with it.
-        labels: directory of the present label job.
-        final: the day's labels there.
+        final: the day's labels of the present label job.
         config: of the present run.
     """
     touchpoint = config.sources.tables().clicks.columns.touchpoint
-    fitted = [fits.read(directory, config.attribution, touchpoint) for directory in (f"{early}/labels", labels)]
+    fitted = [fits.read(directory, config.attribution, touchpoint) for directory in (f"{early}/labels", final.place)]
     if not had_config(early, config, "attribution") or fitted[0] != fitted[1]:
-        raise MalTfError(f"{early}/labels: expected labels of the attribution and the fit of {labels}, found others")
-    known = labelled.load(f"{early}/labels", config.feature_spec).splits["eval"]
-    newest = known.chosen(range(len(known.segments))[-1:])
+        raise MalTfError(
+            f"{early}/labels: expected labels of the attribution and the fit of {final.place}, found others"
+        )
+    newest = labelled.load(f"{early}/labels", config.feature_spec).clicks("eval").last(1)
     return measure(newest, final, config.attribution.names, config.sources.tables().units_per_second)

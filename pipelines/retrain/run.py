@@ -9,7 +9,6 @@ from features.errors import BadInput
 from features.keras2 import tf
 from mal_tf.serving.check import Checked
 from mal_tf.serving.requests import signature_requests
-from mal_tf.training.dataset import serialized
 from mal_tf.training.delayed_feedback import waits
 from pipelines.clicks import labelled
 from pipelines.clicks.scoring import score
@@ -301,8 +300,7 @@ def judged(
 
 def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> Checked:
     """Checks an export in a fresh process, with requests made of clicks of the `eval` split."""
-    segments = labelled.load(labels, config.feature_spec).splits["eval"].segments
-    examples = next(iter(serialized(segments, limits.rows)))
+    examples = labelled.load(labels, config.feature_spec).clicks("eval").head(limits.rows)
     requests = signature_requests(examples, config.feature_spec, config.export.user_features)
     return infra.check(saved_model, requests, limits)
 

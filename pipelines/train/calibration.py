@@ -1,12 +1,12 @@
 """The calibration stage: the last days of the training split are held out from training and fit the map that is exported."""
 
 import dataclasses
-import itertools
 import json
 import logging
-from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.special import expit
 
 from features.errors import MalTfError
@@ -17,9 +17,8 @@ from mal_tf.calibration import calibration
 from mal_tf.calibration.calibration import Calibration
 from mal_tf.evaluation.metrics import Clicks, level_metrics
 from mal_tf.models.network import Network
-from mal_tf.training.dataset import serialized
 from pipelines.clicks import labelled
-from pipelines.clicks.labelled import Labelled
+from pipelines.clicks.labelled import Labelled, LabelledClicks
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.train import stages
@@ -62,10 +61,9 @@ def calibrate(config: RunConfig, labels: str, name: str, weights: str, output: s
     data = labelled.load(labels, config.feature_spec)
     asked, network = config.calibration, stages.restore(config, data, name, weights)
     train = data.splits["train"]
-    held_out = train.segments[len(train.without_last(asked.segments).segments) :]
-    fitted_on, judged_on = (
-        _scored(config, data, network, segments) for segments in (held_out, data.splits["eval"].segments)
-    )
+    kept = len(train.without_last(asked.segments).segments)
+    held_out = data.clicks_in(train.chosen(range(kept, len(train.segments))))
+    fitted_on, judged_on = (_scored(config, data, network, clicks) for clicks in (held_out, data.clicks("eval")))
     try:
         found = calibration.fit(
             asked.method, fitted_on.logit, fitted_on.label, fitted_on.values, min_positives=asked.min_positives
@@ -98,24 +96,21 @@ def read(directory: str) -> Calibration:
     return calibration.from_json(json.loads(files.read_text(f"{directory}/{FILE}")))
 
 
-def _scored(config: RunConfig, data: Labelled, network: Network, segments: Sequence[Sequence[str]]) -> _Scored:
+def _scored(config: RunConfig, data: Labelled, network: Network, clicks: LabelledClicks) -> _Scored:
     spec, by, label = config.feature_spec, config.calibration.by, f"label_{config.model.primary}"
     lookup = lookup_model(spec, data.vocabularies)
     primary = keras.Model(network.model.input, network.model.output[network.primary.output])
-    extra = [(label, "float32"), ("mature", "int64"), ("timestamp", "int64")]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def columns(examples: tf.Tensor) -> list[tf.Tensor]:
-        parsed = parse_features(examples, spec, extra)
-        of = [parsed.pop(name) for name, _ in extra]
-        return [primary(lookup(parsed), training=False), *of, *([parsed[by]] if by else [])]
+    def logits(examples: tf.Tensor) -> tf.Tensor:
+        return primary(lookup(parse_features(examples, spec)), training=False)
 
-    empty = tf.constant([], tf.string)  # Empty splits have columns too.
-    batches = itertools.chain(serialized(segments, config.evaluation.batch_size), [empty])
-    parts = [[column.numpy() for column in columns(examples)] for examples in batches]
-    logit, labels, mature, timestamp, *values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    chosen = mature == 1
-    return _Scored(logit[chosen], labels[chosen], timestamp[chosen], values[0][chosen] if values else None)
+    columns = [label, "mature", "timestamp", *([by] if by else [])]
+    batches = clicks.read(columns, config.evaluation.batch_size, lambda examples: {"logit": logits(examples).numpy()})
+    scored = pa.concat_tables(batches)
+    scored = scored.filter(pc.equal(scored["mature"], 1))
+    logit, labels, timestamp = (scored[name].to_numpy() for name in ("logit", label, "timestamp"))
+    return _Scored(logit, labels, timestamp, scored[by].to_numpy() if by else None)
 
 
 def _before_and_after(found: Calibration, clicks: _Scored) -> dict:

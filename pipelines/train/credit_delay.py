@@ -5,17 +5,12 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from features.errors import MalTfError
-from features.keras2 import tf
-from mal_tf.training.dataset import serialized
+from mal_tf.attribution.shard import event_keys
 from mal_tf.training.delayed_feedback import HOURS, DelayCurve, DelayedFeedback
 from mal_tf.training.split import Split
-from pipelines.clicks.scoring import click_id_dtype
-
-#: Clicks parsed at a time.
-_BATCH = 8192
+from pipelines.clicks.labelled import LabelledClicks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +32,9 @@ class Copies:
         return mixed(splits["train"], days_of(splits["eval"], self.begin, self.fresh))
 
 
-def measure(early: Split, final: Split, mechanisms: Sequence[str], units_per_second: int = 1) -> DelayCurve:
+def measure(
+    early: LabelledClicks, final: LabelledClicks, mechanisms: Sequence[str], units_per_second: int = 1
+) -> DelayCurve:
     """Joins days' labels as known at their ends with their final ones, by user and click id.
 
     Clicks that only one of the two has, such as those of a log that came late, are left out: they were not, or are not,
@@ -58,12 +55,10 @@ def measure(early: Split, final: Split, mechanisms: Sequence[str], units_per_sec
             f"{len(final.segments)} segments"
         )
     sums = np.zeros((2, len(mechanisms), HOURS))
-    days = zip(early.segments, early.file_rows, final.segments, final.file_rows, strict=True)
-    for early_files, early_rows, final_files, final_rows in days:
-        if sum(early_rows) and sum(final_rows):
-            sums += _of_day(early_files, final_files, mechanisms, 3600 * units_per_second)
-    known, final_sums = (dict(zip(mechanisms, of_each.tolist(), strict=True)) for of_each in sums)
-    return DelayCurve(known=known, final=final_sums)
+    for early_day, final_day in zip(early.by_segment(), final.by_segment(), strict=True):
+        sums += _sums_of_day(early_day, final_day, mechanisms, 3600 * units_per_second)
+    early_sums, final_sums = (dict(zip(mechanisms, of_each.tolist(), strict=True)) for of_each in sums)
+    return DelayCurve(known=early_sums, final=final_sums)
 
 
 def days_of(split: Split, first: datetime.date, days: Sequence[datetime.date]) -> Split:
@@ -96,36 +91,38 @@ def mixed(matured: Split, fresh: Split) -> Split:
     return Split.joined(matured.chosen(filled[:-1]), in_turns)
 
 
-def _of_day(early: Sequence[str], final: Sequence[str], mechanisms: Sequence[str], hour: int) -> np.ndarray:
-    """Σ known and Σ final labels of the clicks in both, by mechanism and hour of the day: float64 [2, N, 24]."""
-    parts = list(_clicks(early, mechanisms, hour))
-    keys, hours, known = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
+def _sums_of_day(
+    early: LabelledClicks, final: LabelledClicks, mechanisms: Sequence[str], units_per_hour: int
+) -> np.ndarray:
+    """Σ early and Σ final labels of the clicks in both, by mechanism and hour of the day: float64 [2, N, 24]."""
+    keys, hours, early_labels = (
+        np.concatenate(column, axis=-1)
+        for column in zip(*_keys_and_labels(early, mechanisms, units_per_hour), strict=True)
+    )
     order = np.argsort(keys)
-    keys, hours, known = keys[order], hours[order], known[:, order]
-    sums, joined = np.zeros((2, len(mechanisms), HOURS)), 0
-    for final_keys, _, labels in _clicks(final, mechanisms, hour):
+    keys, hours, early_labels = keys[order], hours[order], early_labels[:, order]
+    sums, clicks, joined = np.zeros((2, len(mechanisms), HOURS)), 0, 0
+    for final_keys, _, final_labels in _keys_and_labels(final, mechanisms, units_per_hour) if keys.size else ():
         place = np.minimum(np.searchsorted(keys, final_keys), keys.size - 1)
         same = keys[place] == final_keys
-        place, joined = place[same], joined + int(same.sum())
-        for which, values in enumerate((known[:, place], labels[:, same])):
-            for number, of_mechanism in enumerate(values):
+        place, clicks, joined = place[same], clicks + final_keys.size, joined + int(same.sum())
+        for which, labels in enumerate((early_labels[:, place], final_labels[:, same])):
+            for number, of_mechanism in enumerate(labels):
                 sums[which, number] += np.bincount(hours[place], of_mechanism, minlength=HOURS)
-    if not joined:
+    if clicks and not joined:
         raise MalTfError(
-            f"delayed feedback: expected the clicks of one day in the segments of {early[0]} and {final[0]}, found none in both"
+            f"delayed feedback: expected the clicks of one day in the segments of {early.segments[0][0]} and "
+            f"{final.segments[0][0]}, found no click in both"
         )
     return sums
 
 
-def _clicks(
-    files: Sequence[str], mechanisms: Sequence[str], hour: int
+def _keys_and_labels(
+    clicks: LabelledClicks, mechanisms: Sequence[str], units_per_hour: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Key of user and click, uint64 [batch], hour of the day, int8 [batch], labels, float32 [N, batch], in batches."""
-    columns = {"click_id": tf.as_dtype(click_id_dtype([files])), "user_id": tf.string, "timestamp": tf.int64}
-    columns |= {f"label_{name}": tf.float32 for name in mechanisms}
-    parsing = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in columns.items()}
-    for examples in serialized([files], _BATCH):
-        found = {name: values.numpy() for name, values in tf.io.parse_example(examples, parsing).items()}
-        user, click = (pd.util.hash_array(found[name], categorize=False) for name in ("user_id", "click_id"))
-        of_day = (found["timestamp"] // hour % HOURS).astype(np.int8)
-        yield user * np.uint64(0x9E3779B97F4A7C15) ^ click, of_day, np.stack([found[f"label_{m}"] for m in mechanisms])
+    labels = [f"label_{name}" for name in mechanisms]
+    for batch in clicks.read(["click_id", "user_id", "timestamp", *labels]):
+        hours = (batch["timestamp"].to_numpy() // units_per_hour % HOURS).astype(np.int8)
+        keys = event_keys(batch, "click_id", np.arange(batch.num_rows))
+        yield keys, hours, np.stack([batch[name].to_numpy() for name in labels])

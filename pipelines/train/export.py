@@ -17,7 +17,6 @@ from mal_tf.serving.candidates import of_one_user
 from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
 from mal_tf.serving.requests import signature_requests
-from mal_tf.training.dataset import serialized
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.train import calibration
@@ -56,7 +55,7 @@ def export_model(
         log.info("%s, %s graph: %s parameters, %s ops", name, which, f"{size['parameters']:,}", f"{size['ops']:,}")
 
     count = config.export.warmup_requests
-    examples = next(iter(serialized(data.splits["eval"].segments, max(count, 32))))
+    examples = data.clicks("eval").head(max(count, 32))
 
     def cvr(raw: dict[str, np.ndarray]) -> np.ndarray:
         logits = trained(raw)[network.primary.output]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks import budget_replay
-from benchmarks.budget_replay import Outcome, Paths, fitted, probabilities, read, replay, returns, split
+from benchmarks import criteo_paths
+from benchmarks.budget_replay import Outcome, fitted, probabilities, replay, returns, split
+from benchmarks.criteo_paths import Paths, read
 
 
 def paths(*rows):
@@ -144,7 +145,7 @@ CSV = """seq_id,uid,pos,timestamp,campaign,conversion
 )
 def test_converting_paths_can_be_cut_like_the_others(tmp_path, monkeypatch, cut, offsets, user):
     (tmp_path / "log.csv").write_text(CSV)
-    monkeypatch.setattr(budget_replay, "criteo_source", lambda name: tmp_path / "log.csv")
+    monkeypatch.setattr(criteo_paths, "criteo_source", lambda name: tmp_path / "log.csv")
     found = read("any", cut=cut)
     assert found.offsets.tolist() == offsets and found.user.tolist() == user
     assert found.journeys().age[found.offsets[1:] - 1].tolist() == [0] * len(user)

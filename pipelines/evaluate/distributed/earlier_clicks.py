@@ -8,17 +8,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.keras2 import tf
+from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import said
 from pipelines.config.evaluation import INFORMATION_GAIN, USER_HISTORY, GrowthConfig
 from pipelines.core.exchange import Exchange, Parcel
-from pipelines.evaluate.distributed.score import PAST, batches, deal
+from pipelines.evaluate.distributed.score import PAST, deal
 
 #: What files say of users: positives that the wider mechanism gave beyond the narrower one, and files that make them known.
 EXTRA, KNOWN = "extra", "known"
-
-#: Clicks parsed at a time.
-_BATCH = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,18 +36,15 @@ class Earlier:
 class Past(beam.DoFn):
     """Files of earlier clicks to parcels of `user_id`, `information_gain` and `user_history`, by shard of users."""
 
-    def __init__(self, growth: GrowthConfig, shards: int, exchange: Exchange):
-        self._growth, self._shards, self._exchange = growth, shards, exchange
+    def __init__(self, clicks: LabelledClicks, growth: GrowthConfig, shards: int, exchange: Exchange):
+        self._clicks, self._growth, self._shards, self._exchange = clicks, growth, shards, exchange
 
     def process(self, file: Earlier) -> Iterator[tuple[int, tuple[str, Parcel]]]:
         """Reads one file."""
         labels = [f"label_{name}" for name in (self._growth.wider, self._growth.narrower)] if file.growth else []
-        kinds = {"user_id": tf.string, "mature": tf.int64} | dict.fromkeys(labels, tf.float32)
-        parsing = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
-        read = [clicks for _, clicks in batches(file.path, parsing, _BATCH)]
-        if not read:
+        clicks = pa.concat_tables(self._clicks.of_file(file.path).read(["user_id", "mature", *labels]))
+        if not clicks.num_rows:
             return
-        clicks = pa.concat_tables(read)
         positive = [np.asarray(clicks[name]) > 0 for name in labels] or [np.zeros(clicks.num_rows, bool)] * 2
         extra = np.subtract(*positive, dtype=np.int64) * (np.asarray(clicks["mature"]) == 1)
         counted = pa.table({"user_id": clicks["user_id"], EXTRA: extra, KNOWN: np.full(extra.size, int(file.known))})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsSingleton
 
-from features.keras2 import tf
+from pipelines.clicks.labelled import LabelledClicks
 from pipelines.core.exchange import Exchange
 from pipelines.evaluate.distributed import steps
 from pipelines.evaluate.distributed.earlier_clicks import Earlier, Past
@@ -28,8 +28,7 @@ class EvaluationJob(beam.PTransform):
         files: label files, and the clicks in each.
         earlier: label files of earlier clicks, for slices of users.
         versions: directory of the SavedModel by model name, in the order of `scope.models`.
-        features: what the clicks have, by name.
-        parsing: scalar columns that are read, as `tf.io.parse_example` takes them.
+        clicks: of the split.
         scope: what is evaluated.
         batch_size: clicks scored at a time.
         shards: how many parts the users are split into.
@@ -41,8 +40,7 @@ class EvaluationJob(beam.PTransform):
     files: Sequence[tuple[str, int]]
     earlier: Sequence[Earlier]
     versions: Mapping[str, str]
-    features: Sequence[str]
-    parsing: Mapping[str, tf.io.FixedLenFeature]
+    clicks: LabelledClicks
     scope: Scope
     batch_size: int
     shards: int
@@ -53,12 +51,17 @@ class EvaluationJob(beam.PTransform):
     def __post_init__(self):
         super().__init__()
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the clicks that are read."""
+        return ["user_id", "timestamp", "path_length", "mature", *self.scope.labels, *self.scope.slices.features]
+
     def expand(self, pipeline):
         """Builds the graph; returns what the last step does."""
         scorer = Score(
             self.versions,
-            self.features,
-            self.parsing,
+            self.clicks,
+            self.columns,
             self.scope.slices,
             self.batch_size,
             self.shards,
@@ -85,7 +88,7 @@ class EvaluationJob(beam.PTransform):
             pipeline
             | "EarlierFiles" >> beam.Create(self.earlier)
             | "SpreadEarlier" >> beam.Reshuffle()
-            | "Past" >> beam.ParDo(Past(self.scope.slices.config.growth, self.shards, self.exchange))
+            | "Past" >> beam.ParDo(Past(self.clicks, self.scope.slices.config.growth, self.shards, self.exchange))
         )
         users = (
             [scored.clicks, past]

@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from mal_tf.evaluation.metrics import registered_metrics
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
-from pipelines.clicks.scoring import longest_window, parsing
+from pipelines.clicks.scoring import longest_window
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, features_of
 from pipelines.config.run import RunConfig
 from pipelines.core import beam_runner, files, manifest
@@ -138,11 +138,6 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
     spec, targets = config.feature_spec, config.attribution.names
     here = labelled.load(evaluation.labels, spec)
     there = labelled.load(evaluation.trained, spec) if evaluation.trained else here
-    found = manifest.read(evaluation.labels)["mechanisms"]
-    if absent := [name for name in targets if name not in found]:
-        raise MalTfError(
-            f"{evaluation.labels}: expected label_{absent[0]} as the config's attribution has it; found: {', '.join(found)}"
-        )
     split = here.splits[evaluation.split]
     labels = [f"label_{name}" for name in targets]
     models = list(evaluation.versions)
@@ -158,8 +153,6 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         bins=config.evaluation.calibration_bins,
         metrics=list(registered_metrics().values()),
     )
-    wanted = {"user_id": "string", "timestamp": "int64", "path_length": "int64", "mature": "int64"}
-    wanted |= dict.fromkeys(labels, "float32")
     known = {"stage": "evaluation job", "made_from": made_from}
     finish = Finish(
         output=output,
@@ -170,14 +163,13 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         known=known,
         exchange=exchange.directory,
     )
-    return EvaluationJob(
+    job = EvaluationJob(
         files=[
             pair for pairs in zip(split.segments, split.file_rows, strict=True) for pair in zip(*pairs, strict=True)
         ],
         earlier=earlier,
         versions=evaluation.versions,
-        features=[feature.name for feature in spec.features],
-        parsing=parsing(wanted, missing=False) | parsing(slices.features),
+        clicks=here.clicks_in(split),
         scope=scope,
         batch_size=config.evaluation.batch_size,
         shards=evaluation.shards or max(-(-split.rows // _SHARD_CLICKS), 1),
@@ -185,6 +177,8 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         exchange=exchange,
         finish=finish,
     )
+    job.clicks.check(job.columns)
+    return job
 
 
 def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:

@@ -2,21 +2,18 @@
 
 import logging
 import time
-import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from features.arrays import flat, stable_hash
 from features.errors import MalTfError
-from features.keras2 import tf
 from mal_tf.serving.export import OUTPUT
-from mal_tf.serving.inputs import check_features
+from mal_tf.serving.exports import Exports
+from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import check_finite
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.plan import Seen
@@ -31,33 +28,13 @@ CLICKS, PAST = "clicks", "past"
 log = logging.getLogger("mal_tf.evaluate")
 
 
-class _Models:
-    """Signatures by name, once per process."""
-
-    def __init__(self, versions: Mapping[str, str], features: Collection[str]):
-        self.signatures = {name: _load(name, version, features) for name, version in versions.items()}
-        # Beam may keep this to Python's very end, when TensorFlow's destructors print errors; this is called before.
-        weakref.finalize(self, self.signatures.clear)
-
-
-def _load(name: str, version: str, features: Collection[str]):
-    try:
-        model = tf.saved_model.load(version)
-        check_features(model, features, f"model '{name}'", "the label job")
-        return model.signatures["serving_default"]
-    except (OSError, KeyError, tf.errors.OpError) as error:
-        raise MalTfError(
-            f"model '{name}': {version}: expected a SavedModel with the signature serving_default: {error}; export it again"
-        ) from error
-
-
 class Score(beam.DoFn):
     """(Label file, its rows) to parcels of its mature clicks by shard of users; output `seen` is what plans need.
 
     Args:
         versions: directory of the SavedModel by model name.
-        features: what the clicks have.
-        parsing: scalar columns to read beside, as `tf.io.parse_example` takes them.
+        clicks: of the split.
+        columns: to read beside the predictions.
         slices: how clicks are sliced.
         batch_size: clicks scored at a time.
         shards: how many parts the users are split into.
@@ -67,26 +44,28 @@ class Score(beam.DoFn):
     def __init__(
         self,
         versions: Mapping[str, str],
-        features: Collection[str],
-        parsing: Mapping[str, tf.io.FixedLenFeature],
+        clicks: LabelledClicks,
+        columns: Sequence[str],
         slices: Slices,
         batch_size: int,
         shards: int,
         exchange: Exchange,
     ):
-        self._versions, self._features = dict(versions), list(features)
-        self._parsing, self._slices = dict(parsing), slices
+        self._versions, self._clicks, self._columns, self._slices = dict(versions), clicks, list(columns), slices
         self._batch_size, self._shards, self._exchange, self._shared = batch_size, shards, exchange, Shared()
 
     def setup(self):
-        """Loads the models."""
-        self._models = self._shared.acquire(lambda: _Models(self._versions, self._features))
+        """Loads the models, once per process."""
+        self._exports = self._shared.acquire(lambda: Exports(self._versions))
+        self._clicks.check_exports(self._exports)
 
     def process(self, file: tuple[str, int]) -> Iterator[Any]:
         """Scores one file."""
         (path, expected), began, rows = file, time.monotonic(), 0
         waiting: list[pa.Table] = []
-        for batch in self._scored(path):
+        for batch in self._clicks.of_file(path).score(self._exports, self._columns, self._batch_size):
+            for name in self._versions:
+                check_finite(batch[f"{OUTPUT}_{name}"].to_numpy(), name, path)
             rows += batch.num_rows
             waiting.append(batch.filter(pa.compute.equal(batch["mature"], 1)).drop(["mature"]))
             if sum(part.num_rows for part in waiting) >= _ROWS_DEALT:
@@ -98,13 +77,6 @@ class Score(beam.DoFn):
         seconds = time.monotonic() - began
         log.info("%s: %s clicks scored (%s clicks/s)", path, f"{rows:,}", f"{rows / (seconds + 1e-6):,.0f}")
 
-    def _scored(self, path: str) -> Iterator[pa.Table]:
-        """Batches of the file's clicks: columns read, and `cvr_<model>`."""
-        for examples, clicks in batches(path, self._parsing, self._batch_size):
-            for name, model in self._models.signatures.items():
-                clicks = clicks.append_column(f"{OUTPUT}_{name}", pa.array(_predictions(name, model, examples, path)))
-            yield clicks
-
     def _deal(self, waiting: Sequence[pa.Table]) -> Iterator[Any]:
         clicks = pa.concat_tables(waiting).combine_chunks() if waiting else None
         if clicks is None or not clicks.num_rows:
@@ -115,33 +87,5 @@ class Score(beam.DoFn):
 
 def deal(exchange: Exchange, kind: str, rows: pa.Table, shards: int) -> Iterator[tuple[int, tuple[str, Parcel]]]:
     """Rows with a `user_id` to (shard of the user, (kind, parcel))."""
-    shard = (stable_hash(flat(rows["user_id"])) % np.uint64(shards)).astype(np.int64)
-    for number, parcel in exchange.deal(rows, shard, shards):
+    for number, parcel in exchange.deal_by_user(rows, shards):
         yield number, (kind, parcel)
-
-
-def batches(path: str, parsing: Mapping[str, tf.io.FixedLenFeature], size: int) -> Iterator[tuple[tf.Tensor, pa.Table]]:
-    """A label file's serialized tf.Examples, string [batch], and their columns.
-
-    Raises:
-        MalTfError: it can't be read, or lacks a column.
-    """
-    try:
-        for examples in tf.data.TFRecordDataset(path, "GZIP").batch(size):
-            parsed = tf.io.parse_example(examples, parsing)
-            yield examples, pa.table({name: _arrow(value.numpy()) for name, value in parsed.items()})
-    except tf.errors.OpError as error:
-        raise MalTfError(f"{path} can't be read as labelled tf.Examples: {error.message}") from error
-
-
-def _arrow(values: np.ndarray) -> pa.Array:
-    return pa.array(values, pa.binary()).cast(pa.string()) if values.dtype == object else pa.array(values)
-
-
-def _predictions(name: str, model, examples: tf.Tensor, path: str) -> np.ndarray:
-    try:
-        found = model(examples=examples)[OUTPUT].numpy()
-    except (tf.errors.OpError, KeyError) as error:
-        reason = getattr(error, "message", str(error)).split("<stack traces unavailable>")[-1]
-        raise MalTfError(f"model '{name}' can't score {path}: {' '.join(reason.split())}") from error
-    return check_finite(found, name, path)

@@ -1,6 +1,6 @@
 """The clicks that a comparison is judged on: labels, users, slices, and what a simulated market knows of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from features.errors import MalTfError
 from pipelines.clicks.labelled import Labelled
-from pipelines.clicks.scoring import click_id_dtype, extra_positives, read
+from pipelines.clicks.scoring import extra_positives
 from pipelines.config.evaluation import INFORMATION_GAIN, GrowthConfig
 from pipelines.core import files
 from pipelines.evaluate import users
@@ -17,29 +17,27 @@ from pipelines.studies.comparison.config import NO_FEATURE, TruthConfig
 
 
 def evaluated(
-    labelled: Labelled, mechanisms: Sequence[str], slices: Mapping[str, str], growth: GrowthConfig
+    labelled: Labelled, mechanisms: Sequence[str], slices: Sequence[str], growth: GrowthConfig
 ) -> pd.DataFrame:
     """The mature clicks of the evaluation split.
 
     Args:
         labelled: splits.
         mechanisms: whose labels are wanted.
-        slices: names of `Comparison.slices`, and the dtype of those that are features.
+        slices: names of `Comparison.slices`.
         growth: for slices by information gain.
 
     Returns:
         A row per click: `position` in the split, `click_id`, `user` (int64 code) and `user_hash`, `path_length`,
         `label_<mechanism>`, the features of `slices`; `information_gain`, the user's extra positives, if asked for.
     """
-    segments = labelled.splits["eval"].segments
-    columns = {"click_id": click_id_dtype(segments), "user_id": "string", "path_length": "int64", "mature": "int64"}
-    columns |= dict.fromkeys((f"label_{name}" for name in mechanisms), "float32")
-    columns |= {name: dtype for name, dtype in slices.items() if name not in NO_FEATURE}
-    frame = read(segments, columns)
+    columns = ["click_id", "user_id", "path_length", "mature", *(f"label_{name}" for name in mechanisms)]
+    columns += [name for name in slices if name not in NO_FEATURE]
+    frame = labelled.clicks("eval").frame(columns)
     frame["position"] = np.arange(len(frame))
     frame = frame[frame["mature"] == 1].reset_index(drop=True)
     if INFORMATION_GAIN in slices:
-        frame[INFORMATION_GAIN] = extra_positives(frame["user_id"], labelled.splits["train"].segments, growth)
+        frame[INFORMATION_GAIN] = extra_positives(frame["user_id"], labelled.clicks("train"), growth)
     frame["user"], hashed = users.coded(frame["user_id"])
     frame["user_hash"] = hashed[frame["user"]]
     return frame

@@ -14,7 +14,7 @@ from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
 from pipelines.run.run import Run
 from pipelines.studies.comparison import clicks, judge, plan, tasks, trial
-from pipelines.studies.comparison.config import NO_FEATURE, BenchmarkConfig
+from pipelines.studies.comparison.config import BenchmarkConfig
 from pipelines.studies.comparison.plan import Trial
 from pipelines.studies.comparison.tasks import Task
 
@@ -133,10 +133,8 @@ class _Work:
 
     def write_clicks(self) -> None:
         """Writes what the trials are judged on."""
-        spec = self.run_config.feature_spec
-        names = dict.fromkeys(by for comparison in self.config.comparisons for by in comparison.slices)
-        slices = {name: "" if name in NO_FEATURE else spec.dtype(spec.scalar(name)) for name in names}
-        data = labelled.load(self.labels, spec)
+        slices = list(dict.fromkeys(by for comparison in self.config.comparisons for by in comparison.slices))
+        data = labelled.load(self.labels, self.run_config.feature_spec)
         frame = clicks.evaluated(data, self.run_config.attribution.names, slices, self.config.growth)
         if self.config.truth:
             frame = clicks.with_truth(frame, self.config.truth)

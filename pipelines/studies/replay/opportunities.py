@@ -5,21 +5,17 @@ import pathlib
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from features.errors import MalTfError
-from features.keras2 import tf
-from features.spec import FeatureSpec
 from features.time_units import SECONDS_PER_DAY
 from mal_tf.serving.export import OUTPUT
-from mal_tf.training.dataset import serialized
-from pipelines.clicks.labelled import Labelled
+from mal_tf.serving.exports import Exports
+from pipelines.clicks.labelled import Labelled, LabelledClicks
 from pipelines.clicks.predict import version_of
-from pipelines.studies.comparison.clicks import click_id_dtype, read, with_truth
+from pipelines.studies.comparison.clicks import with_truth
 from pipelines.studies.comparison.config import TruthConfig
 from pipelines.studies.replay.config import Arm, ReplayConfig
-
-#: Clicks scored at a time.
-_BATCH = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,22 +49,19 @@ class Opportunities:
     truth: dict[str, np.ndarray]
 
 
-def opportunities(config: ReplayConfig, labelled: Labelled, spec: FeatureSpec, units: int) -> Opportunities:
+def opportunities(config: ReplayConfig, labelled: Labelled, units: int) -> Opportunities:
     """Reads the evaluation split's mature clicks and the truth about them.
 
     Args:
         config: the replay.
         labelled: the run's labels.
-        spec: the run's features.
         units: of the logs' time, in a second.
 
     Raises:
         MalTfError: there is no mature click, one has no value, or the truth does not know it.
     """
-    segments = labelled.splits["eval"].segments
-    of_features = {name: spec.dtype(spec.scalar(name)) for name in (config.advertiser, config.industry, config.value)}
-    columns = {"click_id": click_id_dtype(segments), "user_id": "string", "timestamp": "int64", "mature": "int64"}
-    frame = read(segments, columns | of_features)
+    features = (config.advertiser, config.industry, config.value)
+    frame = labelled.clicks("eval").frame(["click_id", "user_id", "timestamp", "mature", *features])
     frame["position"] = np.arange(len(frame))
     frame = frame[frame["mature"] == 1].sort_values(["timestamp", "click_id"], ignore_index=True)
     if frame.empty:
@@ -103,8 +96,7 @@ def rates(arm: Arm, found: Opportunities, labelled: Labelled) -> list[np.ndarray
         return [found.truth[arm.truth]]
     if arm.constant is not None:
         return [np.full(found.position.size, arm.constant)]
-    segments = labelled.splits["eval"].segments
-    return [_scores(directory, segments)[found.position] for directory in versions(arm)]
+    return [_scores(directory, labelled.clicks("eval"))[found.position] for directory in versions(arm)]
 
 
 def versions(arm: Arm) -> list[str]:
@@ -120,9 +112,7 @@ def versions(arm: Arm) -> list[str]:
     return found
 
 
-def _scores(directory: str, segments: list[list[str]]) -> np.ndarray:
-    """Predictions of an exported model for all records of a split, in the order of `serialized`: float64."""
-    model = tf.saved_model.load(directory)
-    serve = model.signatures["serving_default"]
-    parts = [serve(examples=examples)[OUTPUT].numpy() for examples in serialized(segments, _BATCH)]
-    return np.concatenate(parts).astype(np.float64)
+def _scores(directory: str, clicks: LabelledClicks) -> np.ndarray:
+    """Predictions of an exported model for all clicks of a split, in their order: float64."""
+    scored = pa.concat_tables(clicks.score(Exports({"arm": directory})))
+    return scored[f"{OUTPUT}_arm"].to_numpy().astype(np.float64)

@@ -48,7 +48,7 @@ def run(config: ReplayConfig, run_config: RunConfig, directory: str) -> dict[str
     models = {arm.name: versions(arm) for arm in config.arms}
     data = labelled.load(f"{config.run}/labels", run_config.feature_spec)
     units = run_config.sources.tables().units_per_second
-    clicks = opportunities(config, data, run_config.feature_spec, units)
+    clicks = opportunities(config, data, units)
     noise = uniform(config.seed, "price", clicks.click_id)
     price = competing(clicks.value, clicks.orders, clicks.industry, noise, config.prices)
     on = designs.market(clicks, price, config.budget, config.pacing)

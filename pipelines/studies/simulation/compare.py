@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.keras2 import tf
+from pipelines.clicks import labelled
 from pipelines.core import files, manifest
 from pipelines.labels.finish import REPORT
 
@@ -56,15 +56,10 @@ def _truth(market: str) -> pd.DataFrame:
 
 def _labels(labels: str, mechanisms: list[str]) -> pd.DataFrame:
     """Credits of the mature clicks that are in a converting journey."""
-    parsing = {name: tf.io.FixedLenFeature([], tf.int64) for name in ("click_id", "path_length", "mature")}
-    parsing |= {f"credit_{name}": tf.io.FixedLenFeature([], tf.float32) for name in mechanisms}
-    paths = [f"{labels}/{entry['path']}" for entry in manifest.read(labels, "a finished label job")["files"]]
-    records = tf.data.TFRecordDataset(paths, compression_type="GZIP").batch(8192)
-    parts = []
-    for batch in records.map(lambda examples: tf.io.parse_example(examples, parsing)).as_numpy_iterator():
-        part = pd.DataFrame(batch)
-        parts.append(part[(part["path_length"] > 0) & (part["mature"] == 1)])
-    return pd.concat(parts, ignore_index=True)
+    frame = labelled.load_clicks(labels).frame(
+        ["click_id", "path_length", "mature", *(f"credit_{name}" for name in mechanisms)]
+    )
+    return frame[(frame["path_length"] > 0) & (frame["mature"] == 1)].reset_index(drop=True)
 
 
 def main(

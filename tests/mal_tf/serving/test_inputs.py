@@ -8,13 +8,11 @@ from features.keras2 import tf
 from mal_tf.serving.inputs import check_examples, check_features
 
 
-class Export(tf.Module):
-    """Takes a shop and a price."""
-
-    def __init__(self, *names):
-        takes = {"shop": tf.TensorSpec([None], tf.string, "shop"), "price": tf.TensorSpec([None], tf.float32, "price")}
-        function = tf.function(lambda *, shop, price: {"cvr": price}).get_concrete_function(**takes)
-        self.signatures = dict.fromkeys(names, function)
+def signatures(*names):
+    """Functions of a shop and a price."""
+    takes = {"shop": tf.TensorSpec([None], tf.string, "shop"), "price": tf.TensorSpec([None], tf.float32, "price")}
+    function = tf.function(lambda *, shop, price: {"cvr": price}).get_concrete_function(**takes)
+    return dict.fromkeys(names, function)
 
 
 def clicks(*features: dict[str, str]) -> np.ndarray:
@@ -28,7 +26,7 @@ def clicks(*features: dict[str, str]) -> np.ndarray:
 
 
 def test_a_model_of_other_features_is_refused_and_one_of_some_more_warned_of(caplog):
-    model = Export("predict_raw")
+    model = signatures("predict_raw")
     with caplog.at_level(logging.WARNING, "mal_tf.serving"):
         check_features(model, ["price", "shop", "item"], "model 'm'", "runs/a/labels")
         assert not caplog.text
@@ -38,11 +36,11 @@ def test_a_model_of_other_features_is_refused_and_one_of_some_more_warned_of(cap
         MalTfError, match=r"labels: expected features of model 'm' \(price, shop\), found none of them but item"
     ):
         check_features(model, ["item"], "model 'm'", "runs/a/labels")
-    check_features(Export("serving_default"), ["item"], "model 'm'", "runs/a/labels")  # Nobody knows what it takes.
+    check_features(signatures("serving_default"), ["item"], "model 'm'", "runs/a/labels")  # Nobody knows what it takes.
 
 
 def test_clicks_are_others_when_a_hundred_have_no_value(caplog):
-    model, cold = Export("predict_raw"), [{"click_id": "7"}]
+    model, cold = signatures("predict_raw"), [{"click_id": "7"}]
     check_examples(model, clicks(*cold * 99), "model 'm'", "day.gz")  # They may miss all values.
     check_examples(model, clicks(*cold * 99, {"shop": "a", "price": "1"}), "model 'm'", "day.gz")
     check_examples(model, clicks(), "model 'm'", "day.gz")

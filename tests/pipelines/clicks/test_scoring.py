@@ -10,7 +10,8 @@ import pytest
 from features.errors import MalTfError
 from features.keras2 import tf
 from pipelines.clicks import labelled
-from pipelines.clicks.scoring import extra_positives, read, score, with_slices
+from pipelines.clicks.labelled import LabelledClicks
+from pipelines.clicks.scoring import extra_positives, score, with_slices
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.config.run import load
 from tests.conftest import DAY, Project
@@ -77,28 +78,28 @@ def test_labels_that_are_not_there_are_named(made, tmp_path):
     named = config.attribution.model_copy(
         update={"mechanisms": (config.attribution.mechanisms[0].model_copy(update={"name": "odd"}),)}
     )
-    with pytest.raises(MalTfError, match="expected label_odd .*; found: label_cat, label_first, label_last"):
+    with pytest.raises(MalTfError, match="expected label_odd as the config has it; found: label_cat, label_first"):
         score(config.model_copy(update={"attribution": named}), data, {}, str(tmp_path))
 
 
 def test_extra_positives_are_counted_over_the_trailing_segments(made, scored):
     _, _, data = made
-    segments = data.splits["train"].segments
-    columns = {"user_id": "string", "label_linear": "float32", "label_last": "float32"}
+    clicks = data.clicks("train")
     for number in (1, 2):
-        past = read(segments[-number:], columns)
+        past = clicks.last(number).frame(["user_id", "label_linear", "label_last"])
         expected = {
             user: int((of["label_linear"] > 0).sum() - (of["label_last"] > 0).sum())
             for user, of in past.groupby("user_id")
         }
-        found = extra_positives(scored["user_id"], segments, GrowthConfig(segments=number))
+        found = extra_positives(scored["user_id"], clicks, GrowthConfig(segments=number))
         assert found.tolist() == [expected.get(user, 0) for user in scored["user_id"]]
         assert found.max() > 0
 
 
-def test_a_trailing_window_without_clicks_gives_nobody_more(scored, tmp_path):
+def test_a_trailing_window_without_clicks_gives_nobody_more(made, scored, tmp_path):
     (tmp_path / "day.gz").write_bytes(gzip.compress(b""))
-    found = extra_positives(scored["user_id"], [[str(tmp_path / "day.gz")]], GrowthConfig())
+    past = LabelledClicks([[str(tmp_path / "day.gz")]], made[2].types, "day.gz")
+    found = extra_positives(scored["user_id"], past, GrowthConfig())
     assert found.tolist() == [0] * len(scored)
 
 
@@ -107,7 +108,7 @@ def test_ages_and_what_is_new(made, scored):
     trained = dataclasses.replace(data, vocabularies=data.vocabularies | {"item": ["3", "1"], "place": ["top"]})
     frame = scored.assign(place=np.where(scored["item"] == 2, "", scored["place"]))
     wanted = ("click_age", "user_history", "known_item", "known_place", "information_gain")
-    found = with_slices(frame, wanted, config, [], trained)
+    found = with_slices(frame, wanted, config, None, trained)
     assert "information_gain" not in found  # Nothing is before the clicks.
     # The newest mature click's window of 12 hours ends when the labels are closed.
     newest = scored["timestamp"].max()
@@ -115,5 +116,5 @@ def test_ages_and_what_is_new(made, scored):
     np.testing.assert_array_equal(found["known_item"] == "known", scored["item"].isin([1, 3]))
     expected = np.where(scored["item"] == 2, "", np.where(scored["place"] == "top", "known", "new"))
     np.testing.assert_array_equal(found["known_place"], expected)
-    users = set(read(data.splits["train"].segments, {"user_id": "string"})["user_id"])
+    users = set(data.clicks("train").frame(["user_id"])["user_id"])
     np.testing.assert_array_equal(found["user_history"] == "known", scored["user_id"].isin(users))

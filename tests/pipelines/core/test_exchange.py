@@ -1,3 +1,5 @@
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -23,3 +25,16 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises((MalTfError, OSError), match="file"):
         Exchange(str(tmp_path / "file")).pack(TABLES)
+
+
+def test_a_user_always_goes_to_the_same_shard():
+    """Label files are those of a shard: another hash would give other files for the same log."""
+    users = [f"u{n}" for n in range(40)]
+    expected = pd.util.hash_array(np.array(users, object), categorize=False) % np.uint64(3)
+    for table in (pa.table({"user_id": users}), pa.concat_tables([pa.table({"user_id": users})] * 2)):
+        dealt = {shard: Exchange.unpack(parcel) for shard, parcel in Exchange().deal_by_user(table, 3)}
+        for shard, rows in dealt.items():
+            assert set(rows["user_id"].to_pylist()) == {
+                user for user, of in zip(users, expected, strict=True) if of == shard
+            }
+        assert sum(rows.num_rows for rows in dealt.values()) == table.num_rows

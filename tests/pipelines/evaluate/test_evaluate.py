@@ -25,7 +25,7 @@ from tests.conftest import CONFIG
 
 SLICES = ["path_length", "place", "price"]
 EVALUATION = {"bootstrap_samples": 50, "slices": SLICES, "min_positives": 5, "quantiles": 2, "calibration_bins": 4}
-NOTHING = Labelled("labels", {"train": Split([], []), "eval": Split([], [])}, {}, "")
+NOTHING = Labelled("labels", {"train": Split([], []), "eval": Split([], [])}, {}, "", {})
 
 
 def config(**evaluation):

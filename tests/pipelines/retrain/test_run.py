@@ -257,7 +257,7 @@ def test_only_the_users_that_judge_are_judged(schedule, monkeypatch, tmp_path): 
     label = np.tile([0.0, 1.0], 200)
     score = np.where(waits(users, 0.2).numpy(), label, 1 - label)
     clicks = pd.DataFrame({"user_id": users, "label_last": label, "cvr_candidate": score})
-    monkeypatch.setattr(labelled, "load", lambda *_: labelled.Labelled("", {"eval": Split([], [])}, {}, ""))
+    monkeypatch.setattr(labelled, "load", lambda *_: labelled.Labelled("", {"eval": Split([], [])}, {}, "", {}))
     monkeypatch.setattr(run, "score", lambda *_: clicks)
     gates = GatesConfig(pcoc=None)
     found = run.judged(schedule[1], gates, "", {}, str(tmp_path), 0.2)

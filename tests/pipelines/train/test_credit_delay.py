@@ -1,6 +1,7 @@
 """The delay of credit, joined from label jobs of two dates, and the days that train."""
 
 import datetime
+import gzip
 
 import numpy as np
 import pyarrow as pa
@@ -37,14 +38,18 @@ def jobs(project):
     project.config["labels"] |= {"observed_until": "2023-11-18T00:00:00Z", "shards": 3}
     config = load(project.write())
     project.labels("final")
-    both = (labelled.load(str(project.folder / name), config.feature_spec).splits for name in ("early", "final"))
-    return [Split.joined(splits["train"], splits["eval"]) for splits in both]
+    return [labelled.load(str(project.folder / name), config.feature_spec) for name in ("early", "final")]
+
+
+def on(job, *days):
+    """The clicks of some days, 0 or 1."""
+    days = [FIRST + datetime.timedelta(day) for day in days]
+    return job.clicks_in(days_of(Split.joined(job.splits["train"], job.splits["eval"]), FIRST, days))
 
 
 def test_joined_label_jobs(project, jobs):
     mechanisms, end = ("first", "last", "linear"), START + 2 * DAY
-    days = [FIRST + datetime.timedelta(1)]
-    found = measure(*(days_of(split, FIRST, days) for split in jobs), mechanisms)
+    found = measure(*(on(job, 1) for job in jobs), mechanisms)
     early = project.conversions.filter(pc.less(project.conversions["ts"], end))
     without = project.clicks.filter(pc.not_equal(project.clicks["id"], 1))
     for kind, clicks, conversions in (("known", without, early), ("final", project.clicks, project.conversions)):
@@ -61,19 +66,16 @@ def test_joined_label_jobs(project, jobs):
 
 
 def test_both_days_are_each_days_sum(jobs):
-    of_days = [
-        measure(*(Split(s.segments[i : i + 1], s.file_rows[i : i + 1]) for s in jobs), ("last",)) for i in (0, 1)
-    ]
-    assert of_days[0].merged(of_days[1]) == measure(*jobs, ("last",))
+    of_days = [measure(*(on(job, day) for job in jobs), ("last",)) for day in (0, 1)]
+    assert of_days[0].merged(of_days[1]) == measure(*(on(job, 0, 1) for job in jobs), ("last",))
 
 
 def test_other_days_are_refused(jobs):
     early, final = jobs
     with pytest.raises(MalTfError, match="expected the same days as known early and as final, found 1 and 2"):
-        measure(days_of(early, FIRST, [FIRST]), final, ("last",))
-    swapped = days_of(final, FIRST, [FIRST + datetime.timedelta(1), FIRST])
+        measure(on(early, 0), on(final, 0, 1), ("last",))
     with pytest.raises(MalTfError, match="expected the clicks of one day in the segments of .*early.* and .*final"):
-        measure(early, swapped, ("last",))
+        measure(on(early, 0, 1), on(final, 1, 0), ("last",))
 
 
 def test_training_days_by_hand():
@@ -91,5 +93,9 @@ def test_the_newest_mature_day_and_the_fresh_one_train_in_turns(tmp_path):
     assert mixed(Split([], []), fresh) == fresh
 
 
-def test_a_day_without_clicks_adds_nothing():
-    assert sum(measure(Split([["x"]], [[0]]), Split([["y"]], [[3]]), ("last",)).final["last"]) == 0
+def test_a_day_without_clicks_adds_nothing(jobs, tmp_path):
+    (tmp_path / "none.gz").write_bytes(gzip.compress(b""))
+    (day, nothing), last = (on(jobs[0], 0), on(jobs[0], 0).of_file(str(tmp_path / "none.gz"))), ("last",)
+    assert sum(measure(day, day, last).final["last"]) > 0
+    for pair in ((nothing, day), (day, nothing), (nothing, nothing)):
+        assert sum(measure(*pair, last).final["last"]) == 0

@@ -12,6 +12,11 @@ from tests.conftest import DAY, START
 
 MECHANISMS = ("first", "last", "linear", "mta")
 PLACES = ("top", "side", "feed", "")
+TYPES = (
+    dict.fromkeys(("click_id", "user_id", "place"), "string")
+    | dict.fromkeys(("timestamp", "path_length", "mature", "item"), "int64")
+    | dict.fromkeys(("price", *(f"label_{name}" for name in MECHANISMS)), "float32")
+)
 
 
 def clicks(generator: np.random.Generator, count: int, users: int, start: int) -> pa.Table:
@@ -59,7 +64,8 @@ def write_labels(directory: str, days: dict[str, list[pa.Table]], parts: int = 2
                 entries.append(entry | {"sha256": hashlib.sha256(data).hexdigest()})
     for name, lines in {"place": ["top", "side"], "item": ["1", "2", "3"], "price": ["10.0", "20.0", "30.0"]}.items():
         files.write_text(f"{directory}/vocabulary/{name}.txt", vocabulary.write(lines))
-    manifest.finish(directory, {"made_from": directory, "mechanisms": list(MECHANISMS), "files": entries})
+    columns = [{"name": name, "type": dtype} for name, dtype in TYPES.items()]
+    manifest.finish(directory, {"made_from": directory, "columns": columns, "files": entries})
     return directory
 
 

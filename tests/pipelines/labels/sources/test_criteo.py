@@ -14,12 +14,11 @@ from benchmarks.budget_replay import (
     SHARES,
     evaluate,
     fitted,
-    fold,
     prediction_table,
     probabilities,
-    read,
     replay_table,
 )
+from benchmarks.criteo_paths import fold, read
 from features.keras2 import tf
 from pipelines.config.run import load
 from pipelines.labels import run

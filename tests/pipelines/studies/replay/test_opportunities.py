@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from features.errors import MalTfError
-from pipelines.studies.comparison.clicks import read
-from pipelines.studies.replay import opportunities
+from pipelines.clicks.labelled import LabelledClicks
 from pipelines.studies.replay.config import load
 from pipelines.studies.replay.run import PAIRED, run
 
@@ -30,11 +29,13 @@ def test_what_is_missing_is_said(replay, tmp_path):
 
 
 def test_a_click_without_value_can_not_be_sold(replay, tmp_path, monkeypatch):
+    read = LabelledClicks.frame
+
     def without_prices(*arguments):
         frame = read(*arguments)
         frame.loc[:2, "price"] = np.nan
         return frame
 
-    monkeypatch.setattr(opportunities, "read", without_prices)
+    monkeypatch.setattr(LabelledClicks, "frame", without_prices)
     with pytest.raises(MalTfError, match="value: . of .* clicks have no 'price', which bids and prices need"):
         run(*load(replay), str(tmp_path))

@@ -1,0 +1,50 @@
+"""The columns of labelled clicks: name, type and meaning of each, as the label job's manifest states them."""
+
+from collections.abc import Sequence
+
+from features.spec import RESERVED, RESERVED_PREFIXES, SEQUENCES, FeatureSpec
+
+STRING, INT64, FLOAT32 = "string", "int64", "float32"
+
+#: A column of the label files: its `name`, its `type` (a dtype, or `list of` one) and its `meaning`.
+Column = dict[str, str]
+
+
+def click_id(dtype: str) -> Column:
+    """The column of click ids, whose type is that of the click log: `string` or `int64`."""
+    return {"name": "click_id", "type": dtype, "meaning": "identifies the click among those of its user"}
+
+
+def others(spec: FeatureSpec, mechanisms: Sequence[str], valued: bool = False) -> list[Column]:
+    """All columns but the click ids.
+
+    Args:
+        spec: features.
+        mechanisms: names, in configured order.
+        valued: whether conversions have a value, which makes `valued_credit_<mechanism>`.
+    """
+    columns = [
+        ("user_id", STRING, "who clicked"),
+        ("timestamp", INT64, "when, since 1970 in `sources.time_unit`; of ready-made labels, the place in their order"),
+        ("path_length", INT64, "clicks of the longest converting journey that the click is in; 0 if it is in none"),
+        ("mature", INT64, "1 if the windows of all mechanisms had closed when the click was labelled, else 0"),
+        *((f"label_{name}", FLOAT32, f"credit under mechanism {name}, at most 1") for name in mechanisms),
+        *(
+            (f"credit_{name}", FLOAT32, f"credit under mechanism {name}, summed over conversions")
+            for name in mechanisms
+        ),
+    ]
+    if valued:
+        meaning = "credit under mechanism {} times the conversion's value, summed over conversions"
+        columns += [(f"valued_credit_{name}", FLOAT32, meaning.format(name)) for name in mechanisms]
+    columns.append(("label_cat", INT64, f"CAT class: sum of 2^i over the positive labels of {', '.join(mechanisms)}"))
+    for feature in spec.features:
+        dtype = spec.dtype(feature)
+        kind = f"list of {dtype}" if isinstance(feature, SEQUENCES) else dtype
+        columns.append((feature.name, kind, f"{feature.type} feature"))
+    return [dict(zip(("name", "type", "meaning"), column, strict=True)) for column in columns]
+
+
+def may_be_missing(name: str) -> bool:
+    """Whether clicks may lack a value: of features they may, of ids and labels never."""
+    return name not in RESERVED and not name.startswith(RESERVED_PREFIXES)
