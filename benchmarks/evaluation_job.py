@@ -1,6 +1,6 @@
 """`mal-tf evaluate` in one process against the Beam job, on the same clicks of a finished run: seconds, CPU, memory.
 
-Prints how far apart the two lie in any number that is not drawn by the bootstrap.
+Prints how far apart the two lie in any number.
 """
 
 import json
@@ -18,17 +18,12 @@ from benchmarks import measure, tables
 from benchmarks.tables import Table
 from features.errors import MalTfError
 
-#: What comes from resamples, which the two draw differently.
-_DRAWN = ("low", "high", "p", "adjusted_p")
-
 
 def numbers(result: Any, where: str = "") -> Iterator[tuple[str, float]]:
-    """Place and value of every number in a `metrics.json` but those of resamples."""
+    """Place and value of every number in a `metrics.json`."""
     if isinstance(result, dict):
-        drawn = "p" in result or result.keys() == {"low", "high"}
-        names = [name for name in result if not (drawn and name in _DRAWN)]
-        for name in names:
-            yield from numbers(result[name], f"{where}/{name}")
+        for name, value in result.items():
+            yield from numbers(value, f"{where}/{name}")
     elif isinstance(result, list):
         for number, value in enumerate(result):
             yield from numbers(value, f"{where}/{number}")

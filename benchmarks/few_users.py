@@ -11,7 +11,7 @@ import typer
 
 from benchmarks import tables
 from benchmarks.tables import Table
-from mal_tf.evaluation.bootstrap import p_value
+from mal_tf.evaluation.judgement import p_value
 
 _USERS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 

@@ -1,4 +1,4 @@
-"""What `metrics.json` holds, from metrics and resamples wherever they were made."""
+"""The content of `metrics.json`, from metrics and resamples of either engine."""
 
 import json
 import math
@@ -42,20 +42,20 @@ def result(
         primary: mechanism of the primary target.
         split: whose clicks.
         served: the model that others are compared with.
-        labels: by mechanism, `models`, metrics of each, what `compared` returned, and `calibration`, a curve by model.
-        kinds: slices, see `slice_entry`, of each kind.
+        labels: by mechanism, `models` (metrics of each), what `compared` returned, and `calibration` (a curve by model).
+        kinds: the slices of each kind, see `slice_entry`.
         samples: resamples of the users.
         seed: of them.
     """
     families = [labels.values(), *kinds]
-    sizes = [_adjusted(one["differences"] for one in family) for family in families]
+    sizes = [_adjust(entry["differences"] for entry in family) for family in families]
     return {
         "target": primary,
         "split": split,
         "served": served,
         **labels[primary],
         "labels": labels,
-        "slices": [part for of_kind in kinds for part in of_kind],
+        "slices": [entry for entries in kinds for entry in entries],
         "bootstrap": {"samples": samples, "seed": seed, "unit": "user", "min_users": MIN_USERS},
         "multiplicity": {
             "method": "holm",
@@ -66,10 +66,10 @@ def result(
     }
 
 
-def too_few_resamples(found: Mapping[str, Any]) -> str:
-    """A sentence where a result's largest family has more comparisons than its resamples can show any of; else nothing."""
-    largest = found["multiplicity"].get("largest_family", 0)
-    if found["bootstrap"]["samples"] >= (needed := resamples_needed(largest)):
+def too_few_resamples(result: Mapping[str, Any]) -> str:
+    """A warning if a result's largest family has so many comparisons that none could be significant; else empty."""
+    largest = result["multiplicity"].get("largest_family", 0)
+    if result["bootstrap"]["samples"] >= (needed := resamples_needed(largest)):
         return ""
     return (
         f" A family has {largest:,} comparisons, too many for so few resamples to show any: "
@@ -78,7 +78,7 @@ def too_few_resamples(found: Mapping[str, Any]) -> str:
 
 
 def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """What resamples by model say.
+    """Intervals of each model, and differences between models, from their resamples.
 
     Returns:
         `intervals`: by model and metric, `low` and `high`; `differences`: of the served model minus each other, see
@@ -87,28 +87,28 @@ def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str,
     intervals = {
         model: {
             metric: dict(zip(("low", "high"), map(float, interval(values[1:])), strict=True))
-            for metric, values in of.items()
+            for metric, values in resampled.items()
         }
-        for model, of in drawn.items()
+        for model, resampled in drawn.items()
     }
-    others = {model: of for model, of in drawn.items() if model != served}
+    others = {model: resampled for model, resampled in drawn.items() if model != served}
     return {
         "intervals": intervals,
-        "differences": {model: differences([of], [drawn[served]]) for model, of in others.items()},
+        "differences": {model: differences([resampled], [drawn[served]]) for model, resampled in others.items()},
     }
 
 
-def slice_entry(by: str, name: str, users: int, growth: float | None, found: Mapping[str, Any]) -> dict[str, Any]:
+def slice_entry(by: str, name: str, users: int, growth: float | None, compared: Mapping[str, Any]) -> dict[str, Any]:
     """A slice in `metrics.json`.
 
     Args:
         by: what it is by.
         name: of the slice.
         users: in it.
-        growth: positives of a wider mechanism over those of a narrower one, None if not known.
-        found: `models`, metrics of each under the primary target's label, and what `compared` returned.
+        growth: positives of a wider mechanism over those of a narrower one, None if unknown.
+        compared: `models` (metrics of each under the primary target's label), and what the function `compared` returned.
     """
-    first = next(iter(found["models"].values()))
+    first = next(iter(compared["models"].values()))
     return {
         "by": by,
         "name": name,
@@ -118,32 +118,32 @@ def slice_entry(by: str, name: str, users: int, growth: float | None, found: Map
         "growth": growth,
         "models": {
             model: {name: value for name, value in of.items() if name not in _COUNTS}
-            for model, of in found["models"].items()
+            for model, of in compared["models"].items()
         },
-        "intervals": found["intervals"],
-        "differences": found["differences"],
+        "intervals": compared["intervals"],
+        "differences": compared["differences"],
     }
 
 
-def write(path: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def write(path: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """Writes a result, with null for what is not finite; returns what was written."""
-    text = json.dumps(_plain(found), indent=1, allow_nan=False)
+    text = json.dumps(_plain(result), indent=1, allow_nan=False)
     files.write_text(path, text + "\n")
     return json.loads(text)
 
 
-def _adjusted(family: Iterator[Mapping[str, Mapping[str, dict[str, float]]]]) -> int:
-    """Adds `adjusted_p` to a family's differences, by model and metric; how many there are."""
-    tests = [found for differences in family for of_model in differences.values() for found in of_model.values()]
-    for found, adjusted in zip(tests, holm(np.array([found["p"] for found in tests])), strict=True):
-        found["adjusted_p"] = float(adjusted)
-    return sum(not math.isnan(found["p"]) for found in tests)
+def _adjust(family: Iterator[Mapping[str, Mapping[str, dict[str, float]]]]) -> int:
+    """Adds `adjusted_p` to a family's differences, by model and metric; returns how many have a p-value."""
+    tests = [test for differences in family for by_metric in differences.values() for test in by_metric.values()]
+    for test, adjusted in zip(tests, holm(np.array([test["p"] for test in tests])), strict=True):
+        test["adjusted_p"] = float(adjusted)
+    return sum(not math.isnan(test["p"]) for test in tests)
 
 
 def _plain(value: Any) -> Any:
-    """The same with None for what is not finite, as JSON has no word for it."""
+    """The same with None for numbers that are not finite, which JSON cannot represent."""
     if isinstance(value, Mapping):
-        return {key: _plain(of) for key, of in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(of) for of in value]
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -62,8 +62,8 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
     if values.name == PATH_LENGTH:
         length = np.minimum(values.to_numpy(), _LONG)
         names = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, _LONG)] + [f"{_LONG} or more"]
-        found = [Slice(name, ~positive | (length == n), length == n) for n, name in enumerate(names, 1)]
-        return _of_enough(found, positive, min_positives)
+        by_length = [Slice(name, ~positive | (length == n), length == n) for n, name in enumerate(names, 1)]
+        return _large_enough(by_length, positive, min_positives)
     code, names = pd.factorize(tokens(values), sort=True)
     enough = np.bincount(code, positive, len(names)) >= min_positives
     by_clicks = np.argsort(-np.bincount(code, minlength=len(names)), kind="stable")
@@ -86,13 +86,13 @@ def by_count(values: np.ndarray, bounds: Sequence[int]) -> list[Slice]:
 
 def by_bounds(values: np.ndarray, bounds: Sequence[float], unit: str = "") -> list[Slice]:
     """Slices by a number, float [clicks]: as `by_count`, but bounds divide; NaN is in none."""
-    said = _told_apart(bounds)
+    said = _distinct(bounds)
     inner = [f"{low} to {high}{unit}" for low, high in zip(said, said[1:], strict=False)]
     names = [f"under {said[0]}{unit}", *inner, f"{said[-1]}{unit} or more"]
     return _between(values, bounds, names)
 
 
-def _told_apart(bounds: Sequence[float]) -> list[str]:
+def _distinct(bounds: Sequence[float]) -> list[str]:
     """Distinct numbers, printed with four digits, or as many more as it takes to tell them apart."""
     printed = ([f"{bound:.{digits}g}" for bound in bounds] for digits in range(4, 18))
     return next(said for said in printed if len(set(said)) == len(said))
@@ -140,16 +140,16 @@ def slices_of(values: pd.Series, label: np.ndarray, config: EvaluationConfig) ->
     """
     number = values.to_numpy() if values.dtype.kind in "if" else None
     if values.name == INFORMATION_GAIN:
-        found = by_count(number, config.growth.bounds)
+        parts = by_count(number, config.growth.bounds)
     elif values.name == CLICK_AGE:
-        found = by_bounds(number, config.age_days, " d")
+        parts = by_bounds(number, config.age_days, " d")
     elif values.dtype.kind == "f":
-        found = by_quantiles(number, config.quantiles)
+        parts = by_quantiles(number, config.quantiles)
     else:
-        found = slice_by(values, label, config.min_positives)
-        return found if values.name == PATH_LENGTH else found[: config.top_values]
-    return _of_enough(found, label > 0, config.min_positives)
+        parts = slice_by(values, label, config.min_positives)
+        return parts if values.name == PATH_LENGTH else parts[: config.top_values]
+    return _large_enough(parts, label > 0, config.min_positives)
 
 
-def _of_enough(found: Sequence[Slice], positive: np.ndarray, min_positives: int) -> list[Slice]:
-    return [part for part in found if positive[part.chosen].sum() >= min_positives]
+def _large_enough(parts: Sequence[Slice], positive: np.ndarray, min_positives: int) -> list[Slice]:
+    return [part for part in parts if positive[part.chosen].sum() >= min_positives]

@@ -1,10 +1,10 @@
 """An evaluation as tables for people."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mal_tf.evaluation.metrics import registered_metrics
+from mal_tf.evaluation.multiplicity import LEVEL
 from pipelines.core.text_table import Table
 from pipelines.evaluate.results import too_few_resamples
 
@@ -20,20 +20,20 @@ def overall(result: Mapping[str, Any]) -> list[Table]:
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
     """All tables: by label, by slice, calibration; arguments as in `overall`."""
-    made = [_models(result, mechanism) for mechanism in result["labels"]]
-    made += _differences(result, list(result["labels"]))
-    made += [_slices(result, by) for by in dict.fromkeys(part["by"] for part in result["slices"])]
-    return made + [_calibration(model, curve) for model, curve in result["calibration"].items()]
+    shown = [_models(result, mechanism) for mechanism in result["labels"]]
+    shown += _differences(result, list(result["labels"]))
+    shown += [_slices(result, by) for by in dict.fromkeys(part["by"] for part in result["slices"])]
+    return shown + [_calibration(model, curve) for model, curve in result["calibration"].items()]
 
 
 def _models(result: Mapping[str, Any], mechanism: str) -> Table:
     rows, intervals, names = [], result["labels"][mechanism]["intervals"], registered_metrics()
-    for model, found in result["labels"][mechanism]["models"].items():
-        counts = [f"{found[key]:,}" for key in ("clicks", "positives")]
-        rows.append([model, *counts, *(_number(found.get(metric), metric) for metric in names)])
-        if of_model := intervals.get(model):
-            rows.append(["95% interval", "", "", *(_interval(of_model.get(metric, {}), metric) for metric in names)])
-    users = max(found["gauc_users"] for found in result["labels"][mechanism]["models"].values())
+    for model, values in result["labels"][mechanism]["models"].items():
+        counts = [f"{values[key]:,}" for key in ("clicks", "positives")]
+        rows.append([model, *counts, *(_number(values.get(metric), metric) for metric in names)])
+        if ends := intervals.get(model):
+            rows.append(["95% interval", "", "", *(_interval(ends.get(metric, {}), metric) for metric in names)])
+    users = max(values["gauc_users"] for values in result["labels"][mechanism]["models"].values())
     return Table(
         f"{result['split']} split, label_{mechanism}" + (", the target" if mechanism == result["target"] else ""),
         ["model", "clicks", "positives", *map(_title, names)],
@@ -44,10 +44,10 @@ def _models(result: Mapping[str, Any], mechanism: str) -> Table:
 
 def _differences(result: Mapping[str, Any], mechanisms: Sequence[str]) -> list[Table]:
     rows = [
-        [f"{mechanism}, minus {other}, {_title(metric)}", _difference(found, metric), *_p(found)]
+        [f"{mechanism}, minus {other}, {_title(metric)}", _difference(difference, metric), *_p(difference)]
         for mechanism in mechanisms
         for other, metrics in result["labels"][mechanism]["differences"].items()
-        for metric, found in metrics.items()
+        for metric, difference in metrics.items()
         if metric in registered_metrics()
     ]
     columns = ["label", "difference (95% interval over users)", "p", "adjusted p"]
@@ -108,22 +108,24 @@ def _number(value: float | None, metric: str) -> str:
     return "–" if value is None else f"{value:.{registered_metrics()[metric].digits}f}"
 
 
-def _interval(found: Mapping[str, float | None], metric: str) -> str:
-    ends = [found.get(key) for key in ("low", "high")]
+def _interval(interval: Mapping[str, float | None], metric: str) -> str:
+    ends = [interval.get(key) for key in ("low", "high")]
     return "–" if None in ends else " … ".join(_number(end, metric) for end in ends)
 
 
-def _difference(found: Mapping[str, float | None], metric: str) -> str:
-    if found["difference"] is None:
+def _difference(difference: Mapping[str, float | None], metric: str) -> str:
+    if difference["difference"] is None:
         return "–"
     digits = registered_metrics()[metric].digits
-    known = "–" if found["low"] is None else f"{found['low']:+.{digits}f} … {found['high']:+.{digits}f}"
-    return f"{found['difference']:+.{digits}f} ({known})"
+    low, high = difference["low"], difference["high"]
+    interval = "–" if low is None else f"{low:+.{digits}f} … {high:+.{digits}f}"
+    return f"{difference['difference']:+.{digits}f} ({interval})"
 
 
-def _p(found: Mapping[str, float | None]) -> list[str]:
-    return ["–" if found[key] is None else f"{found[key]:.3g}" for key in ("p", "adjusted_p")]
+def _p(difference: Mapping[str, float | None]) -> list[str]:
+    return ["–" if difference[key] is None else f"{difference[key]:.3g}" for key in ("p", "adjusted_p")]
 
 
-def _mark(found: Mapping[str, float | None]) -> str:
-    return "*" if (found["adjusted_p"] if found["adjusted_p"] is not None else math.inf) < 0.05 else ""
+def _mark(difference: Mapping[str, float | None]) -> str:
+    adjusted = difference["adjusted_p"]
+    return "*" if adjusted is not None and adjusted < LEVEL else ""

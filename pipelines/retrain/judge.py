@@ -20,14 +20,14 @@ from pipelines.config.evaluation import PATH_LENGTH
 from pipelines.evaluate import users
 from pipelines.evaluate.slices import slice_by
 
-#: What the two models are called: their predictions are in columns `cvr_<name>`.
+#: Names of the two models; their predictions are in columns `cvr_<name>`.
 CANDIDATE, BLESSED = "candidate", "blessed"
 
 _NO_INTERVAL = f"no interval as less than {MIN_USERS} users carry it"
 
 
-def _judged(limits: dict[str, float], but: str = "") -> dict[str, float]:
-    """Checks that limits are of metrics that can be resampled, and not of those that are better `but` where they are limited."""
+def _check_names(limits: dict[str, float], but: str = "") -> dict[str, float]:
+    """Checks that limits are of metrics with intervals, whose better direction is not `but`, and that they can be met."""
     metrics = {name: metric for name, metric in additive_metrics().items() if metric.better != but}
     for name, limit in limits.items():
         if name not in metrics:
@@ -39,9 +39,9 @@ def _judged(limits: dict[str, float], but: str = "") -> dict[str, float]:
 
 
 #: Limits by the name of a metric.
-Floors = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _judged(limits, LOWER))]
-Ceilings = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _judged(limits, HIGHER))]
-Losses = Annotated[dict[str, pydantic.NonNegativeFloat], pydantic.AfterValidator(_judged)]
+Floors = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _check_names(limits, LOWER))]
+Ceilings = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _check_names(limits, HIGHER))]
+Losses = Annotated[dict[str, pydantic.NonNegativeFloat], pydantic.AfterValidator(_check_names)]
 
 
 class Limits(Frozen):
@@ -85,12 +85,12 @@ class SliceLimits(Limits):
         Raises:
             MalTfError: one is not a categorical feature.
         """
-        known = [feature.name for feature in spec.categorical]
+        categorical = [feature.name for feature in spec.categorical]
         wanted = tuple(name for name in self.by if name != PATH_LENGTH)
-        if unknown := [name for name in wanted if name not in known]:
+        if unknown := [name for name in wanted if name not in categorical]:
             raise MalTfError(
                 f"gates.slices.by: '{unknown[0]}' is neither {PATH_LENGTH} nor a categorical feature; there are: "
-                + ", ".join(known)
+                + ", ".join(categorical)
             )
         return wanted
 
@@ -135,19 +135,19 @@ class Part:
     losses: dict[str, dict[str, float | None]]
 
     def __str__(self) -> str:
-        of = f"{self.by} = {self.name}" if self.by else "all"
-        return f"{of} ({self.clicks:,} clicks, {self.positives:,} positives)"
+        name = f"{self.by} = {self.name}" if self.by else "all"
+        return f"{name} ({self.clicks:,} clicks, {self.positives:,} positives)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What the gates found.
+    """The result of the gates.
 
     Attributes:
         all: both models on all clicks.
         slices: on each slice of enough positives.
         reasons: against the candidate; none if it passes.
-        notes: what could not be judged.
+        notes: on what could not be judged.
     """
 
     all: Part
@@ -187,18 +187,18 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     reasons += against + unknown  # On all clicks, what can't be judged is a reason too.
     parts, notes = [], []
     for by in gates.slices.by:
-        found = [
+        judged = [
             compared(by, part.name, part.chosen) for part in slice_by(clicks[by], label, gates.slices.min_positives)
         ]
-        for part in found:
+        for part in judged:
             against, unknown = _against(part, gates.slices, "gates.slices")
             reasons, notes = reasons + against, notes + unknown
-        judged = sum(part.positives for part in found)
+        positives = sum(part.positives for part in judged)
         notes.append(
-            f"{by}: {len(found):,} slices of at least {gates.slices.min_positives:,} positives hold {judged:,} of "
+            f"{by}: {len(judged):,} slices of at least {gates.slices.min_positives:,} positives hold {positives:,} of "
             f"{whole.positives:,} positives; the others are not judged"
         )
-        parts += found
+        parts += judged
     return Judgement(whole, parts, reasons, notes)
 
 
@@ -226,10 +226,12 @@ def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[st
             unknown.append(f"{part}: {metric} may have lost by chance, {_NO_INTERVAL} ({key})")
         elif not limits.significant or loss["low"] > allowed:
             ours, theirs = (part.metrics[model][metric] for model in (CANDIDATE, BLESSED))
-            known = f"95% interval {loss['low']:.4g} … {loss['high']:.4g}" if loss["low"] is not None else _NO_INTERVAL
+            interval = (
+                f"95% interval {loss['low']:.4g} … {loss['high']:.4g}" if loss["low"] is not None else _NO_INTERVAL
+            )
             reasons.append(
                 f"{part}: {metric} {ours:.4g} against the blessed model's {theirs:.4g} is worse by "
-                f"{loss['difference']:.4g} ({known}), more than the allowed "
+                f"{loss['difference']:.4g} ({interval}), more than the allowed "
                 f"{allowed:g} ({key})"
             )
     return reasons, unknown

@@ -1,4 +1,4 @@
-"""Metrics of one trial's predictions and their resamples: overall, by slice, against a simulated market's truth."""
+"""Metrics of one trial's predictions and their resamples: overall, by slice, and against the truth of a simulated market."""
 
 import dataclasses
 import pathlib
@@ -15,7 +15,7 @@ from mal_tf.evaluation.metrics import additive_metrics, all_metrics
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.studies.comparison.clicks import sliced
 
-#: The slice that is everything, and the one whose positives are the clicks that caused a conversion.
+#: The slice of all clicks, and the one whose positives are the clicks that caused a conversion.
 ALL, CAUSED = "all", "caused"
 
 
@@ -94,28 +94,28 @@ def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, An
         `differences`: by slice's kind, name and metric, see `judgement.differences`; with the metric itself, `value`;
         null where a slice has one class only.
     """
-    metrics = [one["metrics"] for one in of_seeds]
-    found: dict[str, dict] = {}
+    metrics = [trial["metrics"] for trial in of_seeds]
+    compared: dict[str, dict] = {}
     for kind, parts in of_seeds[0]["resampled"].items():
         for name in parts:
             ours, theirs = (
-                [{metric: np.array(v) for metric, v in one["resampled"][kind][name].items()} for one in side]
-                for side in (of_seeds, against)
+                [{metric: np.array(v) for metric, v in trial["resampled"][kind][name].items()} for trial in trials]
+                for trials in (of_seeds, against)
             )
-            found.setdefault(kind, {})[name] = {
+            compared.setdefault(kind, {})[name] = {
                 metric: {
-                    of: None if np.isnan(value) else value
-                    for of, value in (difference | {"value": float(np.mean([one[metric][0] for one in ours]))}).items()
+                    key: None if np.isnan(value) else value
+                    for key, value in {**difference, "value": float(np.mean([one[metric][0] for one in ours]))}.items()
                 }
                 for metric, difference in differences(theirs, ours).items()
             }
     return {
-        "metrics": {key: float(np.mean([one[key] for one in metrics])) for key in metrics[0]},
+        "metrics": {key: float(np.mean([trial[key] for trial in metrics])) for key in metrics[0]},
         "deviation": {
-            key: float(np.std([one[key] for one in metrics], ddof=1)) if len(metrics) > 1 else None
+            key: float(np.std([trial[key] for trial in metrics], ddof=1)) if len(metrics) > 1 else None
             for key in of_seeds[0]["resampled"][ALL][ALL]
         },
-        "differences": found,
+        "differences": compared,
     }
 
 
@@ -134,17 +134,17 @@ def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig
     labels = {
         name.removeprefix("label_"): frame[name].to_numpy(np.float64) for name in frame if name.startswith("label_")
     }
-    label, found = labels[target], {}
+    label, by_kind = labels[target], {}
     for by in slices:
         for part in sliced(frame, by, growth, label):
             chosen = frame[part.chosen]
-            found.setdefault(by, {})[part.name] = {
+            by_kind.setdefault(by, {})[part.name] = {
                 "clicks": len(chosen),
                 "users": int(chosen["user"].nunique()),
                 "positives": int((label[part.chosen] > 0).sum()),
                 "growth": part.growth(labels, growth),
             }
-    return found
+    return by_kind
 
 
 def labels_and_causes(clicks: str, caused: str, mechanisms: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -160,12 +160,12 @@ def labels_and_causes(clicks: str, caused: str, mechanisms: Sequence[str]) -> di
         causing clicks that are positive.
     """
     frame = pd.read_parquet(clicks)
-    cause, found = frame[caused] > 0, {}
+    cause, by_mechanism = frame[caused] > 0, {}
     for name in mechanisms:
         positive = frame[f"label_{name}"] > 0
-        found[name] = {
+        by_mechanism[name] = {
             "positives": int(positive.sum()),
             "without_cause": float((positive & ~cause).sum() / max(positive.sum(), 1)),
             "causes_found": float((positive & cause).sum() / max(cause.sum(), 1)),
         }
-    return found
+    return by_mechanism

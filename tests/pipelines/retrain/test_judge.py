@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from features.errors import MalTfError
 from features.spec import FeatureSpec
+from mal_tf.evaluation import metrics
+from mal_tf.evaluation.metrics import HIGHER, RatioMetric
 from pipelines.retrain.judge import GatesConfig, judge
 
 #: The candidate's AUC is 2 pairs of 4, the blessed model's 4 of 4; per user 1 and 0, against 1 and 1.
@@ -69,6 +71,22 @@ def test_pcoc_loses_by_its_distance_from_1():
 def test_a_reason_names_part_measure_value_and_limit(gates, reason):
     (found,) = judged(**gates).reasons
     assert found.endswith(reason)
+
+
+def test_a_users_own_metric_has_gates(monkeypatch):
+    class Largest(RatioMetric):
+        name, title, summary, better = "largest", "largest", "mean prediction", HIGHER
+
+        def parts(self, clicks):
+            return clicks.per_user(clicks.prediction), clicks.per_user()
+
+    with pytest.raises(ValueError, match="found 'largest'"):
+        judged(floors={"largest": 0.4})
+    monkeypatch.setattr(metrics, "_REGISTERED", dict(metrics._REGISTERED))
+    metrics.register_metric(Largest)
+    assert judged(floors={"largest": 0.44}, allowed_loss={"largest": 0.1}).reasons == []
+    (reason,) = judged(floors={"largest": 0.46}).reasons
+    assert reason.endswith("largest 0.45 is below 0.46 (gates.floors.largest)")
 
 
 def test_at_the_limit_it_passes():
