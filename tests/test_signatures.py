@@ -20,7 +20,6 @@ LONG = {
     "pipelines/report/diagram.py:_box": "networks that describe themselves",
     "pipelines/retrain/spans.py:plan": "stages as plain functions",
     "pipelines/retrain/tfx/components.py:judge": "stages as plain functions",
-    "pipelines/studies/comparison/judge.py:judge": "one judgement",
 }
 
 
