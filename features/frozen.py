@@ -1,4 +1,4 @@
-"""Frozen pydantic base whose unknown keys are errors that name the nearest known key."""
+"""What configurations are made of: a frozen base whose unknown keys are errors, and types of values."""
 
 import difflib
 from typing import Annotated
@@ -21,6 +21,21 @@ class Frozen(pydantic.BaseModel):
                     hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown key '{key}'; {hint}")
         return data
+
+
+def _resolved(path: str, info: pydantic.ValidationInfo) -> str:
+    resolve = (info.context or {}).get(RESOLVE)
+    return resolve(path) if resolve else path
+
+
+#: In the validation's context: a function that makes paths absolute, where the config was read from a file.
+RESOLVE = "resolve"
+
+#: A path, or a glob, relative to the folder of the file that says it.
+Path = Annotated[str, pydantic.AfterValidator(_resolved)]
+
+#: What a directory can be called.
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 def as_tuple(value):

@@ -64,7 +64,6 @@ CONFIG = {
         "embedding_dim": 4,
         "bottom_units": [8],
         "tower_units": [4],
-        "fusion_units": [4],
         "attention_units": [4],
     },
     "training": {"batch_size": 64},

@@ -11,7 +11,6 @@ for seed in 1 2 3; do
     mal-tf export $logs/config.yaml --output "runs/replay/$primary-$seed" \
       --set "model.primary=$primary" --set "seed=$seed" --set 'model.compare_with=[base, shared_bottom, moae]' \
       --set 'attribution.mechanisms=[{name: first, type: first}, {name: last, type: last}, {name: linear, type: linear}, {name: mta, type: shapley}]' \
-      --set 'model.categories={single_touch: [first, last], multi_touch: [linear, mta]}' \
       --set features.14.length=10 --set features.15.length=10 --set features.16.length=10 \
       --set model.embedding_dim=8 --set 'model.attention_units=[16]' --set 'model.bottom_units=[64, 32]' \
       --set 'model.expert_units=[64, 32]' --set 'model.tower_units=[32, 16]' --set 'model.fusion_units=[32]' \

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
@@ -106,7 +106,7 @@ class AttributionConfig(Frozen):
     mechanisms: tuple[MechanismConfig, ...] = pydantic.Field(min_length=1, max_length=MAX_MECHANISMS)
     touchpoint: TouchpointConfig = TouchpointConfig()
     confounders: tuple[str, ...] = ()
-    fit_from: str | None = None
+    fit_from: Path | None = None
 
     @pydantic.field_validator("mechanisms")
     @classmethod

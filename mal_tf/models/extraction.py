@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from features.keras2 import tf
 from mal_tf.layers.expert import Expert
 from mal_tf.layers.gate import Gate
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import OwnExpertsConfig
 
 #: The branch of the shared experts. No mechanism can have a dot in its name.
 SHARED = "all.shared"
 
 
-def experts(branch: str, vector: tf.Tensor, level: int, count: int, config: ModelConfig, **options) -> list[tf.Tensor]:
+def experts(
+    branch: str, vector: tf.Tensor, level: int, count: int, config: OwnExpertsConfig, **options
+) -> list[tf.Tensor]:
     """A branch's experts of one level, on one vector; `options` are `Expert`'s. Only level 1 has embeddings for SENET."""
     return [
         Expert(
@@ -24,7 +26,9 @@ def experts(branch: str, vector: tf.Tensor, level: int, count: int, config: Mode
     ]
 
 
-def extract(branches: Mapping[str, tf.Tensor], level: int, config: ModelConfig, last: bool) -> dict[str, tf.Tensor]:
+def extract(
+    branches: Mapping[str, tf.Tensor], level: int, config: OwnExpertsConfig, last: bool
+) -> dict[str, tf.Tensor]:
     """One level: each target's gate mixes the shared and its own experts, the shared gate all of them.
 
     Experts and gate of a branch read that branch's vector of the level before.

@@ -1,38 +1,34 @@
 """Networks by the name of their model."""
 
 import dataclasses
-import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from features.spec import FeatureSpec
-from mal_tf.models.catalog import MODELS
-
-if TYPE_CHECKING:  # The config looks names up here and must not wait for TensorFlow.
-    from mal_tf.models.config import ModelConfig
-    from mal_tf.models.network import Network
+from mal_tf.models import catalog
+from mal_tf.models.config import ModelConfig
+from mal_tf.models.network import Network
+from mal_tf.models.pymal_initial import initialize
 
 
 def build(
-    name: str, spec: FeatureSpec, sizes: Mapping[str, int], config: "ModelConfig", targets: Sequence[str]
-) -> "Network":
+    name: str, spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]
+) -> Network:
     """Builds the model called `name`.
 
     Args:
-        name: a key of `MODELS`.
+        name: of `mal_tf.models.catalog.MODELS`, or `package.module:function`.
         spec: features.
         sizes: rows of each embedding table (`features.lookup.table_sizes`).
-        config: primary target, widths, ablations.
+        config: primary target, widths, ablations; of it the model's own keys.
         targets: the primary and its auxiliaries, in configured order.
 
     Raises:
-        MalTfError: see `ModelConfig.check`.
+        MalTfError: there is no such model; see also `ModelConfig.check`.
     """
+    config = config.alone(name)
     config.check(spec, targets)
-    network = importlib.import_module(MODELS[name]).build(spec, sizes, config, targets)
+    network = catalog.builder(name)(spec, sizes, config, targets)
     if config.compatibility == "pymal":
-        from mal_tf.models.pymal_initial import initialize
-
         initialize(network.model)
     if not config.single_attribution:
         return network

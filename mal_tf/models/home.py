@@ -6,12 +6,12 @@ from features.keras2 import tf
 from features.spec import FeatureSpec
 from mal_tf.layers.feature_gate import FeatureGate
 from mal_tf.layers.gate import Gate, SelfGate
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import HomeConfig
 from mal_tf.models.extraction import SHARED, experts
 from mal_tf.models.network import Network, click, towers
 
 
-def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: HomeConfig, targets: Sequence[str]) -> Network:
     """Two levels of Swish(BatchNorm(MLP)) experts under a hierarchy mask, then a tower per target.
 
     Level 1, meta: the shared experts and each category's read the click; a category's branch mixes the shared and its
@@ -27,7 +27,7 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targ
     return towers("home", inputs, vectors, config)
 
 
-def _hierarchy(x: tf.Tensor, config: ModelConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
+def _hierarchy(x: tf.Tensor, config: HomeConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
     category = _category_of(targets, config)
     groups = {name: _gated_experts(name, x, 1, config) for name in (SHARED, *dict.fromkeys(category.values()))}
     seen = {name: groups[SHARED] + own for name, own in groups.items() if name != SHARED}
@@ -41,7 +41,7 @@ def _hierarchy(x: tf.Tensor, config: ModelConfig, targets: Sequence[str]) -> dic
     return vectors
 
 
-def _gated_experts(branch: str, vector: tf.Tensor, level: int, config: ModelConfig) -> list[tf.Tensor]:
+def _gated_experts(branch: str, vector: tf.Tensor, level: int, config: HomeConfig) -> list[tf.Tensor]:
     gated = FeatureGate(config.gate_rank, name=f"{branch}_feature_gate_{level}")(vector)
     count = config.shared_experts if "." in branch else config.own_experts
     return experts(branch, gated, level, count, config, normalized=config.compatibility != "pymal")
@@ -51,7 +51,7 @@ def _mixed(branch: str, vector: tf.Tensor, seen: list[tf.Tensor], own: list[tf.T
     return Gate(name=f"{branch}_gate")((vector, seen)) + SelfGate(name=f"{branch}_self_gate")((vector, own))
 
 
-def _gate_only(x: tf.Tensor, config: ModelConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
+def _gate_only(x: tf.Tensor, config: HomeConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
     shared, vectors = _gated_experts(SHARED, x, 1, config), {}
     for target in targets:
         own = _gated_experts(target, x, 1, config)
@@ -59,7 +59,7 @@ def _gate_only(x: tf.Tensor, config: ModelConfig, targets: Sequence[str]) -> dic
     return vectors
 
 
-def _category_of(targets: Sequence[str], config: ModelConfig) -> dict[str, str]:
+def _category_of(targets: Sequence[str], config: HomeConfig) -> dict[str, str]:
     """Branch of each target's category. No mechanism can have a dot in its name."""
     groups = config.categories or {"all": tuple(targets)}
     found = {target: f"category.{name}" for name, members in groups.items() for target in members}

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from features.keras2 import keras
 from features.spec import FeatureSpec
 from mal_tf.layers.tower import MLP, KnowledgeFusion
-from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.config import CAT, MalConfig
 from mal_tf.models.network import Head, Network, bottom, cat_logits, logit
 
 
-def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MalConfig, targets: Sequence[str]) -> Network:
     """Attribution knowledge aggregator (AKA) and primary target predictor (PTP) on a shared bottom.
 
     AKA: a tower per target, the primary among them, each with a logit, and with `cat` a tower whose softmax predicts the

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from features.spec import FeatureSpec
 from mal_tf.layers.expert import Expert
 from mal_tf.layers.gate import Gate
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import MmoeConfig
 from mal_tf.models.network import Network, click, towers
 
 
-def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MmoeConfig, targets: Sequence[str]) -> Network:
     """Experts shared by all targets; each target mixes them by its own gate, then its tower."""
     inputs, x = click(spec, sizes, config)
     experts = [

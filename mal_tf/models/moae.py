@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from features.spec import FeatureSpec
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import MoaeConfig
 from mal_tf.models.extraction import SHARED, extract
 from mal_tf.models.fused_towers import fused_towers
 from mal_tf.models.network import Network, click
 
 
-def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MoaeConfig, targets: Sequence[str]) -> Network:
     """Each view, that is each target and with `cat` the CAT class, mixes shared and own experts; then NATAL's towers."""
     inputs, x = click(spec, sizes, config)
     views = dict.fromkeys((SHARED, config.primary, *config.auxiliary_views(targets)), x)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from features.spec import FeatureSpec
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import NatalConfig
 from mal_tf.models.fused_towers import fused_towers
 from mal_tf.models.network import Network, bottom
 
 
-def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: NatalConfig, targets: Sequence[str]) -> Network:
     """Shared bottom → a tower per target and, with `cat`, one for the CAT class, fused into the primary's."""
     inputs, v = bottom(spec, sizes, config)
     vectors = dict.fromkeys((config.primary, *config.auxiliary_views(targets)), v)

@@ -15,7 +15,7 @@ from mal_tf.layers.multi_head import MultiHeadTargetAttention
 from mal_tf.layers.simtier import SimTier
 from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.layers.tower import MLP
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import BottomConfig, ModelConfig
 
 #: Name of the layer whose output is the click's vector, before it is normalised and crossed.
 CLICK = "click"
@@ -177,7 +177,7 @@ def _histograms(spec: FeatureSpec, inputs: dict[str, tf.Tensor], config: ModelCo
     return [tf.add_n(found)] if found and config.compatibility == "pymal" else found
 
 
-def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: BottomConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """As `click`, with the shared bottom above: inputs, and v, float [batch, bottom_units[-1]]."""
     inputs, x = click(spec, sizes, config)
     return inputs, Expert(config.bottom_units, senet_width=config.senet_width, name="bottom")(x)

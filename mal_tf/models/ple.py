@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from features.spec import FeatureSpec
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import PleConfig
 from mal_tf.models.extraction import SHARED, extract
 from mal_tf.models.network import Network, click, towers
 
 
-def build(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]) -> Network:
+def build(spec: FeatureSpec, sizes: Mapping[str, int], config: PleConfig, targets: Sequence[str]) -> Network:
     """`config.levels` levels of shared and own experts, then a tower per target.
 
     Two levels as published; one is CGC, which is what PyMAL calls PLE.

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pydantic
 
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 
 Optimizer = Literal["adam", "lazy_adam", "adagrad", "clippy_adagrad", "sgd"]
 
@@ -94,4 +94,4 @@ class TrainingConfig(Frozen):
     xla: bool = False
     corrupt_records: Literal["fail", "skip"] = "fail"
     checkpoint: CheckpointConfig = CheckpointConfig()
-    warm_start: str | None = None
+    warm_start: Path | None = None

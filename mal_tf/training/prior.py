@@ -79,7 +79,9 @@ def start(
         log.warning("%s: the training split's labels are not counted: its heads start at 0.5", network.model.name)
         return {}
     found = {
-        head.output: log_shares(counts, targets) if head.target == CAT else np.array(log_odds(counts, head.target, loss))
+        head.output: log_shares(counts, targets)
+        if head.target == CAT
+        else np.array(log_odds(counts, head.target, loss))
         for head in network.heads
     }
     for output, logits in found.items():

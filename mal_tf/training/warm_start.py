@@ -17,7 +17,7 @@ from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.layers.tower import KnowledgeFusion
 from mal_tf.layers.tower_fusion import TowerFusion
 from mal_tf.models import factory
-from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.config import CAT, ModelConfig, used_keys
 from mal_tf.models.extraction import SHARED
 from mal_tf.models.network import Network
 
@@ -29,8 +29,6 @@ _OF_FEATURES = ("compatibility", "attention", "attention_units", "attention_head
 _OF_BOTTOM = (*_OF_FEATURES, "embedding_dim", "layer_norm", "cross_layers", "senet", "bottom_units")
 #: Those that say it of no layer; `cat` and `auxiliaries` are in the views, `tiers` among the parts of a click.
 _OF_NONE = ("name", "compare_with", "auxiliaries", "cat", "tiers")
-#: Those of all layers above.
-_OF_ALL = tuple(key for key in ModelConfig.model_fields if key not in _OF_NONE)
 
 log = logging.getLogger("mal_tf.training")
 
@@ -68,7 +66,7 @@ def describe(
     """Describes the network of these arguments (see `mal_tf.training.fit.fit`)."""
     lines = {feature.name: len(vocabularies[feature.name]) for feature in spec.with_vocabulary}
     digests = {feature: _digest(vocabularies[feature], count) for feature, count in lines.items()}
-    return Description(name, spec, model, tuple(targets), table_sizes(spec, vocabularies), lines, digests)
+    return Description(name, spec, model.alone(name), tuple(targets), table_sizes(spec, vocabularies), lines, digests)
 
 
 def write(directory: str, network: Network, description: Description) -> None:
@@ -99,7 +97,9 @@ def _read(directory: str) -> Description:
         fields = json.loads(path.read_text())
         fields |= {
             "spec": FeatureSpec.model_validate(fields["spec"]),
-            "model": ModelConfig.model_validate(fields["model"]),
+            "model": ModelConfig.model_validate(
+                used_keys(fields["model"] | {"name": fields["name"], "compare_with": []})
+            ),
         }
         return Description(**fields | {"targets": tuple(fields["targets"])})
     except (TypeError, KeyError, ValueError) as error:
@@ -254,8 +254,9 @@ def _changed(layer: str, description: Description, earlier: Description) -> str:
     elif description.name != earlier.name:
         return f"the model was {earlier.name}"
     else:
-        keys = _OF_ALL
-    differ = (key for key in keys if getattr(model, key) != getattr(earlier.model, key))
+        keys = tuple(key for key in model.model_dump() if key not in _OF_NONE)
+    before = earlier.model.model_dump()
+    differ = (key for key in keys if key in before and getattr(model, key, None) != getattr(earlier.model, key))
     return next((f"model.{key} was {getattr(earlier.model, key)}" for key in differ), "")
 
 

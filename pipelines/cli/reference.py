@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pydantic
 
+from mal_tf.models.config import CONFIGS, ModelConfig, config_class
 from pipelines.config.run import RunConfig
 from pipelines.retrain.config import RetrainConfig
 from pipelines.studies.comparison.config import BenchmarkConfig
@@ -33,6 +34,8 @@ Every key of every YAML file that mal-tf reads. A key that a block does not know
 command line: `--set training.batch_size=256`, `--set attribution.mechanisms.0.window_hours=24`. Made from the docstrings by
 `python -m pipelines.cli.reference`; a test holds the two together.
 """
+
+_HEADER = ("| key | default | meaning |", "|---|---|---|")
 
 #: A block: where it stands in the file, and the model of it.
 _Block = tuple[str, type[pydantic.BaseModel]]
@@ -68,7 +71,7 @@ def _section(place: str, model: type[pydantic.BaseModel], told: dict[type, str])
     known, kind = meanings(model), next(filter(None, map(_only, model.model_fields.values())), "")
     title = f"### `{place}`{f': `{kind}`' if kind else ''}\n\n" if place else ""
     said = " ".join(inspect.getdoc(model).partition("\n\n")[0].split())
-    lines = [f"{title}{said}\n", "| key | default | meaning |", "|---|---|---|"]
+    lines = [f"{title}{said}\n", *_HEADER]
     for name, field in model.model_fields.items():
         if _only(field):
             continue
@@ -77,7 +80,18 @@ def _section(place: str, model: type[pydantic.BaseModel], told: dict[type, str])
         choice = f" One of {', '.join(values)}." if any(value not in known[name] for value in values) else ""
         see = f" See {within}." if within and within != f"`{f'{place}.{name}'.lstrip('.')}`" else ""
         lines.append(f"| `{name}` | {_default(field)} | {_cell(_placed(known[name], told) + choice + see)} |")
+    if model is ModelConfig:
+        lines += ["", "Keys of single models:", "", *_HEADER, *_own_keys()]
     return "\n".join(lines) + "\n"
+
+
+def _own_keys() -> Iterator[str]:
+    """A row for each key that some models have and others do not."""
+    every = config_class(list(CONFIGS))
+    known, fields = meanings(every), {key: field for own in CONFIGS.values() for key, field in own.model_fields.items()}
+    for key in (key for key in fields if key not in ModelConfig.model_fields):
+        users = ", ".join(f"`{name}`" for name, own in CONFIGS.items() if key in own.model_fields)
+        yield f"| `{key}` | {_default(fields[key])} | {users}: {_cell(known[key])} |"
 
 
 def _placed(text: str, told: dict[type, str]) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pydantic
 
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 
 
 class LabelsConfig(Frozen):
@@ -40,7 +40,7 @@ class LabelsConfig(Frozen):
     shards: int | None = pydantic.Field(None, ge=1, le=99_999)
     segment_hours: float = pydantic.Field(24, gt=0)
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
-    grow_from: str | None = None
+    grow_from: Path | None = None
     vocabulary_of: Literal["train", "all"] = "train"
 
     @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")

@@ -1,21 +1,21 @@
 """The run's configuration: one YAML file, frozen, unknown keys are errors."""
 
+import functools
 from collections.abc import Sequence
-from typing import Any
 
 import pydantic
 import yaml
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 from features.spec import Feature, FeatureSpec, VocabularyConfig
 from mal_tf.attribution.config import READY, AttributionConfig
 from mal_tf.calibration import Method
-from mal_tf.models.config import AUTO, ModelConfig
+from mal_tf.models.config import AUTO, ModelConfig, used_keys
 from mal_tf.training.config import TrainingConfig
 from pipelines.config.evaluation import EvaluationConfig
 from pipelines.config.labels import LabelsConfig, TFRecordsConfig
-from pipelines.core import files, yaml_config
+from pipelines.core.config_file import ConfigFile
 from pipelines.labels.sources import MacSource, SourceConfig
 
 
@@ -27,7 +27,7 @@ class ValidationConfig(Frozen):
             run's training split is used, which only checks that the splits agree.
     """
 
-    schema_file: str | None = None
+    schema_file: Path | None = None
 
 
 class CalibrationConfig(Frozen):
@@ -60,7 +60,7 @@ class ExportConfig(Frozen):
     user_features: tuple[str, ...] = ()
 
 
-class RunConfig(Frozen):
+class RunConfig(ConfigFile):
     """Everything about a run.
 
     Attributes:
@@ -80,7 +80,6 @@ class RunConfig(Frozen):
         export: the SavedModel.
     """
 
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     seed: int = pydantic.Field(17, ge=0)
     sources: SourceConfig
     features: tuple[Feature, ...]
@@ -89,7 +88,7 @@ class RunConfig(Frozen):
     labels: LabelsConfig | None = None
     tfrecords: TFRecordsConfig = TFRecordsConfig()
     validation: ValidationConfig = ValidationConfig()
-    model: ModelConfig
+    model: pydantic.SerializeAsAny[ModelConfig]
     training: TrainingConfig = TrainingConfig()
     calibration: CalibrationConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -130,17 +129,28 @@ class RunConfig(Frozen):
                 )
         return self
 
+    @classmethod
+    def of_run(cls, directory: str) -> "RunConfig":
+        """The config that a run left in its directory, also one of a version whose models had all keys.
+
+        Raises:
+            MalTfError: what is wrong with it.
+        """
+        path = f"{directory}/config.yaml"
+        data = cls.read(path)
+        return cls.from_data(data | {"model": used_keys(data["model"])}, path)
+
     @property
     def ready_made(self) -> bool:
         """Whether labels and vocabularies come with the source."""
         return isinstance(self.sources, MacSource)
 
-    @property
+    @functools.cached_property
     def feature_spec(self) -> FeatureSpec:
         """The features and their vocabularies' rules."""
         return FeatureSpec(features=self.features, vocabulary=self.vocabulary)
 
-    @property
+    @functools.cached_property
     def slices(self) -> tuple[str, ...]:
         """What evaluated clicks are sliced by."""
         return self.evaluation.chosen(self.feature_spec, self.attribution.names, not self.ready_made)
@@ -205,33 +215,9 @@ def _check_ready_made(config: RunConfig) -> None:
 _READY_MADE = (("categorical", "string", None), ("history", None, "clicks"), ("similarity", "float32", None))
 
 
-def load(path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Reads a config file, applies `a.b=c` overrides, resolves paths against the file's folder.
-
-    Raises:
-        MalTfError: what is wrong, with the place of each key.
-    """
-    return yaml_config.read(RunConfig, path, overrides, lambda data: _resolve_paths(data, files.folder(path)))
+load = RunConfig.load
 
 
 def dump(config: RunConfig) -> str:
     """The resolved config as YAML that `load` reads back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-#: Keys whose values are paths or globs relative to the config file.
-_PATH_KEYS = ("files", "folder", "log", "users", "videos", "schema_file", "fit_from", "grow_from", "warm_start")
-
-
-def _resolve_paths(data: Any, folder: str) -> None:
-    if isinstance(data, list):
-        for item in data:
-            _resolve_paths(item, folder)
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            if key in _PATH_KEYS and isinstance(value, str):
-                data[key] = files.resolve(value, folder)
-            elif key in _PATH_KEYS and isinstance(value, list):
-                data[key] = [files.resolve(v, folder) if isinstance(v, str) else v for v in value]
-            elif key in ("sources", "clicks", "conversions", "join", "validation", "attribution", "labels", "training"):
-                _resolve_paths(value, folder)

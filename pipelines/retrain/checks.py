@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
-from features.frozen import Frozen, Range, as_tuple
+from features.frozen import Frozen, Path, Range, as_tuple
 from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.labels import implied
 from pipelines.config.run import RunConfig
@@ -41,7 +41,7 @@ class ChecksConfig(Frozen):
 
     drift: DistanceLimits = DistanceLimits()
     skew: DistanceLimits = DistanceLimits()
-    serving_log: tuple[str, ...] = ()
+    serving_log: tuple[Path, ...] = ()
     rows: Range = (0.5, 2.0)
     positives: Range = (0.5, 2.0)
 

@@ -8,10 +8,10 @@ from typing import Literal
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen, as_tuple
-from pipelines.config import run as run_config
+from features.frozen import Path
 from pipelines.config.run import RunConfig
-from pipelines.core import files, yaml_config
+from pipelines.core import files
+from pipelines.core.config_file import ConfigFile
 from pipelines.retrain import spans
 from pipelines.retrain.checks import ChecksConfig
 from pipelines.retrain.history import MetadataConfig
@@ -22,7 +22,7 @@ from pipelines.retrain.judge import GatesConfig
 DELAYED = "delayed_feedback"
 
 
-class RetrainConfig(Frozen):
+class RetrainConfig(ConfigFile):
     """Everything about a schedule.
 
     Attributes:
@@ -51,10 +51,9 @@ class RetrainConfig(Frozen):
         metadata: where the history is.
     """
 
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    run: str
+    run: Path
     overrides: tuple[str, ...] = ()
-    root: str
+    root: Path
     first_day: datetime.date
     immature: Literal["wait", "mark", "delayed_feedback"] = "wait"
     judge_users: float = pydantic.Field(0.2, ge=0.01, le=0.5)
@@ -68,6 +67,13 @@ class RetrainConfig(Frozen):
     keep_versions: int = pydantic.Field(5, ge=2)
     metadata: MetadataConfig = MetadataConfig()
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _is_a_schedule(cls, data):
+        if isinstance(data, dict) and "sources" in data and not {"run", "root"} & data.keys():
+            raise ValueError("expected a retraining schedule, whose `run` names a run's config; found a run's config")
+        return data
+
 
 def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunConfig]:
     """Reads a schedule's file and the run's that it names.
@@ -75,24 +81,10 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunCo
     Raises:
         MalTfError: what is wrong, with the place of each key.
     """
-
-    def resolve(data: dict) -> None:
-        folder, asked = files.folder(path), data.get("checks")
-        if "sources" in data and not {"run", "root"} & data.keys():
-            raise MalTfError(
-                f"{path}: expected a retraining schedule, whose `run` names a run's config; found a run's config"
-            )
-        for key in ("run", "root"):
-            if isinstance(data.get(key), str):
-                data[key] = files.resolve(data[key], folder)
-        if isinstance(asked, dict) and "serving_log" in asked:
-            logs = as_tuple(asked["serving_log"])
-            asked["serving_log"] = [files.resolve(log, folder) if isinstance(log, str) else log for log in logs]
-
-    config = yaml_config.read(RetrainConfig, path, overrides, resolve)
+    config = RetrainConfig.load(path, overrides)
     if not files.is_local(config.root):
         raise MalTfError(f"{path}: root: {config.root}: expected a local directory")
-    run = run_config.load(config.run, config.overrides)
+    run = RunConfig.load(config.run, config.overrides)
     if run.ready_made:
         raise MalTfError(
             f"{config.run}: adapter '{run.sources.adapter}' has ready-made labels and no days to retrain for"

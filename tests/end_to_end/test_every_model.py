@@ -16,6 +16,7 @@ from tests.conftest import Project
 def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("models"))
     project.config["model"] |= {
+        "compare_with": list(MODELS),
         "expert_units": [8],
         "categories": {"single": ["first", "last"], "multi": ["linear", "mta"]},
     }

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pydantic
 
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 from features.table import ClickColumns, ConversionColumns
 from pipelines.labels.sources.tables import Join, SourceTables, TableSource
 
@@ -28,9 +28,9 @@ class KuaiRandSource(Frozen):
     """
 
     adapter: Literal["kuairand"]
-    log: tuple[str, ...] = pydantic.Field(min_length=1)
-    users: str
-    videos: str
+    log: tuple[Path, ...] = pydantic.Field(min_length=1)
+    users: Path
+    videos: Path
     conversion: Literal["is_profile_enter", "is_like", "is_follow", "is_comment", "is_forward"] = "is_profile_enter"
     match_key: tuple[str, ...] = ()
     touchpoint: tuple[str, ...] = ("tab",)

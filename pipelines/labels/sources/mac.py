@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 from pipelines.core import files
 
 
@@ -41,7 +41,7 @@ class MacSource(Frozen):
     """
 
     adapter: Literal["mac"]
-    folder: str
+    folder: Path
     padding: str = "0"
 
     def days(self) -> list[Day]:

@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 import pydantic
 
 from features.errors import BadInput, MalTfError
-from features.frozen import Frozen, as_tuple
+from features.frozen import Frozen, Path, as_tuple
 from features.table import ClickColumns, ConversionColumns
 from pipelines.core import files
 
@@ -22,7 +22,7 @@ class Join(Frozen):
         on: the column both tables share, unique in this one.
     """
 
-    files: str
+    files: Path
     on: str
 
 
@@ -40,7 +40,7 @@ class TableSource(Frozen, Generic[Columns]):
         explode: for JSON Lines, a column of lists of objects; each becomes a row, beside the line's other columns.
     """
 
-    files: tuple[str, ...] = pydantic.Field(min_length=1)
+    files: tuple[Path, ...] = pydantic.Field(min_length=1)
     columns: Columns
     where: dict[str, tuple[str, ...]] = {}
     join: tuple[Join, ...] = ()

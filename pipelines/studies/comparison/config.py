@@ -1,17 +1,16 @@
 """The configuration of a comparison: one YAML file beside the run's."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 from mal_tf.models.config import ModelName
-from pipelines.config import run as run_config
 from pipelines.config.evaluation import INFORMATION_GAIN, PATH_LENGTH, GrowthConfig
 from pipelines.config.run import RunConfig
-from pipelines.core import files, yaml_config
+from pipelines.core.config_file import ConfigFile
 
 #: The row that every comparison has: a model without auxiliary targets.
 BASE = "base"
@@ -113,12 +112,12 @@ class TruthConfig(Frozen):
         oracles: columns of true probabilities, scored like models.
     """
 
-    files: str
+    files: Path
     caused: str = "caused"
     oracles: tuple[str, ...] = ("p_caused", "p_conversion")
 
 
-class BenchmarkConfig(Frozen):
+class BenchmarkConfig(ConfigFile):
     """A comparison of models on one run's labels.
 
     Attributes:
@@ -136,8 +135,7 @@ class BenchmarkConfig(Frozen):
             at all.
     """
 
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    run: str
+    run: Path
     overrides: tuple[str, ...] = ()
     seeds: tuple[int, ...] = pydantic.Field((1, 2, 3), min_length=1)
     tuning: TuningConfig | None = None
@@ -165,15 +163,12 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
     Raises:
         MalTfError: what is wrong, with the place of each key.
     """
-    folder = files.folder(path)
-
-    def prepare(data: dict[str, Any]) -> None:
-        for place, key in ((data, "run"), (data.get("truth"), "files")):
-            if isinstance(place, dict) and isinstance(place.get(key), str):
-                place[key] = files.resolve(place[key], folder)
-
-    found = yaml_config.read(BenchmarkConfig, path, overrides, prepare)
-    run = run_config.load(found.run, found.overrides)
+    found = BenchmarkConfig.load(path, overrides)
+    data = RunConfig.read(found.run, found.overrides)
+    if isinstance(data.get("model"), dict):  # The run may set keys of any model that is compared.
+        compared = [model for comparison in found.comparisons for model, _ in comparison.rows.values()]
+        data["model"]["compare_with"] = [*data["model"].get("compare_with", ()), *compared]
+    run = RunConfig.from_data(data, found.run)
     categorical = [f.name for f in run.feature_spec.categorical]
     for comparison in found.comparisons:
         for name in comparison.slices:

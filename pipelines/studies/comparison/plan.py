@@ -46,7 +46,7 @@ class Trial:
         if model.auxiliaries is not None:
             aux = model.auxiliaries
             words[-1] += f" + {aux if isinstance(aux, str) else ', '.join(aux) or 'none'}"
-        words += [] if model.cat else ["without CAT"]
+        words += [] if getattr(model, "cat", True) else ["without CAT"]
         words += ["single attribution"] if model.single_attribution else []
         words += [] if self.config.training.gradients == "sum" else [self.config.training.gradients]
         words.append(f"rate {self.config.training.learning_rate:g}" if self.held_out else f"seed {self.config.seed}")
@@ -80,7 +80,8 @@ def configured(
     if model == BASE:  # Its outcome does not depend on what it does not use.
         changes = {"auxiliaries": (), "cat": True, "single_attribution": False}
         gradients = "sum"
-    data["model"] |= {"name": model, "compare_with": (), "primary": primary} | changes
+    alone = run.model.alone(model).model_dump()
+    data["model"] = alone | {"primary": primary} | {key: value for key, value in changes.items() if key in alone}
     factor = 1.0 if rate is None else rate / run.training.learning_rate
     data["training"] |= {
         "gradients": gradients,

@@ -2,16 +2,15 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen
+from features.frozen import Frozen, Path
 from features.time_units import MINUTES_PER_DAY
-from pipelines.config import run as run_config
 from pipelines.config.run import RunConfig
-from pipelines.core import files, yaml_config
+from pipelines.core import files
+from pipelines.core.config_file import ConfigFile
 
 
 class Arm(Frozen):
@@ -27,7 +26,7 @@ class Arm(Frozen):
     """
 
     name: str = pydantic.Field(min_length=1)
-    models: tuple[str, ...] = ()
+    models: tuple[Path, ...] = ()
     model: str = ""
     truth: str = ""
     constant: pydantic.PositiveFloat | None = None
@@ -87,7 +86,7 @@ class Pacing(Frozen):
         return MINUTES_PER_DAY // self.slot_minutes
 
 
-class ReplayConfig(Frozen):
+class ReplayConfig(ConfigFile):
     """An A/B replay on one market's evaluation clicks.
 
     Attributes:
@@ -110,9 +109,8 @@ class ReplayConfig(Frozen):
         seed: of the competing bids, of the users' split and of the resamples.
     """
 
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    run: str
-    truth: str
+    run: Path
+    truth: Path
     orders: str = "expected_credit"
     advertiser: str = "advertiser"
     industry: str = "industry"
@@ -160,22 +158,12 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[ReplayConfig, RunCon
     Raises:
         MalTfError: what is wrong, with the place of each key.
     """
-    folder = files.folder(path)
-
-    def prepare(data: dict[str, Any]) -> None:
-        for key in ("run", "truth"):
-            if isinstance(data.get(key), str):
-                data[key] = files.resolve(data[key], folder)
-        for arm in data["arms"] if isinstance(data.get("arms"), list) else ():
-            if isinstance(arm, dict) and isinstance(arm.get("models"), list):
-                arm["models"] = [files.resolve(str(one), folder) for one in arm["models"]]
-
-    found = yaml_config.read(ReplayConfig, path, overrides, prepare)
+    found = ReplayConfig.load(path, overrides)
     if not files.exists(f"{found.run}/config.yaml"):
         raise MalTfError(
             f"{path}: run: expected a run's directory, found no {found.run}/config.yaml; docs/replay.md says what a replay needs"
         )
-    run = run_config.load(f"{found.run}/config.yaml")
+    run = RunConfig.of_run(found.run)
     if run.ready_made:
         raise MalTfError(f"{path}: run: {found.run} has ready-made labels, of whose clicks no truth is known")
     spec = run.feature_spec

@@ -1,14 +1,14 @@
 """The market's configuration: one YAML file, frozen, unknown keys are errors. docs/simulation.md has the formulas."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pydantic
 
-from features.frozen import Frozen
-from pipelines.core import yaml_config
+from features.frozen import Frozen, Name
+from pipelines.core.config_file import ConfigFile
 
 _NAME = r"^[a-z][a-z0-9_]*$"
 _MORNING = (0.5, 0.3, 0.2, 0.15, 0.15, 0.25, 0.5, 0.8, 1.0, 1.1, 1.1, 1.1)
@@ -93,7 +93,7 @@ class Bots(Frozen):
         return self
 
 
-class MarketConfig(Frozen):
+class MarketConfig(ConfigFile):
     """Everything about a market.
 
     An industry, channel or group with `count: n` stands for n of them, called `<name>_0` and so on; a key with a pair of numbers
@@ -137,7 +137,7 @@ class MarketConfig(Frozen):
         similarities: how many of the user's last clicked ads the similarities compare with.
     """
 
-    name: str = pydantic.Field("market", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: Name = "market"
     seed: int = pydantic.Field(17, ge=0)
     users: int = pydantic.Field(ge=1)
     clicks: int = pydantic.Field(ge=1)
@@ -226,10 +226,4 @@ def _is_range(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
 
 
-def load(path: str, overrides: Sequence[str] = ()) -> MarketConfig:
-    """Reads a market's YAML file and applies `a.b=c` overrides.
-
-    Raises:
-        MalTfError: what is wrong, with the place of each key.
-    """
-    return yaml_config.read(MarketConfig, path, overrides)
+load = MarketConfig.load

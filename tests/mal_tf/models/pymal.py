@@ -5,7 +5,7 @@ import numpy as np
 from features.keras2 import keras, tf
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature, SimilarityFeature
 from mal_tf.models import factory
-from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.config import CAT, ModelConfig, config_class
 
 MODEL = {
     "BASE": "base",
@@ -50,15 +50,16 @@ def targets_of(meta):
 
 def build(meta, **sizes):
     """Our model of a case, with `compatibility: pymal` and random weights."""
+    name = MODEL[meta["model"]]
+    sizes |= {"cat": "cartesian" in meta["aux_views"]}
     config = ModelConfig(
-        name=MODEL[meta["model"]],
+        name=name,
         primary=meta["main_view"],
         auxiliaries=[view for view in meta["aux_views"] if view != "cartesian"],
-        cat="cartesian" in meta["aux_views"],
         compatibility="pymal",
         embedding_dim=meta["hidden_dim"],
         query=meta["ad_cols"],
-        **sizes,
+        **{key: value for key, value in sizes.items() if key in config_class((name,)).model_fields},
     )
     return factory.build(config.name, spec_of(meta), meta["vocab_sizes"], config, targets_of(meta))
 

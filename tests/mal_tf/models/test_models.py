@@ -7,7 +7,7 @@ from features.lookup import lookup_model, table_sizes
 from features.spec import FeatureSpec
 from mal_tf.models import factory
 from mal_tf.models.catalog import MODELS
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import CONFIGS, ModelConfig, config_class, used_keys
 from mal_tf.serving.export import ServedModel
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.trainer import Trainer
@@ -27,10 +27,12 @@ def network_targets(network):
 
 def build(name="mal", **options):
     keras.utils.set_random_seed(0)
-    config = ModelConfig(primary="last", **options)
+    config = ModelConfig(name=name, primary="last", **options)
     return factory.build(name, SPEC, table_sizes(SPEC, VOCABULARIES), config, config.targets(TARGETS))
 
 
+CATEGORIES = {"single": ["first", "last"], "multi": ["linear"]}
+CAT_MODELS = [name for name, keys in CONFIGS.items() if "cat" in keys.model_fields]
 HEADS = {"last": [2], "first": [2], "linear": [2]}
 AKA = {"last": [2], "aka_first": [2], "aka_last": [2], "aka_linear": [2]}
 
@@ -44,7 +46,7 @@ AKA = {"last": [2], "aka_first": [2], "aka_last": [2], "aka_linear": [2]}
         ("ple", {"shared_experts": 2, "own_experts": 2}, HEADS),
         ("ple", {"auxiliaries": ["first"], "levels": 1}, {"last": [2], "first": [2]}),
         ("home", {}, HEADS),
-        ("home", {"own_experts": 2, "categories": {"single": ["first", "last"], "multi": ["linear"]}}, HEADS),
+        ("home", {"own_experts": 2, "categories": CATEGORIES}, HEADS),
         ("mal", {}, AKA | {"aka_cat": [2, 8]}),
         ("mal", {"cat": False, "cross_layers": 1}, AKA),
         ("natal", {}, HEADS | {"cat": [2, 8]}),
@@ -69,17 +71,18 @@ def test_single_attribution_has_the_primary_label_everywhere(name):
     assert not any("cat" in head.output for head in network.heads)
 
 
-@pytest.mark.parametrize("cat", [True, False])
-@pytest.mark.parametrize("name", MODELS)
-def test_no_auxiliary_at_all(name, cat):
-    network = build(name, auxiliaries=[], cat=cat)
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in MODELS), *((n, {"cat": False}) for n in CAT_MODELS)]
+)
+def test_no_auxiliary_at_all(name, options):
+    network = build(name, auxiliaries=[], **options)
     assert {head.target for head in network.heads} <= {"last", "cat"}
     assert np.isfinite(Trainer(network, ("last",), TrainingConfig()).compute_loss((ROWS, LABELS)))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_learns(name):
-    network = build(name, categories={"single": ["first", "last"], "multi": ["linear"]})
+    network = build(name, **({"categories": CATEGORIES} if name == "home" else {}))
     trainer, inputs = Trainer(network, network_targets(network), TrainingConfig()), (ROWS, LABELS)
     with tf.GradientTape() as tape:
         loss = trainer.compute_loss(inputs, training=True)
@@ -102,7 +105,7 @@ def test_ple_reads_its_own_branch():
 
 
 def test_home_masks_other_categories():
-    network = build("home", categories={"single": ["first", "last"], "multi": ["linear"]})
+    network = build("home", categories=CATEGORIES)
     before = {key: value.numpy() for key, value in network.model(ROWS).items()}
     layer = network.model.get_layer("category.multi_expert_2_0")
     layer.set_weights([w + 1 for w in layer.get_weights()])
@@ -115,7 +118,7 @@ def test_errors_for_people():
     with pytest.raises(ValueError, match="unknown model 'mall'; there are: base"):
         ModelConfig(name="mall", primary="last")
     with pytest.raises(ValueError, match="each target has one category"):
-        ModelConfig(primary="last", categories={"a": ["last"], "b": ["last"]})
+        ModelConfig(name="home", primary="last", categories={"a": ["last"], "b": ["last"]})
     with pytest.raises(ValueError, match="expected a list of mechanisms or 'auto', found 'first'"):
         ModelConfig(primary="last", auxiliaries="first")
     with pytest.raises(MalTfError, match="auto: choose them first"):
@@ -131,9 +134,50 @@ def test_errors_for_people():
 
 
 def test_preset_fills_what_is_not_said():
-    config = ModelConfig(primary="last", compatibility="pymal", tower_units=[8])
+    config = ModelConfig(name="ple", primary="last", compatibility="pymal", tower_units=[8])
     assert (config.attention, config.levels, config.tower_units) == ("multi_head", 1, (8,))
     assert ModelConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_models_that_are_trained_together_share_keys_and_have_no_others():
+    config = ModelConfig(
+        name="mal", compare_with=["base", "ple"], primary="last", levels=3, bottom_units=[4], cat=False
+    )
+    assert ModelConfig.model_validate(config.model_dump(mode="json")) == config
+    alone = {name: config.alone(name) for name in ("mal", "base", "ple", "moae")}
+    assert {name: set(one.model_dump()) for name, one in alone.items()} == {
+        name: set(CONFIGS[name].model_fields) for name in alone
+    }
+    assert (alone["ple"].levels, alone["base"].bottom_units, alone["moae"].cat) == (3, (4,), False)
+    assert (alone["ple"].name, alone["ple"].compare_with, alone["ple"].learns_cat) == ("ple", (), False)
+    own = ModelConfig(name="ple", primary="last", levels=3, compatibility="pymal")
+    assert (own.alone("ple"), own.alone("ple").expert_units) == (own, (256,))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"experts": 4}, "'experts' has no effect on mal, base: it is a key of mmoe; remove it"),
+        ({"expert_units": [4]}, "it is a key of mmoe, ple, home, moae"),
+        ({"tower_unit": [4]}, "unknown key 'tower_unit'; did you mean 'tower_units'"),
+        ({"name": "no.such.package:build"}, "no.such.package can't be imported"),
+        ({"name": "mal_tf.layers.gate:build", "fusion_units": [4]}, "'fusion_units' has no effect on"),
+    ],
+)
+def test_a_key_that_no_model_uses_is_an_error(keys, message):
+    keys = {"name": "mal", "compare_with": ["base"], "primary": "last"} | keys
+    for read in (ModelConfig.model_validate, lambda keys: ModelConfig(**keys)):
+        with pytest.raises(ValueError, match=message):
+            read(keys)
+
+
+def test_what_an_earlier_version_wrote_is_read():
+    """Its models had all keys."""
+    every = config_class(list(MODELS))(primary="last", levels=3, bottom_units=[4]).model_dump(mode="json")
+    assert {"experts", "fusion_units", "gate_rank"} < set(every)
+    read = ModelConfig.model_validate(used_keys(every | {"name": "ple", "compare_with": []}))
+    assert read == ModelConfig(name="ple", primary="last", levels=3)
+    assert "levles" in used_keys({"name": "ple", "levles": 3})
 
 
 def test_knowledge_of_every_tower_reaches_the_primary_prediction():

@@ -10,7 +10,7 @@ from tests.mal_tf.models.test_models import SPEC, TARGETS
 def made():
     keras.utils.set_random_seed(5)
     options = {"senet": False, "layer_norm": True, "tower_units": [8], "bottom_units": [16], "query": ["item"]}
-    config = ModelConfig(primary="last", compatibility="pymal", **options)
+    config = ModelConfig(name="natal", primary="last", compatibility="pymal", **options)
     vocabulary = {"item": [str(number) for number in range(500)]}
     return factory.build("natal", SPEC, table_sizes(SPEC, vocabulary), config, TARGETS).model
 

@@ -15,7 +15,7 @@ from features.example import encode, to_lists
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature, NumericFeature
 from features.tfrecord import GzippedTFRecords
 from mal_tf.attribution.label_counts import LabelCounts
-from mal_tf.models.config import ModelConfig
+from mal_tf.models.config import ModelConfig, config_class
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.split import Split
 
@@ -70,13 +70,19 @@ def write(folder: pathlib.Path, rows=ROWS) -> Split:
     return Split(segments, [list(segment) for segment in rows], counts)
 
 
+def architecture(name: str, **options) -> ModelConfig:
+    """A small model's configuration."""
+    own = config_class((name,)).model_fields
+    keys = {key: value for key, value in SMALL.items() if key in own}
+    return ModelConfig(**{"name": name, "primary": "last"} | keys | options)
+
+
 def recipe(split: Split, model: str, **training):
     """The recipe of a small training, with these keys of its config."""
     from mal_tf.training.recipe import Recipe
 
-    architecture = ModelConfig(name=model, primary="last", **SMALL)
     config = TrainingConfig(**{"batch_size": 16, "embedding_optimizer": "adam"} | training)
-    return Recipe(SPEC, VOCABULARIES, split, TARGETS, architecture, config, seed=5)
+    return Recipe(SPEC, VOCABULARIES, split, TARGETS, architecture(model), config, seed=5)
 
 
 def train(split: Split, directory: pathlib.Path, model: str, config: dict, **more) -> tuple[list[np.ndarray], dict]:

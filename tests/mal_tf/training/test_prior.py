@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from features.keras2 import keras, tf
 from mal_tf.attribution.label_counts import LabelCounts
 from mal_tf.models.catalog import MODELS
-from mal_tf.models.config import CAT, ModelConfig
+from mal_tf.models.config import CAT
 from mal_tf.training import losses, prior, warm_start
 from tests.mal_tf.training import small
 
@@ -23,7 +23,7 @@ COUNTS = LabelCounts.count(LABELS)
 
 
 def network(name="mal", targets=small.TARGETS, seed=1, **options):
-    model = ModelConfig(**{"name": name, "primary": "last"} | small.SMALL | options)
+    model = small.architecture(name, **options)
     keras.utils.set_random_seed(seed)
     return warm_start.describe(name, small.SPEC, model, targets, small.VOCABULARIES).build(), model
 
@@ -82,7 +82,7 @@ def test_all_towers_on_the_primary_begin_at_the_primarys_prior():
 
 
 def test_pymal_begins_as_it_was_drawn():
-    made, model = network(compatibility="pymal", expert_units=(8,))
+    made, model = network(compatibility="pymal")
     before = made.model.get_weights()
     assert prior.start(made, COUNTS, model, "pymal", small.TARGETS) == {}
     for found, expected in zip(made.model.get_weights(), before, strict=True):
@@ -100,7 +100,7 @@ def test_a_new_head_beside_restored_ones_has_the_prior_and_they_what_was_learned
     earlier, _ = network(targets=("last", "first"), auxiliaries=("first",))
     for head in earlier.heads:
         earlier.set_output_bias(head.output, np.full(np.shape(earlier.output_bias(head.output)), 7.0))
-    model = ModelConfig(name="mal", primary="last", auxiliaries=("first",), **small.SMALL)
+    model = small.architecture("mal", auxiliaries=("first",))
     then = warm_start.describe("mal", small.SPEC, model, ("last", "first"), small.VOCABULARIES)
     warm_start.write(str(tmp_path), earlier, then)
 

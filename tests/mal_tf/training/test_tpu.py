@@ -12,7 +12,6 @@ import tensorflow_recommenders as tfrs
 from features.keras2 import keras, tf
 from features.lookup import lookup_model
 from features.spec import FeatureSpec
-from mal_tf.models.config import ModelConfig
 from mal_tf.serving.export import ServedModel
 from mal_tf.training import optimizers, tpu, warm_start
 from mal_tf.training.checkpoint import Checkpoints
@@ -52,8 +51,7 @@ RAW = {
 def both(name):
     """A network and its twin; the twin's weights then moved."""
     keras.utils.set_random_seed(1)
-    config = ModelConfig(name=name, primary="last", **small.SMALL)
-    description = warm_start.describe(name, SPEC, config, small.TARGETS, VOCABULARIES)
+    description = warm_start.describe(name, SPEC, small.architecture(name), small.TARGETS, VOCABULARIES)
     network = description.build()
     return network, tpu.twin(network, description, 4, tf.tpu.experimental.embedding.SGD(0.1))
 

@@ -6,7 +6,6 @@ import pytest
 from features.errors import MalTfError
 from features.keras2 import keras
 from features.spec import FeatureSpec
-from mal_tf.models.config import ModelConfig
 from mal_tf.training import warm_start
 from tests.mal_tf.training import small
 
@@ -16,7 +15,7 @@ GROUPS = {"single": ("last",), "multi": ("first", "linear")}
 def made(name="mal", seed=1, spec=small.SPEC, vocabularies=small.VOCABULARIES, targets=small.TARGETS, **model):
     """A network with its own initial weights, and its description."""
     keras.utils.set_random_seed(seed)
-    config = ModelConfig(**{"name": name, "primary": "last"} | small.SMALL | model)
+    config = small.architecture(name, **model)
     description = warm_start.describe(name, spec, config, targets, vocabularies)
     return description.build(), description
 

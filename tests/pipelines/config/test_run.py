@@ -15,7 +15,12 @@ from pipelines.config.run import RunConfig, dump, load
         ("model.primary=x", "unknown target 'x'"),
         ("model.auxiliaries=[last, x]", "'last' is the primary target"),
         ("model.auxiliaries=all", "model.auxiliaries: expected a list of mechanisms or 'auto', found 'all'"),
-        ("model.categories={a: [first, last, mta]}", "model.categories: none has target 'linear'; categories: a"),
+        (
+            "model.experts=4",
+            "model: 'experts' has no effect on mal, base: it is a key of mmoe; remove it, or train one of",
+        ),
+        ("model.attention_unit=[4]", "model: unknown key 'attention_unit'; did you mean 'attention_units'?"),
+        ("model.fusion_units=[0]", "model.fusion_units.0: Input should be greater than 0; found 0"),
         ("export.user_features=[age]", "export.user_features: unknown feature 'age'; there are: place, item, price"),
         ("export.user_features=[place, item, price, clicked_items]", "expected at least one of the ad"),
         (
@@ -55,10 +60,10 @@ def test_queries_and_categories_are_held_to_features_and_targets(project):
         MalTfError, match="model.query: no categorical or numeric feature 'shop'; there are: place, item"
     ):
         load(project.write(), multi_head)
-    two = "model.categories={a: [first, last]}"
-    assert load(project.write(), [two, "model.auxiliaries=[first]"]).targets == ("first", "last")
-    with pytest.raises(MalTfError, match="none has target 'linear'"):
-        load(project.write(), [two, "model.auxiliaries=auto"])
+    two = ["model.categories={a: [first, last]}", "model.compare_with=[home]"]
+    assert load(project.write(), [*two, "model.auxiliaries=[first]"]).targets == ("first", "last")
+    with pytest.raises(MalTfError, match="model.categories: none has target 'linear'; categories: a"):
+        load(project.write(), [*two, "model.auxiliaries=auto"])
 
 
 def test_auto_is_resolved_before_anything_reads_the_targets(project):
@@ -83,18 +88,18 @@ def test_a_directory_is_no_config(project):
 
 
 def test_paths_are_relative_to_the_file(project):
-    assert load(project.write()).sources.clicks.files == (str(project.folder / "clicks*.parquet"),)
+    config = load(project.write(), ["training.warm_start=../earlier", "attribution.fit_from=/fits"])
+    assert config.sources.clicks.files == (str(project.folder / "clicks*.parquet"),)
+    assert config.training.warm_start == str(project.folder.parent / "earlier")
+    assert config.attribution.fit_from == "/fits"
 
 
-def test_on_is_a_word_and_true_is_not(tmp_path):
-    from features.frozen import Frozen
-    from pipelines.core import yaml_config
-
-    class Settings(Frozen):
-        on: str
-        cat: bool
-        names: tuple[str, ...]
-
-    (tmp_path / "c.yaml").write_text("on: yes\ncat: true\nnames: [no, off, y]\n")
-    found = yaml_config.read(Settings, str(tmp_path / "c.yaml"), ["cat=false"])
-    assert found == Settings(on="yes", cat=False, names=("no", "off", "y"))
+def test_a_run_of_an_earlier_version_is_read(project):
+    """Its models had all keys."""
+    data = yaml.safe_load(dump(load(project.write())))
+    data["model"] |= {"experts": 2, "levels": 2}
+    (project.folder / "run").mkdir()
+    (project.folder / "run/config.yaml").write_text(yaml.safe_dump(data))
+    assert RunConfig.of_run(str(project.folder / "run")) == load(project.write())
+    with pytest.raises(MalTfError, match="'experts' has no effect"):
+        load(str(project.folder / "run/config.yaml"))

@@ -4,7 +4,6 @@ import pytest
 import yaml
 
 from features.errors import MalTfError
-from pipelines.core import yaml_config
 from pipelines.studies.replay.config import ReplayConfig, load
 
 EXAMPLE = pathlib.Path(__file__).parents[4] / "examples/replay/market.yaml"
@@ -54,5 +53,5 @@ def test_what_cannot_be_is_said_with_its_place(project, changes, message):
 
 
 def test_the_example_is_a_replay():
-    found = yaml_config.read(ReplayConfig, str(EXAMPLE))
+    found = ReplayConfig.load(str(EXAMPLE))
     assert {arm.name for arm in found.arms} >= {"base", "mal", "expected_credit", "constant"}

@@ -1,0 +1,90 @@
+"""Which models are trained, and what they learn: the primary target and its auxiliaries."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import pydantic
+
+from features.errors import MalTfError
+from features.frozen import Frozen
+from mal_tf.models import catalog
+
+#: Target of a head that predicts the CAT class of all targets.
+CAT = "cat"
+
+
+def check_name(name: str) -> str:
+    """The name of a model as it is.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    if not catalog.is_known(name):
+        raise ValueError(
+            f"unknown model '{name}'; there are: {', '.join(catalog.MODELS)}; your own is given as package.module:function"
+        )
+    return name
+
+
+ModelName = Annotated[str, pydantic.AfterValidator(check_name)]
+
+#: Auxiliaries that are chosen by measurement (`mal_tf.training.auxiliaries`).
+AUTO = "auto"
+
+
+def _named_or_auto(value):
+    if isinstance(value, str) and value != AUTO:
+        raise ValueError(f"expected a list of mechanisms or '{AUTO}', found '{value}'")
+    return value
+
+
+class TargetsConfig(Frozen):
+    """Models and their targets.
+
+    Attributes:
+        name: the model to serve: a name of `mal_tf.models.catalog`, or `package.module:function` of your own.
+        compare_with: further models to train and evaluate beside it; they share the values of the keys below.
+        primary: the mechanism whose label is predicted in serving.
+        auxiliaries: mechanisms learned beside it; all others when absent; `auto`: those that help to predict the
+            primary (`mal_tf.training.auxiliaries`).
+        single_attribution: an ablation: all towers learn the primary label, and there is no CAT tower.
+    """
+
+    name: ModelName = "mal"
+    compare_with: tuple[ModelName, ...] = ()
+    primary: str
+    auxiliaries: Annotated[tuple[str, ...] | Literal["auto"] | None, pydantic.BeforeValidator(_named_or_auto)] = None
+    single_attribution: bool = False
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The auxiliaries that the config names."""
+        return () if self.auxiliaries in (None, AUTO) else self.auxiliaries
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All models to train: the served one first."""
+        return tuple(dict.fromkeys((self.name, *self.compare_with)))
+
+    @property
+    def learns_cat(self) -> bool:
+        """Whether the CAT class is learned."""
+        return False
+
+    def targets(self, mechanisms: Sequence[str]) -> tuple[str, ...]:
+        """The primary and its auxiliaries, in the order of `mechanisms`.
+
+        Raises:
+            MalTfError: the auxiliaries are `auto` and were not chosen yet.
+        """
+        if self.auxiliaries == AUTO:
+            raise MalTfError(
+                "model.auxiliaries: auto: choose them first (mal_tf.training.auxiliaries.choose_auxiliaries)"
+            )
+        chosen = mechanisms if self.auxiliaries is None else (self.primary, *self.auxiliaries)
+        return tuple(name for name in mechanisms if name in chosen)
+
+    def auxiliary_views(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """What `natal` and `moae` learn beside the primary: the other `targets`, in their order, then `CAT`."""
+        views = tuple(name for name in targets if name != self.primary or name in self.listed)
+        return (*views, CAT) if self.learns_cat else views
