@@ -55,7 +55,9 @@ def test_paths_are_relative_to_the_file(write, tmp_path):
 
 def test_a_runs_config_is_told_from_a_schedule(write, tmp_path):
     write()
-    with pytest.raises(MalTfError, match=r"run.yaml:\n  top level: expected a retraining schedule, .* found a run's config"):
+    with pytest.raises(
+        MalTfError, match=r"run.yaml:\n  top level: expected a retraining schedule, .* found a run's config"
+    ):
         load(str(tmp_path / "run.yaml"))
 
 
