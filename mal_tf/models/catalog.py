@@ -1,13 +1,15 @@
 """Models by name: those of mal-tf and those that were registered; anybody's own also by import path."""
 
+import difflib
 import importlib
+import re
 import sys
 import types
 from collections.abc import Callable
 
 from features.errors import MalTfError
 
-#: Name in configs to the module whose function `build` makes the network, or to `package.module:function`.
+#: Name in configs to the module whose function `build` makes the network; or to `package.module:function`.
 MODELS = {
     "base": "mal_tf.models.base",
     "shared_bottom": "mal_tf.models.shared_bottom",
@@ -25,8 +27,8 @@ def register(name: str, path: str) -> None:
 
     Args:
         name: not taken yet.
-        path: `package.module:function`. The function builds the network, as `mal_tf.models.base.build` does; a class
-            `Config` in the same module has the model's own keys (`mal_tf.models.config`).
+        path: `package.module`, whose function `build` builds the network as `mal_tf.models.base.build` does, or
+            `package.module:function`; a class `Config` in the module has the model's own keys (`mal_tf.models.config`).
 
     Raises:
         ValueError: another model has that name.
@@ -35,9 +37,20 @@ def register(name: str, path: str) -> None:
         raise ValueError(f"the model '{name}' is {MODELS[name]} already, not {path}")
 
 
-def is_known(name: str) -> bool:
-    """Whether a config may name this model; an import path is not looked up."""
-    return name in MODELS or ":" in name
+def check(name: str) -> str:
+    """Returns the name of a model as it is; an import path is not looked up.
+
+    Raises:
+        ValueError: it is neither a name of `MODELS` nor an import path.
+    """
+    if name in MODELS or ("." in name and all(part.isidentifier() for part in re.split("[.:]", name))):
+        return name
+    nearest = difflib.get_close_matches(name, MODELS, n=1)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    raise ValueError(
+        f"unknown model '{name}'; {hint}Known: {', '.join(MODELS)}; your own is given as package.module, with a function "
+        "`build`, or as package.module:function"
+    )
 
 
 def module(name: str) -> types.ModuleType:

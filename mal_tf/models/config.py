@@ -9,7 +9,7 @@ import pydantic
 from features.errors import MalTfError
 from features.spec import FeatureSpec
 from mal_tf.models import catalog
-from mal_tf.models.targets import AUTO, CAT, ModelName, TargetsConfig, check_name
+from mal_tf.models.targets import AUTO, CAT, ModelName, TargetsConfig
 
 __all__ = [
     "AUTO",
@@ -311,7 +311,7 @@ def _own_class(name: str) -> type[ModelConfig]:
     if name in CONFIGS:
         return CONFIGS[name]
     try:
-        own = getattr(catalog.module(check_name(name)), "Config", BottomConfig)
+        own = getattr(catalog.module(catalog.check(name)), "Config", BottomConfig)
     except MalTfError as error:
         raise ValueError(str(error)) from error
     if not (isinstance(own, type) and issubclass(own, ModelConfig)):

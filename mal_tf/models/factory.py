@@ -16,7 +16,7 @@ def build(
     """Builds the model called `name`.
 
     Args:
-        name: of `mal_tf.models.catalog.MODELS`, or `package.module:function`.
+        name: of `mal_tf.models.catalog.MODELS`, or an import path.
         spec: features.
         sizes: rows of each embedding table (`features.lookup.table_sizes`).
         config: primary target, widths, ablations; of it the model's own keys.

@@ -12,21 +12,7 @@ from mal_tf.models import catalog
 #: Target of a head that predicts the CAT class of all targets.
 CAT = "cat"
 
-
-def check_name(name: str) -> str:
-    """The name of a model as it is.
-
-    Raises:
-        ValueError: there is no such model.
-    """
-    if not catalog.is_known(name):
-        raise ValueError(
-            f"unknown model '{name}'; there are: {', '.join(catalog.MODELS)}; your own is given as package.module:function"
-        )
-    return name
-
-
-ModelName = Annotated[str, pydantic.AfterValidator(check_name)]
+ModelName = Annotated[str, pydantic.AfterValidator(catalog.check)]
 
 #: Auxiliaries that are chosen by measurement (`mal_tf.training.auxiliaries`).
 AUTO = "auto"
@@ -42,7 +28,7 @@ class TargetsConfig(Frozen):
     """Models and their targets.
 
     Attributes:
-        name: the model to serve: a name of `mal_tf.models.catalog`, or `package.module:function` of your own.
+        name: the model to serve: a name of `mal_tf.models.catalog`, or your own by its import path.
         compare_with: further models to train and evaluate beside it; they share the values of the keys below.
         primary: the mechanism whose label is predicted in serving.
         auxiliaries: mechanisms learned beside it; all others when absent; `auto`: those that help to predict the

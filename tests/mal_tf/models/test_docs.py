@@ -47,7 +47,7 @@ def test_table_names_every_model_and_its_own_keys():
 def test_own_model(own_model, monkeypatch):
     monkeypatch.setattr(catalog, "MODELS", dict(catalog.MODELS))
     catalog.register("gated", "my_models.gated:build")
-    for name in ("my_models.gated:build", "gated"):
+    for name in ("my_models.gated", "my_models.gated:build", "gated"):
         network = build(name, rank=2)
         assert {key: value.shape for key, value in network.model(ROWS).items()} == dict.fromkeys(
             ("last", "first", "linear"), (2,)
