@@ -74,13 +74,13 @@ class Attention(DataDrivenMechanism):
         fallback: str = "none",
         seed: int = 17,
     ):
-        for name, value, known in (
+        for name, choice, known in (
             ("credit", credit, CREDITS),
             ("balance", balance, BALANCES),
             ("fallback", fallback, FALLBACKS),
         ):
-            if value not in known:
-                raise ValueError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
+            if choice not in known:
+                raise ValueError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {choice!r}")
         for name, value, least in (
             ("sample", sample, 2),
             ("max_touches", max_touches, 1),
@@ -145,7 +145,7 @@ class Attention(DataDrivenMechanism):
             _size(parameters),
             moments,
             held_out,
-            self.balance == "propensity" and parameters["confounders"] > 0,
+            self.balance == "propensity" and statistics.converting.confounders.shape[1] > 0,
             self.epochs,
             self.learning_rate,
             self.batch_size,

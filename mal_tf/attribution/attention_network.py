@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ class Network:
 
 
 def train(
-    size: dict[str, int],
+    size: dict[str, Any],
     moments: Moments,
     held_out: np.ndarray,
     balanced: bool,
@@ -155,7 +156,7 @@ def train(
     steps = math.ceil((training.size + moments.converted[training].sum()) / batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     step = _step(keras.optimizers.Adam(schedule), network.model.trainable_variables, network.loss)
-    report = {"loss": [], "held_out_loss": []}
+    report: dict[str, list] = {"loss": [], "held_out_loss": []}
     for epoch in range(epochs):
         random = np.random.default_rng([seed, 1 + epoch])
         rows, converted, share = moments.draw(training, ratio, random)

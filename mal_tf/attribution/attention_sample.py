@@ -151,9 +151,9 @@ def draw(converting: Journeys, other: Journeys, count: int, touches: int) -> Sam
             the journey.
         touches: so many of the latest touches of each are kept.
     """
-    filled = [journeys.take(np.flatnonzero(journeys.lengths > 0)) for journeys in (converting, other)]
-    drawn = (_smallest(_latest(_below(journeys, count), touches), count) for journeys in filled)
-    return Sample(*drawn, tuple(len(journeys) for journeys in filled), float(filled[0].age.max(initial=0.0)))
+    converting, other = (journeys.take(np.flatnonzero(journeys.lengths > 0)) for journeys in (converting, other))
+    drawn = [_smallest(_latest(_below(journeys, count), touches), count) for journeys in (converting, other)]
+    return Sample(drawn[0], drawn[1], (len(converting), len(other)), float(converting.age.max(initial=0.0)))
 
 
 def merge(one: Sample, another: Sample, count: int) -> Sample:

@@ -133,7 +133,8 @@ class ByCounts(ByType):
 
     def merge(self, parts: Iterable[Counts]) -> Counts:
         """See base class."""
-        positive, negative = Counter(), Counter()
+        positive: Counter = Counter()
+        negative: Counter = Counter()
         for part in parts:
             positive.update({types: counts[0] for types, counts in part.items()})
             negative.update({types: counts[1] for types, counts in part.items()})

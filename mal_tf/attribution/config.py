@@ -127,9 +127,16 @@ class AttributionConfig(Frozen):
         return tuple(m for m in self.mechanisms if m.type != READY and m.make().data_driven)
 
     def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
-        """Eligibility in time units, by a mechanism's own window or the common one."""
+        """Eligibility in time units, by a mechanism's own window or the common one.
+
+        Raises:
+            MalTfError: there is neither.
+        """
+        hours = window_hours or self.window_hours
+        if hours is None:
+            raise MalTfError("attribution.window_hours is missing: mechanisms that compute labels need a window")
         return JourneyRules(
-            window=round((window_hours or self.window_hours) * 3600 * units_per_second),
+            window=round(hours * 3600 * units_per_second),
             simultaneous=self.simultaneous == "eligible",
             reset_after_conversion=self.reset_after_conversion,
         )

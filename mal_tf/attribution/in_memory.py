@@ -85,16 +85,12 @@ def labels(
     spec = features or FeatureSpec.model_construct(features=())  # A spec of a config has at least one feature.
     click_columns, conversion_columns = _columns(*tables)
     events = [
-        _canonical(rows, columns, spec.columns(columns.TABLE), units)
-        for rows, columns in zip(tables, (click_columns, conversion_columns), strict=True)
+        _canonical(tables[0], click_columns, spec.columns("clicks"), units),
+        _canonical(tables[1], conversion_columns, spec.columns("conversions"), units),
     ]
     until = _latest(events) if observed_until is None else _time(observed_until, units)
     known = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
-    kept = [
-        _without_repeats(rows, columns.ID)
-        for rows, columns in zip(known, (click_columns, conversion_columns), strict=True)
-    ]
-    prepared = shard.sort(*kept)
+    prepared = shard.sort(_without_repeats(known[0], "click_id"), _without_repeats(known[1], "conversion_id"))
     plan = LabelPlan.configured(attribution, spec, units, valued=conversion_columns.value is not None)
     types = _fit(prepared, plan, until + 1 if fit_until is None else _time(fit_until, units), until)
     labelled, _ = labelling.label(prepared, plan, types, until)
@@ -160,7 +156,7 @@ def _canonical(
     bounds = table.TimeBounds(0, 2**63 - 1)
     normalised = table.normalise(batch, columns, features, bounds, units, columns.TABLE)
     if normalised.bad_index.size:
-        raise _bad(columns.TABLE, normalised.bad_index, normalised.reasons)
+        raise _bad(columns.TABLE, normalised.bad_index.tolist(), normalised.reasons)
     places = [pa.array(np.zeros(batch.num_rows, np.int32)), pa.array(np.arange(batch.num_rows))]
     return pa.Table.from_arrays([*normalised.rows.columns, *places], [*normalised.rows.schema.names, *PLACE])
 

@@ -144,7 +144,7 @@ class Spans:
         )
         return np.cumsum(steps)[:clicks] > 0
 
-    def select(self, keep: np.ndarray) -> "Spans":
+    def select(self, keep: np.ndarray | slice) -> "Spans":
         """The journeys that a mask or slice picks."""
         return Spans(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
 

@@ -72,7 +72,7 @@ class LabelCounts:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "LabelCounts":
         """From a manifest."""
-        return cls(**fields | {"cat_classes": {int(key): n for key, n in fields["cat_classes"].items()}})
+        return cls(**dict(fields) | {"cat_classes": {int(key): n for key, n in fields["cat_classes"].items()}})
 
 
 def credit_units(label: np.ndarray) -> int:

@@ -69,7 +69,7 @@ class LabelPlan:
     @property
     def data_driven(self) -> dict[str, DataDrivenMechanism]:
         """The mechanisms to be fitted."""
-        return {name: m for name, m in self.mechanisms.items() if m.data_driven}
+        return {name: m for name, m in self.mechanisms.items() if isinstance(m, DataDrivenMechanism)}
 
     @property
     def touchpoint_feature(self) -> CategoricalFeature:
@@ -143,7 +143,7 @@ def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: i
 
 def by_rules(plan: LabelPlan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
     """Mechanisms by what they hold eligible; the common rules come even if no mechanism has them."""
-    found = {plan.common_rules: []}
+    found: dict[JourneyRules, list[str]] = {plan.common_rules: []}
     for name in mechanisms:
         found.setdefault(plan.rules[name], []).append(name)
     return list(found.items())
@@ -180,11 +180,12 @@ def _hash_feature(shard: Shard, feature) -> np.ndarray:
 
 def _count_paths(converting: Spans) -> Counter:
     lengths, conversions = np.unique(converting.length, return_counts=True)
-    counts = {("path_length", int(n)): int(c) for n, c in zip(lengths, conversions, strict=True) if n}
+    counts: Counter = Counter()
+    counts.update({("path_length", int(n)): int(c) for n, c in zip(lengths, conversions, strict=True) if n})
     attributed = int((converting.length > 0).sum())
     counts["conversions", "attributed"] = attributed
     counts["conversions", "without_click"] = converting.length.size - attributed
-    return Counter(counts)
+    return counts
 
 
 def _cut(column: pa.ChunkedArray, length: int) -> pa.Array:

@@ -52,7 +52,7 @@ class Markov(ByType):
 
     def merge(self, parts: Iterable[Statistics]) -> Statistics:
         """See base class."""
-        total = Counter()
+        total: Statistics = Counter()
         for part in parts:
             total.update(part)
         return total
@@ -122,7 +122,7 @@ def _count(journeys: Journeys, order: int, end: str) -> Counter:
     kept = first | np.append(True, np.diff(journeys.touchpoint) != 0)[: first.size]
     # 0 stands for what is before the journey.
     types, first = journeys.touchpoint[kept] + 1, np.flatnonzero(first[kept])
-    place = np.arange(types.size) - np.repeat(first, np.diff(np.append(first, types.size)))
+    place: np.ndarray = np.arange(types.size) - np.repeat(first, np.diff(np.append(first, types.size)))
     names = [None, *journeys.touchpoints]
 
     def windows(touch: np.ndarray, width: int) -> Iterator[tuple[tuple[str | None, ...], int]]:

@@ -30,7 +30,8 @@ class Mechanism(abc.ABC):
     data_driven = False
 
     #: Places whose clicks alone get credit, and places whose clicks get some in every journey, as far as is known.
-    may_credit, always_credits = frozenset(PLACES), frozenset()
+    may_credit: frozenset[str] = frozenset(PLACES)
+    always_credits: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     def credit(self, journeys: Journeys) -> np.ndarray:

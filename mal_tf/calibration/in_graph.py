@@ -25,7 +25,8 @@ class ServedCalibration:
     """
 
     def __init__(self, calibration: Calibration, by: CategoricalFeature | None = None):
-        self._by, self.tables = by, []
+        self._feature = by.name if by else ""
+        self.tables: list[tf.lookup.StaticHashTable] = []
         curves = calibration.curves
         starts = [np.append(-LIMIT, curve.x) + number * _APART for number, curve in enumerate(curves)]
         self._starts = np.concatenate(starts)[np.newaxis]
@@ -34,7 +35,7 @@ class ServedCalibration:
         inner = (np.diff(curve.y) / np.diff(curve.x) for curve in curves)
         ends = (curve.slope for curve in curves)
         self._slope = np.concatenate([[end, *of, end] for end, of in zip(ends, inner, strict=True)])
-        if calibration.slices:
+        if by is not None and calibration.slices:
             of = str if by.dtype == "string" else int
             keys = tf.constant([of(token) for token in calibration.slices], by.dtype)
             numbers = tf.range(1, len(curves), dtype=tf.int64)
@@ -54,7 +55,7 @@ class ServedCalibration:
         logits = tf.clip_by_value(tf.cast(logits, tf.float64), -LIMIT, LIMIT)
         keys = logits
         for table in self.tables:
-            keys += tf.cast(table.lookup(raw[self._by.name]), tf.float64) * _APART
+            keys += tf.cast(table.lookup(raw[self._feature]), tf.float64) * _APART
         # tf.searchsorted can't do a batch of no click.
         piece = tf.raw_ops.UpperBound(sorted_inputs=self._starts, values=keys[tf.newaxis])[0] - 1
         x, y, slope = (tf.gather(values, piece) for values in (self._x, self._y, self._slope))

@@ -39,7 +39,9 @@ class SortedClicks:
             clicks: int64 [groups], of the whole group.
             bins: how many.
         """
-        place = np.arange(self._group.size) - np.repeat(self._starts, np.diff(self._starts, append=self._group.size))
+        place: np.ndarray = np.arange(self._group.size) - np.repeat(
+            self._starts, np.diff(self._starts, append=self._group.size)
+        )
         part = (before[self._group] + place) * bins // np.maximum(clicks, 1)[self._group]
         shared = (np.bincount(self._tie, self._label) / np.bincount(self._tie))[self._tie]
         cell, cells = self._group * bins + part, self.groups * bins

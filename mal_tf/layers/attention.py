@@ -33,7 +33,7 @@ class TargetAttention(keras.layers.Layer):
 
     def build(self, shapes):
         """See base class."""
-        first, *_ = *self._hidden, self._score
+        first = [*self._hidden, self._score][0]
         first.build([None, None, 4 * shapes[1][-1]])
         super().build(shapes)
 

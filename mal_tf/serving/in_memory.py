@@ -32,11 +32,11 @@ def export(trained: Trained, directory: str, clicks: pd.DataFrame | pa.Table) ->
         MalTfError: it can't be written, or the export does not predict what the model does.
     """
     chosen = clicks[:_CHECKED] if isinstance(clicks, pd.DataFrame) else clicks.slice(0, _CHECKED)
-    features = trained.features
+    features = trained.recipe.spec
     serialized = examples(chosen, [feature.name for feature in features.features])
     requests = signature_requests(tf.constant(serialized, tf.string), features)
     expected = np.asarray(trained.predict(chosen))
     cases = {name: (inputs, expected) for name, inputs in requests.items()}
-    served = serving.ServedModel(features, trained.lookup, trained.network)
+    served = serving.ServedModel(features, trained.recipe.lookup, trained.network)
     version, _ = serving.export(served, directory, requests, lambda written: check.verify(written, cases))
     return version

@@ -96,7 +96,8 @@ class _Losses(keras.callbacks.Callback):
 
     def __init__(self, name: str):
         super().__init__()
-        self._name, self.losses = name, []
+        self._name = name
+        self.losses: list[float] = []
 
     def on_train_batch_begin(self, batch, logs=None):
         for metric in self.model.metrics:
@@ -120,7 +121,9 @@ def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidate
         By name, in the order of choice: `{"gain", "low", "high", "chosen"}`; the gain beside the ones chosen before, for
         those not chosen beside all that were; `low` and `high` each hold at the level it was judged by.
     """
-    taken, results, left = (), {}, list(candidates)
+    taken: tuple[str, ...] = ()
+    results: dict[str, dict] = {}
+    left = list(candidates)
     base = losses(taken)
     while left:
         beside = {name: losses((*taken, name)) for name in left}

@@ -68,7 +68,8 @@ class Checkpoints(keras.callbacks.Callback):
         self._name, self._trainer, self._config = name, trainer, config
         self._whole = tf.train.Checkpoint(trainer=trainer, place=self.place)
         self._directory, self._in_step, self._chief = directory, cluster.in_step, cluster.chief
-        self._terminated = self._saved = None
+        self._terminated: threading.Event | None = None
+        self._saved: int | None = None
         self._clock = self._last = time.monotonic()
 
     def restore(self) -> None:
@@ -98,8 +99,8 @@ class Checkpoints(keras.callbacks.Callback):
         if self._in_step or threading.current_thread() is not threading.main_thread():
             yield  # One process alone can't save; and Python gives signals to the main thread alone.
             return
-        self._terminated = threading.Event()
-        before = signal.signal(signal.SIGTERM, lambda *_: self._terminated.set())
+        self._terminated = terminated = threading.Event()
+        before = signal.signal(signal.SIGTERM, lambda *_: terminated.set())
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ import pathlib
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, cast
 
 from features import tfrecord
 from features.errors import MalTfError
@@ -104,7 +105,7 @@ def _records(file: str, parse: Parse) -> Iterator[bytes | str]:
 def _framed(file: str) -> Iterator[bytes | str]:
     try:
         with gzip.open(file) as stream:
-            for record in tfrecord.read(stream):
+            for record in tfrecord.read(cast(IO[bytes], stream)):
                 yield "its checksum is wrong" if record is None else record
     except (OSError, EOFError, ValueError, zlib.error) as error:
         yield f"{error}; the rest of the file can't be read"

@@ -86,7 +86,7 @@ def batches(
         return lookup(parsed), labels
 
     dataset = serialized(segments, batch_size, part.skip)
-    if part.fill:
+    if part.fill and part.shares is not None:
         dataset = filled_shares(dataset, part.shares, part.count, most_rows(batch_size, part.count))
     elif part.shares is not None:
         dataset = shares(dataset, part.shares, part.count)

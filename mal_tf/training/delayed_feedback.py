@@ -26,8 +26,8 @@ are what this does not see; nor does it see labels that shrink, as those of a da
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Protocol
 
 import numpy as np
 import pydantic
@@ -47,7 +47,7 @@ _EPOCH = datetime.date(1970, 1, 1)
 #: Parts that users are spread over by `waits`.
 _BUCKETS = 1000
 
-_Sums = pydantic.conlist(pydantic.NonNegativeFloat, min_length=HOURS, max_length=HOURS)
+_Sums = Annotated[list[pydantic.NonNegativeFloat], pydantic.Field(min_length=HOURS, max_length=HOURS)]
 
 
 def unknown_key(target: str) -> str:
@@ -90,11 +90,7 @@ class DelayCurve(Frozen):
 
     def merged(self, other: "DelayCurve") -> "DelayCurve":
         """The curve of both's clicks together; both have the same mechanisms."""
-        known, final = (
-            {name: np.add(sums, theirs[name]).tolist() for name, sums in own.items()}
-            for own, theirs in ((self.known, other.known), (self.final, other.final))
-        )
-        return DelayCurve(known=known, final=final)
+        return DelayCurve(known=_added(self.known, other.known), final=_added(self.final, other.final))
 
     def measures(self, mechanism: str) -> bool:
         """Whether there is credit of a mechanism, without which its delay is not known."""
@@ -115,6 +111,10 @@ class DelayCurve(Frozen):
             )
         known, final = np.array(self.known[mechanism]), np.array(self.final[mechanism])
         return np.clip(1 - (known + known.sum() / final.sum()) / (final + 1), 0, 1)
+
+
+def _added(own: Mapping[str, list[float]], theirs: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    return {name: np.add(sums, theirs[name]).tolist() for name, sums in own.items()}
 
 
 class Immature(Protocol):

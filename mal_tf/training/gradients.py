@@ -119,7 +119,8 @@ def on_touched_rows(
         gradients: of each loss.
         ends: for each variable that is a stack of tables, the row after the last one of each table.
     """
-    compact, rows_of = [], []
+    compact: list[Sequence[tf.Tensor | None]] = []
+    rows_of: list[tuple[list[tf.Tensor], tf.Tensor] | None] = []
     for place, of_variable in enumerate(zip(*gradients, strict=True)):
         sparse = [g for g in of_variable if isinstance(g, tf.IndexedSlices)]
         if len(sparse) < sum(g is not None for g in of_variable) or not sparse:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from features import vocabulary
 from features.example import examples
 from features.keras2 import keras, tf
-from features.lookup import lookup_model, table_sizes
+from features.lookup import table_sizes
 from features.parsing import parse_features, raw_features
 from features.spec import FeatureSpec
 from mal_tf.attribution.label_counts import LabelCounts
@@ -36,32 +36,25 @@ class Trained:
     """A trained model, with what turns raw features into its inputs.
 
     Attributes:
-        features: the feature spec.
-        vocabularies: tokens or bucket boundaries by feature.
+        recipe: what it was trained on, and how.
         network: the Keras model from embedding rows to logits, and what its outputs mean.
         report: of the training: examples, seconds, mean loss by output, ….
     """
 
-    features: FeatureSpec
-    vocabularies: Mapping[str, Sequence[str]]
+    recipe: Recipe
     network: Network
     report: Mapping[str, Any]
 
     @functools.cached_property
-    def lookup(self) -> keras.Model:
-        """Raw features to embedding rows, as a Keras model."""
-        return lookup_model(self.features, self.vocabularies)
-
-    @functools.cached_property
     def model(self) -> keras.Model:
         """Raw features to `{"cvr": float32 [batch]}`, the primary target's, as a Keras model that can be saved and loaded."""
-        logits = self.network.model(self.lookup.output)[self.network.primary.output]
+        logits = self.network.model(self.recipe.lookup.output)[self.network.primary.output]
         cvr = keras.layers.Activation("sigmoid", name="cvr")(logits)
-        return keras.Model(self.lookup.input, {"cvr": cvr}, name=self.network.model.name)
+        return keras.Model(self.recipe.lookup.input, {"cvr": cvr}, name=self.network.model.name)
 
     def predict(self, clicks: pd.DataFrame | pa.Table) -> np.ndarray:
         """Predicts the CVR of clicks, float32 [clicks], from a column per feature."""
-        raw = raw_features(clicks, self.features)
+        raw = raw_features(clicks, self.recipe.spec)
         return self.model.predict(raw, batch_size=_BATCH, verbose=0)["cvr"]
 
 
@@ -152,4 +145,4 @@ def fit(
     ready = batches(table, features, recipe.lookup, targets, config.batch_size)
     with tempfile.TemporaryDirectory() if directory is None else contextlib.nullcontext(directory) as place:
         network, report = training.fit(recipe, place, ready)
-    return Trained(features, vocabularies, network, report)
+    return Trained(recipe, network, report)

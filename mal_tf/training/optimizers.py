@@ -1,6 +1,7 @@
 """Optimisers: one for the embedding tables, one for the dense parts, both with linear warm-up."""
 
 import functools
+from typing import TypeAlias
 
 import tensorflow_recommenders as tfrs
 
@@ -25,7 +26,7 @@ _BETAS = (0.9, 0.999)
 
 #: Those that a TPU has for the tables it holds.
 ON_TPU = ("adam", "lazy_adam", "adagrad", "sgd")
-TPUOptimizer = (
+TPUOptimizer: TypeAlias = (
     tf.tpu.experimental.embedding.Adam | tf.tpu.experimental.embedding.Adagrad | tf.tpu.experimental.embedding.SGD
 )
 

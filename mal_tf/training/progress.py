@@ -37,7 +37,8 @@ class Progress(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(directory)
         self._between = max(1, math.ceil(examples / batch_size) // CURVE_POINTS)
         self._first, self._done = step, step * batch_size
-        self._shown, self._points = self._done, []
+        self._shown = self._done
+        self._points: list = []
 
     def on_train_begin(self, logs=None):
         """See base class."""

@@ -33,8 +33,11 @@ class Split:
 
     def chosen(self, places: Sequence[int]) -> "Split":
         """Some of the segments, in the order of their `places`."""
-        fields = (self.segments, self.file_rows, self.file_labels)
-        return Split(*([field[place] for place in places] if field else field for field in fields))
+        return Split(
+            [self.segments[place] for place in places],
+            [self.file_rows[place] for place in places],
+            [self.file_labels[place] for place in places] if self.file_labels else (),
+        )
 
     @classmethod
     def joined(cls, *parts: "Split") -> "Split":
@@ -48,8 +51,11 @@ class Split:
 
     def in_turns(self) -> "Split":
         """All files as one segment: they are read in turns, not one segment after the other."""
-        fields = (self.segments, self.file_rows, self.file_labels)
-        return Split(*([list(itertools.chain(*field))] if field else field for field in fields))
+        return Split(
+            [list(itertools.chain(*self.segments))] if self.segments else [],
+            [list(itertools.chain(*self.file_rows))] if self.file_rows else [],
+            [list(itertools.chain(*self.file_labels))] if self.file_labels else (),
+        )
 
     def after(self, rows: int) -> tuple["Split", int]:
         """What is left after the first `rows` clicks: segments not read to their end, and clicks to skip in the first."""
@@ -64,7 +70,11 @@ class Split:
 
     def replaced(self, copies: Mapping[str, tuple[str, int]]) -> "Split":
         """With other files, and their rows, in the place of some."""
-        entries = [list(zip(*segment, strict=True)) for segment in zip(self.segments, self.file_rows, strict=True)]
-        entries = [[copies.get(file, (file, rows)) for file, rows in segment] for segment in entries]
-        files, rows = ([[entry[field] for entry in segment] for segment in entries] for field in (0, 1))
-        return dataclasses.replace(self, segments=files, file_rows=rows)
+        entries = [
+            [copies.get(file, (file, rows)) for file, rows in zip(files, counts, strict=True)]
+            for files, counts in zip(self.segments, self.file_rows, strict=True)
+        ]
+        files = [[file for file, _ in segment] for segment in entries]
+        return dataclasses.replace(
+            self, segments=files, file_rows=[[rows for _, rows in segment] for segment in entries]
+        )

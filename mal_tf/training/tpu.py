@@ -119,7 +119,8 @@ def _holds_tables() -> bool:
 
 def _configs(network: Network, users: Mapping[str, Sequence[str]]) -> _Configs:
     """What is looked up where, by feature; tables begin as the network's are. `users`: features by table."""
-    embedding, found = tf.tpu.experimental.embedding, {}
+    embedding = tf.tpu.experimental.embedding
+    found: _Configs = {}
 
     def initial(stack: StackedEmbedding, table: str) -> Callable:
         return lambda shape, dtype=None: tf.convert_to_tensor(stack.embeddings[stack.row_range(table)])

@@ -96,7 +96,7 @@ class Trainer(tfrs.models.Model):
         return label, losses.share(weight * labels[delayed_feedback.COUNTS]) * importance
 
     def _logits(self, rows: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-        if self._above is None:
+        if self._below is None or self._above is None:
             return self.network(rows, training=training)
         return self._above(self._below(rows, training=training), training=training)
 
