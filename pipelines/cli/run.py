@@ -1,4 +1,4 @@
-"""Commands on one run: `run` and its stages, and what looks at them."""
+"""Commands on one run: `run`, its stages, and the commands that show results."""
 
 import os
 import sys

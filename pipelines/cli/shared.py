@@ -1,4 +1,4 @@
-"""What the commands share: the console and the options of a run."""
+"""Console and options that the commands share."""
 
 import pathlib
 from typing import Annotated
@@ -14,5 +14,5 @@ Output = Annotated[str, typer.Option(help="Directory of the run's outputs; runs/
 
 
 def default_output(config) -> str:
-    """The directory of outputs of whatever has a name."""
+    """Default output directory of a named config."""
     return str(pathlib.Path("runs") / config.name)

@@ -1,4 +1,4 @@
-"""What a run shows at its end: tables a person understands."""
+"""Tables that a run prints at its end."""
 
 from rich.console import Console
 from rich.markup import escape

@@ -1,1 +1,1 @@
-"""Clicks explained: the journeys they are in and what each mechanism gives them, from the logs."""
+"""Explanation of clicks: the journeys they belong to and each mechanism's credits, recomputed from the logs."""

@@ -1,4 +1,4 @@
-"""The stage `journeys`: a handful of journeys to look at, those in which the mechanisms differ most."""
+"""Stage `journeys`: a few journeys for the report, those on which the mechanisms disagree most."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,7 @@ log = logging.getLogger("mal_tf.explain")
 def write(config: RunConfig, directory: str, versions: Mapping[str, str], output: str) -> dict:
     """Chooses journeys of labelled clicks and writes `journeys.json`, with one pass over the logs.
 
-    The same labels give the same journeys. One whose labels are not those in the label files is left out, and said.
+    The same labels give the same journeys. Journeys whose labels differ from the label files are left out, with a warning.
 
     Args:
         config: the run.
@@ -62,7 +62,7 @@ def write(config: RunConfig, directory: str, versions: Mapping[str, str], output
 
 
 def choose(events: Attributed, clicks: pd.DataFrame) -> list[tuple[int, int]]:
-    """Journeys of the candidates, of different users: begin and end among the events.
+    """Chooses journeys of the candidates, of different users: begin and end among the events.
 
     A journey is all clicks that share conversions. Of each length the one in which the mechanisms' credits differ most
     comes first; then the second of each, until there are enough.
@@ -71,7 +71,7 @@ def choose(events: Attributed, clicks: pd.DataFrame) -> list[tuple[int, int]]:
         events: of the candidates' users.
         clicks: see `labelled_clicks.candidates`.
     """
-    found: dict[int, list[tuple[float, int, int]]] = {}
+    by_length: dict[int, list[tuple[float, int, int]]] = {}
     users, differing = set(), 0
     for user, click, record in clicks[["user_id", "click_id", "record"]].itertuples(index=False):
         place = events.position(user, click)
@@ -81,7 +81,7 @@ def choose(events: Attributed, clicks: pd.DataFrame) -> list[tuple[int, int]]:
         begin, end = (int(bound[place]) for bound in events.linked)
         if user not in users and _LENGTHS[0] <= end - begin <= _LENGTHS[1]:
             users.add(user)
-            found.setdefault(end - begin, []).append((-disagreement(events.journey(begin, end)), begin, end))
+            by_length.setdefault(end - begin, []).append((-disagreement(events.journey(begin, end)), begin, end))
     if differing:
         log.warning(
             "%d of %d clicks have other labels in the label files than by the logs: have the logs changed since? Their "
@@ -89,13 +89,13 @@ def choose(events: Attributed, clicks: pd.DataFrame) -> list[tuple[int, int]]:
             differing,
             len(clicks),
         )
-    rounds = itertools.zip_longest(*(sorted(found[length]) for length in sorted(found)))
-    ranked = [one for of_round in rounds for one in of_round if one is not None]
+    rounds = itertools.zip_longest(*(sorted(by_length[length]) for length in sorted(by_length)))
+    ranked = [journey for journeys in rounds for journey in journeys if journey is not None]
     return sorted(((begin, end) for _, begin, end in ranked[:_CHOSEN]), key=lambda span: (span[1] - span[0], span))
 
 
 def disagreement(journey: Journey) -> float:
-    """How far the mechanisms' credits are apart: of a conversion's credit, the share that two of them place differently.
+    """Share of a conversion's credit that two mechanisms assign to different clicks.
 
     The mean over pairs of mechanisms and over conversions.
     """
@@ -106,12 +106,12 @@ def disagreement(journey: Journey) -> float:
 
 
 def as_json(journey: Journey, models: Sequence[str]) -> dict[str, Any]:
-    """A journey as it stands in the file: times in ISO 8601, UTC; no credit where a click is not eligible."""
-    found = dataclasses.asdict(journey)
-    for event in (*found["clicks"], *found["conversions"]):
+    """A journey as in the file: times in ISO 8601, UTC; 0 credit where a click is not eligible."""
+    fields = dataclasses.asdict(journey)
+    for event in (*fields["clicks"], *fields["conversions"]):
         event["timestamp"] = event["timestamp"].isoformat()
-    for click in found["clicks"]:
+    for click in fields["clicks"]:
         click["cvr"] = {name: click["cvr"].get(name) for name in models}
-    for conversion in found["conversions"]:
+    for conversion in fields["conversions"]:
         conversion["credit"] = {name: [one or 0.0 for one in of] for name, of in conversion["credit"].items()}
-    return found
+    return fields

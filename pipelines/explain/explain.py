@@ -142,7 +142,7 @@ def attributed(
     for name, fit in found.items():
         with named(name, "load"):
             plan.mechanisms[name].load(fit)
-    events, clock = logs.of_users(job, users, advance)
+    events, clock = logs.events_of(job, users, advance)
     return Attributed(events, plan, types, clock, len(columns.match_key))
 
 
@@ -153,7 +153,7 @@ def predictor(versions: Mapping[str, str]) -> Predict:
 
 
 def _users_in_log(job: LabelJob, directory: str, click_id: str, advance: Advance) -> set[str]:
-    found = logs.of_click(job, click_id, advance)
+    found = logs.look_up(job, click_id, advance)
     if not found.users and found.bad:
         one = found.bad[0]
         raise MalTfError(

@@ -1,4 +1,4 @@
-"""A pass over a run's logs that keeps some rows, read and cleaned by the label job's own code."""
+"""Selective reading of a run's logs: the label job's own code reads and cleans them, and some rows are kept."""
 
 import dataclasses
 import json
@@ -25,11 +25,11 @@ def silent(_: int) -> None:
     """Shows no progress."""
 
 
-def of_users(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
-    """Reads all events of some users, in one pass over both logs that holds a batch beside what it keeps.
+def events_of(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
+    """Reads all events of some users, in one pass over both logs; memory holds a batch beside those events.
 
     Returns:
-        Their events, sorted and free of duplicates; the label job's clock, from the events of all users.
+        The events, sorted and without duplicates; the label job's clock, from the events of all users.
 
     Raises:
         MalTfError: the logs can't be read.
@@ -49,11 +49,11 @@ def of_users(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> 
 
 @dataclasses.dataclass(frozen=True)
 class InLog:
-    """What the click log has of an id.
+    """A click id as it occurs in the click log.
 
     Attributes:
-        users: whose clicks have it.
-        bad: dead letters of its rows that could not be used.
+        users: with a click of this id.
+        bad: dead letters of rows with this id.
         example: the first id of the log; empty if there is none.
     """
 
@@ -62,8 +62,8 @@ class InLog:
     example: str
 
 
-def of_click(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
-    """Looks a click up in the click log, up to now: after `observed_until` too.
+def look_up(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
+    """Looks a click up in the whole click log, after `observed_until` too.
 
     Raises:
         MalTfError: the log can't be read.

@@ -1,4 +1,4 @@
-"""An explanation in the terminal, readable at 80 columns."""
+"""Prints an explanation in the terminal, readable at 80 columns."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ _WIDE = 6
 #: Conversions whose credits are shown.
 _CONVERSIONS = 5
 
-#: Seconds without a sign of progress.
+#: Seconds before the progress bar appears.
 _PATIENCE = 3
 
 _SPLITS = {"train": "training split", "eval": "evaluation split"}
@@ -59,7 +59,7 @@ def _agreement(found: Explanation) -> str:
         columns = ", ".join(found.differs)
         return (
             f"[bold red]By the logs as they are now, the click differs from the label files in: {escape(columns)}.[/] "
-            + ("Logs or config changed since." if found.changed else "A defect, please report.")
+            + ("Logs or config changed since." if found.changed else "This is a bug, please report it.")
         )
     if not found.split:
         return "As the label job would write it."
@@ -154,7 +154,7 @@ def rows_read(directory: str) -> int | None:
 
 @contextlib.contextmanager
 def progress(console: Console, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar that appears after a few seconds; yields what is called with the number of rows just read."""
+    """A progress bar that appears after a few seconds; yields a function to call with the number of rows just read."""
     began, bar = time.monotonic(), Progress(console=console, transient=True)
     task = bar.add_task("reading", total=total)
 

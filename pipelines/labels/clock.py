@@ -1,4 +1,4 @@
-"""The moments that the label job turns on: where splits and their segments begin and end."""
+"""Clock of the label job: when splits and their segments begin and end, and how far events are observed."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Fitted attribution on disk, under `attribution/`: what a later run needs to score its clicks in the same way."""
+"""Fitted attribution on disk, under `attribution/`, with which a later run can score its clicks in the same way."""
 
 import json
 from collections.abc import Iterable, Sequence

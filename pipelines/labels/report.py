@@ -153,7 +153,7 @@ def check(
             worst = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
             raise BadInput(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
-                f"{max_bad_share:g}: {worst}. See {output}/dead_letter/, mend the log or raise the share."
+                f"{max_bad_share:g}: {worst}. See {output}/dead_letter/, fix the log or raise the share."
             )
     for split, found in report["splits"].items():
         if not found["clicks"]:

@@ -1,4 +1,4 @@
-"""Running the label job: inputs checked, output made fresh, the pipeline run."""
+"""Runs the label job: inputs are checked, the output directory is emptied, the pipeline runs."""
 
 import json
 import time

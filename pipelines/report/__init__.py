@@ -1,1 +1,1 @@
-"""The report: one page that shows what a run made, for people who decide (`docs/report.md`)."""
+"""The report: one HTML page about a run's data, models and metrics (`docs/report.md`)."""

@@ -1,4 +1,4 @@
-"""The page: sections of one run, or of several side by side, in one self-contained HTML file."""
+"""Renders the page: sections of one run, or of several side by side, in a self-contained HTML file."""
 
 import dataclasses
 import functools
@@ -43,7 +43,7 @@ class Section:
         key: its anchor.
         title: of it.
         lead: the question that it answers.
-        parts: makes it of a run; no parts, no section.
+        parts: builds its parts for a run; without parts, there is no section.
     """
 
     key: str
@@ -70,10 +70,10 @@ SECTIONS = (
 
 
 def render(runs: Sequence[RunFiles], folder: str) -> str:
-    """The page of these runs: the same files give the same text.
+    """Renders the page of these runs; the same files give the same text.
 
     Args:
-        runs: from the left.
+        runs: from left to right.
         folder: where the page will lie; links to the runs' files are relative to it.
     """
     names, numbers = _names(runs), itertools.count(1)
@@ -82,21 +82,21 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
     )
 
     def svg(picture: Picture) -> Markup:
-        """A picture's SVG, with what it shows in words, and ids that no other has."""
+        """A picture's SVG, with its description and with unique ids."""
         named = Markup('<svg role="img" aria-label="{}" ').format(picture.label)
         return Markup(picture.svg.replace("<svg ", named, 1).replace(ID, f"i{next(numbers)}-"))
 
     def source(run: RunFiles, paths: str) -> Markup:
-        """Files, as links where they are there."""
+        """File names, as links if the files exist."""
         return Markup(", ").join(_link(run, path, folder) for path in paths.split(", "))
 
     filled = []
     for section in SECTIONS:
-        of_runs = [
+        by_run = [
             (name, run, _readable(functools.partial(section.parts, run))) for name, run in zip(names, runs, strict=True)
         ]
-        if any(parts for *_, parts in of_runs):
-            filled.append((section, of_runs))
+        if any(parts for *_, parts in by_run):
+            filled.append((section, by_run))
     page = environment.get_template("page.html").render(
         names=names,
         runs=runs,
@@ -110,7 +110,7 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:
-    """What the runs are called; by their directories too where two are called the same."""
+    """Names of the runs; with their directories if two have the same name."""
     names = []
     for run in runs:
         try:
@@ -124,7 +124,7 @@ def _names(runs: Sequence[RunFiles]) -> list[str]:
 
 
 def _readable(make: Callable[[], list[Part]]) -> list[Part]:
-    """What is made of files, or that one of them can't be read."""
+    """A section's parts, or a note that one of its files can't be read."""
     try:
         return make()
     except (*_UNREADABLE, MalTfError) as error:

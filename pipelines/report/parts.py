@@ -1,4 +1,4 @@
-"""What a section of the page is made of."""
+"""Parts of the page's sections: text, tables, figures, verdicts."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Text:
     Attributes:
         text: of it.
         source: file of the run that it is drawn from, relative to its directory.
-        missing: whether it says that something is not there.
+        missing: whether it says that something is missing.
     """
 
     text: str
@@ -63,7 +63,7 @@ class Picture:
     Attributes:
         svg: of `pipelines.report.svg.inline`.
         title: above it.
-        label: what it shows, for who can't see it.
+        label: description for screen readers.
         caption: how to read it.
         source: see `Text`.
         table: its numbers.
@@ -82,7 +82,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """Key numbers: name, value, and what it means."""
+    """Key numbers: name, value and meaning."""
 
     tiles: Sequence[tuple[str, str, str]]
     source: str = ""
@@ -91,7 +91,7 @@ class Tiles:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What was found, in a sentence.
+    """A finding, in a sentence.
 
     Attributes:
         reading: of it.
@@ -109,7 +109,7 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Folded:
-    """Parts that open on demand.
+    """Parts that are folded until the reader opens them.
 
     Attributes:
         title: of what is folded.
@@ -123,7 +123,7 @@ class Folded:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """A file's text, as it is, folded."""
+    """A file's verbatim text, folded."""
 
     title: str
     text: str
@@ -135,5 +135,5 @@ Part = Text | Items | Numbers | Picture | Tiles | Verdict | Folded | Code
 
 
 def missing(text: str) -> Text:
-    """Says that something is not there, and why."""
+    """A note that something is missing, and why."""
     return Text(text, missing=True)

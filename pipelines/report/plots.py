@@ -1,4 +1,4 @@
-"""The kinds of pictures that several sections draw."""
+"""Kinds of figures that several sections draw."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,12 +16,12 @@ _LONGEST = 44
 
 
 def bars(labels: Sequence[str], values: Sequence[float], shown: Sequence[str], xlabel: str) -> str:
-    """Bars from the left, each with its name before it and its value, as it is written, behind it.
+    """Horizontal bars, each with its name before it and its formatted value behind it.
 
     Args:
         labels: of the bars, from above.
         values: their lengths.
-        shown: what stands behind them.
+        shown: their formatted values.
         xlabel: what the lengths are.
     """
     with svg.styled():
@@ -42,10 +42,10 @@ def bars(labels: Sequence[str], values: Sequence[float], shown: Sequence[str], x
 
 
 def columns(labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
-    """Columns over the same places, each series in its own panel.
+    """Vertical bars at the same positions, each series in its own panel.
 
     Args:
-        labels: of the places, from the left.
+        labels: of the positions, from the left.
         series: heights by what they are.
     """
     with svg.styled():

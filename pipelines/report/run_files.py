@@ -1,4 +1,4 @@
-"""A run's directory, as the report reads it: nothing but the files that lie there, and those of finished stages alone."""
+"""Reads a run's directory for the report: its existing files, and those of finished stages only."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ class RunFiles:
         directory: of the run.
 
     Raises:
-        MalTfError: no run was made there.
+        MalTfError: the directory holds no run.
     """
 
     def __init__(self, directory: str):
@@ -36,7 +36,7 @@ class RunFiles:
 
     @property
     def name(self) -> str:
-        """What the run is called: the config's name, a comparison's own; for a span of a retraining, with its day."""
+        """The run's name: the config's, or the comparison's own; with the day for a span of a retraining."""
         if self.has("benchmark.json"):
             return self.json("benchmark.json")["name"]
         name, plan = str(self.config.get("name", "")) or self.directory.resolve().name, self.plan
@@ -50,22 +50,22 @@ class RunFiles:
             MalTfError: it is no config.
         """
         try:
-            found = yaml.safe_load(self.text("config.yaml"))
+            config = yaml.safe_load(self.text("config.yaml"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise MalTfError(f"{self.directory}/config.yaml can't be read: {error}; run it again") from error
-        if not isinstance(found, dict):
+        if not isinstance(config, dict):
             raise MalTfError(
-                f"{self.directory}/config.yaml: expected the config of a run, found {found!r}; run it again"
+                f"{self.directory}/config.yaml: expected the config of a run, found {config!r}; run it again"
             )
-        return found
+        return config
 
     @property
     def plan(self) -> dict[str, Any] | None:
-        """Which days a span of a retraining is made of; None for other runs."""
+        """Days of a span of a retraining; None for other runs."""
         return self.json("plan.json") if self.has("plan.json") else None
 
     def has(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file exists."""
         return (self.directory / path).is_file()
 
     def finished(self, stage: str) -> bool:
@@ -81,7 +81,7 @@ class RunFiles:
         return (self.directory / path).read_bytes()
 
     def json(self, path: str) -> Any:
-        """What a JSON file holds.
+        """Content of a JSON file.
 
         Raises:
             ValueError: it is none.
@@ -91,23 +91,23 @@ class RunFiles:
         except ValueError as error:
             raise ValueError(f"{path} is no JSON: {error}") from error
 
-    def of_stage(self, stage: str, file: str) -> Any | None:
-        """What a JSON file of a stage holds; None where the stage did not finish, or made no such file."""
+    def stage_json(self, stage: str, file: str) -> Any | None:
+        """Content of a stage's JSON file; None if the stage did not finish, or has no such file."""
         path = f"{stage}/{file}"
         return self.json(path) if self.finished(stage) and self.has(path) else None
 
     def result(self, stage: str) -> Any | None:
-        """What a finished stage said of itself in its manifest; None where it did not finish."""
-        found = self.of_stage(stage, "manifest.json")
-        return found and found.get("result")
+        """A finished stage's result, from its manifest; None if it did not finish."""
+        manifest = self.stage_json(stage, "manifest.json")
+        return manifest and manifest.get("result")
 
     def stages_of(self, folder: str) -> list[str]:
         """Names of the finished stages in a folder, such as the models of `train`, the served one first."""
         served = self.config.get("model", {}).get("name")
-        found = sorted(path.parent.name for path in self.directory.glob(f"{folder}/*/manifest.json"))
-        return sorted(found, key=lambda name: name != served)
+        names = sorted(path.parent.name for path in self.directory.glob(f"{folder}/*/manifest.json"))
+        return sorted(names, key=lambda name: name != served)
 
     def listed(self, pattern: str) -> list[str]:
         """Files that match a glob, relative to the run's directory, in order."""
-        found = (path for path in self.directory.glob(pattern) if path.is_file())
-        return sorted(path.relative_to(self.directory).as_posix() for path in found)
+        paths = (path for path in self.directory.glob(pattern) if path.is_file())
+        return sorted(path.relative_to(self.directory).as_posix() for path in paths)

@@ -62,7 +62,7 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
         rows.setdefault(name, [text.DASH] * len(runs))[place] = value
 
     for place, run in enumerate(runs):
-        report, found = run.of_stage("labels", "label_report.json"), evaluation.metrics(run)
+        report, found = run.stage_json("labels", "label_report.json"), evaluation.metrics(run)
         put("revision", place, (run.json("run.json").get("git_revision") or text.DASH)[:12])
         if report:
             for split, of_split in report["splits"].items():
@@ -76,7 +76,7 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
             for other, by_metric in found.get("differences", {}).items():
                 for metric, one in by_metric.items():
                     put(f"Δ {text.title(metric)} to {other}", place, text.with_interval(one))
-        elif judged := run.of_stage("judge", "judgement.json"):
+        elif judged := run.stage_json("judge", "judgement.json"):
             put("served model", place, "candidate")
             for metric, value in judged["all"]["metrics"]["candidate"].items():
                 put(text.title(metric), place, text.metric(metric, value))

@@ -1,4 +1,4 @@
-"""Matplotlib's figures as inline SVG: the same figure gives the same bytes, and the page's colours in light and dark.
+"""Matplotlib figures as inline SVG, in the page's colours and font; the same figure gives the same bytes.
 
 Figures are drawn in stand-in colours that become CSS variables; text stays text, in the page's font. One unit of a figure
 is a CSS pixel where it is shown at its own size.
@@ -83,7 +83,7 @@ _STYLE = {
 
 
 def styled():
-    """Within it, figures have the page's style."""
+    """Context in which figures have the page's style."""
     return matplotlib.rc_context(_STYLE)
 
 
@@ -94,7 +94,7 @@ def canvas(height: float, width: float = WIDTH, rows: int = 1) -> tuple[Figure, 
 
 
 def series(count: int) -> Iterator[tuple[str, str, object]]:
-    """Colour, marker and dashes of so many series; from the eighth on they come again."""
+    """Colour, marker and dashes of so many series; they repeat from the eighth on."""
     return (SERIES[number % len(SERIES)] for number in range(count))
 
 

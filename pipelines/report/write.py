@@ -1,4 +1,4 @@
-"""Writes the report: on demand, and at the end of a run, where its own trouble is no trouble of the run's."""
+"""Writes the report: on demand, and at the end of a run, which an error in the report does not fail."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger("mal_tf.report")
 
 
 def write(directories: Sequence[str], output: str) -> None:
-    """Writes the page of these runs, from the left.
+    """Writes the page of these runs, side by side.
 
     Args:
         directories: of runs, or of a retraining's spans.
@@ -33,7 +33,7 @@ def write(directories: Sequence[str], output: str) -> None:
 
 @contextlib.contextmanager
 def at_the_end(directory: str) -> Iterator[None]:
-    """Writes a run's page when the block ends, also when it ends with an error for people: that is when they look.
+    """Writes a run's page when the block ends, also with an error for users: that is when they look at it.
 
     What goes wrong with the page itself is a warning: the model is made, or refused, all the same.
     """

@@ -1,4 +1,4 @@
-"""Whether the data is as it should be: TFDV's findings, a retraining's measurements, statistics of the features."""
+"""Section on data quality: TFDV's anomalies, a retraining's measurements, feature statistics."""
 
 import os.path
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ def parts(run: RunFiles) -> list[Part]:
 
 
 def anomalies(run: RunFiles) -> list[str]:
-    """All that TFDV and the checks of a retraining found wrong."""
+    """All anomalies that TFDV and the checks of a retraining report."""
     if checked := run.result("checks"):
         return list(checked["anomalies"])
     if run.finished("validate"):
@@ -40,7 +40,7 @@ def anomalies(run: RunFiles) -> list[str]:
 
 
 def source(run: RunFiles) -> str:
-    """Where `anomalies` stand."""
+    """File with the `anomalies`."""
     return "checks/manifest.json" if run.finished("checks") else ", ".join(run.listed("validate/Split-*/SchemaDiff.pb"))
 
 
@@ -78,7 +78,7 @@ def _schema(run: RunFiles) -> list[Part]:
 
 
 def _measurements(run: RunFiles) -> list[Part]:
-    found = run.of_stage("checks", "measurements.json")
+    found = run.stage_json("checks", "measurements.json")
     if not found:
         return []
     rows = [

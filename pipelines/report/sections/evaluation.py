@@ -16,7 +16,7 @@ SOURCE = "evaluate/metrics.json"
 
 def metrics(run: RunFiles) -> dict[str, Any] | None:
     """What `mal-tf evaluate` found; None where it did not finish."""
-    return run.of_stage("evaluate", "metrics.json")
+    return run.stage_json("evaluate", "metrics.json")
 
 
 def served(run: RunFiles, found: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ def verdicts(run: RunFiles) -> list[Part]:
 
 def _facts(run: RunFiles) -> list[str]:
     """The candidate's metrics beside those of what serves."""
-    found = run.of_stage("judge", "judgement.json")
+    found = run.stage_json("judge", "judgement.json")
     metrics = found["all"]["metrics"] if found else {"candidate": {}}
     blessed = metrics.get("blessed", {})
     return [
@@ -56,7 +56,7 @@ def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where the run is no span of a retraining."""
     if run.plan is None:
         return []
-    found = run.of_stage("judge", "judgement.json")
+    found = run.stage_json("judge", "judgement.json")
     if found is None:
         return [missing("The candidate was not judged.")]
     made = [_table(found["all"])]

@@ -1,4 +1,4 @@
-"""A few journeys, drawn with the credit that each mechanism gives to each click."""
+"""Section on journeys: a few of them, drawn with each mechanism's credit to each click."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _NARROW = 6
 
 def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where no journeys were written."""
-    found = run.of_stage("journeys", "journeys.json")
+    found = run.stage_json("journeys", "journeys.json")
     if not found:
         return []
     mechanisms = found["mechanisms"]

@@ -1,4 +1,4 @@
-"""What the label job made: Table 1, rows in and out, CAT classes, path lengths, days."""
+"""Section on labels: positives by mechanism, rows in and out, CAT classes, path lengths, days."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ _FATES = {
 
 def parts(run: RunFiles) -> list[Part]:
     """The section."""
-    report = run.of_stage("labels", "label_report.json")
+    report = run.stage_json("labels", "label_report.json")
     if report is None:
         return [missing("The label job did not finish.")]
     alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]

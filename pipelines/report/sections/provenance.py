@@ -1,4 +1,4 @@
-"""What was run: config, revision, versions, data, seed."""
+"""Section on provenance: config, revision, versions, data, seed."""
 
 from collections.abc import Mapping
 from typing import Any

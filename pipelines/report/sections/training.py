@@ -1,4 +1,4 @@
-"""How the models were trained: learning curves, speed, warm start, chosen auxiliaries."""
+"""Section on training: learning curves, speed, warm start, chosen auxiliaries."""
 
 import collections
 import itertools
