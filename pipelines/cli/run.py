@@ -34,23 +34,23 @@ def run(
     from pipelines.evaluate import tables
     from pipelines.report import write as report
 
-    made = _run(context, config, set_, output, overwrite, strategy)
-    if not made.cluster.chief:
-        for name in made.config.model.names:
-            made.train(name)
+    opened = _run(context, config, set_, output, overwrite, strategy)
+    if not opened.cluster.chief:
+        for name in opened.config.model.names:
+            opened.train(name)
         return
-    with report.at_the_end(made.directory), made.opened():
-        result = made.evaluate()
-        made.journeys()
-    _show_labels(made)
-    _show_auxiliaries(made)
+    with report.at_the_end(opened.directory), opened.opened():
+        result = opened.evaluate()
+        opened.journeys()
+    _show_labels(opened)
+    _show_auxiliaries(opened)
     for table in tables.overall(result):
         text_table.show(console, table)
-    served = made.export(made.config.model.name)
+    served = opened.export(opened.config.model.name)
     console.print(f"SavedModel: {served}", soft_wrap=True)
-    console.print(f"Report: {made.path(report.REPORT)}", soft_wrap=True)
-    entries = manifest.read(made.path("labels"))["files"]
-    clicks = made.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
+    console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
+    entries = manifest.read(opened.path("labels"))["files"]
+    clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
     program = os.path.relpath(sys.argv[0])
     console.print(f"Try next: {program} predict {served} {clicks} --output predictions.csv", soft_wrap=True)
 
@@ -221,8 +221,8 @@ def explain(
     loaded = load(config, set_)
     run = Run(loaded, output or default_output(loaded))
     with progress(console, rows_read(run.path("labels"))) as advance:
-        found = explain(loaded, run.path("labels"), click_id, user, run.exported(), advance)
-    show(console, found)
+        explanation = explain(loaded, run.path("labels"), click_id, user, run.exported(), advance)
+    show(console, explanation)
 
 
 def _run(
@@ -270,5 +270,5 @@ def _show_labels(opened) -> None:
 def _show_auxiliaries(opened) -> None:
     from pipelines.cli.summary import show_auxiliaries
 
-    if found := opened.auxiliaries():
-        show_auxiliaries(console, found)
+    if choice := opened.auxiliaries():
+        show_auxiliaries(console, choice)

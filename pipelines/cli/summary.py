@@ -12,9 +12,9 @@ def show_labels(console: Console, report: dict) -> None:
     keys = ("read", "filtered", "after_observed_until", "exact_repeats", "dead_letters")
     rows = []
     for name in ("clicks", "conversions"):
-        found = report[name]
-        kept = found.get("written", found.get("kept"))
-        counts = [*(found[key] for key in keys), found.get("immature_dropped", 0), kept]
+        table = report[name]
+        kept = table.get("written", table.get("kept"))
+        counts = [*(table[key] for key in keys), table.get("immature_dropped", 0), kept]
         rows.append([name, *(f"{count:,}" for count in counts)])
     columns = ["read", "other events", "not known yet", "exact repeats", "dead letters", "immature", "kept"]
     show(console, Table("Rows", ["log", *columns], rows))
@@ -28,9 +28,9 @@ def show_labels(console: Console, report: dict) -> None:
     for name in report["cat_bits"]:
         cells = []
         for split in report["splits"].values():
-            found = split["mechanisms"][name]
-            ratio = "–" if found["ratio"] is None else f"{found['ratio']:.3f}"
-            cells += [f"{found['positives']:,}", ratio, f"{found['credit']:,.1f}"]
+            counts = split["mechanisms"][name]
+            ratio = "–" if counts["ratio"] is None else f"{counts['ratio']:.3f}"
+            cells += [f"{counts['positives']:,}", ratio, f"{counts['credit']:,.1f}"]
         rows.append([name, *cells])
     show(console, Table(f"Positives per mechanism (ratio to {report['ratio_to']})", columns, rows))
     lengths = ", ".join(f"{length}: {n:,}" for length, n in report["path_lengths"].items())
@@ -44,9 +44,9 @@ def show_labels(console: Console, report: dict) -> None:
 def show_auxiliaries(console: Console, result: dict) -> None:
     """What `model.auxiliaries: auto` chose, and by which gains."""
     rows = []
-    for name, found in result["gains"].items():
-        limits = f"{found['low']:+.3%} … {found['high']:+.3%}"
-        rows.append([name, f"{found['gain']:+.3%}", limits, "yes" if found["chosen"] else "no"])
+    for name, gain in result["gains"].items():
+        limits = f"{gain['low']:+.3%} … {gain['high']:+.3%}"
+        rows.append([name, f"{gain['gain']:+.3%}", limits, "yes" if gain["chosen"] else "no"])
     judged = f"{result['judged_batches']:,} batches before they are trained on"
     title = f"Auxiliary targets in order of choice; gain: share of the primary's loss saved on {judged}"
     show(console, Table(title, ["mechanism", "gain", "90% interval", "chosen"], rows))

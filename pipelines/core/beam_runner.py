@@ -45,8 +45,8 @@ def pipeline_options(flags: Sequence[str] = (), others: Sequence[str] = ()) -> P
     except argparse.ArgumentError as error:
         raise MalTfError(f"Beam flag: {error}") from error
     if unknown:
-        known = [*others, *(option for action in parser._actions for option in action.option_strings)]
-        nearest = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        valid_flags = [*others, *(option for action in parser._actions for option in action.option_strings)]
+        nearest = difflib.get_close_matches(unknown[0].split("=")[0], valid_flags, n=1)
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
         raise MalTfError(f"unknown flag '{unknown[0]}'{hint} (neither mal-tf nor Beam knows it)")
     parsed = PipelineOptions(list(flags))

@@ -48,7 +48,7 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
     Raises:
         MalTfError: a glob matches nothing, or its filesystem can't be reached.
     """
-    found = {}
+    sizes = {}
     for pattern in patterns:
         with _said("listed", pattern):
             matched = FileSystems.match([pattern])[0].metadata_list
@@ -56,8 +56,8 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
             raise MalTfError(
                 f"no file matches '{pattern}'. Correct `sources` in the config; paths are relative to its file."
             )
-        found.update({metadata.path: metadata.size_in_bytes for metadata in matched})
-    return sorted(found.items())
+        sizes.update({metadata.path: metadata.size_in_bytes for metadata in matched})
+    return sorted(sizes.items())
 
 
 def matches(pattern: str) -> bool:
@@ -148,16 +148,16 @@ def listing(directory: str) -> dict[str, int]:
     """Sizes of all files under a directory, in bytes, by path relative to it; empty if there is no such directory."""
     root = directory.rstrip("/")
     with _said("listed", directory):
-        found = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
-    return {m.path[len(root) + 1 :]: m.size_in_bytes for m in found if not m.path.endswith("/")}
+        entries = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
+    return {m.path[len(root) + 1 :]: m.size_in_bytes for m in entries if not m.path.endswith("/")}
 
 
 def is_empty(directory: str, but: str) -> bool:
     """Whether there is no file under a directory but perhaps the one called `but`, or no such directory."""
     root = directory.rstrip("/")
     with _said("listed", directory):
-        found = FileSystems.match([f"{_literal(root)}/**"], [2])[0].metadata_list
-    return {metadata.path for metadata in found} <= {f"{root}/{but}"}
+        entries = FileSystems.match([f"{_literal(root)}/**"], [2])[0].metadata_list
+    return {metadata.path for metadata in entries} <= {f"{root}/{but}"}
 
 
 def clear(directory: str, keep: Collection[str]) -> None:

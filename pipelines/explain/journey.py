@@ -129,8 +129,8 @@ class Attributed:
         """Position of a click among the events; None if it is not there."""
         clicks = self.events.clicks
         same = pc.and_(pc.equal(clicks["user_id"], user_id), pc.equal(clicks["click_id"].cast(pa.string()), click_id))
-        found = np.flatnonzero(same)
-        return int(found[0]) if found.size else None
+        places = np.flatnonzero(same)
+        return int(places[0]) if places.size else None
 
     def around(self, click: int, neighbours: int, most: int) -> tuple[int, int]:
         """Begin and end of the clicks linked with one and some neighbours of the same user and match key.

@@ -25,9 +25,9 @@ def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[s
     return TaggedOutput("dead", ((name, file), pd.DataFrame({"row": numbers, "reason": reasons, "line": line})))
 
 
-def count_reasons(key: tuple[str, int], found: pd.DataFrame) -> list[Counter]:
+def count_reasons(key: tuple[str, int], letters: pd.DataFrame) -> list[Counter]:
     """Counts one element's reasons by (table, "dead", reason)."""
-    return [Counter({(key[0], "dead", reason): int(n) for reason, n in found["reason"].value_counts().items()})]
+    return [Counter({(key[0], "dead", reason): int(n) for reason, n in letters["reason"].value_counts().items()})]
 
 
 class Write:

@@ -115,8 +115,8 @@ def _table_1(counts, split: str, mechanisms: Sequence[str], reference: str) -> d
 
 
 def _by_number(counts: Mapping[tuple, int], prefix: tuple) -> dict[str, int]:
-    found = {key[-1]: n for key, n in counts.items() if key[:-1] == prefix and n}
-    return {str(number): found[number] for number in sorted(found)}
+    by_number = {key[-1]: n for key, n in counts.items() if key[:-1] == prefix and n}
+    return {str(number): by_number[number] for number in sorted(by_number)}
 
 
 def _days(counts: Mapping[tuple, int], table: str) -> dict[str, int]:

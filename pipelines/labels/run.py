@@ -160,7 +160,7 @@ def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
     if directory is None:
         return {}
     then = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})
-    found = {}
+    vocabularies = {}
     for name, kind in vocabulary_kinds(config.feature_spec).items():
         if then.get(name, kind) != kind:
             raise MalTfError(
@@ -169,5 +169,5 @@ def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
             )
         if name in then:
             path = FileSystems.join(directory, "vocabulary", f"{name}.txt")
-            found[name] = vocabulary.read(files.read_text(path))
-    return found
+            vocabularies[name] = vocabulary.read(files.read_text(path))
+    return vocabularies

@@ -94,15 +94,15 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], xlabel
         xlabel: what the differences are.
         better: what to write at the right end, such as `mal is better`.
     """
-    names = list(dict.fromkeys(name for _, found in rows for name in found))
+    names = list(dict.fromkeys(name for _, intervals in rows for name in intervals))
     row = _NAME + _LINE * len(names) + 8
     with svg.styled():
         figure, (axes,) = svg.canvas(height=row * len(rows) + 62 + (24 if names[1:] else 0))
         axes.axvline(0, color=svg.MUTED, lw=1.5)
         for at, (name, (colour, marker, dashes)) in enumerate(zip(names, svg.series(len(names)), strict=True)):
-            for place, (_, found) in enumerate(rows):
-                if found.get(name, {}).get("difference") is not None:
-                    _interval(axes, found[name], row * place + _NAME + _LINE * (at + 0.5), colour, marker, dashes)
+            for place, (_, intervals) in enumerate(rows):
+                if intervals.get(name, {}).get("difference") is not None:
+                    _interval(axes, intervals[name], row * place + _NAME + _LINE * (at + 0.5), colour, marker, dashes)
             axes.plot([], [], color=colour, marker=marker, ms=8, ls=dashes, lw=2.5, label=name)
         box = {"facecolor": svg.CARD, "edgecolor": "none", "pad": 1.5}
         for place, (name, _) in enumerate(rows):
@@ -123,14 +123,14 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], xlabel
         return svg.inline(figure)
 
 
-def _interval(axes: Axes, found: Mapping[str, float], y: float, colour: str, marker: str, dashes: object) -> None:
-    low, high = found.get("low"), found.get("high")
-    known = low is not None and high is not None
-    if known:
+def _interval(axes: Axes, interval: Mapping[str, float], y: float, colour: str, marker: str, dashes: object) -> None:
+    low, high = interval.get("low"), interval.get("high")
+    has_interval = low is not None and high is not None
+    if has_interval:
         axes.plot([low, high], [y, y], color=colour, ls=dashes, lw=2.5, solid_capstyle="butt")
-    hollow = not known or low <= 0 <= high
+    hollow = not has_interval or low <= 0 <= high
     axes.plot(
-        [found["difference"]], [y], mfc=svg.CARD if hollow else colour, mec=colour, mew=2, marker=marker, ms=8, ls=""
+        [interval["difference"]], [y], mfc=svg.CARD if hollow else colour, mec=colour, mew=2, marker=marker, ms=8, ls=""
     )
 
 
@@ -140,8 +140,8 @@ def _signed(value: float, _: int) -> str:
 
 def legend_above(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
     """The legend above a figure, where it covers nothing."""
-    found = [one.get_legend_handles_labels() for one in axes]
-    handles, labels = ([item for pair in found for item in pair[which]] for which in (0, 1))
+    entries = [one.get_legend_handles_labels() for one in axes]
+    handles, labels = ([item for pair in entries for item in pair[which]] for which in (0, 1))
     if handles:
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=2.6, columnspacing=1.0)
 

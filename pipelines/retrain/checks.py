@@ -104,17 +104,19 @@ def check(
         serving: statistics of the serving log; None without one.
     """
     spec, newest = config.feature_spec, data.statistics["eval"]
-    found = [*_days(data.report, data.history, data.days, limits.rows)]
+    measurements = [*_days(data.report, data.history, data.days, limits.rows)]
     if data.previous is None:
-        found += distances(newest, data.statistics["train"], spec, limits.drift, "eval split against train split")
+        measurements += distances(
+            newest, data.statistics["train"], spec, limits.drift, "eval split against train split"
+        )
     else:
-        for split, of_split in data.statistics.items():
+        for split, split_stats in data.statistics.items():
             where = f"{split} split against the last good run's eval split"
-            found += distances(of_split, data.previous["eval"], spec, limits.drift, where)
+            measurements += distances(split_stats, data.previous["eval"], spec, limits.drift, where)
     if serving is not None:
-        found += distances(newest, serving, spec, limits.skew, "eval split against serving log")
+        measurements += distances(newest, serving, spec, limits.skew, "eval split against serving log")
     positives = _positives(data.report, data.history, limits.positives)
-    return [*found, *positives, *_cat_classes(data.report, config.attribution)]
+    return [*measurements, *positives, *_cat_classes(data.report, config.attribution)]
 
 
 def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) -> DatasetFeatureStatisticsList | None:
@@ -151,29 +153,29 @@ def _days(
     report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], days: Sequence[datetime.date], limits: Range
 ) -> Iterator[Measurement]:
     """Rows of each day; those of new days against the median of the last seven days that earlier spans have read."""
-    for table, found in report["days"].items():
+    for table, rows in report["days"].items():
         before = {day: rows for earlier in history for day, rows in earlier["days"][table].items()}
         usual = float(np.median([before[day] for day in sorted(before)[-7:]])) if before else 0.0
         for day in map(str, days):
             low, high = (limit * usual for limit in limits) if before and day not in before else (0.0, None)
-            yield Measurement("logs", table, f"rows on {day}", found.get(day, 0), max(low, 1.0), high)
+            yield Measurement("logs", table, f"rows on {day}", rows.get(day, 0), max(low, 1.0), high)
 
 
 def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Range) -> Iterator[Measurement]:
     """Positives of each mechanism, against the median share of the same split in earlier spans."""
-    for split, found in report["splits"].items():
+    for split, counts in report["splits"].items():
         before = [earlier["splits"][split] for earlier in history if earlier["splits"][split]["clicks"]]
-        for name, mine in found["mechanisms"].items():
+        for name, mine in counts["mechanisms"].items():
             shares = [
                 one["mechanisms"][name]["positives"] / one["clicks"] for one in before if name in one["mechanisms"]
             ]
             if not shares:
                 continue
-            expected = float(np.median(shares) * found["clicks"])
+            expected = float(np.median(shares) * counts["clicks"])
             if max(expected, mine["positives"]) < _FEWEST_POSITIVES:
                 continue
             low, high = (limit * expected for limit in limits)
-            measure = f"positives among {found['clicks']:,} clicks"
+            measure = f"positives among {counts['clicks']:,} clicks"
             yield Measurement(f"{split} split", f"label_{name}", measure, mine["positives"], low, high)
 
 
@@ -183,15 +185,15 @@ def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> I
     mechanisms = {mechanism.name: mechanism for mechanism in attribution.mechanisms}
     windows = {name: mechanisms[name].window_hours or attribution.window_hours for name in names}
     never = implied({name: mechanisms[name].make() for name in names}, windows)
-    for split, found in report["splits"].items():
-        classes = np.array([int(number) for number in found["cat_classes"]], np.int64)
-        clicks = np.array(list(found["cat_classes"].values()), np.int64)
+    for split, counts in report["splits"].items():
+        classes = np.array([int(number) for number in counts["cat_classes"]], np.int64)
+        clicks = np.array(list(counts["cat_classes"].values()), np.int64)
         has = {name: classes >> bit & 1 == 1 for bit, name in enumerate(names)}
-        where, known = f"{split} split", classes < 2 ** len(names)
+        where, valid = f"{split} split", classes < 2 ** len(names)
         measure = f"clicks of classes 0 to {2 ** len(names) - 1}"
-        yield Measurement(where, "label_cat", measure, int(clicks[known].sum()), found["clicks"], found["clicks"])
+        yield Measurement(where, "label_cat", measure, int(clicks[valid].sum()), counts["clicks"], counts["clicks"])
         for name in names:
-            positives = found["mechanisms"][name]["positives"]
+            positives = counts["mechanisms"][name]["positives"]
             measure = f"clicks of classes with label_{name} above 0"
             yield Measurement(where, "label_cat", measure, int(clicks[has[name]].sum()), positives, positives)
         for name, other in never:

@@ -63,9 +63,9 @@ class DistanceLimits(FeatureLimits):
         Raises:
             MalTfError: one is not.
         """
-        known = [feature.name for feature in spec.features]
-        if unknown := [name for name in self.features if name not in known]:
-            raise MalTfError(f"{key}.features: unknown feature '{unknown[0]}'; there are: {', '.join(known)}")
+        names = [feature.name for feature in spec.features]
+        if unknown := [name for name in self.features if name not in names]:
+            raise MalTfError(f"{key}.features: unknown feature '{unknown[0]}'; there are: {', '.join(names)}")
 
 
 def distances(
@@ -107,8 +107,8 @@ def distances(
         if tokens[0]:
             yield Measurement(where, name, "share of tokens that are new", _new(*sides), 0, own.new_tokens)
         _compare(schema.feature.add(name=name), sides[0], own)
-    found = tfdv.validate_statistics(statistics, schema, previous_statistics=control)
-    for info in found.drift_skew_info:
+    anomalies = tfdv.validate_statistics(statistics, schema, previous_statistics=control)
+    for info in anomalies.drift_skew_info:
         (name,) = info.path.step
         for measured in info.drift_measurements:
             yield Measurement(where, name, _NAMES[measured.type], measured.value, 0, measured.threshold)
@@ -127,15 +127,17 @@ def _present(feature: FeatureNameStatistics | None) -> int:
 
 def _new(here: FeatureNameStatistics, there: FeatureNameStatistics) -> float:
     """Share of the most frequent tokens here that are not among those there."""
-    known = {bucket.label for bucket in there.string_stats.rank_histogram.buckets}
-    counts = [(bucket.sample_count, bucket.label in known) for bucket in here.string_stats.rank_histogram.buckets]
+    labels = {bucket.label for bucket in there.string_stats.rank_histogram.buckets}
+    counts = [(bucket.sample_count, bucket.label in labels) for bucket in here.string_stats.rank_histogram.buckets]
     return sum(count for count, old in counts if not old) / sum(count for count, _ in counts)
 
 
-def _compare(feature: schema_pb2.Feature, found: FeatureNameStatistics, limits: FeatureLimits) -> None:
+def _compare(feature: schema_pb2.Feature, statistics: FeatureNameStatistics, limits: FeatureLimits) -> None:
     """Sets a feature's type and comparator."""
-    tokens = found.type == _TYPE.STRING
-    feature.type = schema_pb2.BYTES if tokens else schema_pb2.FLOAT if found.type == _TYPE.FLOAT else schema_pb2.INT
+    tokens = statistics.type == _TYPE.STRING
+    feature.type = (
+        schema_pb2.BYTES if tokens else schema_pb2.FLOAT if statistics.type == _TYPE.FLOAT else schema_pb2.INT
+    )
     limit = limits.l_infinity if tokens else limits.jensen_shannon
     if limit is not None:
         comparator = feature.drift_comparator

@@ -79,29 +79,29 @@ class History:
     def outputs(self, stage: Stage) -> list[Artifact]:
         """What a stage made, or found made."""
         events = self.store.get_events_by_execution_ids([stage.id])
-        made = [event.artifact_id for event in events if event.type == proto.Event.OUTPUT]
+        ids = [event.artifact_id for event in events if event.type == proto.Event.OUTPUT]
         return sorted(
-            map(history_records.artifact, self.store.get_artifacts_by_id(made)), key=lambda artifact: artifact.id
+            map(history_records.artifact, self.store.get_artifacts_by_id(ids)), key=lambda artifact: artifact.id
         )
 
     def last_made(self, uri: str) -> Artifact | None:
         """What was last made, or read as external, at a place; None if nothing was."""
-        found = {artifact.id: artifact for artifact in self.store.get_artifacts_by_uri(absolute(uri))}
-        if not found:
+        artifacts = {artifact.id: artifact for artifact in self.store.get_artifacts_by_uri(absolute(uri))}
+        if not artifacts:
             return None
-        last = dict.fromkeys(found, 0)
-        for event in self.store.get_events_by_artifact_ids(list(found)):
+        last = dict.fromkeys(artifacts, 0)
+        for event in self.store.get_events_by_artifact_ids(list(artifacts)):
             if event.type == proto.Event.OUTPUT:
                 last[event.artifact_id] = max(last[event.artifact_id], event.execution_id)
-        return history_records.artifact(found[max(last, key=lambda key: (last[key], key))])
+        return history_records.artifact(artifacts[max(last, key=lambda key: (last[key], key))])
 
     @functools.cached_property
     def types(self) -> dict[str, int]:
         """Ids of our types, which are made if they are not there."""
-        found = {PREFIX + kind: self.store.put_artifact_type(proto.ArtifactType(name=PREFIX + kind)) for kind in KINDS}
-        found[_RUN] = self.store.put_context_type(proto.ContextType(name=_RUN))
-        found[_STAGE] = self.store.put_execution_type(proto.ExecutionType(name=_STAGE))
-        return found
+        ids = {PREFIX + kind: self.store.put_artifact_type(proto.ArtifactType(name=PREFIX + kind)) for kind in KINDS}
+        ids[_RUN] = self.store.put_context_type(proto.ContextType(name=_RUN))
+        ids[_STAGE] = self.store.put_execution_type(proto.ExecutionType(name=_STAGE))
+        return ids
 
     def _put(self, context: proto.Context, outcome: str, reasons: Sequence[str]) -> int:
         history_records.put(context, {"outcome": outcome, "reasons": json.dumps(list(reasons), ensure_ascii=False)})
@@ -171,11 +171,11 @@ class OpenRun:
 
     def _is_known(self, artifact: proto.Artifact) -> bool:
         there = self._history.store.get_artifacts_by_uri(artifact.uri)
-        return any(found.external_id == artifact.external_id for found in there)
+        return any(other.external_id == artifact.external_id for other in there)
 
     def _input(self, uri: str) -> tuple[proto.Artifact | None, proto.Event]:
-        if found := self._history.last_made(uri):
-            return None, proto.Event(type=proto.Event.INPUT, artifact_id=found.id)
+        if last := self._history.last_made(uri):
+            return None, proto.Event(type=proto.Event.INPUT, artifact_id=last.id)
         kind = "external"
         artifact = proto.Artifact(type_id=self._history.types[PREFIX + kind], uri=uri, external_id=_key(kind, uri, ""))
         return artifact, proto.Event(type=proto.Event.INPUT)

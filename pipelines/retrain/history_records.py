@@ -83,22 +83,22 @@ class Run:
     changed: datetime.datetime
 
 
-def artifact(found: proto.Artifact) -> Artifact:
+def artifact(record: proto.Artifact) -> Artifact:
     """Reads an artifact's record."""
-    return Artifact(found.id, found.type.removeprefix(PREFIX), found.uri, _properties(found))
+    return Artifact(record.id, record.type.removeprefix(PREFIX), record.uri, _properties(record))
 
 
-def stage(found: proto.Execution) -> Stage:
+def stage(record: proto.Execution) -> Stage:
     """Reads a stage's record."""
-    said, state = _properties(found), proto.Execution.State.Name(found.last_known_state)
-    return Stage(found.id, said["run"], said["stage"], state, said.get("reason", ""), *_times(found))
+    said, state = _properties(record), proto.Execution.State.Name(record.last_known_state)
+    return Stage(record.id, said["run"], said["stage"], state, said.get("reason", ""), *_times(record))
 
 
-def run(found: proto.Context) -> Run:
+def run(record: proto.Context) -> Run:
     """Reads a run's record."""
-    said = _properties(found)
+    said = _properties(record)
     names = ("span", "attempt", "config", "revision", "outcome")
-    return Run(found.id, *(said[name] for name in names), json.loads(said["reasons"]), *_times(found))
+    return Run(record.id, *(said[name] for name in names), json.loads(said["reasons"]), *_times(record))
 
 
 def put(record: proto.Artifact | proto.Execution | proto.Context, properties: Mapping[str, Value]) -> None:

@@ -46,8 +46,8 @@ def show_span(console: Console, history: History, span: str, root: str) -> None:
         title = f"{span}, attempt {run.attempt}: {run.outcome}"
         table = _table(title, "stage", "state", "took", "made, or why not")
         for stage in history.stages(run):
-            made = [f"{artifact.kind} {_place(artifact.uri, root)}" for artifact in history.outputs(stage)]
-            table.add_row(*_cells(stage.name, stage.state, _took(stage), stage.reason or _lines(made)))
+            outputs = [f"{artifact.kind} {_place(artifact.uri, root)}" for artifact in history.outputs(stage)]
+            table.add_row(*_cells(stage.name, stage.state, _took(stage), stage.reason or _lines(outputs)))
         console.print(table)
         made_by = f"config {run.config}, revision {run.revision}, started {_moment(run.started)}"
         for line in (made_by, *run.reasons):
@@ -87,9 +87,9 @@ def show_serving(console: Console, history: History, version: Version | None, ro
 def _grow(branch: Tree, node: Node, root: str, shown: set[Node]) -> None:
     """Adds what `node` was made from. What runs of other spans made is not taken apart, what was shown before neither."""
     for part in node.inputs:
-        added, known = branch.add(_line(part, root)), part in shown
+        added, seen = branch.add(_line(part, root)), part in shown
         shown.add(part)
-        if not known and part.run and part.run.span == node.run.span:
+        if not seen and part.run and part.run.span == node.run.span:
             _grow(added, part, root, shown)
 
 

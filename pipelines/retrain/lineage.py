@@ -41,8 +41,10 @@ def lineage(history: History, uri: str) -> Node:
     if start is None:
         raise MalTfError(f"{uri}: expected something a recorded stage made or read, found no record of it")
     makers, inputs = _ancestors(history, start.id)
-    artifacts = {found.id: history_records.artifact(found) for found in history.store.get_artifacts_by_id(list(makers))}
-    stages = {found.id: history_records.stage(found) for found in history.store.get_executions_by_id(list(inputs))}
+    artifacts = {
+        record.id: history_records.artifact(record) for record in history.store.get_artifacts_by_id(list(makers))
+    }
+    stages = {record.id: history_records.stage(record) for record in history.store.get_executions_by_id(list(inputs))}
     runs = {run.id: run for run in history.runs()}
     nodes = {}
     # What a stage reads was made by earlier stages, which have smaller ids.

@@ -111,15 +111,17 @@ def connect(config: MetadataConfig, root: str, create: bool) -> Store:
 
 
 def _mysql(config: MysqlConfig) -> proto.MySQLDatabaseConfig:
-    found = proto.MySQLDatabaseConfig(host=config.host, port=config.port, database=config.database, user=config.user)
+    connection = proto.MySQLDatabaseConfig(
+        host=config.host, port=config.port, database=config.database, user=config.user
+    )
     if config.password_env:
         if config.password_env not in os.environ:
             raise MalTfError(
                 f"metadata.mysql.password_env: expected the password of {_url(config)} in the environment variable "
                 f"{config.password_env}, found it not set"
             )
-        found.password = os.environ[config.password_env]
-    return found
+        connection.password = os.environ[config.password_env]
+    return connection
 
 
 def _url(config: MysqlConfig) -> str:

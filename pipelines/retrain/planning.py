@@ -179,28 +179,28 @@ def _spoilt_days(root: str, since: datetime.date, until: datetime.date, immature
         until: the span that is planned.
         immature: the schedule's.
     """
-    found, clean = set(), since
+    spoilt, clean = set(), since
     for span, directory in _earlier(root, until):
         if span <= since or not files.exists(f"{directory}/plan.json"):
             continue
         planned, anomalies = json.loads(files.read_text(f"{directory}/plan.json")), anomalies_of(directory)
         train = [*planned["train"], *planned.get("calibrate", ())]
         if files.exists(f"{directory}/{BLESS}/{blessing.NOT_BLESSED}"):
-            found |= {*train, *blessing.read(f"{directory}/{BLESS}").facts.get("fresh", ())}
+            spoilt |= {*train, *blessing.read(f"{directory}/{BLESS}").facts.get("fresh", ())}
         new = list(map(str, spans.days(clean + datetime.timedelta(days=1), span)))
-        of_eval = {"wait": [planned["judge"]], DELAYED: new}.get(immature, [])
-        for split, days in (("train", train), ("eval", of_eval)):
-            found |= {day for day in days if any(line.startswith(f"{split} split") for line in anomalies or [])}
+        eval_days = {"wait": [planned["judge"]], DELAYED: new}.get(immature, [])
+        for split, days in (("train", train), ("eval", eval_days)):
+            spoilt |= {day for day in days if any(line.startswith(f"{split} split") for line in anomalies or [])}
         if anomalies == []:
             clean = span
-    return sorted(map(datetime.date.fromisoformat, found))
+    return sorted(map(datetime.date.fromisoformat, spoilt))
 
 
 def _earlier(root: str, span: datetime.date) -> list[tuple[datetime.date, str]]:
     """Spans before this one that have a directory, oldest first."""
     digit = "[0-9]"
-    found = sorted(path.name for path in pathlib.Path(root, SPANS).glob(f"{4 * digit}-{2 * digit}-{2 * digit}"))
-    dated = [(datetime.date.fromisoformat(name), f"{root}/{SPANS}/{name}") for name in found]
+    names = sorted(path.name for path in pathlib.Path(root, SPANS).glob(f"{4 * digit}-{2 * digit}-{2 * digit}"))
+    dated = [(datetime.date.fromisoformat(name), f"{root}/{SPANS}/{name}") for name in names]
     return [(day, directory) for day, directory in dated if day < span]
 
 

@@ -132,8 +132,8 @@ def _stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
             stage.output("statistics", run.path("statistics"), manifest.made_from(run.path("statistics")))
         with recorded.stage("train", [labels, *origin]) as stage:
             directory = attempt.train()
-            known = "".join(f", {day} as known" for day in attempt.copies.fresh) if attempt.copies else ""
-            stage.output("model", directory, manifest.made_from(directory), days=train + known)
+            fresh = "".join(f", {day} as known" for day in attempt.copies.fresh) if attempt.copies else ""
+            stage.output("model", directory, manifest.made_from(directory), days=train + fresh)
         with recorded.stage("export", [directory]) as stage:
             export = attempt.export()
             stage.output("export", export, manifest.made_from(run.path("export", name)))

@@ -46,8 +46,8 @@ def versions(directory: str) -> list[Version]:
     Raises:
         MalTfError: a version's lineage is not JSON.
     """
-    found = ((number, path) for number, path in _numbered(directory) if (path / _SAVED_MODEL).exists())
-    return [Version(number, str(path), _lineage(path)) for number, path in sorted(found)]
+    complete = ((number, path) for number, path in _numbered(directory) if (path / _SAVED_MODEL).exists())
+    return [Version(number, str(path), _lineage(path)) for number, path in sorted(complete)]
 
 
 def current(directory: str) -> Version | None:

@@ -211,16 +211,16 @@ def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
         if isinstance(data, str) and PLACEHOLDER in data:
             raise MalTfError(f"{data}: {PLACEHOLDER} goes into a list of files, as `files` is, alone")
         return data
-    found = []
+    items = []
     for item in data:
         if not (isinstance(item, str) and PLACEHOLDER in item):
-            found.append(_dated(item, read))
+            items.append(_dated(item, read))
             continue
         for day in read:
-            found.append(item.replace(PLACEHOLDER, day.isoformat()))
-            if not files.matches(found[-1]):
+            items.append(item.replace(PLACEHOLDER, day.isoformat()))
+            if not files.matches(items[-1]):
                 raise MissingLog(
-                    f"no log of {day}: expected {found[-1]}. Bring it and run this span again; or, if there is none and "
+                    f"no log of {day}: expected {items[-1]}. Bring it and run this span again; or, if there is none and "
                     f"never will be, add {day} to missing_days."
                 )
-    return found
+    return items

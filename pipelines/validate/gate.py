@@ -52,19 +52,19 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
     html = get_statistics_html(statistics["eval"], statistics["train"], "Split-eval", "Split-train")
     files.write_text(f"{output}/{HTML}", html)
     check_serving(schema, spec, schema_file)
-    found = []
-    for split, of_split in statistics.items():
-        anomalies = tfdv.validate_statistics(of_split, schema, environment=TRAINING)
+    lines = []
+    for split, split_stats in statistics.items():
+        anomalies = tfdv.validate_statistics(split_stats, schema, environment=TRAINING)
         files.write_bytes(f"{output}/Split-{split}/{ANOMALIES}", anomalies.SerializeToString(deterministic=True))
-        found += [f"{split} split, {line}" for line in describe(anomalies, of_split, schema)]
-    if found:
+        lines += [f"{split} split, {line}" for line in describe(anomalies, split_stats, schema)]
+    if lines:
         raise Anomalies(
-            f"{len(found)} anomalies against {schema_file or 'the schema inferred from the training split'}:\n"
-            + "\n".join(f"  {line}" for line in found)
+            f"{len(lines)} anomalies against {schema_file or 'the schema inferred from the training split'}:\n"
+            + "\n".join(f"  {line}" for line in lines)
             + f"\nLook at {output}/{HTML}. Correct the data; or, if the data is right, edit the schema and record why.",
-            found,
+            lines,
         )
-    examples = {split: of_split.datasets[0].num_examples for split, of_split in statistics.items()}
+    examples = {split: split_stats.datasets[0].num_examples for split, split_stats in statistics.items()}
     return {"schema": schema_file or "inferred", "examples": examples, "features": len(schema.feature)}
 
 
@@ -90,16 +90,16 @@ def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[
     expected = next((f for f in schema.feature if f.name == name), None)
     if name not in by_name:
         return []
-    found = by_name[name]
-    if found.HasField("num_stats"):
-        stats = found.num_stats
+    feature = by_name[name]
+    if feature.HasField("num_stats"):
+        stats = feature.num_stats
         domain = expected and (expected.float_domain if expected.HasField("float_domain") else expected.int_domain)
         values = [stats.min] if expected and stats.min < domain.min else []
         return [f"{v:g}" for v in (values + ([stats.max] if expected and stats.max > domain.max else []))]
     if expected and not expected.domain:
         return []
-    known = {v for d in schema.string_domain if expected and d.name == expected.domain for v in d.value}
-    top = [entry.value for entry in found.string_stats.top_values if entry.value not in known]
+    domain_values = {v for d in schema.string_domain if expected and d.name == expected.domain for v in d.value}
+    top = [entry.value for entry in feature.string_stats.top_values if entry.value not in domain_values]
     return [repr(value) for value in top[:_VALUES_SHOWN]]
 
 
@@ -109,9 +109,9 @@ def check_serving(schema: schema_pb2.Schema, spec: FeatureSpec, schema_file: str
     Raises:
         MalTfError: it does not.
     """
-    wanted, found = {f.name for f in spec.features}, set(serving_features(schema))
-    if wanted != found:
+    wanted, present = {f.name for f in spec.features}, set(serving_features(schema))
+    if wanted != present:
         raise MalTfError(
             f"{schema_file}: its environment SERVING must hold just the config's features; "
-            f"missing: {', '.join(sorted(wanted - found)) or 'none'}; too many: {', '.join(sorted(found - wanted)) or 'none'}"
+            f"missing: {', '.join(sorted(wanted - present)) or 'none'}; too many: {', '.join(sorted(present - wanted)) or 'none'}"
         )

@@ -55,12 +55,12 @@ def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence
     pipeline = beam.Pipeline(options=beam_runner.pipeline_options(flags))
     statistics = [
         pipeline
-        | f"Files:{name}" >> beam.Create(of_split)
+        | f"Files:{name}" >> beam.Create(split_paths)
         | f"Spread:{name}" >> beam.Reshuffle()
         | f"Read:{name}" >> beam.FlatMap(_batches)
         | f"Statistics:{name}" >> tfdv.GenerateStatistics()
         | f"Name:{name}" >> beam.Map(_named, name)
-        for name, of_split in paths.items()
+        for name, split_paths in paths.items()
     ]
     _ = (
         statistics

@@ -51,14 +51,14 @@ class MacSource(Frozen):
             MalTfError: one is missing.
         """
         folder = self.folder.rstrip("/")
-        found = files.match((f"{folder}/train/*.parquet",))
-        for number, (path, _) in enumerate(found):
+        paths = files.match((f"{folder}/train/*.parquet",))
+        for number, (path, _) in enumerate(paths):
             expected = f"{folder}/train/train-{number:02d}.parquet"
             if path != expected:
                 raise MalTfError(
                     f"expected {expected}, found {path}: fetch the missing day, or take the stray file away"
                 )
-        days = [Day("train", number, *file, number) for number, file in enumerate(found)]
+        days = [Day("train", number, *file, number) for number, file in enumerate(paths)]
         ((path, size),) = files.match((f"{folder}/test/test.parquet",))
         return [*days, Day("eval", 0, path, size, len(days))]
 

@@ -66,5 +66,5 @@ class Refiner:
 
 def _require(rows: pa.RecordBatch | pa.Table, column: str, path: str, use: str) -> None:
     if column not in rows.schema.names:
-        found = ", ".join(column_names(path) or rows.schema.names)
-        raise BadInput(f"{path}: column '{column}' that {use} names is missing; found: {found}")
+        columns = ", ".join(column_names(path) or rows.schema.names)
+        raise BadInput(f"{path}: column '{column}' that {use} names is missing; found: {columns}")

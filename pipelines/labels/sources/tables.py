@@ -118,9 +118,9 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
         BadInput: a file is empty.
         MalTfError: a glob matches nothing, a file is of an unknown ending.
     """
-    found = files.match(source.files) + files.match(tuple(join.files for join in source.join))
-    for path, size in found:
+    entries = files.match(source.files) + files.match(tuple(join.files for join in source.join))
+    for path, size in entries:
         file_format(path)
         if size == 0:
             raise BadInput(f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`.")
-    return found
+    return entries

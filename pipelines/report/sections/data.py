@@ -17,17 +17,17 @@ _DRAWN = 12
 
 def parts(run: RunFiles) -> list[Part]:
     """The section."""
-    made = [*_schema(run), *_measurements(run)]
+    built = [*_schema(run), *_measurements(run)]
     if run.has("statistics/FeatureStats.pb") and run.finished("statistics"):
-        made.append(Folded("Statistics of each feature", [_statistics(run)]))
+        built.append(Folded("Statistics of each feature", [_statistics(run)]))
     if run.has("validate/statistics.html"):
-        made.append(
+        built.append(
             Text(
                 "TFDV's own view of the splits, with their distributions (it loads Facets from the web):",
                 "validate/statistics.html",
             )
         )
-    return made
+    return built
 
 
 def anomalies(run: RunFiles) -> list[str]:
@@ -45,19 +45,19 @@ def source(run: RunFiles) -> str:
 
 
 def _lines(run: RunFiles, path: str) -> Iterator[str]:
-    found = anomalies_pb2.Anomalies.FromString(run.bytes(path))
+    proto = anomalies_pb2.Anomalies.FromString(run.bytes(path))
     split = path.split("/")[1].removeprefix("Split-")
-    if found.HasField("dataset_anomaly_info"):
-        yield f"{split} split, all features: {found.dataset_anomaly_info.description}"
-    for name, info in sorted(found.anomaly_info.items()):
+    if proto.HasField("dataset_anomaly_info"):
+        yield f"{split} split, all features: {proto.dataset_anomaly_info.description}"
+    for name, info in sorted(proto.anomaly_info.items()):
         yield f"{split} split, feature '{name}': {info.short_description}: {info.description}"
 
 
 def _schema(run: RunFiles) -> list[Part]:
-    if found := anomalies(run):
+    if lines := anomalies(run):
         return [
-            Verdict("worse", "Anomalies in the data: " + text.integer(len(found)) + "."),
-            Items("Anomalies", found, source(run)),
+            Verdict("worse", "Anomalies in the data: " + text.integer(len(lines)) + "."),
+            Items("Anomalies", lines, source(run)),
         ]
     validated = run.result("validate")
     if validated is None:
@@ -78,8 +78,8 @@ def _schema(run: RunFiles) -> list[Part]:
 
 
 def _measurements(run: RunFiles) -> list[Part]:
-    found = run.stage_json("checks", "measurements.json")
-    if not found:
+    measurements = run.stage_json("checks", "measurements.json")
+    if not measurements:
         return []
     rows = [
         [
@@ -88,13 +88,13 @@ def _measurements(run: RunFiles) -> list[Part]:
             *(text.general(one[key]) for key in ("value", "low", "high")),
             "▼ anomalous" if one["anomalous"] else "within",
         ]
-        for one in found
+        for one in measurements
     ]
     columns = ["where", "measure", "value", "least", "most", ""]
-    table = Table(f"All {len(found)} measurements", columns, rows)
-    used = [(share, one) for one in found if (share := _share(one)) is not None]
+    table = Table(f"All {len(measurements)} measurements", columns, rows)
+    used = [(share, one) for one in measurements if (share := _share(one)) is not None]
     nearest = sorted(used, key=lambda pair: -pair[0])[:_DRAWN]
-    bad = sum(one["anomalous"] for one in found)
+    bad = sum(one["anomalous"] for one in measurements)
     source = "checks/measurements.json"
     if not nearest:
         return [Numbers(table, source)]
@@ -102,9 +102,9 @@ def _measurements(run: RunFiles) -> list[Part]:
         Picture(
             _limits(nearest),
             "How near the data came to its limits",
-            f"The {len(nearest)} measurements nearest to their limits; {bad} of {len(found)} are beyond.",
-            f"Of {len(found)} measurements, the {len(nearest)} that used most of their limit: a cross beyond the limit is an "
-            f"anomaly, which stops the span. {bad} are anomalous.",
+            f"The {len(nearest)} measurements nearest to their limits; {bad} of {len(measurements)} are beyond.",
+            f"Of {len(measurements)} measurements, the {len(nearest)} that used most of their limit: a cross beyond the limit is "
+            f"an anomaly, which stops the span. {bad} are anomalous.",
             source,
             table,
         )
@@ -157,8 +157,8 @@ def _statistics(run: RunFiles) -> Part:
         for feature in dataset.features:
             by_name.setdefault(feature.name or ".".join(feature.path.step), {})[split] = feature
     rows = [
-        [name, *(cell for split in splits for cell in _cells(found.get(split)))]
-        for name, found in sorted(by_name.items())
+        [name, *(cell for split in splits for cell in _cells(feature.get(split)))]
+        for name, feature in sorted(by_name.items())
     ]
     columns = [
         "feature",

@@ -17,16 +17,16 @@ _NARROW = 6
 
 def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where no journeys were written."""
-    found = run.stage_json("journeys", "journeys.json")
-    if not found:
+    chosen = run.stage_json("journeys", "journeys.json")
+    if not chosen:
         return []
-    mechanisms = found["mechanisms"]
+    mechanisms = chosen["mechanisms"]
     return [
-        _journey(number, one, mechanisms, found) for number, one in enumerate(found["journeys"], 1) if one["clicks"]
+        _journey(number, one, mechanisms, chosen) for number, one in enumerate(chosen["journeys"], 1) if one["clicks"]
     ]
 
 
-def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], found: Mapping[str, Any]) -> Part:
+def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], chosen: Mapping[str, Any]) -> Part:
     clicks, conversions = one["clicks"], one.get("conversions", [])
     models = list(dict.fromkeys(model for click in clicks for model in click.get("cvr") or {}))
     columns = ["click", "time", "touchpoint", *mechanisms, *(f"CVR, {model}" for model in models)]
@@ -50,7 +50,7 @@ def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], fou
         f"{mechanism}: " + ", ".join(text.number(click["credit"].get(mechanism), 2) for click in clicks)
         for mechanism in mechanisms
     )
-    window = f" within {found['window_hours']:g} hours" if found.get("window_hours") else ""
+    window = f" within {chosen['window_hours']:g} hours" if chosen.get("window_hours") else ""
     return Picture(
         _drawn(clicks, conversions, mechanisms),
         f"Journey {number}: {len(clicks)} clicks of {who}",

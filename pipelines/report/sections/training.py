@@ -28,19 +28,21 @@ def parts(run: RunFiles) -> list[Part]:
         elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     trained = {name: run.json(f"train/{name}/training.json") for name in models}
-    found = {name: _events(run, name) for name in models}
-    made = [_table(trained), *(_curves(name, *of) for name, of in found.items()), *_level(found)]
+    events = {name: _events(run, name) for name in models}
+    built = [_table(trained), *(_curves(name, *of) for name, of in events.items()), *_level(events)]
     if chosen := run.result("auxiliaries"):
-        made.append(_auxiliaries(chosen))
-    return made + [_warm_start(name, found["warm_start"]) for name, found in trained.items() if found.get("warm_start")]
+        built.append(_auxiliaries(chosen))
+    return built + [
+        _warm_start(name, result["warm_start"]) for name, result in trained.items() if result.get("warm_start")
+    ]
 
 
 def _table(trained: Mapping[str, Mapping[str, Any]]) -> Part:
     rows = []
-    for name, found in trained.items():
-        counts = [text.integer(found.get(key)) for key in ("examples", "corrupt_records", "parameters")]
+    for name, result in trained.items():
+        counts = [text.integer(result.get(key)) for key in ("examples", "corrupt_records", "parameters")]
         rows.append(
-            [name, *counts, text.number(found.get("seconds"), 1), text.integer(found.get("examples_per_second"))]
+            [name, *counts, text.number(result.get("seconds"), 1), text.integer(result.get("examples_per_second"))]
         )
     columns = ["model", "clicks", "corrupt records left out", "parameters", "seconds", "clicks per second"]
     return Numbers(Table("Trainings", columns, rows), "train/*/training.json")
@@ -53,18 +55,18 @@ _Scalars = Mapping[str, Mapping[int, float]]
 def _events(run: RunFiles, name: str) -> tuple[list[str], _Scalars]:
     """Files of a training's events, and what is in them."""
     files = run.listed(f"train/{name}/**/events.out.tfevents.*")
-    found: dict[str, dict[int, float]] = collections.defaultdict(dict)
+    scalars: dict[str, dict[int, float]] = collections.defaultdict(dict)
     for file in files:
         events = EventAccumulator(str(run.directory / file), size_guidance={"tensors": 0})
         events.Reload()
         for tag in events.Tags()["tensors"]:
-            found[tag] |= {event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
-    return files, found
+            scalars[tag] |= {event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
+    return files, scalars
 
 
-def _level(found: Mapping[str, tuple[list[str], _Scalars]]) -> list[Part]:
+def _level(events: Mapping[str, tuple[list[str], _Scalars]]) -> list[Part]:
     """PCOC over the course of the trainings."""
-    stretches = {name: _stretches(scalars) for name, (_, scalars) in found.items()}
+    stretches = {name: _stretches(scalars) for name, (_, scalars) in events.items()}
     drawn = {name: points for name, points in stretches.items() if len(points) > 1}
     if not drawn:
         return []
@@ -84,7 +86,7 @@ def _level(found: Mapping[str, tuple[list[str], _Scalars]]) -> list[Part]:
             + ", ".join(f"{name} {points[-1][1]:.2f}" for name, points in drawn.items()),
             "Σ prediction ÷ Σ label of the clicks since the point before, each predicted before the model learned from it. A "
             "curve that swings around 1 has not settled: where it happened to stop is the level that is served.",
-            ", ".join(file for files, _ in found.values() for file in files),
+            ", ".join(file for files, _ in events.values() for file in files),
             Table("PCOC over the training", ["model", "up to step", "PCOC", "Σ label"], rows),
         )
     ]
@@ -106,8 +108,8 @@ def _stretches(scalars: _Scalars) -> list[tuple[int, float, float]]:
 
 
 def _curves(name: str, files: Sequence[str], scalars: _Scalars) -> Part:
-    found = {tag.removeprefix(_LOSS): points for tag, points in scalars.items() if tag.startswith(_LOSS)}
-    lines = {head: _between(sorted(points.items())) for head, points in sorted(found.items()) if len(points) > 1}
+    losses = {tag.removeprefix(_LOSS): points for tag, points in scalars.items() if tag.startswith(_LOSS)}
+    lines = {head: _between(sorted(points.items())) for head, points in sorted(losses.items()) if len(points) > 1}
     if not lines:
         return missing(f"{name}: its event files hold no curve: the training was too short, or of an earlier version.")
     panels = {"loss since the point before": {head: line for head, line in lines.items() if not head.endswith(_CAT)}}
@@ -115,10 +117,10 @@ def _curves(name: str, files: Sequence[str], scalars: _Scalars) -> Part:
         panels["the same, of the CAT class"] = cat
     columns = ["up to step", *lines]
     at = sorted({step for x, _ in lines.values() for step in x})
-    of_head = {head: dict(zip(x, y, strict=True)) for head, (x, y) in lines.items()}
-    rows = [[text.integer(step), *(text.number(of_head[head].get(step)) for head in lines)] for step in at]
+    by_head = {head: dict(zip(x, y, strict=True)) for head, (x, y) in lines.items()}
+    rows = [[text.integer(step), *(text.number(by_head[head].get(step)) for head in lines)] for step in at]
     return Picture(
-        plots.curves({title: of_panel for title, of_panel in panels.items() if of_panel}, "step"),
+        plots.curves({title: curves for title, curves in panels.items() if curves}, "step"),
         f"Learning curves of {name}",
         f"Loss of each head of {name} by step; the last values: "
         + ", ".join(f"{head} {text.number(y[-1])}" for head, (_, y) in lines.items()),
@@ -143,12 +145,12 @@ def _auxiliaries(chosen: Mapping[str, Any]) -> Part:
     rows = [
         [
             name,
-            text.percent(found["gain"], 3),
-            text.percent(found["low"], 3),
-            text.percent(found["high"], 3),
-            "yes" if found["chosen"] else "no",
+            text.percent(gain["gain"], 3),
+            text.percent(gain["low"], 3),
+            text.percent(gain["high"], 3),
+            "yes" if gain["chosen"] else "no",
         ]
-        for name, found in chosen["gains"].items()
+        for name, gain in chosen["gains"].items()
     ]
     columns = ["mechanism", "gain", "90% low", "90% high", "chosen"]
     note = (
@@ -157,9 +159,9 @@ def _auxiliaries(chosen: Mapping[str, Any]) -> Part:
     return Numbers(Table("Auxiliary targets in order of choice", columns, rows, note), "auxiliaries/manifest.json")
 
 
-def _warm_start(name: str, found: Sequence[Mapping[str, str]]) -> Part:
-    counts = collections.Counter(one["status"] for one in found)
-    rows = [[one["variable"], one["status"], one.get("reason", "")] for one in found]
+def _warm_start(name: str, variables: Sequence[Mapping[str, str]]) -> Part:
+    counts = collections.Counter(one["status"] for one in variables)
+    rows = [[one["variable"], one["status"], one.get("reason", "")] for one in variables]
     title = f"Warm start of {name}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
     table = Table("Variables, and features of tables", ["variable", "status", "reason"], rows)
     return Folded(title, [Numbers(table, f"train/{name}/training.json")])

@@ -71,16 +71,16 @@ def label(
     Raises:
         Refused: there is no day to train on.
     """
-    config, of_all = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
+    config, base_run = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
     (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
     last = blessings.read(local(blessing.uri)).facts if blessing else None
     start = artifacts.base_of(local(base.uri), last) if base else None
     if start and start.span >= day:
         raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
-    days, fresh = planned(config, of_all, day, start, bool(first))
+    days, fresh = planned(config, base_run, day, start, bool(first))
     fit_from = None if fresh else last["labels"]
     immature = "drop" if config.immature == "wait" else "mark"
-    configured = spans.configured(of_all, days, immature, config.missing_days, fit_from=fit_from)
+    configured = spans.configured(base_run, days, immature, config.missing_days, fit_from=fit_from)
     if start:
         configured = configured.model_copy(
             update={
@@ -155,12 +155,12 @@ def check(
         Refused: anomalies, each with feature, measure, value and limit.
     """
     config, labels = RetrainConfig.model_validate_json(schedule), local(examples.uri)
-    plan, of_splits = artifacts.read_planned(labels), artifacts.read_statistics(local(statistics.uri))
+    plan, by_split = artifacts.read_planned(labels), artifacts.read_statistics(local(statistics.uri))
     reference, held = local(schema.uri), f"{local(schema.uri)}/{gate.SCHEMA}"
     against = load_schema(held)
     gate.check_serving(against, plan.run.feature_spec, held)
     data = checks.SpanData(
-        of_splits,
+        by_split,
         artifacts.read_statistics(blessings.read(local(blessing.uri)).facts["statistics"]) if blessing else None,
         json.loads(files.read_text(f"{labels}/{REPORT}")),
         trailing_reports(config.root, plan.span.span),
@@ -168,8 +168,8 @@ def check(
         plan.span.judge,
         [
             f"{split} split, {line}"
-            for split, of_split in of_splits.items()
-            for line in gate.describe(artifacts.read_anomalies(local(anomalies.uri), split), of_split, against)
+            for split, split_statistics in by_split.items()
+            for line in gate.describe(artifacts.read_anomalies(local(anomalies.uri), split), split_statistics, against)
         ],
     )
     made_from = manifest.fingerprint(manifest.made_from(labels), reference, schedule)
@@ -254,13 +254,13 @@ def judge(
     if base:
         versions[BLESSED] = serving_model_dir(local(base.uri))
     made_from = manifest.fingerprint(manifest.made_from(labels), versions, config.gates.model_dump(mode="json"))
-    found = run_stage(
+    judgement = run_stage(
         local(evaluation.uri), made_from, lambda output: judged(plan.run, config.gates, labels, versions, output)
     )
-    reasons = [*found["reasons"], *_infra_reasons(tried)]
+    reasons = [*judgement["reasons"], *_infra_reasons(tried)]
     facts = artifacts.facts_of(plan) | {
         "judge": str(plan.span.judge),
-        "all": found["all"],
+        "all": judgement["all"],
         "labels": labels,
         "statistics": local(statistics.uri),
         "schema": local(schema.uri),

@@ -141,9 +141,9 @@ def run_here(
             f"{config.root}/{METADATA}"
         )
         tfx.orchestration.LocalDagRunner().run(pipeline)
-    found = blessing.read(f"{config.root}/{SPANS}/{day}/{BLESS}")
-    if not found.blessed:
-        raise Refused(f"span {day}: the candidate is not pushed: it is not blessed", found.reasons)
+    verdict = blessing.read(f"{config.root}/{SPANS}/{day}/{BLESS}")
+    if not verdict.blessed:
+        raise Refused(f"span {day}: the candidate is not pushed: it is not blessed", verdict.reasons)
     serving.retain(f"{config.root}/{SERVING}", config.keep_versions)
     return serving.current(f"{config.root}/{SERVING}")
 
