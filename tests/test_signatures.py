@@ -18,8 +18,7 @@ LONG = {
     "mal_tf/attribution/attention_sample.py:_rows": "the same",
     "pipelines/labels/read_logs.py:__init__": "label files",
     "pipelines/report/diagram.py:_box": "networks that describe themselves",
-    "pipelines/retrain/spans.py:plan": "stages as plain functions",
-    "pipelines/retrain/tfx/components.py:judge": "stages as plain functions",
+    "pipelines/retrain/tfx/components.py:judge": "TFX declares the artifacts that a component reads and writes as parameters",
 }
 
 
