@@ -85,7 +85,7 @@ def test_a_click_without_credit_or_model_and_one_that_differs():
     assert "As the label job would write it." in text and "match key" not in text.split("Journey")[0]
     text = shown(explanation(differs=["label_last", "place"], changed=True))
     assert "differs from the label files in: label_last, place. Logs or config" in text
-    assert "A defect, please report." in shown(explanation(differs=["label_last"]))
+    assert "This is a bug, please report it." in shown(explanation(differs=["label_last"]))
 
 
 def test_progress_appears_after_a_few_seconds_alone(monkeypatch):
