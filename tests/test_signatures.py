@@ -16,7 +16,6 @@ LONG = {
     "mal_tf/attribution/attention.py:__init__": "its parameters become one configuration",
     "mal_tf/attribution/attention_network.py:train": "the same",
     "mal_tf/attribution/attention_sample.py:_rows": "the same",
-    "pipelines/labels/read_logs.py:__init__": "label files",
     "pipelines/report/diagram.py:_box": "networks that describe themselves",
     "pipelines/retrain/tfx/components.py:judge": "TFX declares the artifacts that a component reads and writes as parameters",
 }

@@ -17,7 +17,7 @@ from pipelines.core import files
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters, fits, label_columns, steps
 from pipelines.labels.finish import Finish
-from pipelines.labels.read_logs import Read, TimeRange, time_units
+from pipelines.labels.read_logs import Read, TimeRange, Times, time_units
 from pipelines.labels.sources.reader import pieces
 from pipelines.labels.sources.tables import SourceTables, TableSource
 
@@ -117,8 +117,8 @@ class LabelJob(beam.PTransform):
         source: TableSource = getattr(self.sources, name)
         units, columns = self.sources.units_per_second, self._columns(source)
         bounds = table.TimeBounds(time_units(self.labels.observed_from, units, 0), self.now, "the start of this job")
-        until = time_units(self.labels.observed_until, units, self.now)
-        return Read(source, columns, bounds, units, self.paths, self.shards, until, self.exchange)
+        times = Times(bounds, units, time_units(self.labels.observed_until, units, self.now))
+        return Read(source, columns, times, self.paths, self.shards, self.exchange)
 
     def schema(self, name: str) -> pa.Schema:
         """Canonical columns of the table called `name`, with the place of each row."""

@@ -1,5 +1,6 @@
 """First step of the label job: files to parcels of canonical rows by shard, and the range of their times."""
 
+import dataclasses
 import datetime
 import functools
 import logging
@@ -38,6 +39,21 @@ _MAX_SEGMENTS = 1_000
 log = logging.getLogger("mal_tf.labels")
 
 
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Which times of events are read.
+
+    Attributes:
+        bounds: of good rows.
+        units_per_second: time units in a second.
+        until: the last that is read; events after it are counted and left out.
+    """
+
+    bounds: table.TimeBounds
+    units_per_second: int
+    until: int
+
+
 class Read(beam.DoFn):
     """Pieces of files to parcels by shard: (shard, (table, parcel)).
 
@@ -48,16 +64,14 @@ class Read(beam.DoFn):
         self,
         source: TableSource,
         columns: Mapping[str, str],
-        bounds: table.TimeBounds,
-        units: int,
+        times: Times,
         paths: Sequence[str],
         shards: int,
-        until: int,
         exchange: Exchange,
     ):
-        self._source, self._columns, self._bounds, self._units = source, dict(columns), bounds, units
+        self._source, self._columns, self._times = source, dict(columns), times
         self._file = {path: number for number, path in enumerate(paths)}
-        self._shards, self._until, self._exchange = shards, until, exchange
+        self._shards, self._exchange = shards, exchange
 
     def setup(self):
         """Loads the tables to join."""
@@ -121,14 +135,15 @@ class Read(beam.DoFn):
             yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
         joined = self._refiner.join(kept.rows, path)
         every = functools.partial(column_names, path)
-        found = table.normalise(joined, self._source.columns, self._columns, self._bounds, self._units, path, every)
+        bounds, units = self._times.bounds, self._times.units_per_second
+        found = table.normalise(joined, self._source.columns, self._columns, bounds, units, path, every)
         if found.bad_index.size:
             bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
             yield dead_letters.letters(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
         times = found.rows["timestamp"].to_numpy()
-        known = times <= self._until
+        known = times <= self._times.until
         count[name, "after_observed_until"] = int((~known).sum())
-        days, events = np.unique(times[known] // (SECONDS_PER_DAY * self._units), return_counts=True)
+        days, events = np.unique(times[known] // (SECONDS_PER_DAY * units), return_counts=True)
         count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
         yield TaggedOutput("counts", count)
         if known.any():
