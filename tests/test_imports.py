@@ -3,14 +3,10 @@
 import ast
 import collections
 import functools
-import pathlib
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
-
-#: From the ground up: a floor imports itself and those before it.
-FLOORS = ("features", "mal_tf", "pipelines")
+from tests.support.source_tree import FLOORS, ROOT
 
 #: Rooms of `pipelines`, from the ground up: a room imports itself and those before it.
 ROOMS = (
@@ -36,9 +32,7 @@ TRAINED = ("mal_tf.attribution.attention_network",)
 LONGEST = 350
 
 #: Longer files, each with the reason; nothing may be added.
-LONG_FILES = {
-    "benchmarks/retraining_month.py": "its fault injection goes to tests/faults/",
-}
+LONG_FILES = {}
 
 
 def files():
@@ -154,6 +148,20 @@ def test_every_module_of_pipelines_is_in_a_room():
 def test_tests_and_benchmarks_are_not_imported():
     found = [
         other for floor in FLOORS for outside in ("tests", "benchmarks") for other in importing(outside, among=floor)
+    ]
+    assert found == []
+
+
+def test_tests_import_neither_tests_nor_benchmarks():
+    """What they share is in `tests/support`; a benchmark's own tests import it."""
+    paths = {name(path): path for path in (ROOT / "tests").rglob("*.py")}
+    found = [
+        f"{module} imports {other}"
+        for module, path in paths.items()
+        for other in imports(path, paths)
+        if other.rpartition(".")[2].startswith("test_")
+        or other.rpartition(".")[2] == "conftest"
+        or (within(other, "benchmarks") and not within(module, "tests.benchmarks"))
     ]
     assert found == []
 

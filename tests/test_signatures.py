@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.test_imports import FLOORS, ROOT
+from tests.support.source_tree import FLOORS, ROOT
 
 MOST = 7
 

@@ -8,7 +8,7 @@ from features.errors import MalTfError
 from features.keras2 import tf
 from features.spec import FeatureSpec
 from mal_tf.serving.rows import save_rows
-from tests.mal_tf.models.test_models import SPEC, build
+from tests.support.models import SPEC, build
 
 GENERATOR = np.random.default_rng(0)
 ROWS = {"item": GENERATOR.integers(4, size=50).astype(np.int32)}

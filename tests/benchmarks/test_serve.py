@@ -14,7 +14,7 @@ from benchmarks.serve_process import Settings
 from features.keras2 import tf
 from pipelines.clicks import labelled
 from pipelines.config.run import load
-from tests.conftest import Project
+from tests.support.project import Project
 
 
 @pytest.fixture(scope="module")

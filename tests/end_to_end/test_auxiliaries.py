@@ -9,7 +9,7 @@ from pipelines.cli import app
 from pipelines.config.run import load
 from pipelines.run.run import Run
 from pipelines.train import export, stages
-from tests.end_to_end.test_every_model import in_this_process
+from tests.support.checks import in_this_process
 
 
 def choice(gain: bool) -> dict:

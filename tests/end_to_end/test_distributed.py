@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.conftest import Project
+from tests.support.project import Project
 
 pytestmark = pytest.mark.slow
 

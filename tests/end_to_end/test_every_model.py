@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from features.keras2 import tf
 from mal_tf.models.catalog import MODELS
 from pipelines.config.run import load
 from pipelines.train import export, stages
-from tests.conftest import Project
+from tests.support.checks import in_this_process
+from tests.support.project import Project
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +24,6 @@ def project(tmp_path_factory):
     project.write()
     project.labels()
     return project
-
-
-def in_this_process(directory, cases):
-    """Stands in for `check.verify`, which takes seconds to load TensorFlow."""
-    signatures = tf.saved_model.load(directory).signatures
-    assert set(cases) == set(signatures)
-    served = {
-        name: signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})["cvr"]
-        for name, (inputs, _) in cases.items()
-    }
-    worst = max(float(np.abs(served[name] - expected).max()) for name, (_, expected) in cases.items())
-    return export.check.Checked([], 0.0, {}, worst)
 
 
 PYMAL = [

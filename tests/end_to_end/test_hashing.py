@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.config.run import load
 from pipelines.run.run import Run
-from tests.conftest import Project
+from tests.support.project import Project
 
 pytestmark = pytest.mark.slow
 

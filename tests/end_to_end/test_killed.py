@@ -14,7 +14,7 @@ import pytest
 
 from features.errors import Interrupted
 from pipelines import cli
-from tests.conftest import Project
+from tests.support.project import Project
 
 
 def start(config: str, output: pathlib.Path, overrides=()) -> subprocess.Popen:

@@ -21,7 +21,7 @@ from pipelines.clicks.scoring import score
 from pipelines.config.run import load
 from pipelines.retrain import run as retraining
 from pipelines.retrain.judge import GatesConfig, judge
-from tests.conftest import Project
+from tests.support.project import Project
 
 
 def mal_tf(*words, fails=False):

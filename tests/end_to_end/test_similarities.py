@@ -11,7 +11,7 @@ import pytest
 from features.keras2 import tf
 from pipelines.cli import app
 from pipelines.clicks.predict import predict
-from tests.conftest import Project
+from tests.support.project import Project
 
 
 @pytest.fixture(scope="module")

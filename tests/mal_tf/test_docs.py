@@ -12,7 +12,7 @@ import pytest
 
 import features
 import mal_tf
-from tests.conftest import make_logs
+from tests.support.project import make_logs
 
 ROOT = pathlib.Path(__file__).parents[2]
 

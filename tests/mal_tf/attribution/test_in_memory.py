@@ -9,7 +9,7 @@ import pytest
 
 import mal_tf
 from features.errors import BadInput, MalTfError
-from tests.pipelines.labels.test_attribution_options import labels_of
+from tests.support.labels import labels_of
 
 NAMES = {"id": "click_id", "user": "user_id", "shop": "match_key", "ts": "timestamp", "place": "touchpoint"}
 ATTRIBUTION = mal_tf.AttributionConfig(

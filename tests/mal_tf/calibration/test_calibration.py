@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from features.spec import INT64_MISSING
 from mal_tf.calibration.calibration import fit, from_json, to_json
-from tests.mal_tf.calibration.test_curve import market
+from tests.support.calibration import market
 
 #: By slice: clicks, and by how much its logits are too high. The last has too few positives.
 SLICES = {b"a": (8000, 0.0), b"b": (8000, 1.5), b"": (8000, -1.0), b"small": (60, 2.0)}

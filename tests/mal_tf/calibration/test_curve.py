@@ -11,6 +11,7 @@ from features.errors import MalTfError
 from mal_tf.calibration import curve as curves
 from mal_tf.calibration.curve import isotonic, platt
 from mal_tf.evaluation.metrics import auc, calibration_error, log_loss, pcoc
+from tests.support.calibration import market
 
 #: Clicks as (logit, label), with ties, and logits that no float32 probability can tell from 0 or 1.
 CLICKS = st.lists(
@@ -20,13 +21,6 @@ CLICKS = st.lists(
     min_size=2,
     max_size=60,
 ).filter(lambda clicks: 0 < sum(label for _, label in clicks) < len(clicks))
-
-
-def market(clicks=20_000, seed=0):
-    """Logits that are too high and too far apart, and what came of them."""
-    generator = np.random.default_rng(seed)
-    logit = generator.normal(-2, 1.5, clicks)
-    return logit, (generator.random(clicks) < expit(0.6 * logit - 0.8 + 0.3 * np.sin(2 * logit))).astype(float)
 
 
 def test_steps_are_those_of_sklearns_isotonic_regression(monkeypatch):

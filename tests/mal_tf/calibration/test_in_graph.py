@@ -6,7 +6,7 @@ from features.keras2 import tf
 from features.spec import INT64_MISSING, CategoricalFeature
 from mal_tf.calibration.calibration import fit
 from mal_tf.calibration.in_graph import ServedCalibration
-from tests.mal_tf.calibration.test_curve import market
+from tests.support.calibration import market
 
 TOKENS = {"string": [b"a", b"b", b"", b"never seen"], "int64": [3, 4, INT64_MISSING, 5]}
 LOGITS = np.array([-1e9, -50, -7.25, -2, 0, 3.5, 50, 1e9], np.float32)

@@ -11,7 +11,7 @@ import yaml
 from mal_tf.models import catalog
 from mal_tf.models.config import CONFIGS, PYMAL, ModelConfig, config_class
 from mal_tf.training.config import TrainingConfig
-from tests.mal_tf.models.test_models import ROWS, build
+from tests.support.models import ROWS, build
 
 TEXT = (pathlib.Path(__file__).parents[3] / "docs/models.md").read_text()
 BLOCKS = re.findall(r"```(yaml|python)\n(.*?)```", TEXT, re.DOTALL)

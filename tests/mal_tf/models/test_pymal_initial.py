@@ -4,7 +4,7 @@ from features.keras2 import keras
 from features.lookup import table_sizes
 from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
-from tests.mal_tf.models.test_models import SPEC, TARGETS
+from tests.support.models import SPEC, TARGETS
 
 
 def made():

@@ -1,29 +1,12 @@
 """A small model, its requests, and what it should answer."""
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from features.example import encode, to_lists
 from features.keras2 import tf
 from features.lookup import lookup_model
 from mal_tf.serving.export import ServedModel, export
-from tests.mal_tf.models.test_models import SPEC, VOCABULARIES, build
-
-BATCH = pa.record_batch(
-    [pa.array(["a", None, "never seen"]), pa.array([["b", "a"], [], None], pa.list_(pa.string()))], ["item", "seen"]
-)
-RAW = {
-    "item": np.array([b"a", b"", b"never seen"], object),
-    "seen": np.array([[b"b", b"a"], [b"", b""], [b"", b""]], object),
-}
-INPUTS = {
-    "serving_default": {"examples": np.array(encode(to_lists(BATCH)), object)},
-    "predict_raw": RAW,
-    "predict_candidates": RAW | {"seen": RAW["seen"][:1]},
-}
-ITEM = tf.constant([2, 0, 1])
-SEEN = tf.constant([[3, 2, 0], [0, 0, 0], [0, 0, 0]])
+from tests.support.models import SPEC, VOCABULARIES, build
+from tests.support.requests import INPUTS, ITEM, SEEN
 
 
 @pytest.fixture(scope="package")

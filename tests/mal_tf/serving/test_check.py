@@ -6,7 +6,7 @@ import pytest
 from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.serving import check
-from tests.mal_tf.serving.conftest import INPUTS
+from tests.support.requests import INPUTS
 
 REQUESTS = {name: (inputs, None) for name, inputs in INPUTS.items()}
 

@@ -14,8 +14,8 @@ from mal_tf.calibration.in_graph import ServedCalibration
 from mal_tf.serving import check, warmup
 from mal_tf.serving.export import ServedModel, export
 from mal_tf.serving.graph_size import graph_size
-from tests.mal_tf.models.test_models import SPEC, VOCABULARIES
-from tests.mal_tf.serving.conftest import INPUTS, ITEM, SEEN
+from tests.support.models import SPEC, VOCABULARIES
+from tests.support.requests import INPUTS, ITEM, SEEN
 
 
 @pytest.mark.parametrize(("slices", "users"), [((), ["seen"]), (("a", ""), ["item"])], ids=["one for all", "by item"])

@@ -11,8 +11,8 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from tests.mal_tf.serving.conftest import INPUTS
 from tests.mal_tf.serving.prediction_service import serving
+from tests.support.requests import INPUTS
 
 TEXT = (pathlib.Path(__file__).parents[3] / "docs/serving.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)

@@ -2,8 +2,8 @@ import numpy as np
 
 from features.keras2 import tf
 from mal_tf.serving.requests import signature_requests
-from tests.mal_tf.models.test_models import SPEC
-from tests.mal_tf.serving.conftest import INPUTS
+from tests.support.models import SPEC
+from tests.support.requests import INPUTS
 
 
 def test_the_same_clicks_for_each_signature():

@@ -10,8 +10,8 @@ from mal_tf.training import auxiliaries, optimizers
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.split import Split
 from mal_tf.training.trainer import Trainer
-from tests.mal_tf.models.test_models import LABELS, ROWS, TARGETS, build
 from tests.mal_tf.training import small
+from tests.support.models import LABELS, ROWS, TARGETS, build
 
 
 def test_progressive_losses_are_those_before_each_step():

@@ -10,8 +10,8 @@ from features.keras2 import tf
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.delayed_feedback import COUNTS, AsFinal, DelayCurve, DelayedFeedback, reweighted, waits
 from mal_tf.training.trainer import Trainer
-from tests.mal_tf.models.test_models import LABELS, ROWS, build, network_targets
 from tests.mal_tf.training import small
+from tests.support.models import LABELS, ROWS, build, network_targets
 
 #: Of one mechanism, 1 of 4 credits known for clicks before 1 o'clock, all for those from 23 o'clock on.
 CURVE = DelayCurve(known={"last": [1.0, *[0.0] * 22, 4.0]}, final={"last": [4.0, *[0.0] * 22, 4.0]})

@@ -5,7 +5,7 @@ from features.keras2 import keras, tf
 from mal_tf.training import gradients
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.trainer import Trainer
-from tests.mal_tf.models.test_models import LABELS, ROWS, TARGETS, build
+from tests.support.models import LABELS, ROWS, TARGETS, build
 
 # Two variables; the second is unknown to the first loss. In the first one a and b conflict: a . b = -1.
 A, B, C = (tf.constant(v) for v in ([1.0, 0.0], [-1.0, 1.0], [0.0, 2.0]))

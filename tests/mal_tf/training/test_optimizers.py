@@ -3,7 +3,7 @@ import pytest
 from features.keras2 import tf
 from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
-from tests.mal_tf.models.test_models import build
+from tests.support.models import build
 
 
 def test_warmup_by_hand():

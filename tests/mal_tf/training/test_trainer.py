@@ -6,7 +6,7 @@ from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.precision import precision
 from mal_tf.training.trainer import Trainer
-from tests.mal_tf.models.test_models import LABELS, ROWS, build, network_targets
+from tests.support.models import LABELS, ROWS, build, network_targets
 
 OPTIONS = {"attention": "multi_head", "senet": True, "layer_norm": True, "cross_layers": 1}
 

@@ -17,7 +17,7 @@ tf.config.set_logical_device_configuration(
 from mal_tf.training import optimizers, replicas  # noqa: E402
 from mal_tf.training.config import TrainingConfig  # noqa: E402
 from mal_tf.training.trainer import Trainer  # noqa: E402
-from tests.mal_tf.models.test_models import TARGETS, build  # noqa: E402
+from tests.support.models import TARGETS, build  # noqa: E402
 
 #: Batches of 20, the last of one click: one device has no share of it.
 CLICKS, BATCH = 61, 20

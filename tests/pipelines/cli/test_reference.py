@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.cli import reference
 from pipelines.config.evaluation import EvaluationConfig
-from tests.conftest import CONFIG
+from tests.support.project import CONFIG
 
 DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "configuration.md"
 

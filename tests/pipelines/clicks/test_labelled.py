@@ -16,7 +16,7 @@ from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import LabelledClicks, click_id_type, load_clicks
 from pipelines.config.run import load
-from tests.conftest import Project
+from tests.support.project import Project
 
 COLUMNS = ["click_id", "user_id", "timestamp", "mature", "label_linear", "place", "item", "price"]
 

@@ -14,7 +14,7 @@ from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import extra_positives, score, with_slices
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.config.run import load
-from tests.conftest import DAY, Project
+from tests.support.project import DAY, Project
 
 
 class Priced(tf.Module):

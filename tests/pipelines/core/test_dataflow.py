@@ -8,7 +8,7 @@ from pipelines.config.run import load
 from pipelines.core import beam_runner, dataflow
 from pipelines.labels import run
 from tests.pipelines.core.memory import MemoryFileSystem
-from tests.pipelines.core.test_object_store import HOME, upload
+from tests.support.object_store import HOME, upload
 
 FLAGS = (
     "--runner=DataflowRunner",

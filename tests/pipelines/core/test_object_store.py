@@ -1,12 +1,8 @@
 """All reads and writes go through Beam's filesystems: config, logs, joined tables and outputs in an object store."""
 
-import copy
-import gzip
-import io
 import json
 
 import pyarrow.csv
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -15,9 +11,8 @@ from pipelines.config.run import load
 from pipelines.core import files, manifest
 from pipelines.labels import run
 from tests.pipelines.core.memory import MemoryFileSystem
-from tests.pipelines.labels.test_job import tree
-
-HOME = "mem://bucket/shop"
+from tests.support.labels import tree
+from tests.support.object_store import HOME, upload
 
 
 @pytest.fixture
@@ -25,24 +20,6 @@ def store():
     MemoryFileSystem.reset()
     yield MemoryFileSystem
     MemoryFileSystem.reset()
-
-
-def upload(project, home=HOME):
-    """Puts the project's files there, with a table to join one folder up."""
-    config = copy.deepcopy(project.config)
-    clicks = project.clicks.append_column("place_copy", project.clicks["place"])
-    places = pyarrow.table({"place_copy": ["top", "side", "feed"], "height": [10, 20, 30]})
-    config["sources"]["clicks"]["join"] = [{"files": "../places.csv.gz", "on": "place_copy"}]
-    config["features"].append({"type": "categorical", "name": "height"})
-    for table, path in ((clicks, "clicks.parquet"), (project.conversions, "conversions.parquet")):
-        sink = io.BytesIO()
-        pq.write_table(table, sink, row_group_size=250)
-        files.write_bytes(f"{home}/{path}", sink.getvalue())
-    sink = io.BytesIO()
-    pyarrow.csv.write_csv(places, sink)
-    files.write_bytes(files.resolve("../places.csv.gz", home), gzip.compress(sink.getvalue()))
-    files.write_text(f"{home}/config.yaml", yaml.safe_dump(config))
-    return f"{home}/config.yaml"
 
 
 def labels(config, output, **options):

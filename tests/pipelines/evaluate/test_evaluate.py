@@ -21,7 +21,7 @@ from pipelines.config.run import RunConfig
 from pipelines.core.text_table import markdown
 from pipelines.evaluate import evaluate, users
 from pipelines.evaluate.tables import overall, tables
-from tests.conftest import CONFIG
+from tests.support.project import CONFIG
 
 SLICES = ["path_length", "place", "price"]
 EVALUATION = {"bootstrap_samples": 50, "slices": SLICES, "min_positives": 5, "quantiles": 2, "calibration_bins": 4}

@@ -11,7 +11,7 @@ import pytest
 from pipelines.config.run import load
 from pipelines.explain import chosen_journeys
 from pipelines.explain.journey import Click, Conversion, Journey
-from tests.pipelines.labels.test_job import read_labels
+from tests.support.labels import read_labels
 
 NOON = datetime.datetime(2024, 1, 1, 12, tzinfo=datetime.timezone.utc)
 

@@ -9,9 +9,9 @@ from features.errors import MalTfError
 from pipelines.config.run import load
 from pipelines.explain.explain import explain
 from pipelines.labels.sources import MacSource
-from tests.conftest import DAY, START
-from tests.pipelines.labels.sources.test_otto import GOLDEN, of_golden_logs
-from tests.pipelines.labels.test_job import HOUR, read_labels
+from tests.support.labels import HOUR, read_labels
+from tests.support.otto import GOLDEN, of_golden_logs
+from tests.support.project import DAY, START
 
 
 def explained(project, click, name="labels", **more):

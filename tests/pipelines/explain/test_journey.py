@@ -16,7 +16,7 @@ from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.touchpoints import TouchpointConfig
 from pipelines.explain.journey import Attributed
 from pipelines.labels.clock import Clock
-from tests.mal_tf.attribution.test_labelling import CLICKS, CONVERSIONS, SPEC, eligible, logs
+from tests.support.random_logs import CLICKS, CONVERSIONS, SPEC, eligible, logs
 
 CLOCK = Clock(start=0, eval_from=8, eval_until=13, observed_until=12, segment=4, day=100)
 NAMES = ("first", "linear", "shapley", "markov")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.clicks import labelled
 from pipelines.config.run import load
 from pipelines.explain import labelled_clicks
-from tests.pipelines.labels.test_job import read_labels
+from tests.support.labels import read_labels
 
 
 @given(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=6))

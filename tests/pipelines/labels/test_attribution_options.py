@@ -7,14 +7,8 @@ import pyarrow as pa
 import pytest
 
 from features.errors import MalTfError
-from tests.conftest import DAY, START
-from tests.pipelines.labels.test_job import HOUR, oracle, read_labels, tree
-
-
-def labels_of(project, name="labels", mechanisms=("first", "last", "linear", "mta"), kinds=("label", "credit")):
-    project.write()
-    project.labels(name)
-    return read_labels(project.folder / name, mechanisms, kinds)
+from tests.support.labels import HOUR, labels_of, oracle, tree
+from tests.support.project import DAY, START
 
 
 def test_a_mechanism_has_its_own_window_and_all_have_one_maturity(project):

@@ -10,7 +10,7 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.labels import read_logs, steps
-from tests.pipelines.labels.test_job import tree
+from tests.support.labels import tree
 
 
 def accounted(manifest):

@@ -17,7 +17,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.core import files, manifest
 from pipelines.labels.main import main
 from tests.pipelines.core.memory import MemoryFileSystem
-from tests.pipelines.core.test_object_store import HOME, upload
+from tests.support.object_store import HOME, upload
 
 ROOT = pathlib.Path(__file__).parents[3]
 

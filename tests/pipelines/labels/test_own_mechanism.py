@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from features.errors import MalTfError
-from tests.pipelines.labels.test_attribution_options import labels_of
+from tests.support.labels import labels_of
 
 TEXT = (pathlib.Path(__file__).parents[3] / "docs/attribution.md").read_text()
 CODE = next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "LastOfType" in block)

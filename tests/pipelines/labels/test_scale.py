@@ -6,8 +6,8 @@ import pytest
 
 from mal_tf.attribution.journeys import Spans
 from pipelines.labels import read_logs, run, steps
-from tests.conftest import START
-from tests.pipelines.labels.test_job import HOUR, read_labels, tree
+from tests.support.labels import HOUR, read_labels, tree
+from tests.support.project import START
 
 
 def without_manifest(folder):

@@ -13,7 +13,7 @@ from features.errors import MalTfError
 from pipelines.config.run import load
 from pipelines.retrain.checks import ChecksConfig, SpanData, check, run, serving_statistics
 from pipelines.validate import statistics
-from tests.conftest import Project
+from tests.support.project import Project
 
 DAYS = [datetime.date(2023, 11, day) for day in (15, 16, 17)]
 

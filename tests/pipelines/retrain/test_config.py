@@ -1,50 +1,15 @@
 import pathlib
 
 import pytest
-import yaml
 
 from features.errors import MalTfError
 from pipelines.retrain.config import context_days, load
 
 EXAMPLE = pathlib.Path(__file__).parents[3] / "examples" / "retraining" / "market.yaml"
-RUN = {
-    "name": "market",
-    "sources": {
-        "adapter": "tables",
-        "time_unit": "s",
-        "clicks": {
-            "files": "clicks-{date}.parquet",
-            "columns": {"click_id": "id", "user_id": "user", "timestamp": "time", "match_key": "shop"},
-        },
-        "conversions": {
-            "files": "conversions-{date}.parquet",
-            "columns": {"conversion_id": "id", "user_id": "user", "timestamp": "time", "match_key": "shop"},
-        },
-    },
-    "features": [{"type": "categorical", "name": "shop"}],
-    "attribution": {
-        "window_hours": 60,
-        "mechanisms": [{"name": "last", "type": "last"}, {"name": "first", "type": "first", "window_hours": 73}],
-    },
-    "labels": {"eval_from": "2000-01-01T00:00:00Z"},
-    "model": {"name": "mal", "primary": "last"},
-}
 DATA_DRIVEN = (
     "sources.clicks.columns.touchpoint=[shop]",
     "attribution.mechanisms=[{name: last, type: last}, {name: mta, type: shao_li}]",
 )
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(**keys):
-        (tmp_path / "run.yaml").write_text(yaml.safe_dump(RUN))
-        schedule = {"name": "daily", "run": "run.yaml", "root": "out", "first_day": "2024-01-01", "gates": {}} | keys
-        path = tmp_path / "daily.yaml"
-        path.write_text(yaml.safe_dump(schedule))
-        return str(path)
-
-    return write
 
 
 def test_paths_are_relative_to_the_file(write, tmp_path):

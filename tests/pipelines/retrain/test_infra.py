@@ -1,6 +1,6 @@
 from mal_tf.serving.check import Checked
 from pipelines.retrain import infra
-from tests.mal_tf.serving.conftest import INPUTS
+from tests.support.requests import INPUTS
 
 
 def test_what_is_too_slow_is_a_reason_beside_what_is_wrong(monkeypatch):

@@ -7,55 +7,18 @@ import pathlib
 import pytest
 
 from features.errors import Interrupted, MalTfError
-from mal_tf.attribution.config import AttributionConfig
 from pipelines.config.run import CalibrationConfig
-from pipelines.labels import fits
 from pipelines.retrain import blessing, serving
-from pipelines.retrain.config import load
 from pipelines.retrain.planning import Refused, pushed_before, trailing_reports
 from pipelines.retrain.run import retraining
 from pipelines.retrain.spans import days
-from tests.pipelines.retrain.test_config import write  # noqa: F401 (a fixture)
-
-ATTRIBUTION = {
-    "window_hours": 24,
-    "mechanisms": [{"name": "last", "type": "last"}, {"name": "mta", "type": "shao_li"}],
-}
-MADE_FOR = fits.made_for(config := AttributionConfig.model_validate(ATTRIBUTION), config.mechanisms[1], ("channel",))
-
-
-def day(number):
-    return datetime.date(2024, 1, number)
-
-
-@pytest.fixture
-def schedule(write, tmp_path):  # noqa: F811
-    """A schedule with logs for January."""
-    for name in ("clicks", "conversions"):
-        for number in range(1, 32):
-            (tmp_path / f"{name}-{day(number)}.parquet").touch()
-    overrides = [f"attribution={json.dumps(ATTRIBUTION)}", "sources.clicks.columns.touchpoint=[channel]"]
-    return load(write(overrides=overrides))
+from tests.support.schedule import MADE_FOR, day, delayed, pushed
 
 
 def calibrated(schedule):
     """The schedule with a run that is calibrated on a day."""
     config, run = schedule
     return config, run.model_copy(update={"calibration": CalibrationConfig(method="platt")})
-
-
-def pushed(config, span, trained_until, fit_span, made_for=MADE_FOR, **more):
-    """Has a model of a span serve, with `more` in its lineage."""
-    model = f"{config.root}/spans/{span}/serving/mal/1"
-    path = pathlib.Path(model)
-    path.mkdir(parents=True)
-    (path / "saved_model.pb").write_text(str(span))
-    labels = f"{config.root}/spans/{span}/labels"
-    fits.write(labels, "mta", made_for, {})
-    fits.write_types(labels, [])
-    lineage = {"span": str(span), "model": model, "run": f"{config.root}/spans/{span}"}
-    lineage |= {"trained_until": str(trained_until), "fit_span": str(fit_span)} | more
-    return serving.push(model, f"{config.root}/serving", lineage)
 
 
 def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrate=(), **facts):
@@ -214,11 +177,6 @@ def test_marked_clicks_do_not_blame_the_day_that_judges(schedule):
     pushed(config, day(10), day(8), day(10))
     refused(config, day(11), [day(9)], day(10), anomalies=["eval split against train split, city: far"])
     assert retraining(config, schedule[1], day(12)).plan.train == (day(9), day(10))
-
-
-def delayed(schedule):
-    config, run = schedule
-    return config.model_copy(update={"immature": "delayed_feedback"}), run
 
 
 def test_the_days_that_a_model_was_trained_on_early_go_on_with_it(schedule):

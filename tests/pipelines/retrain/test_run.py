@@ -23,8 +23,7 @@ from pipelines.retrain.planning import Refused
 from pipelines.retrain.run import retraining
 from pipelines.run.run import Run
 from pipelines.validate import statistics
-from tests.pipelines.retrain.test_config import write  # noqa: F401 (a fixture)
-from tests.pipelines.retrain.test_planning import day, delayed, pushed, schedule  # noqa: F401 (fixtures)
+from tests.support.schedule import day, delayed, pushed
 
 GOOD = Measurement("logs", "clicks", "rows", 5, 1, None)
 BAD = Measurement("eval split", "price", "distance", 0.5, 0, 0.1)
@@ -89,7 +88,7 @@ def reasons(monkeypatch):
     return against, asked
 
 
-def small(schedule, span, **more):  # noqa: F811
+def small(schedule, span, **more):
     """A span's retraining with stand-ins, as a fresh process would make it."""
     found = retraining(*schedule, span, **more)
     return dataclasses.replace(found, run=Small(found.run.config, found.run.directory))
@@ -99,7 +98,7 @@ def times(of_span):
     return json.loads(pathlib.Path(of_span.run.path("times.json")).read_text())
 
 
-def test_pushed_with_its_lineage_and_nothing_made_twice(schedule, measured, reasons):  # noqa: F811
+def test_pushed_with_its_lineage_and_nothing_made_twice(schedule, measured, reasons):
     pushed(schedule[0], day(10), day(8), day(10))
     version = small(schedule, day(11)).push()
     again = small(schedule, day(11))
@@ -130,12 +129,12 @@ def test_pushed_with_its_lineage_and_nothing_made_twice(schedule, measured, reas
     }
 
 
-def test_a_first_run_is_judged_alone(schedule, measured, reasons):  # noqa: F811
+def test_a_first_run_is_judged_alone(schedule, measured, reasons):
     version = small(schedule, day(10), first=True).push()
     assert (version.number, version.lineage["base"], reasons[1]) == (1, None, [(["candidate"], None)])
 
 
-def test_anomalies_stop_before_training_and_are_all_named(schedule, measured, reasons):  # noqa: F811
+def test_anomalies_stop_before_training_and_are_all_named(schedule, measured, reasons):
     measured.append(BAD)
     of_span = small(schedule, day(10), first=True)
     for stage in (of_span.check, of_span.train, of_span.push):
@@ -152,7 +151,7 @@ def test_anomalies_stop_before_training_and_are_all_named(schedule, measured, re
     small((more, schedule[1]), day(10), first=True).check()
 
 
-def test_what_is_not_blessed_is_not_pushed(schedule, measured, reasons):  # noqa: F811
+def test_what_is_not_blessed_is_not_pushed(schedule, measured, reasons):
     pushed(schedule[0], day(10), day(8), day(10))
     reasons[0].append("auc is low")
     with pytest.raises(Refused, match="the candidate is not pushed: it is not blessed\n  auc is low"):
@@ -160,7 +159,7 @@ def test_what_is_not_blessed_is_not_pushed(schedule, measured, reasons):  # noqa
     assert [version.number for version in serving.versions(f"{schedule[0].root}/serving")] == [1]
 
 
-def test_a_failed_infra_check_says_all_reasons_and_is_tried_again(schedule, measured, reasons, monkeypatch):  # noqa: F811
+def test_a_failed_infra_check_says_all_reasons_and_is_tried_again(schedule, measured, reasons, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(run, "tried", lambda *_: Checked(["it does not load"]))
         with pytest.raises(Refused, match="failed the infra check:\n  it does not load"):
@@ -168,7 +167,7 @@ def test_a_failed_infra_check_says_all_reasons_and_is_tried_again(schedule, meas
     assert small(schedule, day(10), first=True).push().number == 1
 
 
-def test_rolled_back_meanwhile(schedule, measured, reasons):  # noqa: F811
+def test_rolled_back_meanwhile(schedule, measured, reasons):
     config = schedule[0]
     pushed(config, day(10), day(8), day(10))
     pushed(config, day(11), day(9), day(10))
@@ -179,7 +178,7 @@ def test_rolled_back_meanwhile(schedule, measured, reasons):  # noqa: F811
         of_span.push()
 
 
-def test_bad_input_refuses_the_span_where_the_same_config_has_read_logs_before(schedule, monkeypatch):  # noqa: F811
+def test_bad_input_refuses_the_span_where_the_same_config_has_read_logs_before(schedule, monkeypatch):
     def bad(self):
         raise BadInput("clicks.parquet can't be read")
 
@@ -201,7 +200,7 @@ def test_bad_input_refuses_the_span_where_the_same_config_has_read_logs_before(s
 
 
 @pytest.fixture
-def fed(schedule, measured, reasons, monkeypatch):  # noqa: F811
+def fed(schedule, measured, reasons, monkeypatch):
     """With delayed feedback: a schedule whose model was trained early on the 9th and the 10th; what was asked of `measured`."""
     config, of_all = delayed(schedule)
     of_all = of_all.model_copy(update={"training": of_all.training.model_copy(update={"loss": "soft"})})
@@ -221,7 +220,7 @@ def fed(schedule, measured, reasons, monkeypatch):  # noqa: F811
 
 
 def test_with_delayed_feedback_the_newest_day_trains_and_users_left_out_judge(fed):
-    schedule, asked, (_, judged) = fed  # noqa: F811
+    schedule, asked, (_, judged) = fed
     manifest.finish(f"{schedule[0].root}/spans/2024-01-09/labels", {"made_from": "early"})
     of_span = small(schedule, day(11))
     version = of_span.push()
@@ -252,7 +251,7 @@ def test_back_from_delayed_feedback_to_waiting_what_was_trained_early_comes_agai
     assert (version.lineage["fresh"], judged) == (["2024-01-10"], [(["blessed", "candidate"], 0.2)])
 
 
-def test_only_the_users_that_judge_are_judged(schedule, monkeypatch, tmp_path):  # noqa: F811
+def test_only_the_users_that_judge_are_judged(schedule, monkeypatch, tmp_path):
     users = np.array([f"u{number}" for number in range(400)])
     label = np.tile([0.0, 1.0], 200)
     score = np.where(waits(users, 0.2).numpy(), label, 1 - label)
@@ -266,7 +265,7 @@ def test_only_the_users_that_judge_are_judged(schedule, monkeypatch, tmp_path): 
     assert run.judged(schedule[1], gates, "", {}, str(tmp_path))["all"]["metrics"]["candidate"]["auc"] < 0.5
 
 
-def test_an_error_in_a_stage_leaves_it_to_be_made_again(schedule, measured, reasons, monkeypatch):  # noqa: F811
+def test_an_error_in_a_stage_leaves_it_to_be_made_again(schedule, measured, reasons, monkeypatch):
     def broken(*_):
         raise MalTfError("disk full")
 

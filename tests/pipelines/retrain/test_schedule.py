@@ -9,12 +9,10 @@ from pipelines.retrain import schedule
 from pipelines.retrain.planning import Refused
 from pipelines.retrain.spans import MissingLog
 from tests.pipelines.retrain.stores import in_memory
-from tests.pipelines.retrain.test_config import write  # noqa: F401 (a fixture)
-from tests.pipelines.retrain.test_planning import day, pushed
-from tests.pipelines.retrain.test_planning import schedule as loaded  # noqa: F401 (a fixture)
+from tests.support.schedule import day, pushed
 
 
-def test_a_full_disk_is_said_without_a_traceback(loaded, monkeypatch):  # noqa: F811
+def test_a_full_disk_is_said_without_a_traceback(loaded, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -33,7 +31,7 @@ def history(monkeypatch):
     return found
 
 
-def test_a_span_refused_before_it_begins_is_in_the_history(loaded, history):  # noqa: F811
+def test_a_span_refused_before_it_begins_is_in_the_history(loaded, history):
     config = loaded[0]
     pushed(config, day(10), day(8), day(10))
     pushed(config, day(12), day(10), day(10))
@@ -45,7 +43,7 @@ def test_a_span_refused_before_it_begins_is_in_the_history(loaded, history):  # 
     assert "which is later" in reasons[0]
 
 
-def test_a_backfill_goes_on_after_a_refusal_and_stops_at_an_error(loaded, history, monkeypatch):  # noqa: F811
+def test_a_backfill_goes_on_after_a_refusal_and_stops_at_an_error(loaded, history, monkeypatch):
     config = loaded[0]
     pushed(config, day(10), day(8), day(10))
     found = {

@@ -14,7 +14,7 @@ from pipelines.core import files, manifest
 from pipelines.run.run import Run
 from pipelines.train import calibration
 from pipelines.train.inputs import without_held_out
-from tests.conftest import Project
+from tests.support.project import Project
 
 ISOTONIC, PLATT = "calibration={method: isotonic}", "calibration={method: platt, by: place, min_positives: 10}"
 

@@ -13,8 +13,8 @@ from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.config.run import load
 from pipelines.train.credit_delay import days_of, measure, mixed
-from tests.conftest import DAY, START
-from tests.pipelines.labels.test_job import HOUR, oracle
+from tests.support.labels import HOUR, oracle
+from tests.support.project import DAY, START
 
 FIRST = datetime.date(2023, 11, 15)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from features import example, tfrecord, vocabulary
 from features.keras2 import tf
 from pipelines.core import files, manifest
-from tests.conftest import DAY, START
+from tests.support.project import DAY, START
 
 MECHANISMS = ("first", "last", "linear", "mta")
 PLACES = ("top", "side", "feed", "")

@@ -12,9 +12,9 @@ from features.errors import MalTfError
 from pipelines.config.run import load
 from pipelines.core import manifest
 from pipelines.evaluate.distributed import run, steps
-from tests.conftest import START
 from tests.pipelines.evaluate.distributed.small import clicks, labelled, write_labels, write_model
-from tests.pipelines.labels.test_job import tree
+from tests.support.labels import tree
+from tests.support.project import START
 
 QUICK = ("evaluation.slices=[path_length]", "evaluation.min_positives=1", "evaluation.bootstrap_samples=2")
 

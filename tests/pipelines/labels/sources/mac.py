@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests import conftest
+from tests.support import project
 
 SCALARS = (
     *(f"user_feat{i}" for i in range(6)),
@@ -28,8 +28,8 @@ CONFIG = {
         *({"type": "similarity", "name": name} for name in SIMILARITIES),
     ],
     "attribution": {"mechanisms": [{"name": name, "type": "ready"} for name in ("last", "first", "linear", "mta")]},
-    "model": {key: value for key, value in conftest.CONFIG["model"].items() if key != "compare_with"},
-    "training": conftest.CONFIG["training"],
+    "model": {key: value for key, value in project.CONFIG["model"].items() if key != "compare_with"},
+    "training": project.CONFIG["training"],
     "evaluation": {"bootstrap_samples": 0},
 }
 

@@ -5,9 +5,9 @@ import pathlib
 import pandas as pd
 import pytest
 
-from tests.pipelines.labels.sources.test_criteo import read_examples
+from tests.support.labels import read_examples
+from tests.support.otto import GOLDEN, of_golden_logs
 
-GOLDEN = pathlib.Path(__file__).parents[3] / "golden" / "otto"
 SESSIONS = pathlib.Path(__file__).parents[5] / "shared/data/otto/sessions.jsonl"
 
 
@@ -38,19 +38,6 @@ def test_orders_are_attributed_to_clicks_on_the_same_article(project):
     assert report["conversions"]["attributed"] == 7
     assert report["conversions"]["without_click"] == 3
     assert sum(n for length, n in report["path_lengths"].items() if int(length) > 1) == 5
-
-
-def of_golden_logs(project):
-    """Has a project label the golden sessions; the mechanisms are up to the test."""
-    roles = {"user_id": "session", "timestamp": "time_ms", "match_key": "article"}
-    project.config["sources"] = {
-        "adapter": "tables",
-        "time_unit": "ms",
-        "clicks": {"files": str(GOLDEN / "clicks.csv"), "columns": roles | {"click_id": "click"}},
-        "conversions": {"files": str(GOLDEN / "conversions.csv"), "columns": roles | {"conversion_id": "order"}},
-    }
-    project.config["features"] = [{"type": "categorical", "name": "article"}]
-    project.config["labels"] = {"eval_from": "2022-08-15T00:00:00+00:00", "immature": "mark", "shards": 2}
 
 
 def test_credits_and_labels_are_those_of_the_golden_table(project):

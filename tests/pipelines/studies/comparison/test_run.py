@@ -18,7 +18,7 @@ from pipelines.report.run_files import RunFiles
 from pipelines.studies.comparison import report, tasks, trial
 from pipelines.studies.comparison.config import load
 from pipelines.studies.comparison.run import CLICKS, RESULTS, run
-from tests.conftest import Project
+from tests.support.project import Project
 
 CONFIG = {
     "name": "comparison",

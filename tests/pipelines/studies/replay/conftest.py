@@ -15,7 +15,7 @@ from pipelines.studies.replay.auction import competing, uniform
 from pipelines.studies.replay.config import Pacing, Prices, load
 from pipelines.studies.replay.opportunities import Opportunities
 from pipelines.studies.replay.run import run
-from tests.conftest import Project
+from tests.support.project import Project
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,10 @@
-import pathlib
-
 import pytest
 
 from pipelines.studies.simulation.block import simulate
 from pipelines.studies.simulation.config import load
 from pipelines.studies.simulation.truth import truth
 from pipelines.studies.simulation.world import World
-
-MARKET = str(pathlib.Path(__file__).parents[4] / "examples" / "simulation" / "market.yaml")
-WINDOW = 168 * 3600
+from tests.support.market import MARKET, WINDOW
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pipelines.studies.simulation import block as blocks
 from pipelines.studies.simulation.block import simulate
 from pipelines.studies.simulation.config import load
 from pipelines.studies.simulation.world import World
-from tests.pipelines.studies.simulation.conftest import MARKET, WINDOW
+from tests.support.market import MARKET, WINDOW
 
 
 def arrays(block):

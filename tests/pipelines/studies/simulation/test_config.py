@@ -7,7 +7,7 @@ from features.errors import MalTfError
 from pipelines.studies.simulation.block import simulate
 from pipelines.studies.simulation.config import load
 from pipelines.studies.simulation.world import World
-from tests.pipelines.studies.simulation.conftest import MARKET
+from tests.support.market import MARKET
 
 LONG = "examples/simulation/long_journeys.yaml"
 SMALL = ["users=3000", "clicks=30000"]

@@ -18,7 +18,7 @@ from pipelines.labels import run as labels
 from pipelines.studies.simulation import block, run
 from pipelines.studies.simulation.compare import compare
 from pipelines.studies.simulation.config import load
-from tests.pipelines.studies.simulation.conftest import MARKET
+from tests.support.market import MARKET
 
 TABLES = ("clicks", "conversions", "truth-clicks", "truth-conversions")
 GOLDEN_SUMS = {

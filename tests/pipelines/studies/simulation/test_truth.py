@@ -3,7 +3,7 @@ import pytest
 
 from pipelines.studies.simulation.block import Clicks
 from pipelines.studies.simulation.truth import similarities
-from tests.pipelines.studies.simulation.conftest import WINDOW
+from tests.support.market import WINDOW
 
 
 def test_credits_sum_to_the_share_of_the_hazard_that_ads_made(block, known):

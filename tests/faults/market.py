@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.measure import ROOT
 from pipelines.studies.simulation.config import load
 from pipelines.studies.simulation.run import CONFIG
+from tests.support.source_tree import ROOT
 
 #: Day of the first span: seven days train, so that each weekday is among them, and the next one judges.
 FIRST_SPAN = 8

@@ -1,11 +1,12 @@
-"""Daily retraining with planted faults, as `python -m benchmarks.retraining_month` has them, on fewer days."""
+"""Daily retraining with planted faults, as `python -m tests.faults.month` has them, on fewer days."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from benchmarks import retraining_month as month
+from tests.faults import month
+from tests.faults.market import FIRST_SPAN
 
 
 def kill_early_and_late(of: month.Month) -> None:
@@ -24,7 +25,7 @@ def test_after_each_fault_the_last_good_model_serves_and_the_next_run_goes_on(tm
         month.clock,
     ]
     shown = Console(file=io.StringIO(), width=300)
-    found = month.simulate(tmp_path, parts, month.FIRST_SPAN + 10, month.CLICKS_PER_DAY, shown)
+    found = month.simulate(tmp_path, parts, FIRST_SPAN + 10, month.CLICKS_PER_DAY, shown)
     assert found.wrong == [], shown.file.getvalue()
     pushed = [row for row in found.rows if row.code == 0]
     assert [row.span[-2:] for row in pushed] == ["09", "10", "11", "12", "14", "17", "18"]

@@ -1,7 +1,5 @@
 """Real paths of display ads: journeys and credits against pandas, and what mechanisms say of held-out users."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -19,25 +17,15 @@ from benchmarks.budget_replay import (
     replay_table,
 )
 from benchmarks.criteo_paths import fold, read
-from features.keras2 import tf
 from pipelines.config.run import load
 from pipelines.labels import run
+from tests.support.labels import read_examples
 
 FOLDER = real_logs.DATA / "criteo_attribution"
 needs_data = pytest.mark.skipif(not FOLDER.exists(), reason="needs ../shared/data/criteo_attribution")
 
 RULES = ("first", "last", "linear", "position", "time_decay")
 BY_TYPE = ("shao_li", "shapley", "markov_1", "markov_2")
-
-
-def read_examples(folder, whole=(), fractions=(), texts=()):
-    """Columns of all examples of a label job's output, by its manifest."""
-    kinds = ((whole, tf.int64), (fractions, tf.float32), (texts, tf.string))
-    parsing = {name: tf.io.FixedLenFeature([], kind) for names, kind in kinds for name in names}
-    files = [str(folder / f["path"]) for f in json.loads((folder / "manifest.json").read_text())["files"] if f["rows"]]
-    batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(8192)
-    parts = [tf.io.parse_example(batch, parsing) for batch in batches]
-    return pd.concat([pd.DataFrame({k: v.numpy() for k, v in part.items()}) for part in parts], ignore_index=True)
 
 
 @pytest.mark.parametrize("block_bytes", [64, 90, 10_000])

@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from benchmarks import retraining_market as market
+from tests.faults import market
 
 DAY = 86_400
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks.measure import ROOT
+from tests.support.source_tree import ROOT
 
 #: Shifts the clock of a command: Debian's package of the same name.
 FAKETIME = "faketime"
