@@ -123,7 +123,7 @@ class ResampledPairs:
         negatives = pairs.order.size
         cuts, place = np.unique(np.concatenate([[0, negatives], pairs.below, pairs.up_to]), return_inverse=True)
         self._below, self._up_to = np.split(place[2:], 2)
-        self._user, self._weight, self._pairs = np.asarray(user)[pairs.positive], pairs.weight, pairs
+        self._user, self._weight = np.asarray(user)[pairs.positive], pairs.weight
         owner = np.asarray(user)[pairs.order].astype(np.int32)
         self.users = int(np.max(user, initial=-1)) + 1
         pieces = np.ones(negatives, np.int32), owner, cuts.astype(np.int32)
@@ -134,8 +134,9 @@ class ResampledPairs:
 
         Exact where labels are float32: their product with an integer below 2^29 is a float64.
         """
-        won = self._pairs.weight * (self._pairs.below + self._pairs.up_to)
-        return [self._pairs.order.size * exact.ONE, exact.total(self._weight), exact.total(won)]
+        negatives = self._pieces.indptr.astype(np.int64)  # Up to each cut.
+        won = self._weight * (negatives[self._below] + negatives[self._up_to])
+        return [int(negatives[-1]) * exact.ONE, exact.total(self._weight), exact.total(won)]
 
     def drawn(self, times: np.ndarray) -> np.ndarray:
         """Negatives, weight of the positives and weight of the pairs that they win, float64 [3, resamples].

@@ -24,7 +24,8 @@ def test_budgets_hold_and_the_truth_is_best(finished):
     for arms in result["designs"].values():
         assert all(0.5 < arm["spent"] <= 1 and arm["most_spent"] <= 1 for arm in arms.values())
     roi = {name: arm["industries"]["all"]["roi"] for name, arm in result["designs"][PAIRED].items()}
-    assert roi["oracle"]["lift_low"] > 0
+    assert roi["oracle"]["lift"] == max(one["lift"] for one in roi.values()) > 0
+    assert roi["oracle"]["lift_low"] < roi["oracle"]["lift"] < roi["oracle"]["lift_high"]
     assert roi["constant"]["lift"] == 0
 
 
