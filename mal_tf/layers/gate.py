@@ -11,12 +11,20 @@ def _mix(weights: tf.Tensor, experts: list[tf.Tensor]) -> tf.Tensor:
 class Gate(keras.layers.Layer):
     """Mixture of experts, Σ_e g_e · expert_e with g = softmax(W x + b) (MMoE: Ma et al., KDD '18, 10.1145/3219819.3220007).
 
+    Args:
+        mixes_targets: whether there are experts of each target among them; then a warm start takes the weights over only
+            where the targets are the same.
+
     Example:
         >>> import mal_tf, tensorflow as tf
         >>> experts = [tf.zeros([2, 8]), tf.ones([2, 8])]
         >>> mal_tf.layers.Gate()((tf.ones([2, 4]), experts)).shape
         TensorShape([2, 8])
     """
+
+    def __init__(self, mixes_targets: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.mixes_targets = mixes_targets
 
     def build(self, shapes):
         """See base class."""
@@ -34,6 +42,10 @@ class Gate(keras.layers.Layer):
         """
         x, experts = inputs
         return _mix(tf.nn.softmax(self._logits(x)), experts)
+
+    def get_config(self):
+        """See base class."""
+        return super().get_config() | {"mixes_targets": self.mixes_targets}
 
 
 @keras.utils.register_keras_serializable("mal_tf")

@@ -51,6 +51,9 @@ class KnowledgeFusion(keras.layers.Layer):
         TensorShape([2, 4])
     """
 
+    #: A layer's weights are laid out by target: a warm start takes them over only where the targets are the same.
+    mixes_targets = True
+
     def __init__(self, units: Sequence[int] = (64,), **kwargs):
         super().__init__(**kwargs)
         self.units = tuple(units)

@@ -19,6 +19,9 @@ class TowerFusion(keras.layers.Layer):
         TensorShape([2, 4])
     """
 
+    #: See `KnowledgeFusion`.
+    mixes_targets = True
+
     def build(self, shapes):
         """See base class."""
         self._mix = keras.layers.Dense(shapes[0][-1])

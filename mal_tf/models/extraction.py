@@ -53,5 +53,5 @@ def extract(
     }
     if not last:
         everyone = [expert for of_branch in made.values() for expert in of_branch]
-        mixed[SHARED] = Gate(name=f"{SHARED}_gate_{level}")((branches[SHARED], everyone))
+        mixed[SHARED] = Gate(mixes_targets=True, name=f"{SHARED}_gate_{level}")((branches[SHARED], everyone))
     return mixed

@@ -48,7 +48,8 @@ def _gated_experts(branch: str, vector: tf.Tensor, level: int, config: HomeConfi
 
 
 def _mixed(branch: str, vector: tf.Tensor, seen: list[tf.Tensor], own: list[tf.Tensor]) -> tf.Tensor:
-    return Gate(name=f"{branch}_gate")((vector, seen)) + SelfGate(name=f"{branch}_self_gate")((vector, own))
+    gate = Gate(mixes_targets=branch.startswith(SHARED), name=f"{branch}_gate")
+    return gate((vector, seen)) + SelfGate(name=f"{branch}_self_gate")((vector, own))
 
 
 def _gate_only(x: tf.Tensor, config: HomeConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:

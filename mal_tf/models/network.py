@@ -193,7 +193,9 @@ def logit(vector: tf.Tensor, name: str, config: ModelConfig) -> tf.Tensor:
 
 def cat_logits(vector: tf.Tensor, name: str, targets: Sequence[str]) -> tf.Tensor:
     """The CAT head: float [batch, any] to logits [batch, 2^targets]."""
-    return keras.layers.Dense(2 ** len(targets), name=name, dtype=keras.backend.floatx())(vector)
+    head = keras.layers.Dense(2 ** len(targets), name=name, dtype=keras.backend.floatx())
+    head.mixes_targets = True
+    return head(vector)
 
 
 def towers(

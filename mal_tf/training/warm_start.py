@@ -12,23 +12,16 @@ from features.errors import MalTfError
 from features.keras2 import keras
 from features.lookup import HASHED, table_sizes
 from features.spec import FeatureSpec, NumericFeature
-from mal_tf.layers.gate import Gate
 from mal_tf.layers.stacked_embedding import StackedEmbedding
-from mal_tf.layers.tower import KnowledgeFusion
-from mal_tf.layers.tower_fusion import TowerFusion
-from mal_tf.models import factory
-from mal_tf.models.config import CAT, ModelConfig, used_keys
-from mal_tf.models.extraction import SHARED
+from mal_tf.models import factory, graph
+from mal_tf.models.config import ModelConfig, used_keys
 from mal_tf.models.network import Network
+from mal_tf.training.layer_comparison import LayerComparison, Side
 
 WEIGHTS, NETWORK = "model.weights.h5", "network.json"
 
-#: Keys of `ModelConfig` that say what the weights of attentions and histograms mean.
-_OF_FEATURES = ("compatibility", "attention", "attention_units", "attention_heads", "query", "mask_padding")
-#: Those of the layers between a click's vector and the shared bottom, with it.
-_OF_BOTTOM = (*_OF_FEATURES, "embedding_dim", "layer_norm", "cross_layers", "senet", "bottom_units")
-#: Those that say it of no layer; `cat` and `auxiliaries` are in the views, `tiers` among the parts of a click.
-_OF_NONE = ("name", "compare_with", "auxiliaries", "cat", "tiers")
+#: Key of `network.json` with what the report draws: `mal_tf.models.graph.Block` by `Block`.
+BLOCKS = "blocks"
 
 log = logging.getLogger("mal_tf.training")
 
@@ -74,6 +67,7 @@ def write(directory: str, network: Network, description: Description) -> None:
     network.model.save_weights(str(pathlib.Path(directory) / WEIGHTS))
     fields = dataclasses.asdict(description)
     fields |= {key: getattr(description, key).model_dump(mode="json") for key in ("spec", "model")}
+    fields[BLOCKS] = [dataclasses.asdict(block) for block in graph.blocks(network)]
     (pathlib.Path(directory) / NETWORK).write_text(json.dumps(fields, indent=1) + "\n")
 
 
@@ -94,7 +88,7 @@ def locate(path: str, name: str) -> str:
 def _read(directory: str) -> Description:
     path = pathlib.Path(directory) / NETWORK
     try:
-        fields = json.loads(path.read_text())
+        fields = {key: value for key, value in json.loads(path.read_text()).items() if key != BLOCKS}
         fields |= {
             "spec": FeatureSpec.model_validate(fields["spec"]),
             "model": ModelConfig.model_validate(
@@ -118,10 +112,8 @@ def take_over(
       the beginning of the new one: the old entries keep their vectors, in their new places; the rows of new entries stay
       as they were initialised. Bucket boundaries must be equal. The table of hashed features is taken over where width and
       rows are the same.
-    - Other variables are matched by layer and place in it, and taken over where all that their layer is made of and reads
-      is the same: for attentions and histograms their features and the attention's keys of the config; for the layers up
-      to the shared bottom all features of a click, their order and widths, and the bottom's keys; above, all keys of the
-      architecture. Where the targets or views differ, CAT heads and what mixes the views are not taken over.
+    - Other variables are matched by layer and place in it, and taken over where their layer is configured as it was and
+      all that it reads is made as it was, down to the features; see `mal_tf.training.layer_comparison`.
 
     Optimiser slots are not saved with finished trainings: they start anew, and the warm-up covers for that.
 
@@ -215,15 +207,16 @@ def _differs(
 def _layers(network: Network, old: Network, description: Description, earlier: Description) -> Iterator[dict]:
     """Everything but tables: by layer, and place in it."""
     before = {layer.name: layer.weights for layer in _plain(old)}
-    cat = [head.output for head in network.heads if head.target == CAT]
+    comparison = LayerComparison(
+        Side(network, description.spec, description.targets), Side(old, earlier.spec, earlier.targets)
+    )
     for layer in _plain(network):
-        reason = _changed(layer.name, description, earlier)
-        shared_gate = isinstance(layer, Gate) and layer.name.startswith(SHARED)
-        mixes = shared_gate or isinstance(layer, KnowledgeFusion | TowerFusion)
-        if not reason and (mixes or layer.name in cat) and _views(description) != _views(earlier):
-            reason = "the targets are others"
         if layer.name not in before:
             reason = "the earlier model has no such layer"
+        else:
+            shapes = [[list(variable.shape) for variable in weights] for weights in (layer.weights, before[layer.name])]
+            reason = comparison.difference(layer.name)
+            reason = reason or ("" if shapes[0] == shapes[1] else f"its weights had shapes {shapes[1]}")
         for place, variable in enumerate(layer.weights):
             if not reason:
                 variable.assign(before[layer.name][place])
@@ -235,44 +228,6 @@ def _layers(network: Network, old: Network, description: Description, earlier: D
 
 def _plain(network: Network) -> list[keras.layers.Layer]:
     return [layer for layer in network.model.layers if layer.weights and not isinstance(layer, StackedEmbedding)]
-
-
-def _changed(layer: str, description: Description, earlier: Description) -> str:
-    """What gives a layer's weights another meaning, whatever the targets; empty if nothing does."""
-    now, then = _parts(description), _parts(earlier)
-    spec, model = description.spec, description.model
-    owner = {f"{kind}_{feature.name}": feature.name for feature in spec.histories for kind in ("attention", "query")}
-    owner |= {f"tiers_{feature.name}": feature.name for feature in spec.similarities}
-    if layer in owner:
-        keys = _OF_FEATURES
-        if any(now[feature] != then.get(feature) for feature in (owner[layer], *model.query)):
-            return "the features it reads are others"
-    elif list(now.items()) != list(then.items()):
-        return "the features of a click are others"
-    elif layer in ("bottom", "layer_norm", *(f"cross_{number}" for number in range(model.cross_layers))):
-        keys = _OF_BOTTOM
-    elif description.name != earlier.name:
-        return f"the model was {earlier.name}"
-    else:
-        keys = tuple(key for key in model.model_dump() if key not in _OF_NONE)
-    before = earlier.model.model_dump()
-    differ = (key for key in keys if key in before and getattr(model, key, None) != getattr(earlier.model, key))
-    return next((f"model.{key} was {getattr(earlier.model, key)}" for key in differ), "")
-
-
-def _parts(description: Description) -> dict[str, dict]:
-    """What a click's vector is made of, by feature, in order."""
-    model = description.model
-    width = {feature.name: feature.embedding_dim or model.embedding_dim for feature in description.spec.scalars}
-    return {
-        feature.name: feature.model_dump(include={"type", "of", "events"})
-        | {"width": width.get(getattr(feature, "of", feature.name), model.tiers)}
-        for feature in description.spec.features
-    }
-
-
-def _views(description: Description) -> tuple:
-    return description.targets, description.model.auxiliary_views(description.targets)
 
 
 def _digest(lines: Sequence[str], count: int) -> str:

@@ -1,4 +1,4 @@
-"""The architecture of a model, drawn from below: features, what all targets share, towers, heads."""
+"""The architecture of a model, drawn from below: features, embeddings, the blocks of its layer graph, heads."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,101 +12,110 @@ from pipelines.report import svg
 #: Height of a box and of the gap above it, in pixels.
 _BOX, _GAP = 40, 30
 
-#: Models whose heads all stand on the same vector; the others have experts instead.
-_WITH_BOTTOM = ("base", "shared_bottom", "mal", "natal")
-
-#: Models whose other towers feed the primary one, so that they are served too.
-_FUSED = ("mal", "natal", "moae")
+#: Boxes of a row that are drawn one by one; in a longer row, those of one kind are drawn as one.
+_APART = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class _Tower:
-    name: str
-    served: bool
-    trained: bool = True  # Has a head with a loss.
+@dataclasses.dataclass
+class Box:
+    """One or more blocks of a row.
+
+    Attributes:
+        blocks: `mal_tf.models.graph.Block`, as JSON.
+        row: how many blocks are below, at most.
+    """
+
+    blocks: list[Mapping[str, Any]]
+    row: int
+
+    @property
+    def served(self) -> bool:
+        """Whether the served output depends on it."""
+        return self.blocks[0]["served"]
+
+    @property
+    def primary(self) -> bool:
+        """Whether it is the head that is served."""
+        return self.blocks[0]["primary"]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What stands in it."""
+        first, count = self.blocks[0], len(self.blocks)
+        if first["target"]:
+            return (f"CVR of {first['target']}",) if self.primary else (_counted("loss", count), self._names("target"))
+        return (_counted(first["title"], count), self._names("name"))
+
+    def _names(self, key: str) -> str:
+        return ", ".join(block[key] for block in self.blocks)
 
 
-def bottom(name: str, model: Mapping[str, Any]) -> str:
-    """What all targets share, in words."""
-    if name in _WITH_BOTTOM:
-        return f"shared bottom {_widths(model['bottom_units'])}"
-    if name == "mmoe":
-        return f"{model['experts']} experts {_widths(model['expert_units'])}, a gate per target"
-    own, shared = model["own_experts"], model["shared_experts"]
-    levels = f"{model['levels']} levels of " if name == "ple" else ""
-    return f"{levels}{shared} shared + {own} own experts {_widths(model['expert_units'])}"
+def boxes(blocks: Sequence[Mapping[str, Any]]) -> list[list[Box]]:
+    """Rows of boxes from below."""
+    depth: dict[str, int] = {}
+    for block in blocks:  # Each stands after those it reads.
+        depth[block["name"]] = max((depth[name] + 1 for name in block["reads"]), default=0)
+    top = max(depth.values(), default=-1)
+    depth |= {block["name"]: top for block in blocks if block["primary"]}
+    return [_row([block for block in blocks if depth[block["name"]] == row], row) for row in range(top + 1)]
 
 
-def draw(name: str, model: Mapping[str, Any], targets: Sequence[str], inputs: Sequence[str]) -> str:
+def _row(blocks: Sequence[Mapping[str, Any]], row: int) -> list[Box]:
+    if len(blocks) <= _APART:
+        return [Box([block], row) for block in blocks]
+    kinds: dict[tuple, Box] = {}
+    for block in blocks:
+        what = (block["primary"] or "loss") if block["target"] else block["title"]
+        kinds.setdefault((what, block["served"]), Box([], row)).blocks.append(block)
+    return list(kinds.values())
+
+
+def words(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """The rows in words, from below."""
+    return "; ".join(", ".join(": ".join(box.lines) for box in row) for row in boxes(blocks))
+
+
+def draw(blocks: Sequence[Mapping[str, Any]], inputs: Sequence[str]) -> str:
     """Draws a model.
 
     Args:
-        name: of the model.
-        model: its `ModelConfig`, as JSON.
-        targets: the primary and its auxiliaries.
-        inputs: what stands in the two boxes at the bottom.
+        blocks: `mal_tf.models.graph.Block` as JSON, each after those it reads.
+        inputs: what stands in the boxes at the bottom.
     """
-    towers, fused = _towers(name, model, targets), name in _FUSED
-    levels = 5 + fused
+    rows = boxes(blocks)
     with svg.styled():
-        height = levels * (_BOX + _GAP)
+        height = (len(inputs) + len(rows)) * (_BOX + _GAP)
         figure, (axes,) = svg.canvas(height=height)
         figure.set_layout_engine("none")
         axes.set_position([0, 0, 1, 1])
         axes.set_axis_off()
         axes.set_xlim(0, svg.WIDTH)
         axes.set_ylim(0, height)
-        middle, y = svg.WIDTH / 2, [8 + level * (_BOX + _GAP) for level in range(levels)]
-        for level, words in enumerate((*inputs, bottom(name, model))):
-            _box(axes, middle, y[level], 330, words)
-            if level:
-                _arrow(axes, (middle, y[level - 1] + _BOX), (middle, y[level]))
-        places, width = _places(len(towers))
-        for tower, x in zip(towers, places, strict=True):
-            _arrow(axes, (middle, y[2] + _BOX), (x, y[3]), tower.served)
-            _box(axes, x, y[3], width, tower.name, tower.served, small=True)
-        if fused:
-            kind = (
-                "adds the others' knowledge vectors"
-                if name == "mal"
-                else f"takes the others in, at {len(model['tower_units'])} layers"
-            )
-            _box(axes, middle, y[4], 330, f"{model['primary']} {kind}")
-            for x in places:
-                _arrow(axes, (x, y[3] + _BOX), (x, y[4]))
-            _arrow(axes, (middle, y[4] + _BOX), (middle, y[5]))
-            _box(axes, middle, y[5], 180, f"CVR of {model['primary']}", strong=True)
-        else:
-            for tower, x in zip(towers, places, strict=True):
-                _arrow(axes, (x, y[3] + _BOX), (x, y[4]), tower.served)
-                _box(
-                    axes,
-                    x,
-                    y[4],
-                    width,
-                    "CVR" if tower.served else "loss",
-                    tower.served,
-                    small=True,
-                    strong=tower.served,
-                )
+        middle, y = svg.WIDTH / 2, [8 + row * (_BOX + _GAP) for row in range(len(inputs) + len(rows))]
+        for row, text in enumerate(inputs):
+            _box(axes, middle, y[row], svg.WIDTH - 20, (text,))
+            if row:
+                _arrow(axes, (middle, y[row - 1] + _BOX), (middle, y[row]))
+        click = (middle, y[len(inputs) - 1] + _BOX)
+        place: dict[str, tuple[float, float]] = {}
+        for boxes_of_row, bottom in zip(rows, y[len(inputs) :], strict=True):
+            places, width = _places(len(boxes_of_row))
+            for box, x in zip(boxes_of_row, places, strict=True):
+                below = {place[name] for block in box.blocks for name in block["reads"]} or {click}
+                for start in sorted(below):
+                    _arrow(axes, start, (x, bottom), box.served)
+                _box(axes, x, bottom, width, box.lines, box.served, strong=box.primary)
+                place |= {block["name"]: (x, bottom + _BOX) for block in box.blocks}
         return svg.inline(figure)
 
 
-def _towers(name: str, model: Mapping[str, Any], targets: Sequence[str]) -> list[_Tower]:
-    primary, fused = model["primary"], name in _FUSED
-    others = [target for target in targets if target != primary] if name != "base" else []
-    found = [_Tower(primary, served=True)]
-    if name == "mal":  # The primary is among the towers that gather knowledge, beside the one that is served.
-        found.append(_Tower(f"{primary}′", served=True))
-    found += [_Tower(other, served=fused) for other in others]
-    if fused and model["cat"] and not model["single_attribution"]:
-        found.append(_Tower("CAT", served=True))
-    return found
+def _counted(kind: str, count: int) -> str:
+    return f"{count} × {kind}" if count > 1 else kind
 
 
 def _places(count: int) -> tuple[list[float], float]:
-    """Middles of so many boxes side by side, and their width."""
-    step = min(110.0, (svg.WIDTH - 8) / count)
+    """Centres of `count` boxes side by side, and their width."""
+    step = min(160.0, (svg.WIDTH - 8) / count)
     first = svg.WIDTH / 2 - step * (count - 1) / 2
     return [first + step * number for number in range(count)], step - 8
 
@@ -116,9 +125,8 @@ def _box(
     x: float,
     y: float,
     width: float,
-    words: str,
+    lines: Sequence[str],
     served: bool = True,
-    small: bool = False,
     strong: bool = False,
 ) -> None:
     colour = svg.SERIES[0][0]
@@ -128,22 +136,26 @@ def _box(
             width,
             _BOX,
             boxstyle="round,pad=0,rounding_size=6",
-            facecolor=colour if strong else "none",
+            facecolor=colour if strong else svg.CARD,
             edgecolor=colour if served else svg.MUTED,
             linewidth=1.6,
             linestyle="-" if served else (0, (4, 3)),
+            zorder=2,  # Above the arrows, which may pass behind.
         )
     )
-    longest = int(width / (6.3 if small else 6.8))
-    shown = words if len(words) <= longest else words[: longest - 1] + "…"
-    axes.annotate(
-        shown,
-        (x, y + _BOX / 2),
-        ha="center",
-        va="center",
-        fontsize=10.5 if small else 12,
-        color=svg.CARD if strong else svg.INK,
-    )
+    lines, size = [line for line in lines if line], 12 if len(lines) == 1 else 10.5
+    longest = int(width / (0.57 * size))
+    for number, line in enumerate(lines, 1):
+        shown = line if len(line) <= longest else line[: longest - 1] + "…"
+        axes.annotate(
+            shown,
+            (x, y + _BOX * (1 - number / (len(lines) + 1))),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=svg.CARD if strong else svg.INK if number == 1 else svg.MUTED,
+            zorder=3,
+        )
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], served: bool = True) -> None:
@@ -155,8 +167,4 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], ser
         "shrinkB": 1,
         "ls": "-" if served else (0, (4, 3)),
     }
-    axes.annotate("", end, start, arrowprops=style)
-
-
-def _widths(units: Sequence[int]) -> str:
-    return "→".join(map(str, units))
+    axes.annotate("", end, start, arrowprops=style, zorder=1)

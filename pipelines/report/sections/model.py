@@ -86,15 +86,14 @@ def _architecture(name: str, network: Mapping[str, Any]) -> Part:
         f", {features.count('history')} of them histories" if "history" in features else ""
     )
     rows = sum(count for count, _ in _embeddings(network).values())
-    drawn = diagram.draw(name, network["model"], network["targets"], [inputs, f"embeddings: {rows:,} rows"])
-    primary = network["model"]["primary"]
-    twice = f" {primary} has two towers: its own, and {primary}′ beside the other mechanisms'." if name == "mal" else ""
+    blocks, primary = network.get("blocks"), network["model"]["primary"]
+    if not blocks:
+        return missing(f"How {name} is built was not recorded: it was trained by an earlier version.")
     return Picture(
-        drawn,
+        diagram.draw(blocks, [inputs, f"embeddings: {rows:,} rows"]),
         f"How {name} is built",
-        f"{name}: {inputs}, embeddings, {diagram.bottom(name, network['model'])}, towers for {', '.join(network['targets'])}; "
-        f"the head of {primary} is served.",
-        f"From below: features to the conversion rate of {primary}. Solid: served; dashed: in training alone.{twice}",
+        f"{name}: {inputs}, embeddings, then from below: {diagram.words(blocks)}.",
+        f"From below: features to the conversion rate of {primary}. Solid: served; dashed: in training alone.",
         f"train/{name}/network.json",
     )
 

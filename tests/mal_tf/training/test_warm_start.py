@@ -1,14 +1,22 @@
 """What an earlier model's weights become in a later one, variable by variable."""
 
+import json
+import shutil
+import sys
+import types
+
 import numpy as np
 import pytest
 
 from features.errors import MalTfError
-from features.keras2 import keras
+from features.keras2 import keras, tf
 from features.spec import FeatureSpec
+from mal_tf.layers.tower import MLP
+from mal_tf.models.network import Head, Network, bottom, logit
 from mal_tf.training import warm_start
 from tests.mal_tf.training import small
 
+OUTPUTS = "it leads to other outputs, or these had other targets"
 GROUPS = {"single": ("last",), "multi": ("first", "linear")}
 
 
@@ -90,7 +98,8 @@ def test_another_model_takes_what_it_shares(earlier):
     directory, old = earlier
     _, after, report = taken_over(directory, name="shared_bottom")
     assert report["bottom/0/kernel"] == ("restored", "")
-    assert report["last_tower/1/bias"] == ("new", "the model was mal")
+    assert report["last_tower/1/bias"] == ("restored", "")
+    assert report["last_head/1/bias"] == ("new", "it read fusion")
     assert report["first_tower/0/kernel"] == ("new", "the earlier model has no such layer")
     assert report["fusion"] == report["aka_cat"] == ("dropped", "there is no such layer any more")
     np.testing.assert_array_equal(after["bottom/0"], old["bottom/0"])
@@ -99,7 +108,7 @@ def test_another_model_takes_what_it_shares(earlier):
 def test_widths_that_changed_and_targets_in_another_order(earlier):
     directory, _ = earlier
     before, after, report = taken_over(directory, tower_units=(5,), targets=("first", "last", "linear"))
-    assert report["last_tower/0/kernel"] == ("new", "model.tower_units was (4,)")
+    assert report["last_tower/0/kernel"] == ("new", "units was [4]")
     assert report["bottom/0/kernel"] == ("restored", "")
     before, after, report = taken_over(directory, targets=("first", "last", "linear"))
     for layer in ("aka_cat/1", "fusion/0"):
@@ -116,21 +125,23 @@ def test_with_other_features_only_what_belongs_to_a_feature_is(earlier):
     assert report["embedding_6/shop"] == ("new", "it was 4 wide")
     assert report["embedding_4/item"] == report["attention_seen/0/kernel"] == ("restored", "")
     assert report["embedding_4/price"] == ("dropped", "there is no such table any more")
-    assert report["bottom/1/bias"] == ("new", "the features of a click are others")
+    assert report["bottom/1/bias"] == ("new", "the features it reads are others")
     np.testing.assert_array_equal(after["attention_seen/0"], old["attention_seen/0"])
 
 
 @pytest.mark.parametrize(
     ("name", "then", "now", "layers", "reason"),
     [
-        ("natal", {}, {"primary": "linear"}, ["fusion_1/0", "linear_tower_1/0"], "model.primary was last"),
-        ("moae", {}, {"single_attribution": True}, ["first_tower_1/0"], "model.single_attribution was False"),
+        ("natal", {}, {"primary": "linear"}, ["fusion_1/0"], "the targets are others"),
+        ("natal", {}, {"primary": "linear"}, ["linear_tower_1/0"], OUTPUTS),
+        ("shared_bottom", {}, {"primary": "linear"}, ["linear_tower/0", "last_head/0"], OUTPUTS),
+        ("moae", {}, {"single_attribution": True}, ["first_tower_1/0", "first_expert_1_0/0"], OUTPUTS),
         (
             "home",
             {"categories": GROUPS},
             {"categories": {"single": ("first",), "multi": ("last", "linear")}},
-            ["all.shared_meta_gate/0", "last_gate/0"],
-            f"model.categories was {GROUPS}",
+            ["category.single_expert_2_0/0", "last_expert_2_0/0"],
+            None,
         ),
         (
             "home",
@@ -144,16 +155,17 @@ def test_with_other_features_only_what_belongs_to_a_feature_is(earlier):
             "base",
             {"attention": "multi_head", "attention_heads": 2},
             {"attention": "multi_head", "attention_heads": 4},
-            ["attention_seen/0", "bottom/0", "last_head/0"],
-            "model.attention_heads was 2",
+            ["attention_seen/0"],
+            "heads was 2",
         ),
         (
             "base",
-            {},
-            {"compatibility": "pymal", "attention": "din", "attention_units": (4,)},
-            ["attention_seen/0"],
-            "model.compatibility was None",
+            {"attention": "multi_head", "attention_heads": 2},
+            {"attention": "multi_head", "attention_heads": 4},
+            ["bottom/0", "last_head/0"],
+            "attention_seen, which it reads: heads was 2",
         ),
+        ("base", {}, {"mask_padding": False}, ["attention_seen/0"], "what it reads is computed in another way"),
     ],
 )
 def test_equal_shapes_that_mean_something_else_begin_anew(tmp_path, name, then, now, layers, reason):
@@ -161,7 +173,8 @@ def test_equal_shapes_that_mean_something_else_begin_anew(tmp_path, name, then, 
     warm_start.write(str(tmp_path), network, description)
     before, after, report = taken_over(tmp_path, name=name, **now)
     for layer in layers:
-        assert [entry for variable, entry in report.items() if variable.startswith(layer)] == [("new", reason)]
+        ((status, why),) = [entry for variable, entry in report.items() if variable.startswith(layer)]
+        assert status == "new" and why == (reason or why)
         assert after[layer].shape == weights(network)[layer].shape
         np.testing.assert_array_equal(after[layer], before[layer])
     assert report["embedding_4/item"] == ("restored", "")
@@ -175,8 +188,8 @@ def test_mechanisms_called_like_a_features_layers_are_no_features(tmp_path):
     _, _, report = taken_over(
         tmp_path, name="mmoe", targets=targets, spec=FeatureSpec(features=(item, shop, price, seen))
     )
-    assert report["attention_gate/0/kernel"] == ("new", "the features of a click are others")
-    assert report["tiers_tower/0/kernel"] == ("new", "the features of a click are others")
+    assert report["attention_gate/0/kernel"] == ("new", "the features it reads are others")
+    assert report["tiers_tower/0/kernel"] == ("new", "the features it reads are others")
     assert report["attention_seen/0/kernel"] == ("restored", "")
 
 
@@ -185,7 +198,7 @@ def test_a_history_of_another_feature_attends_anew(earlier):
     spec = FeatureSpec(features=(shop, item, price, seen.model_copy(update={"of": "shop"})))
     _, _, report = taken_over(earlier[0], spec=spec)
     assert report["attention_seen/0/kernel"] == ("new", "the features it reads are others")
-    assert report["bottom/0/kernel"] == ("new", "the features of a click are others")
+    assert report["bottom/0/kernel"] == ("new", "the features it reads are others")
 
 
 HASHED = {"hash_lookups": 2, "embedding_dim": 6}
@@ -222,6 +235,66 @@ def test_a_hashed_table_of_other_rows_or_width_begins_anew(tmp_path):
     _, _, report = taken_over(tmp_path)
     assert report["embedding_4/item"] == ("new", "the earlier model has no such table")
     assert report["embedding_3/<hashed>"] == ("dropped", "there is no such table any more")
+
+
+@keras.utils.register_keras_serializable("tests")
+class Blend(keras.layers.Layer):
+    """A weight for each of the vectors that it adds up."""
+
+    mixes_targets = True
+
+    def build(self, shapes):
+        self.weight = self.add_weight("weight", [len(shapes), 1], initializer="ones")
+        super().build(shapes)
+
+    def call(self, vectors):
+        return tf.add_n([weight * vector for weight, vector in zip(tf.unstack(self.weight), vectors, strict=True)])
+
+
+def blended(spec, sizes, config, targets) -> Network:
+    """A user's own model: the primary reads a blend of every target's tower."""
+    inputs, v = bottom(spec, sizes, config)
+    towers = {target: MLP(config.tower_units, name=f"{target}_view")(v) for target in targets}
+    vectors = towers | {config.primary: Blend(name="blend")(list(towers.values()))}
+    outputs = {target: logit(vector, target, config) for target, vector in vectors.items()}
+    heads = sorted((Head(name, name, name == config.primary) for name in targets), key=lambda head: not head.primary)
+    return Network(keras.Model(inputs, outputs), tuple(heads))
+
+
+@pytest.fixture
+def own_model(monkeypatch):
+    module = types.ModuleType("shop.blended")
+    module.build = blended
+    monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module.__name__
+
+
+@pytest.mark.parametrize("targets", [("first", "last", "linear"), ("last", "first", "linear", "mta")])
+def test_a_users_own_layer_declares_that_it_mixes_targets(tmp_path, own_model, targets):
+    network, description = made(own_model)
+    warm_start.write(str(tmp_path), network, description)
+    _, _, same = taken_over(tmp_path, name=own_model)
+    assert set(same.values()) == {("restored", "")}
+    _, _, report = taken_over(tmp_path, name=own_model, targets=targets)
+    assert report.pop("blend/0/weight") == ("new", "the targets are others")
+    assert report["last_head/0/kernel"] == report["first_view/0/kernel"] == ("restored", "")
+    assert {variable for variable, (status, _) in report.items() if status == "new"} == {
+        f"mta_{layer}/{place}/{kind}"
+        for layer in ("view", "head")
+        if "mta" in targets
+        for place, kind in enumerate(("kernel", "bias"))
+    }
+
+
+def test_a_description_without_blocks_of_an_earlier_version_is_read(earlier, tmp_path):
+    for file in earlier[0].iterdir():
+        shutil.copy(file, tmp_path)
+    fields = json.loads((tmp_path / warm_start.NETWORK).read_text())
+    assert [block["name"] for block in fields.pop("blocks")][:2] == ["bottom", "last_tower"]
+    (tmp_path / warm_start.NETWORK).write_text(json.dumps(fields))
+    _, _, report = taken_over(tmp_path)
+    assert set(report.values()) == {("restored", "")}
 
 
 def test_a_broken_description_is_named(tmp_path):

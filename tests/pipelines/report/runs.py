@@ -27,6 +27,20 @@ MODEL = {
     "own_experts": 1,
     "levels": 2,
 }
+#: Of each model's network: a tower per mechanism, of which the primary's is served.
+BLOCKS = [
+    {"name": "bottom", "title": "Expert 8", "reads": [], "served": True, "target": None, "primary": False},
+    *(
+        {"name": f"{name}_tower", "title": "MLP 8→4", "reads": ["bottom"], "served": name == "last"}
+        | {"target": None, "primary": False}
+        for name in MECHANISMS
+    ),
+    *(
+        {"name": f"{name}_head", "title": "Dense 1", "reads": [f"{name}_tower"], "served": name == "last"}
+        | {"target": name, "primary": name == "last"}
+        for name in MECHANISMS
+    ),
+]
 FEATURES = [{"type": "categorical", "name": "place"}, {"type": "history", "name": "seen", "of": "place"}]
 CONFIG = {
     "name": "small",
@@ -171,6 +185,7 @@ def write(directory: pathlib.Path, config: dict = CONFIG) -> str:
             "targets": MECHANISMS,
             "spec": {"features": FEATURES},
             "sizes": {"place": 5},
+            "blocks": BLOCKS,
         }
         put(f"train/{name}/network.json", network)
         put(f"train/{name}/tensorboard/events.out.tfevents.1.host", events())

@@ -1,0 +1,151 @@
+"""The layer graph of a functional Keras model: what each layer reads, which outputs it leads to, its blocks for a drawing."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from features.keras2 import keras, tf
+from mal_tf.models.network import CLICK, Network
+
+
+def producer(tensor: tf.Tensor) -> tuple[keras.layers.Layer, Any, int]:
+    """The layer that made a symbolic tensor, the node of that call, and the tensor's place among its outputs."""
+    layer, node, place = tensor._keras_history
+    return layer, layer._inbound_nodes[node], place
+
+
+def inputs(node: Any) -> list[tf.Tensor]:
+    """The symbolic tensors that a call reads, in order."""
+    return tf.nest.flatten(node.keras_inputs)
+
+
+def constants(node: Any) -> list[str]:
+    """The other arguments of a call, such as the bounds of a slice."""
+    arguments = tf.nest.flatten((node.call_args, node.call_kwargs))
+    return [repr(argument) for argument in arguments if not hasattr(argument, "_keras_history")]
+
+
+def mixes_targets(layer: keras.layers.Layer) -> bool:
+    """Whether a layer declares that its weights are laid out by target: attribute `mixes_targets` of class or layer."""
+    return bool(getattr(layer, "mixes_targets", False))
+
+
+def readers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
+    """The layers that read each layer's outputs, by its name."""
+    found: dict[str, list[keras.layers.Layer]] = {layer.name: [] for layer in model.layers}
+    for reader in model.layers:
+        for node in reader._inbound_nodes:
+            for tensor in () if node.is_input else inputs(node):
+                layer = producer(tensor)[0]
+                if reader not in found.setdefault(layer.name, []):
+                    found[layer.name].append(reader)
+    return found
+
+
+def leads_to(network: Network) -> dict[str, frozenset[str]]:
+    """Names of the outputs that each layer's weights have an influence on, by the layer's name."""
+    own: dict[str, set[str]] = {}
+    for output, tensor in network.model.output.items():
+        own.setdefault(producer(tensor)[0].name, set()).add(output)
+    reading, found = readers(network.model), {}
+
+    def visit(name: str) -> frozenset[str]:
+        if name not in found:
+            found[name] = frozenset(own.get(name, ())).union(*(visit(reader.name) for reader in reading[name]))
+        return found[name]
+
+    for layer in network.model.layers:
+        visit(layer.name)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A layer with weights above the click's vector, as it is drawn.
+
+    Attributes:
+        name: of the layer.
+        title: what it is, such as `Expert 128→64`.
+        reads: names of the blocks below it; none: it reads the click's vector.
+        served: whether the primary output depends on it.
+        target: of the head whose output it gives, if any.
+        primary: whether that head is the one that is served.
+    """
+
+    name: str
+    title: str
+    reads: tuple[str, ...]
+    served: bool
+    target: str | None = None
+    primary: bool = False
+
+
+def blocks(network: Network) -> list[Block]:
+    """The blocks of a network, each after those it reads."""
+    leading, found = leads_to(network), {}
+    served = network.primary.output
+    for layer in _above_click(network):
+        reads = [read.name for read in below(layer) if read.name in found]
+        found[layer.name] = Block(layer.name, title(layer), _direct(reads, found), served in leading[layer.name])
+    for head in network.heads:
+        reads = [layer.name for layer in _weighted(network.model.output[head.output])]
+        what = {"target": head.target, "primary": head.primary}
+        if len(reads) == 1 and leading[reads[0]] == {head.output}:
+            found[reads[0]] = dataclasses.replace(found[reads[0]], **what)
+        else:
+            found[head.output] = Block(head.output, "", _direct(reads, found), head.primary, **what)
+    return list(found.values())
+
+
+def title(layer: keras.layers.Layer) -> str:
+    """What a layer is: its attribute `title` if it has one, else its class and the widths in its attribute `units`."""
+    if own := getattr(layer, "title", None):
+        return str(own)
+    units = getattr(layer, "units", ())
+    widths = "→".join(map(str, units if isinstance(units, list | tuple) else [units]))
+    return f"{type(layer).__name__} {widths}".strip()
+
+
+def _weighted(tensor: tf.Tensor) -> list[keras.layers.Layer]:
+    """The nearest layers with weights that a tensor is made of."""
+    layer, node, _ = producer(tensor)
+    if layer.weights:
+        return [layer]
+    if layer.name == CLICK or node.is_input:
+        return []
+    found = [layer for read in inputs(node) for layer in _weighted(read)]
+    return list({layer.name: layer for layer in found}.values())
+
+
+def below(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """The nearest layers with weights below a layer."""
+    for node in layer._inbound_nodes:
+        for tensor in () if node.is_input else inputs(node):
+            yield from _weighted(tensor)
+
+
+def _above_click(network: Network) -> list[keras.layers.Layer]:
+    """The layers with weights above the click's vector, each after those it reads, in the order of the heads."""
+    found: dict[str, keras.layers.Layer] = {}
+
+    def visit(layer: keras.layers.Layer) -> None:
+        if layer.name not in found:
+            for read in below(layer):
+                visit(read)
+            found[layer.name] = layer
+
+    for head in network.heads:
+        for layer in _weighted(network.model.output[head.output]):
+            visit(layer)
+    return list(found.values())
+
+
+def _direct(reads: Sequence[str], known: Mapping[str, Block]) -> tuple[str, ...]:
+    """Of the blocks that one reads, those that it does not also read through another of them."""
+    through: set[str] = set()
+    for name in reads:
+        queue = list(known[name].reads)
+        while queue:
+            through.add(read := queue.pop())
+            queue += known[read].reads
+    return tuple(dict.fromkeys(name for name in reads if name not in through))
