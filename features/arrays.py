@@ -50,6 +50,13 @@ def flatten_ranges(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray,
     return offsets, index
 
 
+def first_of_each(lists: pa.ListArray, length: int) -> pa.ListArray:
+    """The first `length` values of each list."""
+    bounds = lists.offsets.to_numpy().astype(np.int64)
+    offsets, index = flatten_ranges(bounds[:-1], np.minimum(np.diff(bounds), length))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), lists.values.take(pa.array(index)))
+
+
 def codes(*columns: pa.Array) -> list[np.ndarray]:
     """Codes of values that several columns share, in the order of the values (text by its bytes).
 

@@ -7,19 +7,17 @@ import pandas as pd
 import pyarrow as pa
 
 from features.example import examples
+from features.feature import MISSING
 from features.keras2 import tf
-from features.spec import INT64_MISSING, SEQUENCES, FeatureSpec
+from features.spec import FeatureSpec
 
 _DTYPE = {"string": tf.string, "int64": tf.int64, "float32": tf.float32}
 
-#: What a missing value is replaced by, by dtype.
-MISSING = {"string": "", "int64": INT64_MISSING, "float32": float("nan")}
-
 
 def raw_signature(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
-    """Raw model inputs by feature name: scalars [batch], histories and similarities [batch, any]."""
+    """Raw model inputs by feature name: single values [batch], lists [batch, any]."""
     return {
-        f.name: tf.TensorSpec([None, None] if isinstance(f, SEQUENCES) else [None], _DTYPE[spec.dtype(f)], f.name)
+        f.name: tf.TensorSpec([None, None] if f.sequence else [None], _DTYPE[spec.dtype(f)], f.name)
         for f in spec.features
     }
 
@@ -54,14 +52,14 @@ def parse_features(
         extra: (name, dtype) of further required scalar columns, such as labels.
 
     Returns:
-        Features as in `raw_signature` and `extra` columns of shape [batch]. Histories and similarities are as wide as
-        the longest one in the batch.
+        Features as in `raw_signature` and `extra` columns of shape [batch]. Lists are as wide as the longest one
+        in the batch.
     """
     parsing = {}
     for feature in spec.features:
         dtype = spec.dtype(feature)
-        kind = tf.io.FixedLenSequenceFeature if isinstance(feature, SEQUENCES) else tf.io.FixedLenFeature
-        options = {"allow_missing": True} if isinstance(feature, SEQUENCES) else {}
+        kind = tf.io.FixedLenSequenceFeature if feature.sequence else tf.io.FixedLenFeature
+        options = {"allow_missing": True} if feature.sequence else {}
         parsing[feature.name] = kind([], _DTYPE[dtype], default_value=MISSING[dtype], **options)
     parsing |= {name: tf.io.FixedLenFeature([], _DTYPE[dtype]) for name, dtype in extra}
     return tf.io.parse_example(serialized, parsing)

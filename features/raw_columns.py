@@ -5,7 +5,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import BadInput
-from features.spec import VALUE_SEPARATOR
+
+#: Between the values of a list that is held as text.
+VALUE_SEPARATOR = "|"
 
 #: Joins the parts of a role made of several columns, such as a match key of advertiser and product.
 SEPARATOR = ":"

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pydantic
 
 from features.errors import BadInput
+from features.feature import ARROW_TYPE, NUMBER_LISTS
 from features.frozen import Frozen, as_tuple
 from features.raw_columns import as_identifier, as_joined_text, as_number_lists, as_numbers, as_text, as_whole_numbers
-from features.spec import ARROW_TYPE, NUMBER_LISTS
 
 #: Put before the raw name of a feature column, so that it can't meet a role of that name.
 FEATURE = "feature/"
@@ -170,7 +170,7 @@ def normalise(
     Args:
         batch: raw columns.
         roles: which column is what.
-        features: dtype (a key of `features.spec.ARROW_TYPE`) by raw column to keep; nulls are allowed there.
+        features: dtype (a key of `features.feature.ARROW_TYPE`) by raw column to keep; nulls are allowed there.
         bounds: timestamps outside are bad.
         units_per_second: 1, 1,000 or 1,000,000.
         source: file the batch is from, for messages.

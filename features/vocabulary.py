@@ -5,6 +5,7 @@ frequent first, ties by token; for a numeric feature its ascending bucket bounda
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import flat
-from features.spec import CategoricalFeature, FeatureSpec, NumericFeature, VocabularyConfig
+
+if TYPE_CHECKING:
+    from features.feature import Feature, VocabularyConfig
+    from features.spec import FeatureSpec
 
 _BINS_PER_OCTAVE = 8
 _EXPONENT_OFFSET = 1100  # below the smallest exponent of a float64
@@ -39,13 +43,9 @@ def _lower_edge(bins: np.ndarray) -> np.ndarray:
     return np.where(bins == 0, 0.0, np.sign(bins) * edge)
 
 
-def count(feature: CategoricalFeature | NumericFeature, values: pa.Array) -> pa.Table:
-    """Counts a column's values: columns `token` (string, or int64 bins for numeric features) and `count` (int64)."""
-    values = values.drop_null()
-    if isinstance(feature, NumericFeature):
-        numbers = values.to_numpy(zero_copy_only=False)
-        values = pa.array(bin_numbers(numbers[np.isfinite(numbers)]))
-    counts = pc.value_counts(values)
+def count(feature: "Feature", values: pa.Array) -> pa.Table:
+    """Counts a column's values: columns `token` (as `Feature.tokens` gives them) and `count` (int64)."""
+    counts = pc.value_counts(feature.tokens(values.drop_null()))
     return pa.table({"token": counts.field("values"), "count": counts.field("counts")})
 
 
@@ -57,14 +57,9 @@ def merge(counts: Iterable[pa.Table]) -> pa.Table:
 
 
 def cut(
-    feature: CategoricalFeature | NumericFeature,
-    counts: pa.Table,
-    config: VocabularyConfig,
-    previous: Sequence[str] | None = None,
+    feature: "Feature", counts: pa.Table, config: "VocabularyConfig", previous: Sequence[str] | None = None
 ) -> list[str]:
     """Turns counts into the lines of the vocabulary file.
-
-    Tokens with a line break can't be lines: they stay out of the vocabulary.
 
     Args:
         feature: whose values were counted.
@@ -73,20 +68,30 @@ def cut(
         previous: lines of an earlier vocabulary: they keep their places, tokens that it lacks come after them, as far
             as the size allows. Bucket boundaries stay as they were.
     """
-    if isinstance(feature, NumericFeature):
-        return list(previous) if previous else [repr(float(b)) for b in _boundaries(counts, feature.buckets)]
-    previous = list(previous or ())
-    counts = counts.filter(pc.greater_equal(counts["count"], feature.min_count or config.min_count))
-    if feature.dtype == "string":
+    return feature.cut(counts, config, previous)
+
+
+def cut_tokens(counts: pa.Table, min_count: int, max_size: int | None, previous: Sequence[str]) -> list[str]:
+    """The most frequent tokens, ties by token, after those of `previous`.
+
+    Tokens with a line break can't be lines: they stay out of the vocabulary.
+    """
+    previous = list(previous)
+    counts = counts.filter(pc.greater_equal(counts["count"], min_count))
+    if pa.types.is_string(counts["token"].type):
         counts = counts.filter(pc.invert(pc.match_substring_regex(counts["token"], "[\r\n]")))
-    known = pc.is_in(counts["token"].cast(pa.string()), value_set=pa.array(previous, pa.string()))
-    counts = counts.filter(pc.invert(known)).sort_by([("count", "descending"), ("token", "ascending")])
-    limit = feature.max_size or config.max_size
-    room = None if limit is None else max(limit - len(previous), 0)
+    earlier = pc.is_in(counts["token"].cast(pa.string()), value_set=pa.array(previous, pa.string()))
+    counts = counts.filter(pc.invert(earlier)).sort_by([("count", "descending"), ("token", "ascending")])
+    room = None if max_size is None else max(max_size - len(previous), 0)
     return previous + [str(token) for token in counts["token"][:room].to_pylist()]
 
 
-def vocabularies(features: FeatureSpec, clicks: pd.DataFrame | pa.Table) -> dict[str, list[str]]:
+def cut_boundaries(counts: pa.Table, buckets: int) -> list[str]:
+    """Boundaries between buckets of about equal mass, of counted bins."""
+    return [repr(float(boundary)) for boundary in _boundaries(counts, buckets)]
+
+
+def vocabularies(features: "FeatureSpec", clicks: pd.DataFrame | pa.Table) -> dict[str, list[str]]:
     """Vocabularies of the features, from the clicks to train on.
 
     Args:

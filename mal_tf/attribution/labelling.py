@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import vocabulary
-from features.arrays import codes, flat, flatten_ranges, stable_hash
+from features.arrays import codes, flat, stable_hash
 from features.history import last_events
-from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, NumericFeature
+from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, HistoryFeature
 from features.table import FEATURE
 from mal_tf.attribution import labels, touchpoints
 from mal_tf.attribution.config import AttributionConfig
@@ -135,9 +135,8 @@ def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: i
     if plan.valued:
         columns |= {f"valued_credit_{name}": credit.valued.astype(np.float32) for name, credit in credits.items()}
     columns["label_cat"] = labels.cat_label(found)
-    columns |= {f.name: shard.clicks[FEATURE + f.source_column] for f in plan.spec.scalars}
-    columns |= {f.name: _cut(shard.clicks[FEATURE + f.source_column], f.length) for f in plan.spec.similarities}
-    columns |= {f.name: _history(shard, f, plan.spec) for f in plan.spec.histories}
+    clicks = _Clicks(shard, plan)
+    columns |= {feature.name: feature.select(clicks, plan.spec) for feature in plan.spec.features}
     return pa.table(columns), _count_paths(converting_of(shard, plan.common_rules))
 
 
@@ -165,17 +164,10 @@ def touches_of(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touches:
     names[code] = column.dictionary.to_numpy(zero_copy_only=False)
     names, touchpoint = touchpoints.fold(names, code[column.indices.to_numpy()], types)
     known = Touchpoints(names, plan.touchpoint.recency_hours, plan.touchpoint.position)
-    hashes = [_hash_feature(shard, plan.spec.scalar(name)) for name in plan.confounders]
+    clicks, chosen = _Clicks(shard, plan), [plan.spec.scalar(name) for name in plan.confounders]
+    hashes = [stable_hash(feature.discrete(feature.select(clicks, plan.spec))) for feature in chosen]
     confounders = np.stack(hashes, axis=1) if hashes else np.zeros((shard.clicks.num_rows, 0), np.uint64)
     return Touches(shard.click_time, touchpoint, known, confounders, 3600 * plan.units_per_second)
-
-
-def _hash_feature(shard: Shard, feature) -> np.ndarray:
-    column = flat(shard.clicks[FEATURE + feature.source_column])
-    if isinstance(feature, NumericFeature):
-        numbers = np.nan_to_num(column.to_numpy(zero_copy_only=False), nan=0.0, posinf=0.0, neginf=0.0)
-        column = pa.array(vocabulary.bin_numbers(numbers))
-    return stable_hash(column)
 
 
 def _count_paths(converting: Spans) -> Counter:
@@ -188,22 +180,25 @@ def _count_paths(converting: Spans) -> Counter:
     return counts
 
 
-def _cut(column: pa.ChunkedArray, length: int) -> pa.Array:
-    """The first `length` values of each list."""
-    lists = flat(column)
-    bounds = lists.offsets.to_numpy().astype(np.int64)
-    offsets, index = flatten_ranges(bounds[:-1], np.minimum(np.diff(bounds), length))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), lists.values.take(pa.array(index)))
+class _Clicks:
+    """A shard's clicks, as features take their values from them (`features.feature.Clicks`)."""
 
+    def __init__(self, shard: Shard, plan: LabelPlan):
+        self._shard, self._spec = shard, plan.spec
+        self.timestamp, self.units_per_second = shard.click_time, plan.units_per_second
 
-def _history(shard: Shard, feature, spec: FeatureSpec) -> pa.Array:
-    events = shard.clicks if feature.events == "clicks" else shard.conversions
-    id_column = "click_id" if feature.events == "clicks" else "conversion_id"
-    column = FEATURE + spec.scalar(feature.of).source_column
-    events = events.filter(pc.is_valid(events[column]))
-    time, user = events["timestamp"].to_numpy(), events[USER].to_numpy()
-    order = np.lexsort((codes(flat(events[id_column]))[0], time, user))
-    click_user = shard.clicks[USER].to_numpy()
-    offsets, index = last_events(user[order], time[order], click_user, shard.click_time, feature.length)
-    tokens = flat(events[column]).take(pa.array(order[index]))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), tokens.cast(ARROW_TYPE[spec.dtype(feature)]))
+    def column(self, name: str) -> pa.Array:
+        return flat(self._shard.clicks[FEATURE + name])
+
+    def history(self, feature: HistoryFeature) -> pa.ListArray:
+        shard = self._shard
+        events = shard.clicks if feature.events == "clicks" else shard.conversions
+        id_column = "click_id" if feature.events == "clicks" else "conversion_id"
+        column = FEATURE + self._spec.scalar(feature.of).source_column
+        events = events.filter(pc.is_valid(events[column]))
+        time, user = events["timestamp"].to_numpy(), events[USER].to_numpy()
+        order = np.lexsort((codes(flat(events[id_column]))[0], time, user))
+        click_user = shard.clicks[USER].to_numpy()
+        offsets, index = last_events(user[order], time[order], click_user, shard.click_time, feature.length)
+        tokens = flat(events[column]).take(pa.array(order[index])).cast(ARROW_TYPE[self._spec.dtype(feature)])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), tokens)

@@ -8,7 +8,7 @@ import tensorflow_recommenders as tfrs
 
 from features.keras2 import keras, tf
 from features.lookup import HASHED
-from features.spec import FeatureSpec
+from features.spec import FeatureSpec, HistoryFeature, SimilarityFeature
 from mal_tf.layers.attention import TargetAttention
 from mal_tf.layers.expert import Expert
 from mal_tf.layers.multi_head import MultiHeadTargetAttention
@@ -98,8 +98,8 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
 
     Each scalar feature has a table, hashed ones share one, those of one width are in one stack (`StackedEmbedding`); a
     history uses the table of its feature, and the click attends over it; similarities become a histogram (`SimTier`). All
-    are concatenated, scalars first, then histories, then histograms, and, as configured, normalised and crossed (DCN-v2,
-    `tfrs.layers.dcn.Cross`).
+    are concatenated: scalars, histories, histograms, then what features of other types make of themselves
+    (`Feature.vector`). As configured, they are normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
 
     Args:
         spec: features.
@@ -107,26 +107,36 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
         config: widths and kinds.
 
     Returns:
-        inputs: int32 rows by feature name: scalars [batch], histories [batch, length], both with a last axis of lookups
-            where the feature is hashed; similarities float [batch, length].
+        inputs: by feature name, in order: int32 rows, scalars [batch], histories [batch, length], both with a last axis of
+            lookups where the feature is hashed; float values of what is not embedded, [batch] or [batch, length].
         x: float [batch, any].
     """
-    lookups = {f.name: (spec.hash_lookups[f.name],) if f.name in spec.hash_lookups else () for f in spec.scalars}
-    inputs = {f.name: keras.Input(lookups[f.name], dtype=tf.int32, name=f.name) for f in spec.scalars}
-    inputs |= {f.name: keras.Input((f.length, *lookups[f.of]), dtype=tf.int32, name=f.name) for f in spec.histories}
+    inputs = _inputs(spec)
     embedded = _embedded(spec, inputs, sizes, config)
     parts = {feature.name: embedded[feature.name] for feature in spec.scalars}
     scalars = dict(parts)
     for feature in spec.histories:
         keys = embedded[feature.name]
         parts[feature.name] = _attended(feature, inputs[feature.name], keys, scalars, config)
-    x = keras.layers.Concatenate(name=CLICK)([*parts.values(), *_histograms(spec, inputs, config)])
+    others = [f for f in spec.read_directly if not isinstance(f, HistoryFeature | SimilarityFeature)]
+    own = [feature.vector(embedded.get(feature.name, inputs[feature.name]), config) for feature in others]
+    x = keras.layers.Concatenate(name=CLICK)([*parts.values(), *_histograms(spec, inputs, config), *own])
     if config.layer_norm:
         x = keras.layers.LayerNormalization(epsilon=1e-5, name="layer_norm")(x)
     first = x
     for number in range(config.cross_layers):
         x = tfrs.layers.dcn.Cross(name=f"cross_{number}")(first, x)
-    return {f.name: inputs[f.name] for f in spec.features}, x
+    return inputs, x
+
+
+def _inputs(spec: FeatureSpec) -> dict[str, tf.Tensor]:
+    found = {}
+    for feature in spec.features:
+        shape = (feature.length,) if feature.sequence else ()
+        lookups = (spec.hash_lookups[feature.table],) if feature.table in spec.hash_lookups else ()
+        dtype = tf.int32 if feature.embedded else None
+        found[feature.name] = keras.Input((*shape, *lookups), dtype=dtype, name=feature.name)
+    return found
 
 
 def _embedded(
@@ -134,9 +144,10 @@ def _embedded(
 ) -> dict[str, tf.Tensor]:
     """Embeddings of scalars and histories by feature: a stack of tables per width."""
     stacks: dict[int, dict[str, list[str]]] = {}
-    for feature in spec.scalars:
-        users = [feature.name, *(history.name for history in spec.histories if history.of == feature.name)]
-        lookups, width = spec.hash_lookups.get(feature.name), feature.embedding_dim or config.embedding_dim
+    for feature in (f for f in spec.features if f.embedded and f.table == f.name):
+        users = [feature.name, *(f.name for f in spec.features if f.table == feature.name and f is not feature)]
+        lookups = spec.hash_lookups.get(feature.name)
+        width = getattr(feature, "embedding_dim", None) or config.embedding_dim
         table, width = (HASHED, width // lookups) if lookups else (feature.name, width)
         stacks.setdefault(width, {}).setdefault(table, []).extend(users)
     found = {}
@@ -168,12 +179,8 @@ def _attended(feature, rows: tf.Tensor, keys: tf.Tensor, scalars: Mapping[str, t
     return MultiHeadTargetAttention(config.attention_heads, name=name)((query, keys, mask))
 
 
-def _histograms(spec: FeatureSpec, inputs: dict[str, tf.Tensor], config: ModelConfig) -> list[tf.Tensor]:
-    found = []
-    for feature in spec.features:
-        if feature.type == "similarity":
-            inputs[feature.name] = keras.Input((feature.length,), name=feature.name)
-            found.append(SimTier(config.tiers, name=f"tiers_{feature.name}")(inputs[feature.name]))
+def _histograms(spec: FeatureSpec, inputs: Mapping[str, tf.Tensor], config: ModelConfig) -> list[tf.Tensor]:
+    found = [SimTier(config.tiers, name=f"tiers_{f.name}")(inputs[f.name]) for f in spec.similarities]
     return [tf.add_n(found)] if found and config.compatibility == "pymal" else found
 
 

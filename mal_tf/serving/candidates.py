@@ -11,7 +11,7 @@ from mal_tf.models.network import Network
 
 
 def candidates_signature(spec: FeatureSpec, user_features: Sequence[str]) -> dict[str, tf.TensorSpec]:
-    """As `raw_signature`, but the user's features once: scalars [1], histories [1, any]."""
+    """As `raw_signature`, but the user's features once: single values [1], lists [1, any]."""
     return {
         name: tf.TensorSpec([1, *of.shape[1:]] if name in user_features else of.shape, of.dtype, name)
         for name, of in raw_signature(spec).items()
@@ -50,14 +50,13 @@ class CandidateNetwork:
     def __init__(self, spec: FeatureSpec, network: Network, user_features: Sequence[str]):
         model = network.model
         self._ad = next(f.name for f in spec.features if f.name not in user_features)
-        self._repeated = set(user_features) - {f.name for f in spec.histories}
+        self._repeated = set(user_features) - {f.name for f in spec.features if f.serves_once}
         embedded = {
             rows.name: found
             for stack in network.stacks
             for rows, found in zip(tf.nest.flatten(stack.input), tf.nest.flatten(stack.output), strict=True)
         }
-        # Masks are made of the rows of histories; similarities have no table.
-        self._direct = [f.name for f in (*spec.histories, *spec.similarities)]
+        self._direct = [feature.name for feature in spec.read_directly]
         self._embed = keras.Model(model.input, embedded)
         above = [*embedded.values(), *(model.input[name] for name in self._direct)]
         self._rest = keras.Model(above, model.output[network.primary.output])

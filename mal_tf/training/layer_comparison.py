@@ -39,7 +39,7 @@ class Side:
         self.leads_to = graph.leads_to(network)
         self.heads = {head.output: (head.target, head.primary) for head in network.heads}
         self.targets = targets
-        self.features = {f.name: f.model_dump(include={"type", "of", "events"}) for f in spec.features}
+        self.features = {feature.name: feature.meaning for feature in spec.features}
 
     def feature(self, tensor: tf.Tensor) -> tuple[str, Mapping[str, Any] | None]:
         """The feature whose rows an input of the network has."""

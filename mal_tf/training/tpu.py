@@ -71,8 +71,8 @@ def twin(
     small = dataclasses.replace(description, sizes=dict.fromkeys(description.sizes, 1)).build()
     stacks, spec = small.stacks, description.spec
     users = {table: [cell.name for cell in cells] for stack in stacks for table, cells in stack.input.items()}
-    sequences = {f.name: small.model.input[f.name] for f in (*spec.histories, *spec.similarities)}
-    above = keras.Model((sequences, [stack.output for stack in stacks]), small.model.output, name="above")
+    direct = {f.name: small.model.input[f.name] for f in spec.read_directly}
+    above = keras.Model((direct, [stack.output for stack in stacks]), small.model.output, name="above")
     _copy(network.model, above)
 
     configs = _configs(network, users)
@@ -88,7 +88,7 @@ def twin(
         return tf.cast(tf.reshape(found[user], [-1, *shapes[user], stack.width]), stack.compute_dtype)
 
     looked_up = [{table: [embedded(user, stack) for user in users[table]] for table in stack.sizes} for stack in stacks]
-    cells = {name: tf.reshape(inputs[name], [-1, *shapes[name]]) for name in sequences}
+    cells = {name: tf.reshape(inputs[name], [-1, *shapes[name]]) for name in direct}
     model = keras.Model(inputs, above((cells, looked_up)), name=network.model.name)
     return Twin(model, network.heads, above, tables, configs, network)
 

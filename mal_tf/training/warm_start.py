@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from features.errors import MalTfError
 from features.keras2 import keras
 from features.lookup import HASHED, table_sizes
-from features.spec import FeatureSpec, NumericFeature
+from features.spec import FeatureSpec
 from mal_tf.layers.stacked_embedding import StackedEmbedding
 from mal_tf.models import factory, graph
 from mal_tf.models.config import ModelConfig, used_keys
@@ -190,16 +190,18 @@ def _differs(
     if feature == HASHED:
         size = earlier.sizes[HASHED]
         return "" if description.sizes[HASHED] == size else f"it had {size:,} rows"
-    now, then, lines = description.spec.scalar(feature), earlier.spec.scalar(feature), earlier.lines[feature]
+    now, then = description.spec.feature(feature), earlier.spec.feature(feature)
     if (now.type, now.dtype) != (then.type, then.dtype):
         return f"it was {then.type} of {then.dtype}"
-    if isinstance(now, NumericFeature):
+    if not now.has_vocabulary:
+        return "" if description.sizes[feature] == earlier.sizes[feature] else f"it had {earlier.sizes[feature]:,} rows"
+    if not now.vocabulary_grows:
         same = description.digests[feature] == earlier.digests[feature]
         return "" if same else "its bucket boundaries are others (labels.grow_from keeps them)"
     oov = earlier.spec.vocabulary.oov_buckets
     if description.spec.vocabulary.oov_buckets != oov:
         return f"it had {oov} out-of-vocabulary rows"
-    if _digest(vocabularies[feature], lines) != earlier.digests[feature]:
+    if _digest(vocabularies[feature], earlier.lines[feature]) != earlier.digests[feature]:
         return "its vocabulary does not begin with the earlier one (labels.grow_from keeps it)"
     return ""
 

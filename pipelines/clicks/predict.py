@@ -17,7 +17,7 @@ from features import tfrecord
 from features.errors import MalTfError
 from features.keras2 import tf
 from features.parsing import MISSING
-from features.spec import VALUE_SEPARATOR
+from features.raw_columns import VALUE_SEPARATOR
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples

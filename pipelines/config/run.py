@@ -8,7 +8,7 @@ import yaml
 
 from features.errors import MalTfError
 from features.frozen import Frozen, Path
-from features.spec import Feature, FeatureSpec, VocabularyConfig
+from features.spec import AnyFeature, FeatureSpec, VocabularyConfig
 from mal_tf.attribution.config import READY, AttributionConfig
 from mal_tf.calibration import Method
 from mal_tf.models.config import AUTO, ModelConfig, used_keys
@@ -82,7 +82,7 @@ class RunConfig(ConfigFile):
 
     seed: int = pydantic.Field(17, ge=0)
     sources: SourceConfig
-    features: tuple[Feature, ...]
+    features: tuple[AnyFeature, ...]
     vocabulary: VocabularyConfig = VocabularyConfig()
     attribution: AttributionConfig
     labels: LabelsConfig | None = None

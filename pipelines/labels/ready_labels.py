@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -155,9 +155,8 @@ class Writer:
         columns |= {f"label_{name}": values for name, values in labels.items()}
         columns |= {f"credit_{name}": values for name, values in credit.items()}
         columns["label_cat"] = cat_label(labels)
-        own = (*self.spec.scalars, *self.spec.similarities)
-        columns |= {f.name: found.rows[table.FEATURE + f.source_column] for f in own}
-        columns |= {f.name: self._history(raw.rows, f, day.path) for f in self.spec.histories}
+        clicks = _Clicks(self, found.rows, raw.rows, day.path)
+        columns |= {feature.name: feature.select(clicks, self.spec) for feature in self.spec.features}
         return pa.RecordBatch.from_pydict(columns)
 
     def _credit(self, rows: pa.RecordBatch, name: str, day: Day, numbers: np.ndarray) -> np.ndarray:
@@ -168,18 +167,6 @@ class Writer:
                 f"{day.path}, row {numbers[bad[0]]}: column '{name}': expected a credit ≥ 0, found {credit[bad[0]]:g}"
             )
         return credit
-
-    def _history(self, rows: pa.RecordBatch, feature: HistoryFeature, path: str) -> pa.Array:
-        if feature.name not in rows.schema.names:
-            raise MalTfError(
-                f"{path}: column '{feature.name}' of a history is missing; found columns: {', '.join(rows.schema.names)}"
-            )
-        lists = rows[feature.name]
-        kind = lists.type
-        if not pa.types.is_list(kind) or not pa.types.is_string(kind.value_type):
-            raise MalTfError(f"{path}: column '{feature.name}': expected lists of strings, found {kind}")
-        tokens = pc.fill_null(lists.values, "")
-        return pa.ListArray.from_arrays(lists.offsets, pc.if_else(pc.equal(tokens, self.source.padding), "", tokens))
 
     def cut(self, feature: CategoricalFeature) -> None:
         """Writes a feature's vocabulary file: the tokens of its column in the order of their indices."""
@@ -192,6 +179,37 @@ class Writer:
             raise MalTfError(f"{path}: expected a JSON object of index by token: {error}") from error
         target = FileSystems.join(self.output, "vocabulary", f"{feature.name}.txt")
         files.write_text(target, vocabulary.write(lines))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Clicks:
+    """A batch of clicks, as features take their values from it (`features.feature.Clicks`); histories are ready-made."""
+
+    writer: Writer
+    rows: pa.RecordBatch
+    raw: pa.RecordBatch
+    path: str
+    units_per_second: ClassVar[int] = 1
+
+    @property
+    def timestamp(self) -> np.ndarray:
+        return self.rows["timestamp"].to_numpy()
+
+    def column(self, name: str) -> pa.Array:
+        return self.rows[table.FEATURE + name]
+
+    def history(self, feature: HistoryFeature) -> pa.ListArray:
+        if feature.name not in self.raw.schema.names:
+            raise MalTfError(
+                f"{self.path}: column '{feature.name}' of a history is missing; found columns: "
+                + ", ".join(self.raw.schema.names)
+            )
+        lists = self.raw[feature.name]
+        kind = lists.type
+        if not pa.types.is_list(kind) or not pa.types.is_string(kind.value_type):
+            raise MalTfError(f"{self.path}: column '{feature.name}': expected lists of strings, found {kind}")
+        tokens, padding = pc.fill_null(lists.values, ""), self.writer.source.padding
+        return pa.ListArray.from_arrays(lists.offsets, pc.if_else(pc.equal(tokens, padding), "", tokens))
 
 
 class _Hashed:

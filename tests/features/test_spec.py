@@ -18,11 +18,11 @@ SHOP = {"type": "categorical", "name": "shop"}
         ),
         ([SHOP | {"name": "click_id"}], "reserved feature name: click_id"),
         ([SHOP | {"name": "label_x"}], "reserved feature name: label_x"),
-        ([SHOP, {"type": "numeric", "name": "n", "column": "shop"}], "column 'shop' is used as two dtypes"),
+        ([SHOP, {"type": "numeric", "name": "n", "column": "shop"}], "column 'shop' is used as string and as float32"),
         ([SHOP | {"name": "Shop"}], "pattern"),
         (
             [SHOP, {"type": "similarity", "name": "near", "column": "shop"}],
-            "column 'shop' is used as similarities and as a single value",
+            "column 'shop' is used as string and as list of float32",
         ),
         ([SHOP | {"hash_lookups": 2}], "feature 'shop' is hashed: vocabulary.hash_buckets, .* is missing"),
         ([SHOP | {"hash_lookups": 2, "min_count": 3}], "'shop' is hashed and has no vocabulary: take min_count"),

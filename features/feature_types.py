@@ -1,0 +1,262 @@
+"""The types of features: those of mal-tf by name, anybody's by import path."""
+
+import difflib
+import importlib
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+
+import numpy as np
+import pyarrow as pa
+import pydantic
+
+from features import vocabulary as vocabularies
+from features.arrays import first_of_each
+from features.feature import NUMBER_LISTS, Clicks, ColumnFeature, Feature, VocabularyConfig
+
+if TYPE_CHECKING:
+    from features.spec import FeatureSpec
+
+
+class CategoricalFeature(ColumnFeature):
+    """One token per click, looked up in a vocabulary, or hashed, and embedded.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        column: column of the click table; `name` by default.
+        dtype: type of the token in the tf.Example.
+        embedding_dim: width of the embedding; the model's default when absent.
+        min_count: overrides `vocabulary.min_count` for this feature.
+        max_size: overrides `vocabulary.max_size` for this feature.
+        hash_lookups: hashed instead of looked up in a vocabulary: how many rows of the table that all hashed features
+            share make its embedding, side by side.
+    """
+
+    vocabulary_grows: ClassVar[bool] = True
+
+    type: Literal["categorical"]
+    dtype: Literal["string", "int64"] = "string"
+    embedding_dim: int | None = pydantic.Field(None, gt=0)
+    min_count: int | None = pydantic.Field(None, ge=1)
+    max_size: int | None = pydantic.Field(None, ge=1)
+    hash_lookups: int | None = pydantic.Field(None, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _counted_or_hashed(self):
+        if self.hash_lookups and (self.min_count or self.max_size):
+            raise ValueError(
+                f"feature '{self.name}' is hashed and has no vocabulary: take min_count and max_size out, or hash_lookups"
+            )
+        return self
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether it is not hashed."""
+        return not self.hash_lookups
+
+    def cut(self, counts: pa.Table, config: VocabularyConfig, previous: Sequence[str] | None) -> list[str]:
+        """See base class."""
+        limits = self.min_count or config.min_count, self.max_size or config.max_size
+        return vocabularies.cut_tokens(counts, *limits, previous or ())
+
+    def rows(self, vocabulary: Sequence[str], config: VocabularyConfig) -> int:
+        """The missing value's, those of unknown tokens, the vocabulary's."""
+        return 1 + config.oov_buckets + len(vocabulary)
+
+    def lookup(self, vocabulary: Sequence[str], config: VocabularyConfig) -> Callable:
+        """See base class."""
+        from features import lookup_layers
+
+        if self.hash_lookups:
+            salt = zlib.crc32(self.name.encode())
+            return lookup_layers.hashing(self.name, self.dtype, config.hash_buckets, salt, self.hash_lookups)
+        return lookup_layers.TokenLookup(vocabulary, self.dtype, config.oov_buckets, name=f"lookup_{self.name}")
+
+
+class NumericFeature(ColumnFeature):
+    """One number per click, cut into buckets of about equal mass and embedded.
+
+    Bucket boundaries are quantiles of the training clicks, found from exact integer counts over fixed log-spaced bins
+    (`features.vocabulary.bin_numbers`), so that they depend neither on order nor on sharding.
+
+    Attributes:
+        buckets: how many.
+        embedding_dim: width of its table; `model.embedding_dim` if not given.
+    """
+
+    type: Literal["numeric"]
+    buckets: int = pydantic.Field(20, ge=2, le=1000)
+    embedding_dim: int | None = pydantic.Field(None, gt=0)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the value in the tf.Example."""
+        return "float32"
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """See base class."""
+        return True
+
+    def tokens(self, values: pa.Array) -> pa.Array:
+        """The bins of the finite numbers."""
+        numbers = values.to_numpy(zero_copy_only=False)
+        return pa.array(vocabularies.bin_numbers(numbers[np.isfinite(numbers)]))
+
+    def discrete(self, values: pa.Array) -> pa.Array:
+        """The bin of each number, of 0 for what is none."""
+        numbers = np.nan_to_num(values.to_numpy(zero_copy_only=False), nan=0.0, posinf=0.0, neginf=0.0)
+        return pa.array(vocabularies.bin_numbers(numbers))
+
+    def cut(self, counts: pa.Table, config: VocabularyConfig, previous: Sequence[str] | None) -> list[str]:
+        """See base class."""
+        return list(previous) if previous else vocabularies.cut_boundaries(counts, self.buckets)
+
+    def rows(self, vocabulary: Sequence[str], config: VocabularyConfig) -> int:
+        """The missing value's, and one per bucket."""
+        return 2 + len(vocabulary)
+
+    def lookup(self, vocabulary: Sequence[str], config: VocabularyConfig) -> Callable:
+        """See base class."""
+        from features import lookup_layers
+
+        return lookup_layers.BucketLookup([float(line) for line in vocabulary], name=f"lookup_{self.name}")
+
+
+class HistoryFeature(Feature):
+    """Tokens of the user's last `length` events strictly before the click, most recent first.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        of: the categorical feature whose values are remembered; shares its vocabulary and embedding table, and is the
+            query that attends over the history.
+        events: which events are remembered. For `conversions`, the conversion table needs the column of `of`.
+        length: how many events at most.
+    """
+
+    sequence: ClassVar[bool] = True
+    serves_once: ClassVar[bool] = True
+
+    type: Literal["history"]
+    of: str
+    events: Literal["clicks", "conversions"] = "clicks"
+    length: int = pydantic.Field(20, ge=1, le=10_000)
+
+    def value_dtype(self, spec: "FeatureSpec") -> str:
+        """See base class."""
+        return spec.scalar(self.of).dtype
+
+    @property
+    def table(self) -> str:
+        """See base class."""
+        return self.of
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """See base class."""
+        return {"type": self.type, "of": self.of, "events": self.events}
+
+    def check(self, spec: "FeatureSpec") -> None:
+        """See base class."""
+        categorical = [f.name for f in spec.categorical]
+        if self.of not in categorical:
+            raise ValueError(
+                f"history '{self.name}' is of unknown feature '{self.of}'; "
+                f"categorical features: {', '.join(categorical) or 'none'}"
+            )
+
+    def columns(self, events: str, spec: "FeatureSpec") -> Mapping[str, str]:
+        """See base class."""
+        remembered = spec.scalar(self.of)
+        return {remembered.source_column: remembered.dtype} if events == self.events else {}
+
+    def select(self, clicks: Clicks, spec: "FeatureSpec") -> pa.Array:
+        """See base class."""
+        return clicks.history(self)
+
+
+class SimilarityFeature(ColumnFeature):
+    """Cosine similarities of what was clicked and the user's last events, most recent first, as a list column holds them.
+
+    The model sees them as a histogram (`mal_tf.layers.simtier`): no vocabulary, no embedding table.
+
+    Attributes:
+        name: name in the tf.Example, in the schema and in the served signature.
+        column: column of the click table; `name` by default. Lists of numbers or, as text, numbers joined by `|`. A
+            missing list is an empty one, a missing number is in no tier.
+        length: how many at most; the rest of a list is cut off.
+    """
+
+    sequence: ClassVar[bool] = True
+    embedded: ClassVar[bool] = False
+
+    type: Literal["similarity"]
+    length: int = pydantic.Field(20, ge=1, le=10_000)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the values in the tf.Example."""
+        return "float32"
+
+    def columns(self, events: str, spec: "FeatureSpec") -> Mapping[str, str]:
+        """See base class."""
+        return {self.source_column: NUMBER_LISTS} if events == "clicks" else {}
+
+    def select(self, clicks: Clicks, spec: "FeatureSpec") -> pa.Array:
+        """See base class."""
+        return first_of_each(clicks.column(self.source_column), self.length)
+
+
+#: The types that come with mal-tf, by what a config calls them. Adding one is a class and a line here.
+TYPES: dict[str, type[Feature]] = {
+    "categorical": CategoricalFeature,
+    "numeric": NumericFeature,
+    "history": HistoryFeature,
+    "similarity": SimilarityFeature,
+}
+
+_OWN = "package.module:Class"
+
+
+def _tag(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return kind if kind in TYPES else _OWN
+
+
+def _own(value: Any) -> Feature:
+    """A feature of a user's own type from its config."""
+    if isinstance(value, Feature):
+        return value
+    if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
+        raise ValueError(f"expected a feature with a `type`, one of {', '.join(TYPES)} or {_OWN}; found {value!r}")
+    module, colon, name = kind.partition(":")
+    if not colon:
+        nearest = difflib.get_close_matches(kind, TYPES, n=1)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise ValueError(f"unknown feature type '{kind}'; {hint}Known: {', '.join(TYPES)}; your own is given as {_OWN}")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"feature type '{kind}' can't be imported: {error}. Install its package where the job runs"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Feature)):
+        raise ValueError(f"feature type '{kind}' is not a subclass of {Feature.__module__}.{Feature.__name__}")
+    try:
+        return cls.model_validate(value)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"feature of type '{kind}', {where}: {first['msg']}") from error
+
+
+#: A feature in a config, of any type.
+AnyFeature = Annotated[
+    Union[
+        (
+            *(Annotated[cls, pydantic.Tag(name)] for name, cls in TYPES.items()),
+            Annotated[pydantic.SerializeAsAny[Feature], pydantic.BeforeValidator(_own), pydantic.Tag(_OWN)],
+        )
+    ],
+    pydantic.Discriminator(_tag),
+]

@@ -1,0 +1,96 @@
+"""Keras layers from values to rows of embedding tables. Row 0 is the missing value, and the padding of lists."""
+
+from collections.abc import Callable, Sequence
+
+from features.feature import MISSING
+from features.keras2 import keras, tf
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class BucketLookup(keras.layers.Layer):
+    """Bucket of a number: 0 if NaN, else 1 + how many boundaries are ≤ it.
+
+    Args:
+        boundaries: ascending floats.
+    """
+
+    def __init__(self, boundaries: Sequence[float], **kwargs):
+        super().__init__(**kwargs)
+        self.boundaries = [float(b) for b in boundaries]
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """float32 [...] to int32 [...]."""
+        bucket = 1 + tf.raw_ops.Bucketize(input=values, boundaries=self.boundaries)
+        return tf.where(tf.math.is_nan(values), 0, bucket)
+
+    def get_config(self):
+        """See base class."""
+        return super().get_config() | {"boundaries": self.boundaries}
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class TokenLookup(keras.layers.Layer):
+    """Row of a token: 0 for the missing value, then those of unknown tokens, then the vocabulary's.
+
+    What `StringLookup` and `IntegerLookup` do with a mask token, in one table lookup where they take five passes.
+
+    Args:
+        tokens: of the vocabulary, as its file's lines.
+        dtype_of_tokens: `string` or `int64`.
+        oov_buckets: rows that unknown tokens are hashed into.
+    """
+
+    def __init__(self, tokens: Sequence[str], dtype_of_tokens: str, oov_buckets: int, **kwargs):
+        super().__init__(**kwargs)
+        self.tokens, self.dtype_of_tokens, self.oov_buckets = list(tokens), dtype_of_tokens, oov_buckets
+        of = str if dtype_of_tokens == "string" else int
+        keys = tf.constant([MISSING[dtype_of_tokens], *map(of, self.tokens)], dtype_of_tokens)
+        rows = tf.concat([[0], tf.range(len(self.tokens)) + 1 + oov_buckets], axis=0)
+        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=1)
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """String or int64 [...] to int32 [...]."""
+        rows = self.table.lookup(values)
+        if self.oov_buckets == 1:
+            return rows
+        hashed = tf.strings.to_hash_bucket_fast if self.dtype_of_tokens == "string" else tf.math.floormod
+        return tf.where(rows == 1, 1 + tf.cast(hashed(values, self.oov_buckets), tf.int32), rows)
+
+    def get_config(self):
+        """See base class."""
+        own = {"tokens": self.tokens, "dtype_of_tokens": self.dtype_of_tokens, "oov_buckets": self.oov_buckets}
+        return super().get_config() | own
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class FitLength(keras.layers.Layer):
+    """Cuts or pads the second axis to `length`, so that the network sees histories of one width.
+
+    Args:
+        length: width after.
+        padding: value to pad with.
+    """
+
+    def __init__(self, length: int, padding: str | int | float, **kwargs):
+        super().__init__(**kwargs)
+        self.length, self.padding = length, padding
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """[batch, any] to [batch, length]."""
+        values = values[:, : self.length]
+        short = self.length - tf.shape(values)[1]
+        padded = tf.pad(values, [[0, 0], [0, short]], constant_values=tf.constant(self.padding, values.dtype))
+        return tf.ensure_shape(padded, [None, self.length])
+
+    def get_config(self):
+        """See base class."""
+        return super().get_config() | {"length": self.length, "padding": self.padding}
+
+
+def hashing(name: str, dtype: str, buckets: int, salt: int, lookups: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Several rows of one table for each token: [...] to int32 [..., lookups]; see `features.lookup`."""
+    layers = [
+        keras.layers.Hashing(buckets, MISSING[dtype], [salt, n], name=f"hash_{n}_{name}", dtype="int32")
+        for n in range(lookups)
+    ]
+    return lambda values: tf.stack([layer(values) for layer in layers], axis=-1)
