@@ -67,7 +67,7 @@ class Feature(Frozen, abc.ABC):
     """One feature of a click.
 
     Attributes:
-        type: what kind it is.
+        type: what kind it is; your own as `package.module:Class`.
         name: name in the tf.Example, in the schema and in the served signature.
     """
 

@@ -1,10 +1,8 @@
 """The types of features: those of mal-tf by name, anybody's by import path."""
 
-import difflib
-import importlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +11,7 @@ import pydantic
 from features import vocabulary as vocabularies
 from features.arrays import first_of_each
 from features.feature import NUMBER_LISTS, Clicks, ColumnFeature, Feature, VocabularyConfig
+from features.registry import block
 
 if TYPE_CHECKING:
     from features.spec import FeatureSpec
@@ -215,48 +214,5 @@ TYPES: dict[str, type[Feature]] = {
     "similarity": SimilarityFeature,
 }
 
-_OWN = "package.module:Class"
-
-
-def _tag(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return kind if kind in TYPES else _OWN
-
-
-def _own(value: Any) -> Feature:
-    """A feature of a user's own type from its config."""
-    if isinstance(value, Feature):
-        return value
-    if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
-        raise ValueError(f"expected a feature with a `type`, one of {', '.join(TYPES)} or {_OWN}; found {value!r}")
-    module, colon, name = kind.partition(":")
-    if not colon:
-        nearest = difflib.get_close_matches(kind, TYPES, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise ValueError(f"unknown feature type '{kind}'; {hint}Known: {', '.join(TYPES)}; your own is given as {_OWN}")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"feature type '{kind}' can't be imported: {error}. Install its package where the job runs"
-        ) from error
-    if not (isinstance(cls, type) and issubclass(cls, Feature)):
-        raise ValueError(f"feature type '{kind}' is not a subclass of {Feature.__module__}.{Feature.__name__}")
-    try:
-        return cls.model_validate(value)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"feature of type '{kind}', {where}: {first['msg']}") from error
-
-
 #: A feature in a config, of any type.
-AnyFeature = Annotated[
-    Union[
-        (
-            *(Annotated[cls, pydantic.Tag(name)] for name, cls in TYPES.items()),
-            Annotated[pydantic.SerializeAsAny[Feature], pydantic.BeforeValidator(_own), pydantic.Tag(_OWN)],
-        )
-    ],
-    pydantic.Discriminator(_tag),
-]
+AnyFeature = block(TYPES, Feature, "type", "feature type")

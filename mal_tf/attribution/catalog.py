@@ -1,12 +1,10 @@
 """The catalog of attribution mechanisms: built-in and registered ones by name, any other by import path."""
 
-import difflib
-import importlib
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 from features.errors import MalTfError
+from features.registry import find
 from mal_tf.attribution.mechanism import Mechanism
 
 #: Name in configs to import path. Adding a mechanism is one file and one line here.
@@ -79,25 +77,7 @@ def create(kind: str, parameters: dict) -> Mechanism:
 
 
 def _find(kind: str) -> type[Mechanism]:
-    if kind in _registered:
-        return _registered[kind]
-    module, colon, name = MECHANISMS.get(kind, kind).partition(":")
-    if not colon:
-        names = [*MECHANISMS, *_registered]
-        nearest = difflib.get_close_matches(kind, names, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise MalTfError(
-            f"unknown attribution mechanism '{kind}'; {hint}Known: {', '.join(names)}; your own is given as "
-            "package.module:Class, or registered with mal_tf.register"
-        )
-    try:
-        mechanism = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise MalTfError(
-            f"attribution mechanism '{kind}' can't be imported: {error}. Install its package where the job runs; "
-            f"looked in {', '.join(sys.path)}"
-        ) from error
-    return _checked(kind, mechanism)
+    return find(kind, MECHANISMS | _registered, Mechanism, "attribution mechanism")
 
 
 def _checked(kind: str, mechanism: object) -> type[Mechanism]:

@@ -16,7 +16,7 @@ from mal_tf.training.config import TrainingConfig
 from pipelines.config.evaluation import EvaluationConfig
 from pipelines.config.labels import LabelsConfig, TFRecordsConfig
 from pipelines.core.config_file import ConfigFile
-from pipelines.labels.sources import MacSource, SourceConfig
+from pipelines.labels.sources import SourceConfig
 
 
 class ValidationConfig(Frozen):
@@ -143,7 +143,7 @@ class RunConfig(ConfigFile):
     @property
     def ready_made(self) -> bool:
         """Whether labels and vocabularies come with the source."""
-        return isinstance(self.sources, MacSource)
+        return self.sources.ready_made
 
     @functools.cached_property
     def feature_spec(self) -> FeatureSpec:

@@ -11,6 +11,7 @@ import yaml
 
 from features.errors import MalTfError
 from features.frozen import RESOLVE, Frozen, Name
+from features.registry import OWN
 from pipelines.core import files
 
 
@@ -101,14 +102,11 @@ def _describe(error: dict, data: Any) -> str:
     # pydantic puts the union's tag into the place; a reader of the file knows no such key.
     place, where = [], data
     for key in error["loc"]:
-        if isinstance(where, dict) and key not in where and key in where.values():
+        if isinstance(where, dict) and key not in where and (key in where.values() or key == OWN):
             continue
         place.append(str(key))
         where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
     message, found = error["msg"].removeprefix("Value error, "), error["input"]
-    if error["type"] == "union_tag_invalid":
-        key, tag, known = (str(error["ctx"][of]).replace("'", "") for of in ("discriminator", "tag", "expected_tags"))
-        message = f"{key} '{tag}' is not known; there are: {known}"
-    elif error["type"] != "value_error" and isinstance(found, str | int | float):
+    if error["type"] != "value_error" and isinstance(found, str | int | float):
         message += f"; found {found!r}"
     return f"  {'.'.join(place) or 'top level'}: {message}"

@@ -10,12 +10,12 @@ from typing import Literal
 
 import pydantic
 
-from features.frozen import Frozen, Path
+from features.frozen import Path
 from features.table import ClickColumns, ConversionColumns
-from pipelines.labels.sources.tables import Join, SourceTables, TableSource
+from pipelines.labels.sources.tables import Join, Source, SourceTables, TableSource
 
 
-class KuaiRandSource(Frozen):
+class KuaiRandSource(Source):
     """Adapter `kuairand`.
 
     Attributes:

@@ -6,11 +6,12 @@ are tokens, with a vocabulary each in `vocabs/`; a column of credits (≥ 0) per
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from features.errors import MalTfError
-from features.frozen import Frozen, Path
+from features.frozen import Path
 from pipelines.core import files
+from pipelines.labels.sources.tables import Source, SourceTables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Day:
     number: int
 
 
-class MacSource(Frozen):
+class MacSource(Source):
     """Adapter `mac`. Features name the release's columns, histories too: `{type: history, name: ad_feat0_seq, of: ad_feat0}`.
 
     Attributes:
@@ -40,9 +41,15 @@ class MacSource(Frozen):
         padding: the token that fills up histories; it becomes a missing one, which `model.mask_padding` leaves out.
     """
 
+    ready_made: ClassVar[bool] = True
+
     adapter: Literal["mac"]
     folder: Path
     padding: str = "0"
+
+    def tables(self) -> SourceTables:
+        """See base class."""
+        raise MalTfError("adapter 'mac' has ready-made labels, not the tables of clicks and conversions")
 
     def days(self) -> list[Day]:
         """All files of clicks, in the order of time.

@@ -1,6 +1,7 @@
 """The generic source: tables in Parquet, CSV or JSON Lines files, filtered and joined with small tables."""
 
-from typing import Generic, Literal, TypeVar
+import abc
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import pydantic
 
@@ -78,7 +79,26 @@ class SourceTables(Frozen):
         return UNITS_PER_SECOND[self.time_unit]
 
 
-class TablesSource(SourceTables):
+class Source(Frozen, abc.ABC):
+    """The `sources` block of a config: where an adapter finds the two tables.
+
+    A source of your own is a subclass, given as `adapter: package.module:Class`; see docs/extending.md.
+
+    Attributes:
+        adapter: what kind it is; your own as `package.module:Class`.
+    """
+
+    #: Whether labels and vocabularies come with the source.
+    ready_made: ClassVar[bool] = False
+
+    adapter: str
+
+    @abc.abstractmethod
+    def tables(self) -> SourceTables:
+        """The two tables."""
+
+
+class TablesSource(SourceTables, Source):
     """Adapter `tables`: the two tables as the config describes them."""
 
     adapter: Literal["tables"]

@@ -1,0 +1,35 @@
+"""A model: every target has a tower, and the primary's head reads a learnt blend of all of them."""
+
+from features.keras2 import keras, tf
+from mal_tf.layers.tower import MLP
+from mal_tf.models.network import Head, Network, bottom, logit
+
+
+@keras.utils.register_keras_serializable("mal_tf_shop")
+class Blend(keras.layers.Layer):
+    """Σ_t w_t · tower_t, a weight per target."""
+
+    #: A warm start takes the weights over only where the targets are the same; the report draws `title`.
+    mixes_targets = True
+    title = "blend of towers"
+
+    def build(self, shapes):
+        """See base class."""
+        initial = keras.initializers.Constant(1 / len(shapes))
+        self.shares = self.add_weight("shares", [len(shapes)], initializer=initial)
+        super().build(shapes)
+
+    def call(self, towers: list[tf.Tensor]) -> tf.Tensor:
+        """Float [batch, any] each to float [batch, any]."""
+        return tf.add_n([share * tower for share, tower in zip(tf.unstack(self.shares), towers, strict=True)])
+
+
+def build(spec, sizes, config, targets) -> Network:
+    """Shared bottom → a tower per target → logits; the primary's on the blend."""
+    inputs, v = bottom(spec, sizes, config)
+    vectors = {target: MLP(config.tower_units, name=f"{target}_tower")(v) for target in targets}
+    vectors[config.primary] = Blend(name="blend")(list(vectors.values()))
+    order = [config.primary, *(target for target in targets if target != config.primary)]
+    outputs = {target: logit(vectors[target], target, config) for target in order}
+    heads = tuple(Head(target, target, primary=target == config.primary) for target in order)
+    return Network(keras.Model(inputs, outputs, name="blend_of_towers"), heads)
