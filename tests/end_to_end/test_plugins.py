@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> pathlib.Path:
     config["sources"] = {"adapter": "mal_tf_shop.source:EventLog", "files": [str(folder / "events.csv")]}
     config["features"].append({"type": "mal_tf_shop.feature:Hour", "name": "hour"})
     config["attribution"]["mechanisms"].append({"name": "last_two", "type": "mal_tf_shop.mechanism:LastTwo"})
-    config["model"] |= {"name": "mal_tf_shop.model", "compare_with": []}
+    config["model"] |= {"name": "mal_tf_shop.model", "compare_with": ["base"]}
     environment = os.environ | {"PYTHONPATH": f"{installed}:{ROOT}"}
     command = [sys.executable, "-m", "pipelines.cli", "run", project.write(), "--output", str(folder / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -67,3 +67,10 @@ def test_the_report_draws_the_model_and_names_all_of_it(run):
     page = (run / "report.html").read_text()
     for words in ("How mal_tf_shop.model is built", "blend of towers", "CVR of last", "last_two", "hour"):
         assert words in page
+
+
+def test_the_metric_has_a_value_an_interval_and_a_place_on_the_page(run):
+    metrics = json.loads((run / "evaluate/metrics.json").read_text())
+    assert 0 < metrics["models"]["mal_tf_shop.model"]["brier"] < 1
+    assert metrics["differences"]["base"]["brier"]["low"] <= metrics["differences"]["base"]["brier"]["high"]
+    assert "Brier score" in (run / "report.html").read_text()
