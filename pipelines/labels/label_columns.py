@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from features.spec import RESERVED, RESERVED_PREFIXES, SEQUENCES, FeatureSpec
+from features.spec import RESERVED, RESERVED_PREFIXES, FeatureSpec
 
 STRING, INT64, FLOAT32 = "string", "int64", "float32"
 
@@ -40,7 +40,7 @@ def others(spec: FeatureSpec, mechanisms: Sequence[str], valued: bool = False) -
     columns.append(("label_cat", INT64, f"CAT class: sum of 2^i over the positive labels of {', '.join(mechanisms)}"))
     for feature in spec.features:
         dtype = spec.dtype(feature)
-        kind = f"list of {dtype}" if isinstance(feature, SEQUENCES) else dtype
+        kind = f"list of {dtype}" if feature.sequence else dtype
         columns.append((feature.name, kind, f"{feature.type} feature"))
     return [dict(zip(("name", "type", "meaning"), column, strict=True)) for column in columns]
 
