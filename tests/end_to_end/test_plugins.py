@@ -35,7 +35,7 @@ def run(tmp_path_factory) -> pathlib.Path:
     events = pa.concat_tables([clicks, purchases], promote=True)
     pyarrow.csv.write_csv(events, folder / "events.csv")
     config = project.config
-    config["sources"] = {"adapter": "mal_tf_shop.source:EventLog", "files": [str(folder / "events.csv")]}
+    config["sources"] = {"adapter": "mal_tf_shop.source:EventLog", "files": ["events.csv"]}
     config["features"].append({"type": "mal_tf_shop.feature:Hour", "name": "hour"})
     config["attribution"]["mechanisms"].append({"name": "last_two", "type": "mal_tf_shop.mechanism:LastTwo"})
     config["model"] |= {"name": "mal_tf_shop.model", "compare_with": ["base"]}
