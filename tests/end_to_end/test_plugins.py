@@ -12,7 +12,7 @@ import pyarrow.csv
 import pytest
 
 from features.keras2 import tf
-from tests.conftest import Project
+from tests.support.project import Project
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLUGIN = ROOT / "tests/plugins/shop"

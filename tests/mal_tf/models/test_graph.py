@@ -6,7 +6,7 @@ from features.keras2 import keras
 from mal_tf.layers.tower import MLP
 from mal_tf.models import graph
 from mal_tf.models.network import Head, Network
-from tests.mal_tf.models.test_models import build
+from tests.support.models import build
 
 
 def blocks(name, **options):

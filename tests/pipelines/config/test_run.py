@@ -33,8 +33,14 @@ from pipelines.config.run import RunConfig, dump, load
         ("training.batch_size=many", "unable to parse string as an integer; found 'many'"),
         ("sources.time_unit=sec", "sources.time_unit: Input should be 's', 'ms' or 'us'; found 'sec'"),
         ("sources.adapter=table", "sources: unknown source adapter 'table'; did you mean 'tables'? Known:"),
-        ("features.0.type=categoric", "features.0: unknown feature type 'categoric'; did you mean 'categorical'? Known:"),
-        ("features.0.type=shop.features:Hour", "features.0: feature type 'shop.features:Hour' can't be imported: No module"),
+        (
+            "features.0.type=categoric",
+            "features.0: unknown feature type 'categoric'; did you mean 'categorical'? Known:",
+        ),
+        (
+            "features.0.type=shop.features:Hour",
+            "features.0: feature type 'shop.features:Hour' can't be imported: No module",
+        ),
         ("features.0.type=decimal:Decimal", "'decimal:Decimal' is not a subclass of features.feature.Feature"),
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),
