@@ -13,12 +13,12 @@ from pipelines.report.sections import comparison, evaluation, gates
 
 def parts(run: RunFiles) -> list[Part]:
     """The section."""
-    found = evaluation.metrics(run)
-    made = [*_failed(run), *gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
-    if found:
-        name = evaluation.served(run, found)
-        mine = found["models"][name]
-        intervals = found.get("intervals", {}).get(name, {})
+    result = evaluation.metrics(run)
+    built = [*_failed(run), *gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
+    if result:
+        name = evaluation.served(run, result)
+        mine = result["models"][name]
+        intervals = result.get("intervals", {}).get(name, {})
         tiles = [
             (
                 metric.title,
@@ -31,13 +31,13 @@ def parts(run: RunFiles) -> list[Part]:
             (
                 "clicks judged",
                 text.integer(mine.get("clicks")),
-                f"{text.integer(mine.get('positives'))} positive, label {found['target']}",
+                f"{text.integer(mine.get('positives'))} positive, label {result['target']}",
             )
         )
-        made.append(Tiles(tiles, evaluation.SOURCE))
-    if not made:
-        made.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
-    return made
+        built.append(Tiles(tiles, evaluation.SOURCE))
+    if not built:
+        built.append(missing("Nothing was evaluated or judged yet; see below how far the run came."))
+    return built
 
 
 def _failed(run: RunFiles) -> list[Part]:
@@ -50,8 +50,8 @@ def _failed(run: RunFiles) -> list[Part]:
 
 def _meaning(interval: Mapping[str, float | None] | None, metric: Metric) -> str:
     """What a metric means, after its 95% interval if that is known."""
-    known = interval and interval.get("low") is not None
-    return f"95%: {text.span(interval, metric.name)}; {metric.summary}" if known else metric.summary
+    has_interval = interval and interval.get("low") is not None
+    return f"95%: {text.span(interval, metric.name)}; {metric.summary}" if has_interval else metric.summary
 
 
 def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
@@ -62,18 +62,18 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
         rows.setdefault(name, [text.DASH] * len(runs))[place] = value
 
     for place, run in enumerate(runs):
-        report, found = run.stage_json("labels", "label_report.json"), evaluation.metrics(run)
+        report, result = run.stage_json("labels", "label_report.json"), evaluation.metrics(run)
         put("revision", place, (run.json("run.json").get("git_revision") or text.DASH)[:12])
         if report:
-            for split, of_split in report["splits"].items():
-                put(f"clicks, {split}", place, text.integer(of_split["clicks"]))
-        if found:
-            name = evaluation.served(run, found)
+            for split, split_counts in report["splits"].items():
+                put(f"clicks, {split}", place, text.integer(split_counts["clicks"]))
+        if result:
+            name = evaluation.served(run, result)
             put("served model", place, name)
-            put("label", place, found["target"])
+            put("label", place, result["target"])
             for metric in registered_metrics():
-                put(text.title(metric), place, text.metric(metric, found["models"][name].get(metric)))
-            for other, by_metric in found.get("differences", {}).items():
+                put(text.title(metric), place, text.metric(metric, result["models"][name].get(metric)))
+            for other, by_metric in result.get("differences", {}).items():
                 for metric, one in by_metric.items():
                     put(f"Δ {text.title(metric)} to {other}", place, text.with_interval(one))
         elif judged := run.stage_json("judge", "judgement.json"):

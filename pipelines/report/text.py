@@ -49,21 +49,21 @@ def difference(value: float | None, digits: int = 4) -> str:
     return DASH if _unknown(value) else f"{value:+.{digits}f}".replace("-", "−")
 
 
-def interval(found: dict, digits: int = 4) -> str:
+def interval(limits: dict, digits: int = 4) -> str:
     """Both ends of `{"low", "high"}`."""
-    ends = found.get("low"), found.get("high")
+    ends = limits.get("low"), limits.get("high")
     return DASH if any(map(_unknown, ends)) else " … ".join(difference(end, digits) for end in ends)
 
 
-def span(found: dict, name: str) -> str:
+def span(limits: dict, name: str) -> str:
     """Both ends of a metric's `{"low", "high"}`."""
-    ends = found.get("low"), found.get("high")
+    ends = limits.get("low"), limits.get("high")
     return DASH if any(map(_unknown, ends)) else " … ".join(metric(name, end) for end in ends)
 
 
-def with_interval(found: dict) -> str:
+def with_interval(result: dict) -> str:
     """A difference, and its interval in brackets."""
-    return f"{difference(found.get('difference'))} ({interval(found)})"
+    return f"{difference(result.get('difference'))} ({interval(result)})"
 
 
 def size(count: int) -> str:

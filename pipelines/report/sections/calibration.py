@@ -16,24 +16,24 @@ from pipelines.report.sections import evaluation
 
 def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where the models were neither evaluated nor calibrated."""
-    found, made = evaluation.metrics(run), []
-    if found and found.get("calibration"):
-        made += _curves(found, found["target"], found)
-        others = {label: of for label, of in found.get("labels", {}).items() if label != found["target"]}
-        folded = [part for label, of in others.items() if of.get("calibration") for part in _curves(found, label, of)]
-        made += [Folded("Under the labels of the other mechanisms", folded)] if folded else []
-    made += [part for name in run.stages_of("calibrate") for part in _layer(run, name)]
-    if found and not made:
+    metrics, built = evaluation.metrics(run), []
+    if metrics and metrics.get("calibration"):
+        built += _curves(metrics, metrics["target"], metrics)
+        others = {label: of for label, of in metrics.get("labels", {}).items() if label != metrics["target"]}
+        folded = [part for label, of in others.items() if of.get("calibration") for part in _curves(metrics, label, of)]
+        built += [Folded("Under the labels of the other mechanisms", folded)] if folded else []
+    built += [part for name in run.stages_of("calibrate") for part in _layer(run, name)]
+    if metrics and not built:
         return [missing(f"{evaluation.SOURCE} has no calibration curve: an earlier version of mal-tf wrote it.")]
-    return made
+    return built
 
 
-def _curves(found: Mapping[str, Any], label: str, of_label: Mapping[str, Any]) -> list[Part]:
+def _curves(metrics: Mapping[str, Any], label: str, label_metrics: Mapping[str, Any]) -> list[Part]:
     """A curve for each model, under a label."""
-    under = "" if label == found["target"] else f", label_{label}"
+    under = "" if label == metrics["target"] else f", label_{label}"
     return [
-        _curve(f"{name}{under}", bins, of_label["models"].get(name, {}).get(Pcoc.name))
-        for name, bins in of_label["calibration"].items()
+        _curve(f"{name}{under}", bins, label_metrics["models"].get(name, {}).get(Pcoc.name))
+        for name, bins in label_metrics["calibration"].items()
         if bins
     ]
 
@@ -67,8 +67,8 @@ def _drawn(
     ylabel: str = "observed conversion rate",
     name: str = "bins",
 ) -> str:
-    known = [one for one in bins if one.get("observed") is not None]
-    values = [one[key] for one in known for key in ("predicted", "observed", "high") if one.get(key)]
+    observed = [one for one in bins if one.get("observed") is not None]
+    values = [one[key] for one in observed for key in ("predicted", "observed", "high") if one.get(key)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     logarithmic = low > 0 and high > 20 * low
     with svg.styled():
@@ -84,11 +84,11 @@ def _drawn(
             axis.set_minor_locator(NullLocator())
             axis.set_minor_formatter(NullFormatter())
         axes.plot(ends, ends, color=svg.MUTED, ls=(0, (5, 3)), lw=1.5, label="where both are equal")
-        for one in known:
+        for one in observed:
             if one.get("low") is not None and one.get("high") is not None:
                 span = [max(one["low"], ends[0]), one["high"]]
                 axes.plot([one["predicted"]] * 2, span, color=colour, lw=2, alpha=0.6, solid_capstyle="butt")
-        drawn = [one for one in known if one["observed"] > 0 or not logarithmic]
+        drawn = [one for one in observed if one["observed"] > 0 or not logarithmic]
         axes.plot(
             [one["predicted"] for one in drawn],
             [one["observed"] for one in drawn],
@@ -108,25 +108,25 @@ def _layer(run: RunFiles, name: str) -> list[Part]:
     source = f"calibrate/{name}/calibration.json"
     if not run.has(source):
         return [missing(f"{source} is not there.")]
-    found = run.json(source)
+    calibration = run.json(source)
     rows = [
         [f"{clicks}, {when}", *(text.metric(metric, of[when].get(metric)) for metric in level_metrics())]
-        for clicks, of in (("clicks of the fit", found), ("evaluation split", found.get("evaluation", {})))
+        for clicks, of in (("clicks of the fit", calibration), ("evaluation split", calibration.get("evaluation", {})))
         for when in ("before", "after")
         if when in of
     ]
-    by = f", by {found['by']}" if found.get("by") else ""
+    by = f", by {calibration['by']}" if calibration.get("by") else ""
     note = (
-        f"{found.get('method', 'a map')}{by}, fitted on {text.integer(found.get('clicks'))} clicks with "
-        f"{text.integer(found.get('positives'))} positives that the model was not trained on."
+        f"{calibration.get('method', 'a map')}{by}, fitted on {text.integer(calibration.get('clicks'))} clicks with "
+        f"{text.integer(calibration.get('positives'))} positives that the model was not trained on."
     )
     table = Table(
         f"Calibration layer of {name}, before and after", [name, *map(text.title, level_metrics())], rows, note
     )
-    made: list[Part] = [Numbers(table, source)]
-    if (curve := found.get("overall")) and len(curve["x"]) > 1:
-        made.append(_map(name, curve, source))
-    return made
+    built: list[Part] = [Numbers(table, source)]
+    if (curve := calibration.get("overall")) and len(curve["x"]) > 1:
+        built.append(_map(name, curve, source))
+    return built
 
 
 def _map(name: str, curve: Mapping[str, Any], source: str) -> Part:

@@ -44,23 +44,25 @@ def verdicts(run: RunFiles) -> list[Part]:
 
     Holm's adjustment is over all rows of all lines.
     """
-    result, made = found(run), []
+    result, built = found(run), []
     if result is None:
-        return made
+        return built
     groups = list(_groups(result))
-    how = _corrected([of_row[_VERDICT] for *_, rows in groups for of_row in rows.values()], result["bootstrap_samples"])
+    how = _corrected(
+        [differences[_VERDICT] for *_, rows in groups for differences in rows.values()], result["bootstrap_samples"]
+    )
     for title, against, rows in groups:
-        found_of = {name: reading(_VERDICT, of_row[_VERDICT]) for name, of_row in rows.items()}
+        found_of = {name: reading(_VERDICT, differences[_VERDICT]) for name, differences in rows.items()}
         readings = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
-        readings |= {name: "few" for name, of_row in rows.items() if of_row[_VERDICT]["low"] is None}
+        readings |= {name: "few" for name, differences in rows.items() if differences[_VERDICT]["low"] is None}
         words = {"better": "better", "worse": "worse", "open": "no difference shown", "few": "too few users to tell"}
         of = {side: [name for name in readings if readings[name] == side] for side in words}
         said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
         gains = (of["better"], of["worse"])
         side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
-        facts = [f"{name} {text.with_interval(of_row['gauc'])}" for name, of_row in rows.items()]
-        made.append(Verdict(side, f"{title}, {Gauc.title} against {against}{how}: {said}.", SOURCE, facts))
-    return made
+        facts = [f"{name} {text.with_interval(differences['gauc'])}" for name, differences in rows.items()]
+        built.append(Verdict(side, f"{title}, {Gauc.title} against {against}{how}: {said}.", SOURCE, facts))
+    return built
 
 
 def _corrected(judged: Sequence[dict[str, Any]], samples: int) -> str:
@@ -105,8 +107,8 @@ def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
                 text.interval(one),
                 text.general(one.get("p")),
             ]
-            for name, of_row in rows.items()
-            for metric, one in of_row.items()
+            for name, differences in rows.items()
+            for metric, one in differences.items()
         ]
         yield Picture(
             plots.forest(drawn, f"minus {against}", "better"),

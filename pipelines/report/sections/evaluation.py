@@ -19,28 +19,32 @@ def metrics(run: RunFiles) -> dict[str, Any] | None:
     return run.stage_json("evaluate", "metrics.json")
 
 
-def served(run: RunFiles, found: Mapping[str, Any]) -> str:
+def served(run: RunFiles, result: Mapping[str, Any]) -> str:
     """The model whose differences from the others are given."""
-    return found.get("served") or (run.config.get("model") or {}).get("name") or next(iter(found["models"]))
+    return result.get("served") or (run.config.get("model") or {}).get("name") or next(iter(result["models"]))
 
 
 def verdicts(run: RunFiles) -> list[Part]:
     """The served model against each other, in a sentence each."""
-    found = metrics(run)
-    if found is None or not found.get("differences"):
+    result = metrics(run)
+    if result is None or not result.get("differences"):
         return []
-    name = served(run, found)
-    return [_verdict(name, other, by_metric) for other, by_metric in found["differences"].items()]
+    name = served(run, result)
+    return [_verdict(name, other, by_metric) for other, by_metric in result["differences"].items()]
 
 
 def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) -> Part:
     judged = {metric: one for metric, one in by_metric.items() if has_direction(metric)}
     readings = {text.title(metric): reading(metric, one) for metric, one in judged.items()}
-    of = {side: [metric for metric, found in readings.items() if found == (side, True)] for side in ("better", "worse")}
+    of = {
+        side: [metric for metric, answer in readings.items() if answer == (side, True)] for side in ("better", "worse")
+    }
     said = [f"{side} in {' and '.join(named)}" for side, named in of.items() if named]
     doubtful = [metric for metric, (_, sure) in readings.items() if not sure]
     few = [text.title(metric) for metric, one in judged.items() if one.get("low") is None]
-    rest = [metric for metric, found in readings.items() if (found[0] == "open" or not found[1]) and metric not in few]
+    rest = [
+        metric for metric, answer in readings.items() if (answer[0] == "open" or not answer[1]) and metric not in few
+    ]
     if said:
         sentence = f"{name} against {other}: {', '.join(said)}" + (
             f"; no difference shown in {' and '.join(rest)}" if rest else ""
@@ -60,44 +64,44 @@ def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) 
 
 def parts(run: RunFiles) -> list[Part]:
     """The section."""
-    found = metrics(run)
-    if found is None:
+    result = metrics(run)
+    if result is None:
         elsewhere = run.plan or run.has(
             "benchmark.json"
         )  # A span's candidate is judged, a comparison has its own metrics.
         return [] if elsewhere else [missing("The models were not evaluated.")]
-    name = served(run, found)
-    labels = found.get("labels") or {
-        found["target"]: {"models": found["models"], "differences": found.get("differences", {})}
+    name = served(run, result)
+    labels = result.get("labels") or {
+        result["target"]: {"models": result["models"], "differences": result.get("differences", {})}
     }
-    labels = {label: labels[label] for label in sorted(labels, key=lambda label: label != found["target"])}
-    made: list[Part] = [_table(found, labels), *_intervals(labels)]
-    if any(of_label.get("differences") for of_label in labels.values()):
-        made += [
-            *_forests(found, labels, name),
-            Folded(f"All differences of {name}, as a table", [_differences(found, labels, name)]),
+    labels = {label: labels[label] for label in sorted(labels, key=lambda label: label != result["target"])}
+    built: list[Part] = [_table(result, labels), *_intervals(labels)]
+    if any(label_result.get("differences") for label_result in labels.values()):
+        built += [
+            *_forests(result, labels, name),
+            Folded(f"All differences of {name}, as a table", [_differences(result, labels, name)]),
         ]
-    if not found.get("labels"):
-        made.append(missing("Labels of the other mechanisms: this run was evaluated by an earlier version of mal-tf."))
-    if several := found.get("multiplicity"):
-        said = f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.{too_few_resamples(found)}"
-        made.append(Text(said, SOURCE))
-    return made
+    if not result.get("labels"):
+        built.append(missing("Labels of the other mechanisms: this run was evaluated by an earlier version of mal-tf."))
+    if several := result.get("multiplicity"):
+        said = f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.{too_few_resamples(result)}"
+        built.append(Text(said, SOURCE))
+    return built
 
 
-def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
+def _table(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
     rows = []
-    for label, of_label in labels.items():
-        for model, values in of_label["models"].items():
+    for label, label_result in labels.items():
+        for model, values in label_result["models"].items():
             counts = [text.integer(values.get(key)) for key in ("clicks", "positives")]
             numbers = [text.metric(metric, values.get(metric)) for metric in registered_metrics()]
             rows.append([f"{label}: {model}", *counts, *numbers])
     meanings = "; ".join(f"{metric.title}: {metric.summary}" for metric in registered_metrics().values())
     note = (
-        f"{meanings}. The models predict {found['target']}; rows of other labels ask how well that ranks what another "
+        f"{meanings}. The models predict {result['target']}; rows of other labels ask how well that ranks what another "
         "mechanism calls a conversion."
     )
-    title = f"Metrics of the {found.get('split', 'eval')} split, by label and model"
+    title = f"Metrics of the {result.get('split', 'eval')} split, by label and model"
     return Numbers(
         Table(title, ["label: model", "clicks", "positives", *map(text.title, registered_metrics())], rows, note),
         SOURCE,
@@ -107,9 +111,9 @@ def _table(found: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
 def _intervals(labels: Mapping[str, Any]) -> Iterator[Part]:
     """Nothing where no resamples were asked for, or an earlier version of mal-tf evaluated."""
     rows = [
-        [f"{label}: {model}", *(text.span(of_model.get(metric, {}), metric) for metric in additive_metrics())]
-        for label, of_label in labels.items()
-        for model, of_model in of_label.get("intervals", {}).items()
+        [f"{label}: {model}", *(text.span(intervals.get(metric, {}), metric) for metric in additive_metrics())]
+        for label, label_result in labels.items()
+        for model, intervals in label_result.get("intervals", {}).items()
     ]
     if rows:
         columns = ["label: model", *map(text.title, additive_metrics())]
@@ -117,7 +121,7 @@ def _intervals(labels: Mapping[str, Any]) -> Iterator[Part]:
         yield Numbers(Table("95% intervals of the metrics", columns, rows, note), SOURCE)
 
 
-def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Part:
+def _differences(result: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Part:
     rows = [
         [
             f"{label}: minus {other}",
@@ -131,7 +135,7 @@ def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str)
         for label, other, metric, one in _each(labels)
     ]
     columns = [f"label: {name}", "metric", "difference", "95% interval", "p", "p, corrected", f"{name} is"]
-    resampled = found.get("bootstrap") or {}
+    resampled = result.get("bootstrap") or {}
     how = (
         f", {resampled['samples']:,} resamples of {resampled.get('unit', 'user')}s" if resampled.get("samples") else ""
     )
@@ -142,29 +146,29 @@ def _differences(found: Mapping[str, Any], labels: Mapping[str, Any], name: str)
     return Numbers(Table(f"{name} minus each other model", columns, rows, note), SOURCE)
 
 
-def _words(metric: str, found: Mapping[str, Any]) -> str:
+def _words(metric: str, difference: Mapping[str, Any]) -> str:
     if not has_direction(metric):
         return text.DASH
-    side, sure = reading(metric, found)
+    side, sure = reading(metric, difference)
     return {"better": "▲ better", "worse": "▼ worse", "open": "◇ not shown to differ"}[side] + ("" if sure else " *")
 
 
 def _each(labels: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    for label, of_label in labels.items():
-        for other, by_metric in of_label.get("differences", {}).items():
+    for label, label_result in labels.items():
+        for other, by_metric in label_result.get("differences", {}).items():
             yield from (
                 (label, other, metric, one) for metric, one in by_metric.items() if metric in registered_metrics()
             )
 
 
-def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Iterator[Part]:
-    target = found["target"]
+def _forests(result: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> Iterator[Part]:
+    target = result["target"]
     for metric in dict.fromkeys(metric for *_, metric, _ in _each(labels)):
         rows = [
-            (f"{label} label" + (" (primary)" if label == target else ""), of_label)
+            (f"{label} label" + (" (primary)" if label == target else ""), label_rows)
             for label in labels
             if (
-                of_label := {
+                label_rows := {
                     f"minus {other}": by_metric[metric]
                     for other, by_metric in labels[label].get("differences", {}).items()
                     if metric in by_metric
@@ -178,7 +182,7 @@ def _forests(found: Mapping[str, Any], labels: Mapping[str, Any], name: str) -> 
         else:
             reads = f"{printed} has no better side: {best:g} is best."
         shown = "; ".join(
-            f"{row}: {series} {text.with_interval(one)}" for row, of_row in rows for series, one in of_row.items()
+            f"{row}: {series} {text.with_interval(one)}" for row, intervals in rows for series, one in intervals.items()
         )
         yield Picture(
             plots.forest(rows, f"Δ {printed}", better),

@@ -42,8 +42,8 @@ def verdicts(run: RunFiles) -> list[Part]:
 
 def _facts(run: RunFiles) -> list[str]:
     """The candidate's metrics beside those of what serves."""
-    found = run.stage_json("judge", "judgement.json")
-    metrics = found["all"]["metrics"] if found else {"candidate": {}}
+    judgement = run.stage_json("judge", "judgement.json")
+    metrics = judgement["all"]["metrics"] if judgement else {"candidate": {}}
     blessed = metrics.get("blessed", {})
     return [
         f"{text.title(metric)} {text.metric(metric, value)}"
@@ -56,17 +56,19 @@ def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where the run is no span of a retraining."""
     if run.plan is None:
         return []
-    found = run.stage_json("judge", "judgement.json")
-    if found is None:
+    judgement = run.stage_json("judge", "judgement.json")
+    if judgement is None:
         return [missing("The candidate was not judged.")]
-    made = [_table(found["all"])]
-    if found["slices"] and any(one["losses"] for one in found["slices"]):
-        made.append(_slices(found["slices"]))
-    if found["notes"]:
-        made.append(
-            Folded(f"What could not be judged ({len(found['notes'])})", [Items("Notes", found["notes"], SOURCE)])
+    built = [_table(judgement["all"])]
+    if judgement["slices"] and any(one["losses"] for one in judgement["slices"]):
+        built.append(_slices(judgement["slices"]))
+    if judgement["notes"]:
+        built.append(
+            Folded(
+                f"What could not be judged ({len(judgement['notes'])})", [Items("Notes", judgement["notes"], SOURCE)]
+            )
         )
-    return made
+    return built
 
 
 def _table(whole: Mapping[str, Any]) -> Part:

@@ -34,18 +34,18 @@ def parts(run: RunFiles) -> list[Part]:
     if report is None:
         return [missing("The label job did not finish.")]
     alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]
-    made = [_table_1(report), *alike, _rows(report)]
+    built = [_table_1(report), *alike, _rows(report)]
     if report.get("path_lengths"):
-        made.append(_path_lengths(report["path_lengths"]))
-    made.append(_classes(report))
+        built.append(_path_lengths(report["path_lengths"]))
+    built.append(_classes(report))
     if any(report.get("days", {}).values()):
-        made.append(_days(report["days"]))
+        built.append(_days(report["days"]))
     if reasons := [
-        (table, why, n) for table, found in report.get("dead_letters", {}).items() for why, n in found.items()
+        (table, why, n) for table, reasons in report.get("dead_letters", {}).items() for why, n in reasons.items()
     ]:
         rows = [[why, table, text.integer(n)] for table, why, n in reasons]
-        made.append(Numbers(Table("Bad rows by reason", ["reason", "table", "rows"], rows), SOURCE))
-    return made
+        built.append(Numbers(Table("Bad rows by reason", ["reason", "table", "rows"], rows), SOURCE))
+    return built
 
 
 def _table_1(report: Mapping[str, Any]) -> Part:
@@ -56,10 +56,10 @@ def _table_1(report: Mapping[str, Any]) -> Part:
     for name in report["cat_bits"]:
         cells = [name]
         for split in splits.values():
-            found = split["mechanisms"][name]
-            share = found["positives"] / split["clicks"] if split["clicks"] else None
-            cells += [text.integer(found["positives"]), text.percent(share, 2), text.number(found["ratio"], 3)]
-            cells.append(text.number(found["credit"], 1))
+            counts = split["mechanisms"][name]
+            share = counts["positives"] / split["clicks"] if split["clicks"] else None
+            cells += [text.integer(counts["positives"]), text.percent(share, 2), text.number(counts["ratio"], 3)]
+            cells.append(text.number(counts["credit"], 1))
         rows.append(cells)
     clicks = ", ".join(f"{name} {split['clicks']:,}" for name, split in splits.items())
     note = (
@@ -137,9 +137,9 @@ def _dots(number: int, bits: int) -> str:
 
 
 def _days(days: Mapping[str, Mapping[str, int]]) -> Part:
-    names = sorted({day for found in days.values() for day in found})
-    series = {table: [found.get(day, 0) for day in names] for table, found in days.items()}
-    rows = [[day, *(text.integer(found.get(day, 0)) for found in days.values())] for day in names]
+    names = sorted({day for rows_of_days in days.values() for day in rows_of_days})
+    series = {table: [rows_of_days.get(day, 0) for day in names] for table, rows_of_days in days.items()}
+    rows = [[day, *(text.integer(rows_of_days.get(day, 0)) for rows_of_days in days.values())] for day in names]
     return Picture(
         plots.columns([day[5:] for day in names], series),
         "Rows by day",

@@ -19,12 +19,12 @@ def parts(run: RunFiles) -> list[Part]:
         elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     networks = {name: run.json(f"train/{name}/network.json") for name in models}
-    made: list[Part] = [_sizes(run, networks)]
+    built: list[Part] = [_sizes(run, networks)]
     timed = _latency(run, models)
-    made.append(timed or missing("No latency was measured: the export is of an earlier version, or did not finish."))
-    made += [_architecture(name, network) for name, network in networks.items()]
+    built.append(timed or missing("No latency was measured: the export is of an earlier version, or did not finish."))
+    built += [_architecture(name, network) for name, network in networks.items()]
     served = next(iter(networks))
-    return [*made, _tables(served, networks[served])]
+    return [*built, _tables(served, networks[served])]
 
 
 def _sizes(run: RunFiles, networks: Mapping[str, Mapping[str, Any]]) -> Part:
@@ -54,8 +54,8 @@ def _sizes(run: RunFiles, networks: Mapping[str, Mapping[str, Any]]) -> Part:
 def _latency(run: RunFiles, models: Sequence[str]) -> Part | None:
     rows, sources = [], []
     for name in models:
-        found = run.result(f"export/{name}") or {}
-        for signature, one in found.get("latency_ms", {}).items():
+        exported = run.result(f"export/{name}") or {}
+        for signature, one in exported.get("latency_ms", {}).items():
             rows.append(
                 [
                     f"{name}: {signature}",
@@ -64,7 +64,7 @@ def _latency(run: RunFiles, models: Sequence[str]) -> Part | None:
                     text.number(one["p99"], 2),
                 ]
             )
-        if found.get("latency_ms"):
+        if exported.get("latency_ms"):
             sources.append(f"export/{name}/manifest.json")
     infra = run.result("infra")
     for signature, one in (infra or {}).get("latency_ms", {}).items():
@@ -99,15 +99,15 @@ def _architecture(name: str, network: Mapping[str, Any]) -> Part:
 
 
 def _tables(name: str, network: Mapping[str, Any]) -> Part:
-    found = sorted(_embeddings(network).items(), key=lambda table: -table[1][0])
-    rows = [[table, *map(text.integer, (count, width, count * width))] for table, (count, width) in found]
-    drawn = found[:_TABLES]
+    embeddings = sorted(_embeddings(network).items(), key=lambda table: -table[1][0])
+    rows = [[table, *map(text.integer, (count, width, count * width))] for table, (count, width) in embeddings]
+    drawn = embeddings[:_TABLES]
     counts = [count for _, (count, _) in drawn]
     return Picture(
         plots.bars([table for table, _ in drawn], counts, [f"{count:,}" for count in counts], "rows"),
         f"Embedding tables of {name}",
-        f"Rows of the {len(drawn)} largest of {len(found)} tables; the largest is {drawn[0][0]} with {counts[0]:,}.",
-        f"Rows of the {len(drawn)} largest of {len(found)} tables: the vocabulary, the missing value and unknown tokens.",
+        f"Rows of the {len(drawn)} largest of {len(embeddings)} tables; the largest is {drawn[0][0]} with {counts[0]:,}.",
+        f"Rows of the {len(drawn)} largest of {len(embeddings)} tables: the vocabulary, the missing value and unknown tokens.",
         f"train/{name}/network.json",
         Table("Embedding tables", ["feature", "rows", "width", "parameters"], rows),
     )

@@ -28,45 +28,45 @@ _GAIN = Gauc.name
 
 def parts(run: RunFiles) -> list[Part]:
     """The section; nothing where the models were not evaluated."""
-    found = evaluation.metrics(run)
-    if found is None:
+    result = evaluation.metrics(run)
+    if result is None:
         return []
-    if not found.get("slices"):
+    if not result.get("slices"):
         return [
             missing(
                 "evaluate/metrics.json has no slices: none were asked for, or an earlier version of mal-tf wrote it."
             )
         ]
-    name = evaluation.served(run, found)
+    name = evaluation.served(run, result)
     kinds: dict[str, list] = {}
-    for one in found["slices"]:
+    for one in result["slices"]:
         kinds.setdefault(one["by"], []).append(one)
-    made = [part for by in _KINDS if by in kinds for part in _kind(name, by, kinds[by])]
+    built = [part for by in _KINDS if by in kinds for part in _kind(name, by, kinds[by])]
     for by in kinds:
         if by not in _KINDS:
-            made.append(Folded(f"By {by}", list(_kind(name, by, kinds[by]))))
-    return made
+            built.append(Folded(f"By {by}", list(_kind(name, by, kinds[by]))))
+    return built
 
 
 def growth(run: RunFiles) -> list[Part]:
     """The section of gains against growth in positives, as the MAL paper's figures 5 and 6 have it."""
-    found = evaluation.metrics(run)
-    if found is None:
+    result = evaluation.metrics(run)
+    if result is None:
         return []
-    name, made = evaluation.served(run, found), []
+    name, built = evaluation.served(run, result), []
     kinds: dict[str, list] = {}
-    for one in found.get("slices") or []:
+    for one in result.get("slices") or []:
         if one.get("growth") is not None and one["by"] != PATH_LENGTH:
             kinds.setdefault(one["by"], []).append(one)
     kinds = {by: of for by, of in kinds.items() if len(of) > 1}
     for by in sorted(kinds, key=lambda by: by not in _KINDS):
-        made += [
+        built += [
             _gain(name, other, by, kinds[by])
-            for other in found.get("differences", {})
+            for other in result.get("differences", {})
             if any(_known(one, other, _GAIN) for one in kinds[by])
         ]
-    first, more = made[:3], made[3:]
-    if not made:
+    first, more = built[:3], built[3:]
+    if not built:
         return [missing("No two slices have a growth in positives and a GAUC to compare.")]
     return [*first, Folded(f"{len(more)} more, by other features", more)] if more else first
 
@@ -93,7 +93,7 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
             )
             for one in drawn
         ]
-        rows = [(label, found) for label, found in rows if found]
+        rows = [(label, numbers) for label, numbers in rows if numbers]
         if rows:
             yield Picture(
                 plots.forest(rows, f"{name} minus {other}", "better"),
@@ -119,8 +119,8 @@ def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str |
             *(text.metric(metric, mine.get(metric)) for metric in registered_metrics()),
         ]
         for metric in _headlines() if other else ():
-            found = _known(one, other, metric) or {}
-            cells += [text.difference(found.get("difference")), text.interval(found)]
+            difference = _known(one, other, metric) or {}
+            cells += [text.difference(difference.get("difference")), text.interval(difference)]
         rows.append(cells)
     columns = [
         by,
@@ -142,13 +142,15 @@ def _headlines() -> list[str]:
 
 
 def _known(one: Mapping[str, Any], other: str, metric: str) -> Mapping[str, Any] | None:
-    found = one.get("differences", {}).get(other, {}).get(metric)
-    return found if found and found.get("difference") is not None else None
+    difference = one.get("differences", {}).get(other, {}).get(metric)
+    return difference if difference and difference.get("difference") is not None else None
 
 
 def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Part:
     points = [
-        (one["name"], one["growth"], one["positives"], found) for one in slices if (found := _known(one, other, _GAIN))
+        (one["name"], one["growth"], one["positives"], difference)
+        for one in slices
+        if (difference := _known(one, other, _GAIN))
     ]
     points = sorted(sorted(points, key=lambda point: -point[2])[:_DRAWN], key=lambda point: point[1])
     rows = [
@@ -156,20 +158,22 @@ def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -
             label,
             text.number(growth, 3),
             text.integer(positives),
-            text.difference(found["difference"]),
-            text.interval(found),
+            text.difference(difference["difference"]),
+            text.interval(difference),
         ]
-        for label, growth, positives, found in points
+        for label, growth, positives, difference in points
     ]
     with svg.styled():
         figure, (axes,) = svg.canvas(height=300)
         colour, *_ = svg.SERIES[0]
         axes.axhline(0, color=svg.MUTED, lw=1.5)
-        for number, (_, x, _, found) in enumerate(points, 1):
-            if found.get("low") is not None:
-                axes.plot([x, x], [found["low"], found["high"]], color=colour, lw=2, solid_capstyle="butt")
-            axes.plot([x], [found["difference"]], color=colour, marker="o", ms=16, mec=svg.CARD, mew=1.5, ls="")
-            axes.annotate(str(number), (x, found["difference"]), ha="center", va="center", color=svg.CARD, fontsize=9.5)
+        for number, (_, x, _, difference) in enumerate(points, 1):
+            if difference.get("low") is not None:
+                axes.plot([x, x], [difference["low"], difference["high"]], color=colour, lw=2, solid_capstyle="butt")
+            axes.plot([x], [difference["difference"]], color=colour, marker="o", ms=16, mec=svg.CARD, mew=1.5, ls="")
+            axes.annotate(
+                str(number), (x, difference["difference"]), ha="center", va="center", color=svg.CARD, fontsize=9.5
+            )
         axes.margins(x=0.1)
         axes.set_xlabel("growth in positives")
         axes.set_title("Δ GAUC", loc="left")
