@@ -13,7 +13,7 @@ from mal_tf.evaluation.bootstrap import Scored, resampled_together
 from mal_tf.evaluation.calibration import calibration_curve
 from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan, registered_metrics
 from mal_tf.serving.export import OUTPUT
-from pipelines.clicks.labelled import Labelled
+from pipelines.clicks.labelled import Labelled, load
 from pipelines.clicks.scoring import check_finite, score, with_slices
 from pipelines.config.evaluation import EvaluationConfig, features_of
 from pipelines.config.run import RunConfig
@@ -29,6 +29,27 @@ _VERSION = 2
 def computed_by() -> list:
     """What the result of an evaluation depends on beside what it is given: JSON-able."""
     return [_VERSION, *registered_metrics()]
+
+
+def run(
+    config: RunConfig, labels: str, versions: Mapping[str, str], output: str, split: str = "eval", trained: str = ""
+) -> dict[str, Any]:
+    """Runs the evaluation stage: `evaluate` on the clicks of a label job.
+
+    Args:
+        config: the run.
+        labels: directory of the label job whose clicks are evaluated.
+        versions: directory of the SavedModel by model name.
+        output: directory to write to.
+        split: `train` or `eval`.
+        trained: directory of the label job that the models were trained on; `labels` by default.
+
+    Returns:
+        What `metrics.json` says of the primary target: `target`, `split`, `served`, `models` and `differences`.
+    """
+    data, other = (load(directory, config.feature_spec) for directory in (labels, trained or labels))
+    metrics = evaluate(config, data, versions, output, split, other)
+    return {key: metrics[key] for key in ("target", "split", "served", "models", "differences")}
 
 
 def evaluate(

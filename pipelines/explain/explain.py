@@ -86,10 +86,10 @@ def explain(
     Raises:
         MalTfError: there is no such click, or no usable one; the source has no logs; the labels were made by another config.
     """
-    made = manifest.read(directory, "a finished label job")
+    stated = manifest.read(directory, "a finished label job")
     job = read_job(config, directory)
-    found = labelled_clicks.find(labelled.load(directory, config.feature_spec), click_id, advance)
-    users = {one.user_id for one in found}
+    written = labelled_clicks.find(labelled.load(directory, config.feature_spec), click_id, advance)
+    users = {one.user_id for one in written}
     if not users or user_id not in users | {""}:
         users |= _users_in_log(job, directory, click_id, advance)
     if user_id:
@@ -97,7 +97,7 @@ def explain(
     if len(users) != 1:
         raise MalTfError(_which(click_id, user_id, sorted(users)))
     (user,) = users
-    record = next((one for one in found if one.user_id == user), None)
+    record = next((one for one in written if one.user_id == user), None)
     events = attributed(job, directory, config, [user], advance)
     place = events.position(user, click_id)
     if place is None:
@@ -109,7 +109,7 @@ def explain(
             f"{events.moment(events.clock.observed_until):%Y-%m-%d %H:%M} UTC"
         )
     predict = predictor(versions or {})
-    return _explained(events, place, predict, record, made["made_from"] != job.made_from)
+    return _explained(events, place, predict, record, stated["made_from"] != job.made_from)
 
 
 def read_job(config: RunConfig, directory: str) -> LabelJob:
@@ -138,8 +138,8 @@ def attributed(
         MalTfError: the fits were made for another config; the logs can't be read.
     """
     columns, plan = job.sources.clicks.columns, job.plan()
-    found, types = fits.read(directory, config.attribution, columns.touchpoint)
-    for name, fit in found.items():
+    fitted, types = fits.read(directory, config.attribution, columns.touchpoint)
+    for name, fit in fitted.items():
         with named(name, "load"):
             plan.mechanisms[name].load(fit)
     events, clock = logs.events_of(job, users, advance)
@@ -153,20 +153,20 @@ def predictor(versions: Mapping[str, str]) -> Predict:
 
 
 def _users_in_log(job: LabelJob, directory: str, click_id: str, advance: Advance) -> set[str]:
-    found = logs.look_up(job, click_id, advance)
-    if not found.users and found.bad:
-        one = found.bad[0]
+    in_log = logs.look_up(job, click_id, advance)
+    if not in_log.users and in_log.bad:
+        one = in_log.bad[0]
         raise MalTfError(
             f"click '{click_id}' was not labelled: {one['reason']}, in row {one['row']:,} of {one['file']} "
             f"({directory}/dead_letter/)"
         )
-    if not found.users:
+    if not in_log.users:
         columns = raw_columns.SEPARATOR.join(job.sources.clicks.columns.click_id)
         raise MalTfError(
             f"no click '{click_id}' in {directory}, nor in the click log. An id is made of {columns}, such as "
-            f"'{found.example}'; mind that `where` of the config's `sources` leaves out other rows"
+            f"'{in_log.example}'; mind that `where` of the config's `sources` leaves out other rows"
         )
-    return set(found.users)
+    return set(in_log.users)
 
 
 def _which(click_id: str, user_id: str, users: list[str]) -> str:

@@ -166,12 +166,12 @@ class Attributed:
         ids, times, touchpoints, users, keys = (clicks[name].to_pylist() for name in columns)
         label, credit = (self._by_mechanism(kind, begin, end) for kind in ("label", "credit"))
         predicted = {name: np.asarray(values).tolist() for name, values in (cvr or {}).items()}
-        found = [
+        journey_clicks = [
             Click(ids[i], self.moment(times[i]), touchpoints[i], _at(label, i), _at(credit, i), _at(predicted, i))
             for i in range(end - begin)
         ]
         conversions = self._conversions(begin, end, further)
-        return Journey(users[0], table.parts(keys[0], self.match_columns), tuple(found), tuple(conversions))
+        return Journey(users[0], table.parts(keys[0], self.match_columns), tuple(journey_clicks), tuple(conversions))
 
     def moment(self, time: int) -> datetime.datetime:
         """A time of the logs, UTC."""
@@ -186,9 +186,9 @@ class Attributed:
         group, time = self.events.clicks[GROUP].to_numpy()[begin], self.events.click_time
         conversions = self.events.conversion_events
         first, last = (int(np.searchsorted(conversions.group, group, side)) for side in ("left", "right"))
-        known, latest = conversions.time[first:last], time[end - 1] + self.plan.maturity
-        start = first + int(np.searchsorted(known, time[begin], "left"))
-        stop = min(first + int(np.searchsorted(known, latest, "right")) + further, last)
+        times, latest = conversions.time[first:last], time[end - 1] + self.plan.maturity
+        start = first + int(np.searchsorted(times, time[begin], "left"))
+        stop = min(first + int(np.searchsorted(times, latest, "right")) + further, last)
         credit = self._credits(begin, end, start, stop)
         rows = self.events.conversions.slice(start, stop - start)
         ids, times, values = (rows[name].to_pylist() for name in ("conversion_id", "timestamp", "value"))

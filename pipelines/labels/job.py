@@ -140,10 +140,10 @@ class LabelJob(beam.PTransform):
         columns = self.sources.clicks.columns.touchpoint
         made_for = {m.name: fits.made_for(self.attribution, m, columns) for m in self.attribution.data_driven}
         if self.earlier is not None or not made_for:
-            found, types = self.earlier or ({}, [])
+            fits_by_name, types = self.earlier or ({}, [])
             fitted = (
                 pipeline
-                | "EarlierFits" >> beam.Create([(found, types)])
+                | "EarlierFits" >> beam.Create([(fits_by_name, types)])
                 | "SaveFits" >> beam.FlatMap(_save_fits, made_for, self.output)
             )
             return pipeline | "EarlierTypes" >> beam.Create([types]), fitted, []
@@ -152,16 +152,16 @@ class LabelJob(beam.PTransform):
             | "AddTouchpoints" >> beam.CombinePerKey(steps.merge_counts)
             | "CutTouchpoints" >> beam.MapTuple(steps.CutTypes(plan, self.output))
         )
-        made = prepared.shards | "Statistics" >> beam.ParDo(
+        statistics = prepared.shards | "Statistics" >> beam.ParDo(
             steps.Statistics(plan), clock, AsSingleton(types)
         ).with_outputs(*(f"fit:{name}" for name in made_for), "counts")
         fitted = [
-            made[f"fit:{name}"]
+            statistics[f"fit:{name}"]
             | f"Merge:{name}" >> beam.CombineGlobally(plan.data_driven[name].merge)
             | f"Fit:{name}" >> beam.Map(steps.Fit(name, plan.data_driven[name], made_for[name], self.output))
             for name in made_for
         ]
-        return types, fitted | "FlattenFits" >> beam.Flatten(), [made["counts"]]
+        return types, fitted | "FlattenFits" >> beam.Flatten(), [statistics["counts"]]
 
     def _finish(self) -> Finish:
         names = self.attribution.names

@@ -86,10 +86,10 @@ class Read(beam.DoFn):
             BadInput: one is missing, or the file is damaged.
         """
         headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
-        found = dict.fromkeys(column for header in headers for column in header)
+        columns = dict.fromkeys(column for header in headers for column in header)
         needed = table.required_columns(self._source.columns, self._columns)
-        if all(headers) and (missing := [column for column in needed if column not in found]):
-            raise table.missing_column(missing[0], self._source.columns, path, found)
+        if all(headers) and (missing := [column for column in needed if column not in columns]):
+            raise table.missing_column(missing[0], self._source.columns, path, columns)
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads one piece."""
@@ -216,12 +216,12 @@ class TimeRange(beam.CombineFn):
             day=SECONDS_PER_DAY * units,
             without_days=tuple((day - table.EPOCH).days for day in labels.without_days),
         )
-        found = clock.segments()
-        if sum(found.values()) > _MAX_SEGMENTS:
+        segments = clock.segments()
+        if sum(segments.values()) > _MAX_SEGMENTS:
             start = datetime.datetime.fromtimestamp(clock.start / units, datetime.timezone.utc)
             raise BadInput(
-                f"the clicks span {sum(found.values()):,} segments of labels.segment_hours, from {start:%Y-%m-%d %H:%M} UTC on: "
-                "another sources.time_unit, or a stray early timestamp? Mend it, set labels.observed_from, or raise "
+                f"the clicks span {sum(segments.values()):,} segments of labels.segment_hours, from {start:%Y-%m-%d %H:%M} UTC "
+                "on: another sources.time_unit, or a stray early timestamp? Correct it, set labels.observed_from, or raise "
                 "labels.segment_hours."
             )
         return clock

@@ -155,8 +155,8 @@ def check(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
                 f"{max_bad_share:g}: {worst}. See {output}/dead_letter/, fix the log or raise the share."
             )
-    for split, found in report["splits"].items():
-        if not found["clicks"]:
+    for split, counts in report["splits"].items():
+        if not counts["clicks"]:
             raise BadInput(
                 f"the {split} split has no clicks: check labels.eval_from, observed_until and attribution.window_hours "
                 f"(dropped as immature: {report['clicks']['immature_dropped']:,})"

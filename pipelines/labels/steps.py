@@ -160,9 +160,9 @@ class Label(beam.DoFn):
                 yield TaggedOutput("files", self._write(rows, split, index, segments, number, timed))
             counts += count_labels(clicks.filter(pa.array(chosen)), split, self._plan.mechanisms)
         with timed("vocabulary"):
-            known = clicks if self._config.vocabulary_of == "all" else clicks.filter(pa.array(~is_eval))
+            rows = clicks if self._config.vocabulary_of == "all" else clicks.filter(pa.array(~is_eval))
             for feature in self._plan.spec.with_vocabulary:
-                counted = vocabulary.count(feature, flat(known[feature.name]))
+                counted = vocabulary.count(feature, flat(rows[feature.name]))
                 yield TaggedOutput("vocabulary", (feature.name, to_ipc(counted).to_pybytes()))
         yield TaggedOutput("counts", counts + timed.counts)
         log.info("labelled shard %d of %d: %s clicks", number + 1, self._shards, f"{clicks.num_rows:,}")

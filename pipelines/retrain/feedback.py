@@ -37,8 +37,8 @@ def early_runs(root: str, days: Sequence[datetime.date]) -> dict[datetime.date, 
 
     An incomplete log would look like one whose credit comes late.
     """
-    found = {day: f"{root}/{SPANS}/{day}" for day in days}
-    labelled_runs = {day: run for day, run in found.items() if files.exists(f"{run}/labels/{manifest.MANIFEST}")}
+    directories = {day: f"{root}/{SPANS}/{day}" for day in days}
+    labelled_runs = {day: run for day, run in directories.items() if files.exists(f"{run}/labels/{manifest.MANIFEST}")}
     return {day: run for day, run in labelled_runs.items() if not anomalies_of(run)}
 
 

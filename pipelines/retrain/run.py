@@ -138,8 +138,8 @@ class Retraining:
                 files.write_text(f"{output}/{feedback.CURVE}", curve.model_dump_json() + "\n")
             return {}
 
-        known = {str(day): manifest.made_from(f"{run}/labels") for day, run in early.items()}
-        return self.run.stages.run(DELAY, [manifest.made_from(labels), repr(before), known], make)
+        early_labels = {str(day): manifest.made_from(f"{run}/labels") for day, run in early.items()}
+        return self.run.stages.run(DELAY, [manifest.made_from(labels), repr(before), early_labels], make)
 
     @functools.cached_property
     def copies(self) -> Copies | None:
@@ -198,7 +198,7 @@ class Retraining:
         judged = self.judge()
 
         def make(output: str) -> dict:
-            found = manifest.read(judged)["result"]
+            judgement = manifest.read(judged)["result"]
             facts = {
                 "span": str(self.plan.span),
                 "train": list(map(str, self.plan.train)),
@@ -206,8 +206,10 @@ class Retraining:
                 "judge": str(self.plan.judge),
                 "fresh": list(map(str, self.copies.fresh)) if self.copies else [],
             }
-            blessing.write(output, found["reasons"], facts | {"base": self._base_version(), "all": found["all"]})
-            return {"reasons": found["reasons"]}
+            blessing.write(
+                output, judgement["reasons"], facts | {"base": self._base_version(), "all": judgement["all"]}
+            )
+            return {"reasons": judgement["reasons"]}
 
         return self.run.stages.run(BLESS, [manifest.made_from(judged)], make)
 
@@ -220,11 +222,11 @@ class Retraining:
         version, config, labels = self.export(), self.run.config, self.label()
 
         def make(output: str) -> dict:
-            found = tried(config, self.config.infra, labels, version)
-            if found.reasons:
-                reasons = [*blessing.read(self.bless()).reasons, *found.reasons]
+            checked = tried(config, self.config.infra, labels, version)
+            if checked.reasons:
+                reasons = [*blessing.read(self.bless()).reasons, *checked.reasons]
                 raise Refused(f"span {self.plan.span}: the export failed the infra check:", reasons)
-            return dataclasses.asdict(found)
+            return dataclasses.asdict(checked)
 
         exported = manifest.made_from(self.run.path("export", self.name))
         return self.run.stages.run(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
@@ -292,10 +294,10 @@ def judged(
     clicks = score(config, data, versions, output, features)
     if users is not None:
         clicks = clicks[waits(tf.constant(clicks["user_id"].to_numpy(str)), users).numpy()].reset_index(drop=True)
-    found = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
-    files.write_text(f"{output}/judgement.json", json.dumps(found, indent=1) + "\n")
-    write_events({config.model.primary: {"models": found["all"]["metrics"]}}, f"{output}/{EVENTS}")
-    return {"reasons": found["reasons"], "notes": found["notes"], "all": found["all"]}
+    judgement = dataclasses.asdict(judge.judge(clicks, config.model.primary, gates, config.seed))
+    files.write_text(f"{output}/judgement.json", json.dumps(judgement, indent=1) + "\n")
+    write_events({config.model.primary: {"models": judgement["all"]["metrics"]}}, f"{output}/{EVENTS}")
+    return {"reasons": judgement["reasons"], "notes": judgement["notes"], "all": judgement["all"]}
 
 
 def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> Checked:

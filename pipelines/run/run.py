@@ -199,7 +199,7 @@ class Run:
             labels: directory of the label job whose clicks are evaluated; the run's where empty.
             versions: SavedModels by name; the run's where none are given.
         """
-        spec, given = self.config.feature_spec, dict(versions or {})
+        given = dict(versions or {})
         models, source, trained = self._evaluated(labels, given)
         parts = self.config.evaluation.model_dump(mode="json")
         if given:
@@ -215,14 +215,9 @@ class Run:
         if given or labels or split != "eval":
             made_from += [split, manifest.made_from(source), manifest.made_from(trained), self.config.attribution.names]
             name = f"evaluations/{split}-{manifest.fingerprint(*made_from)[:8]}"
-
-        def make(output: str) -> dict:
-            metrics = evaluate.evaluate(
-                self.config, labelled.load(source, spec), models, output, split, labelled.load(trained, spec)
-            )
-            return {key: metrics[key] for key in ("target", "split", "served", "models", "differences")}
-
-        return self.stages.run(name, made_from, make)
+        return self.stages.run(
+            name, made_from, lambda output: evaluate.run(self.config, source, models, output, split, trained)
+        )
 
     def distributed_evaluation(
         self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None

@@ -167,12 +167,12 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
         return
     start = lost = 0
     for batch in reader:
-        found, malformed[:] = list(malformed), []
+        lines, malformed[:] = list(malformed), []
         # Rows keep their numbers in the file although malformed ones between them are gone.
-        gaps = np.array([number for number, _, _ in found], np.int64) - lost - np.arange(len(found))
+        gaps = np.array([number for number, _, _ in lines], np.int64) - lost - np.arange(len(lines))
         index = np.arange(start, start + batch.num_rows) + 1
-        yield RawBatch(batch, index + lost + np.searchsorted(gaps, index, side="right"), found)
-        start, lost = start + batch.num_rows, lost + len(found)
+        yield RawBatch(batch, index + lost + np.searchsorted(gaps, index, side="right"), lines)
+        start, lost = start + batch.num_rows, lost + len(lines)
 
 
 def _jsonl(file, columns: list[str], source: TableSource) -> Iterator[RawBatch]:

@@ -29,7 +29,7 @@ def test_another_target_or_served_model_is_another_evaluation(project, monkeypat
     labels = labelled(str(project.folder / "labels"))
     versions = {name: write_model(str(project.folder / name)) for name in ("mal", "base")}
     made = {"target": "", "split": "", "served": "", "models": {}, "differences": {}}
-    monkeypatch.setattr(run.evaluate, "evaluate", lambda *_: made)
+    monkeypatch.setattr(run.evaluate, "run", lambda *_: made)
     labelled_metrics = {"labels": {"last": {"models": {"mal": {"auc": 0.7}}}}}
     monkeypatch.setattr(run.evaluation_job, "run", lambda *_, **__: labelled_metrics)
     found = set()
