@@ -37,7 +37,7 @@ tfx-demo: $(TFX)/.ready $(MARKET)  ## Two days' retraining as a TFX pipeline, an
 	  --image mal-tf-tfx --output runs/market/tfx/pipeline.json
 
 test-tfx: $(TFX)/.ready  ## The TFX pipeline's tests, slow ones included.
-	$(TFX)/bin/python -m pytest tests/pipelines/retrain/tfx/test_pipeline.py tests/pipelines/retrain/tfx/test_push.py
+	$(TFX)/bin/python -m pytest tests/pipelines/retrain/tfx
 
 $(MARKET): | $(TFX)/.ready
 	$(TFX)/bin/mal-tf simulate examples/simulation/market.yaml --output runs/market/logs --set daily_logs=true --set window_hours=72
