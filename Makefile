@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TFX := .venv-tfx
 
-.PHONY: demo demo-market test test-slow airflow-check tfx-demo test-tfx lint lock clean
+AGAINST ?= HEAD~1
+
+.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean
 
 demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
@@ -19,6 +21,9 @@ test: $(READY) lint  ## Lint and all tests but the slow ones.
 
 test-slow: $(READY)  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
+
+golden: $(READY)  ## Whether the working tree makes the same outputs as the commit AGAINST; more options in GOLDEN.
+	$(BIN)/python -m benchmarks.golden --against $(AGAINST) --keep runs/golden $(GOLDEN)
 
 airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment of its own.
 	$(PYTHON) -m venv .venv-airflow
