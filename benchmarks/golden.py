@@ -102,14 +102,14 @@ def results_table(rows: Sequence[Row], title: str) -> Table:
     return Table(title, ["artefact", "files", "compared", "result"], cells)
 
 
-def details(rows: Sequence[Row], most: int = 3) -> Iterator[str]:
-    """Where artefacts differ, at most so many files of each, and what was not compared."""
+def details(rows: Sequence[Row], most: int = 1) -> Iterator[str]:
+    """Where artefacts differ, in the first files of each, and what was not compared."""
     for row in rows:
         for what, found in ((row.result, row.differences), ("not compared", row.notes)):
             for line in found[:most]:
                 yield f"{row.scenario}, {row.artefact}: {what}: {line}"
             if len(found) > most:
-                yield f"{row.scenario}, {row.artefact}: … and {len(found) - most} more files"
+                yield f"{row.scenario}, {row.artefact}: … and in {len(found) - most} more"
 
 
 def make(
