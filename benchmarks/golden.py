@@ -9,8 +9,6 @@ import contextlib
 import dataclasses
 import fcntl
 import fnmatch
-import hashlib
-import json
 import pathlib
 import signal
 import sys
@@ -128,7 +126,8 @@ def make(
     Returns:
         Each scenario's outputs, of the commit and of the working tree.
     """
-    outs = {one.name: (_kept(place, commit, one), place / "working-tree" / one.name) for one in scenarios}
+    kept = {one.name: place / commit[:12] / f"{one.name}-{golden_trees.fingerprint(one, root)}" for one in scenarios}
+    outs = {name: (path, place / "working-tree" / name) for name, path in kept.items()}
     with tempfile.TemporaryDirectory(prefix="mal-tf-golden-") as temporary:
         now = golden_trees.copy(root, pathlib.Path(temporary))
         tasks = [Task(one, now, outs[one.name][1], say) for one in scenarios]
@@ -140,11 +139,6 @@ def make(
                 say(f"{one.name}, {commit[:12]}: kept from an earlier run")
         golden_trees.run(tasks, jobs, say)
     return outs
-
-
-def _kept(place: pathlib.Path, commit: str, scenario: Scenario) -> pathlib.Path:
-    text = json.dumps(golden_trees.fingerprint(scenario), sort_keys=True)
-    return place / commit[:12] / f"{scenario.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager

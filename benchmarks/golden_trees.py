@@ -1,7 +1,7 @@
 """Two trees of the code, the working tree and another commit's, and mal-tf's commands run with the one or the other."""
 
 import dataclasses
-import importlib.metadata
+import hashlib
 import io
 import json
 import os
@@ -16,7 +16,7 @@ import tarfile
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks import golden_names
+from benchmarks import golden_names, tables
 from benchmarks.golden_scenarios import OUT, TREE, Scenario
 from features.errors import MalTfError
 
@@ -121,14 +121,15 @@ def _python_path(place: pathlib.Path, folder: pathlib.Path) -> str:
     return os.pathsep.join((str(site), str(place)))
 
 
-def fingerprint(scenario: Scenario) -> dict:
-    """What a scenario's outcome depends on besides the code: its commands, the packages, the processor."""
-    packages = sorted({f"{one.name}=={one.version}" for one in importlib.metadata.distributions()})
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    processor = next((line for line in lines if line.startswith("model name")), platform.processor())
+def fingerprint(scenario: Scenario, root: pathlib.Path) -> str:
+    """Tells apart what a scenario's outcome depends on besides the code: its commands, packages of the lock, the processor."""
+    lock, cpuinfo = root / "requirements.lock", pathlib.Path("/proc/cpuinfo")
+    names = re.findall(r"^([\w.-]+)==", lock.read_text(), re.MULTILINE) if lock.exists() else []
+    processor = re.findall(r"^model name.*", cpuinfo.read_text(), re.MULTILINE)[:1] if cpuinfo.exists() else []
+    packages = {name: tables.version(name) for name in names}
     commands = [list(command) for command in scenario.commands]
-    return {"commands": commands, "python": platform.python_version(), "packages": packages, "processor": processor}
+    text = json.dumps([commands, platform.python_version(), packages, processor], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class Task:

@@ -16,7 +16,7 @@ from benchmarks.measure import ROOT
 from features.errors import MalTfError
 from pipelines.core.text_table import Table, markdown, show
 
-__all__ = ["Table", "console", "machine", "markdown", "report", "run", "show"]
+__all__ = ["Table", "console", "machine", "markdown", "report", "run", "show", "version"]
 
 
 def machine() -> str:
@@ -24,7 +24,7 @@ def machine() -> str:
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     names = ("apache-beam", "pyarrow", "tensorflow", "tfx-bsl", "duckdb")
-    versions = ", ".join(f"{name} {_version(name)}" for name in names)
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
     commit = _git("rev-parse", "--short", "HEAD") or "?"
     changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
     return (
@@ -51,7 +51,8 @@ def report(shown: Console, told: str, made: Sequence[Table], markdown_file: path
         markdown_file.write_text("\n".join([told, "", *map(markdown, made)]), encoding="utf-8")
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
+    """Of an installed package, or `absent`."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
