@@ -145,7 +145,7 @@ class Task:
             say: takes lines for people.
         """
         self.scenario, self._tree, self._out, self._say = scenario, tree, out, say
-        self._next = 0
+        self._next, self._began = 0, 0.0
         self._spelling: golden_names.Renames = ()
         self._process: subprocess.Popen | None = None
 

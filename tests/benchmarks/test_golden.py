@@ -1,5 +1,6 @@
 """Outputs of two commits: equal ones, and each way to differ, on directories and a repository made by hand."""
 
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 from benchmarks import golden, golden_names, golden_scenarios, golden_trees
 from benchmarks.golden_files import is_interval, lines
@@ -235,6 +237,27 @@ def test_the_working_tree_against_a_commit_that_is_run_once(repository, tmp_path
     row, said = run(repository, tmp_path / "kept")
     assert row.differences == ["word.txt: line 1: 'old' before, 'new' now"]
     assert said.count("done in") == 1 and "kept from an earlier run" in said
+
+
+def test_a_difference_is_an_exit_code_unless_it_is_allowed(repository, tmp_path, monkeypatch, capsys):
+    intervals = dataclasses.replace(TINY.artefacts[0], name=golden_scenarios.INTERVALS)
+    monkeypatch.setattr(golden, "SCENARIOS", {"tiny": dataclasses.replace(TINY, artefacts=[intervals])})
+    monkeypatch.setattr(golden, "ROOT", repository)
+    monkeypatch.setattr(golden.signal, "signal", lambda *_: None)
+    options = {"against": "HEAD", "keep": tmp_path / "kept"}
+    golden.main(**options)
+    assert "1 artefacts are equal" in capsys.readouterr().out
+    write(repository / "words.py", "WORD = 'new'")
+    golden.main(**options, intervals_may_differ=True)
+    assert (
+        "intervals and p-values: differs, as allowed: word.txt: line 1: 'old' before, 'new' now"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(typer.Exit) as error:
+        golden.main(**options)
+    assert error.value.exit_code == 1
+    with pytest.raises(typer.BadParameter, match="--only small: expected one of tiny"):
+        golden.main(only=["small"])
 
 
 def test_a_module_that_the_tree_lacks_comes_from_nowhere_else(repository, tmp_path):
