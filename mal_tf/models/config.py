@@ -140,10 +140,11 @@ class ModelConfig(TargetsConfig):
         if unknown := [name for name in self.query if name not in scalars]:
             there = ", ".join(scalars) or "none"
             raise MalTfError(f"model.query: no categorical or numeric feature '{unknown[0]}'; there are: {there}")
-        hashed = [(f, f.embedding_dim or self.embedding_dim) for f in spec.categorical if f.hash_lookups]
-        widths = {width / feature.hash_lookups for feature, width in hashed}
+        tables = {f.name: (f.embedding_dim or self.embedding_dim, f.hash_lookups) for f in spec.categorical}
+        hashed = {name: (width, lookups) for name, (width, lookups) in tables.items() if lookups}
+        widths = {width / lookups for width, lookups in hashed.values()}
         if len(widths) > 1 or any(width % 1 for width in widths):
-            shares = ", ".join(f"{feature.name} {width} / {feature.hash_lookups}" for feature, width in hashed)
+            shares = ", ".join(f"{name} {width} / {lookups}" for name, (width, lookups) in hashed.items())
             raise MalTfError(
                 "hashed features share one table: expected embedding_dim / hash_lookups to be a whole number, the same for "
                 f"all; found {shares}"

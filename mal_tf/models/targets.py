@@ -45,7 +45,7 @@ class TargetsConfig(Frozen):
     @property
     def listed(self) -> tuple[str, ...]:
         """The auxiliaries that the config names."""
-        return () if self.auxiliaries in (None, AUTO) else self.auxiliaries
+        return self.auxiliaries if isinstance(self.auxiliaries, tuple) else ()
 
     @property
     def names(self) -> tuple[str, ...]:

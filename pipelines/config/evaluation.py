@@ -102,8 +102,8 @@ class EvaluationConfig(Frozen):
         """What is in the way of a slice; nothing if it can be had."""
         if by == INFORMATION_GAIN:
             absent = [name for name in (self.growth.wider, self.growth.narrower) if name not in mechanisms]
-            known = ", ".join(mechanisms)
-            return f"needs evaluation.growth's mechanism '{absent[0]}'; there are: {known}" if absent else ""
+            there = ", ".join(mechanisms)
+            return f"needs evaluation.growth's mechanism '{absent[0]}'; there are: {there}" if absent else ""
         if by in (PATH_LENGTH, CLICK_AGE):
             return "" if timed else "needs clicks with times and paths, which ready-made labels lack"
         scalars = [feature.name for feature in spec.scalars]
