@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import pydantic
 import yaml
+from pydantic_core import ErrorDetails
 
 from features.errors import MalTfError
 from features.frozen import RESOLVE, Frozen, Name
@@ -98,7 +99,7 @@ def _override(data: dict, override: str) -> None:
         raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
 
 
-def _describe(error: dict, data: Any) -> str:
+def _describe(error: ErrorDetails, data: Any) -> str:
     # pydantic puts the union's tag into the place; a reader of the file knows no such key.
     place, where = [], data
     for key in error["loc"]:
