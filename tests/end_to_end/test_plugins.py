@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> pathlib.Path:
     config["sources"] = {"adapter": "mal_tf_shop.source:EventLog", "files": ["events.csv"]}
     config["features"].append({"type": "mal_tf_shop.feature:Hour", "name": "hour"})
     config["attribution"]["mechanisms"].append({"name": "last_two", "type": "mal_tf_shop.mechanism:LastTwo"})
-    config["model"] |= {"name": "mal_tf_shop.model", "compare_with": ["base"]}
+    config["model"] |= {"name": "mal_tf_shop.model", "compare_with": ["base"], "initial_sum": 2.0}
     environment = os.environ | {"PYTHONPATH": f"{installed}:{ROOT}"}
     command = [sys.executable, "-m", "pipelines.cli", "run", project.write(), "--output", str(folder / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -58,6 +58,7 @@ def test_the_mechanism_and_the_feature_are_in_the_labelled_clicks(run):
 def test_the_model_is_exported_and_described(run):
     network = json.loads((run / "train/mal_tf_shop.model/network.json").read_text())
     assert network["sizes"]["hour"] == 25
+    assert network["model"]["initial_sum"] == 2.0
     (blend,) = [block for block in network["blocks"] if block["title"] == "blend of towers"]
     assert set(blend["reads"]) == {f"{name}_tower" for name in ("first", "last", "linear", "mta", "last_two")}
     assert (run / "serving/mal_tf_shop.model/1/saved_model.pb").exists()
