@@ -53,8 +53,9 @@ $(TFX)/.ready: requirements.lock requirements-tfx.lock setup.py | $(READY)
 	$(BIN)/uv pip install --quiet --python $(TFX)/bin/python --no-deps --no-build-isolation -e .
 	touch $(TFX)/.ready
 
-lint: $(READY)
+lint: $(READY)  ## Style and types.
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 $(READY): requirements.lock requirements-dev.lock setup.py
 	$(PYTHON) -m venv $(VENV)

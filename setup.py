@@ -55,10 +55,13 @@ setuptools.setup(
         "test": [
             "duckdb>=1.1,<2",  # benchmarks/duckdb_labels.py
             "hypothesis>=6.100",
+            "mypy>=2",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
             "scikit-learn>=1.4",
+            "types-protobuf",
+            "types-pyyaml",
         ],
         # The TFX runner: docs/retraining.md. Locked in requirements-tfx.lock. On line A it takes uv: TFX 1.16 says that it
         # needs Python < 3.11, which pip refuses for and uv does not.

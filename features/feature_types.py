@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -215,4 +215,7 @@ TYPES: dict[str, type[Feature]] = {
 }
 
 #: A feature in a config, of any type.
-AnyFeature = block(TYPES, Feature, "type", "feature type")
+if TYPE_CHECKING:
+    AnyFeature: TypeAlias = Feature
+else:
+    AnyFeature = block(TYPES, Feature, "type", "feature type")

@@ -113,7 +113,7 @@ def user_excess(user: np.ndarray, label: np.ndarray, share: np.ndarray, mean: fl
     return np.bincount(of_user, share[chosen] * (label[chosen] - mean))
 
 
-def interval(mean: float, squares: float, clicks: int, users: int) -> tuple[float, float]:
+def interval(mean: float, squares: float, clicks: int, users: float) -> tuple[float, float]:
     """95% interval of a bin's mean label.
 
     Args:

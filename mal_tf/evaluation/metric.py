@@ -11,7 +11,8 @@ import numpy as np
 from mal_tf.evaluation.ranking import Pairs, PerUser, ranks
 
 #: Values of `Metric.better`, beside a number.
-HIGHER, LOWER = "higher", "lower"
+HIGHER: Literal["higher"] = "higher"
+LOWER: Literal["lower"] = "lower"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _embedded(
         width = getattr(feature, "embedding_dim", None) or config.embedding_dim
         table, width = (HASHED, width // lookups) if lookups else (feature.name, width)
         stacks.setdefault(width, {}).setdefault(table, []).extend(users)
-    found = {}
+    found: dict[str, tf.Tensor] = {}
     for width, tables in stacks.items():
         stack = StackedEmbedding({name: sizes[name] for name in tables}, width, name=f"embedding_{width}")
         looked_up = stack({name: [inputs[user] for user in users] for name, users in tables.items()})

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def main(version: str, path: str, calls: str) -> None:
 
     data = np.load(path, allow_pickle=True)
     began = time.perf_counter()
-    signatures = load(version)
+    signatures: Any = load(version)
     load_s = time.perf_counter() - began
     reasons, timings, differences = [], {}, {}
 

@@ -1,7 +1,8 @@
 """Checks that clicks have an export's features: TensorFlow parses any tf.Example and takes an absent feature for missing."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -15,7 +16,7 @@ _FIRST = 100
 log = logging.getLogger("mal_tf.serving")
 
 
-def check_features(signatures: Mapping[str, Callable], features: Collection[str], name: str, place: str) -> None:
+def check_features(signatures: Mapping[str, Any], features: Collection[str], name: str, place: str) -> None:
     """Warns of features of a model that clicks do not have.
 
     Args:
@@ -38,7 +39,7 @@ def check_features(signatures: Mapping[str, Callable], features: Collection[str]
         log.warning("%s has no %s, which %s takes for missing values", place, ", ".join(absent), name)
 
 
-def check_examples(signatures: Mapping[str, Callable], examples: np.ndarray, name: str, place: str) -> None:
+def check_examples(signatures: Mapping[str, Any], examples: np.ndarray, name: str, place: str) -> None:
     """As `check_features`, with the features of the first clicks; a missing value leaves its feature out of a click.
 
     Args:
@@ -59,5 +60,5 @@ def check_examples(signatures: Mapping[str, Callable], examples: np.ndarray, nam
         check_features(signatures, features, name, place)
 
 
-def _features(signatures: Mapping[str, Callable]) -> list[str]:
+def _features(signatures: Mapping[str, Any]) -> list[str]:
     return sorted(signatures["predict_raw"].structured_input_signature[1]) if "predict_raw" in signatures else []

@@ -24,7 +24,7 @@ _BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 for _command in (run.run, run.labels, run.validate, run.train, run.export, run.evaluate):
     app.command(context_settings=_BEAM)(_command)
-for _command in (
+for _plain_command in (
     run.report,
     run.predict,
     run.explain,
@@ -35,7 +35,7 @@ for _command in (
     schedule.rollback,
     schedule.history,
 ):
-    app.command()(_command)
+    app.command()(_plain_command)
 
 
 def main() -> None:

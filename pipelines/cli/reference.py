@@ -43,7 +43,8 @@ _Block = tuple[str, type[pydantic.BaseModel]]
 
 def markdown() -> str:
     """The document."""
-    parts, told = [_HEAD], {}
+    parts = [_HEAD]
+    told: dict[type, str] = {}
     for title, command, model in _FILES:
         parts.append(f"## {title}\n\nRead by `{command}`.\n")
         for place, block in _blocks("", model, told):
@@ -70,7 +71,7 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
 def _section(place: str, model: type[pydantic.BaseModel], told: dict[type, str]) -> str:
     known, kind = meanings(model), next(filter(None, map(_only, model.model_fields.values())), "")
     title = f"### `{place}`{f': `{kind}`' if kind else ''}\n\n" if place else ""
-    said = " ".join(inspect.getdoc(model).partition("\n\n")[0].split())
+    said = " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
     lines = [f"{title}{said}\n", *_HEADER]
     for name, field in model.model_fields.items():
         if _only(field):
@@ -139,13 +140,13 @@ def _cell(text: str) -> str:
 
 def meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
     """What the docstring of a block, or of one that it is made of, says of each key."""
-    found = {}
+    found: dict[str, str] = {}
     for part in reversed(model.__mro__):
         body = inspect.cleandoc(vars(part).get("__doc__") or "").partition("\nAttributes:\n")[2]
         for key in re.finditer(r"^    (\w+): (.*(?:\n {5,}.*)*)", re.split(r"\n(?=\S)", body)[0], re.MULTILINE):
             said = " ".join(key[2].split())
             before = found.get(key[1], "").rstrip(".")  # Of a block that this one is made of, which it refers to.
-            found[key[1]] = re.sub(r"^see `\w+`", lambda see, before=before: before or see[0], said)
+            found[key[1]] = re.sub(r"^see `\w+`", before.replace("\\", r"\\") or r"\g<0>", said)
     return found
 
 

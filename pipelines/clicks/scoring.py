@@ -129,7 +129,7 @@ def with_slices(
 
 def longest_window(attribution: AttributionConfig) -> float:
     """Hours until a click's labels are closed."""
-    return max(one.window_hours or attribution.window_hours for one in attribution.mechanisms)
+    return max(one.window_hours or attribution.window_hours or 0 for one in attribution.mechanisms)
 
 
 def click_age(seconds: pd.Series, window_hours: float) -> np.ndarray:

@@ -110,8 +110,8 @@ class EvaluationConfig(Frozen):
         if by == USER_HISTORY or by in scalars:
             return ""
         tokens = [KNOWN + feature.name for feature in spec.categorical if feature.name not in spec.hash_lookups]
-        known = (PATH_LENGTH, INFORMATION_GAIN, CLICK_AGE, USER_HISTORY, *scalars, *tokens)
-        return "" if by in tokens else f"is not known; there are: {', '.join(known)}"
+        choices = (PATH_LENGTH, INFORMATION_GAIN, CLICK_AGE, USER_HISTORY, *scalars, *tokens)
+        return "" if by in tokens else f"is not known; there are: {', '.join(choices)}"
 
 
 def features_of(slices: Sequence[str], spec: FeatureSpec) -> Iterator[str]:

@@ -39,7 +39,7 @@ def pipeline_options(flags: Sequence[str] = (), others: Sequence[str] = ()) -> P
         allow_abbrev=False, exit_on_error=False, add_help=False, conflict_handler="resolve"
     )
     for options in dict.fromkeys(PipelineOptions.__subclasses__()):
-        options._add_argparse_args(parser)
+        options._add_argparse_args(parser)  # type: ignore[arg-type]  # Beam's own subclass only checks names
     try:
         _, unknown = parser.parse_known_args(list(flags))
     except argparse.ArgumentError as error:

@@ -11,7 +11,7 @@ def graph(pipeline: beam.Pipeline) -> beam_runner_api_pb2.Pipeline:
 
     Needs neither credentials nor a network.
     """
-    return pipeline.run().job.proto_pipeline
+    return pipeline.run().job.proto_pipeline  # type: ignore[attr-defined]  # of the Dataflow runner's result
 
 
 def images(proto: beam_runner_api_pb2.Pipeline) -> list[str]:

@@ -121,7 +121,7 @@ def quantile_bounds(cuts: np.ndarray, least: float) -> np.ndarray:
 def by_quantile_bounds(values: np.ndarray, bounds: np.ndarray) -> list[Slice]:
     """Slices by a number, float [clicks], between `quantile_bounds`, and those where it is missing."""
     missing = np.isnan(values)
-    between = by_bounds(values, bounds) if bounds.size else [Slice(ALL_VALUES, ~missing)]
+    between = by_bounds(values, bounds.tolist()) if bounds.size else [Slice(ALL_VALUES, ~missing)]
     return [*between, *([Slice(MISSING_TOKEN, missing)] if missing.any() else [])]
 
 
@@ -138,7 +138,7 @@ def slices_of(values: pd.Series, label: np.ndarray, config: EvaluationConfig) ->
         label: float [clicks], of the primary target.
         config: bounds and limits.
     """
-    number = values.to_numpy() if values.dtype.kind in "if" else None
+    number = values.to_numpy()
     if values.name == INFORMATION_GAIN:
         parts = by_count(number, config.growth.bounds)
     elif values.name == CLICK_AGE:

@@ -141,7 +141,7 @@ def attributed(
     fitted, types = fits.read(directory, config.attribution, columns.touchpoint)
     for name, fit in fitted.items():
         with named(name, "load"):
-            plan.mechanisms[name].load(fit)
+            plan.data_driven[name].load(fit)
     events, clock = logs.events_of(job, users, advance)
     return Attributed(events, plan, types, clock, len(columns.match_key))
 
@@ -185,7 +185,7 @@ def _explained(events: Attributed, place: int, predict: Predict, record: Written
     return Explanation(
         journey=events.journey(begin, end, predict(records), further=1),
         place=place - begin,
-        split=record and record.split,
+        split=record.split if record else None,
         why_not=why_not,
         mature=bool(row["mature"]),
         closes=events.moment(time + plan.maturity),

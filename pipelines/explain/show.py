@@ -86,9 +86,9 @@ def _timeline(console: Console, explanation: Explanation) -> None:
             cells = ("", f"{moment:%m-%d %H:%M:%S}", hours, f"conversion {one.conversion_id}, worth {one.value:g}", "")
             table.add_row(*map(escape, cells), style="green")
         else:
-            one = clicks[index]
+            click = clicks[index]
             number = f"{index + 1}{' ◀' if index == explanation.place else ''}"
-            cells = (number, f"{moment:%m-%d %H:%M:%S}", hours, f"click {one.click_id}", one.touchpoint)
+            cells = (number, f"{moment:%m-%d %H:%M:%S}", hours, f"click {click.click_id}", click.touchpoint)
             table.add_row(*map(escape, cells), style="bold" if index == explanation.place else None)
     console.print(table)
 

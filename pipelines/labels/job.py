@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -165,7 +166,12 @@ class LabelJob(beam.PTransform):
 
     def _finish(self) -> Finish:
         names = self.attribution.names
-        known = {"stage": "labels", "made_from": self.made_from, "mechanisms": names, "source_files": self.paths}
+        known: dict[str, Any] = {
+            "stage": "labels",
+            "made_from": self.made_from,
+            "mechanisms": names,
+            "source_files": self.paths,
+        }
         known["vocabularies"] = vocabulary_kinds(self.spec)
         known["columns"] = label_columns.others(self.spec, names, self.sources.conversions.columns.value is not None)
         return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)

@@ -6,7 +6,7 @@ import functools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -124,15 +124,15 @@ class Read(beam.DoFn):
         for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
             yield (yield from self._refine(raw, piece.path))
 
-    def _refine(self, raw: RawBatch, path: str) -> Iterator[Any]:
+    def _refine(self, raw: RawBatch, path: str) -> Generator[Any, None, pa.Table]:
         """Canonical rows of a batch, with their place; what is left out goes to the other outputs."""
         name, file = self._source.columns.TABLE, self._file[path]
         kept = self._refiner.where(raw, path)
-        count = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed)})
+        count: Counter = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed)})
         count[name, "filtered"] = raw.rows.num_rows - kept.rows.num_rows
         if raw.malformed:
-            numbers, reasons, texts = map(list, zip(*raw.malformed, strict=True))
-            yield dead_letters.letters(name, file, path, numbers, reasons, pd.DataFrame({"text": texts}))
+            malformed, reasons, texts = map(list, zip(*raw.malformed, strict=True))
+            yield dead_letters.letters(name, file, path, malformed, reasons, pd.DataFrame({"text": texts}))
         joined = self._refiner.join(kept.rows, path)
         every = functools.partial(column_names, path)
         bounds, units = self._times.bounds, self._times.units_per_second
@@ -166,7 +166,7 @@ class Read(beam.DoFn):
             yield number, (self._source.columns.TABLE, parcel)
 
 
-def time_units(moment: datetime.datetime | None, units: int, default: int | None = None) -> int:
+def time_units(moment: datetime.datetime | None, units: int, default: int = 0) -> int:
     """A moment in time units since 1970, at so many a second."""
     return default if moment is None else round(moment.timestamp() * units)
 

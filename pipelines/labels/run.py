@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from typing import cast
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -16,6 +17,7 @@ from pipelines.labels import fits
 from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
 from pipelines.labels.ready_labels import ReadyLabels, Writer
+from pipelines.labels.sources.mac import MacSource
 from pipelines.labels.sources.tables import input_files
 
 #: Input bytes per shard where `labels.shards` is not given.
@@ -104,6 +106,8 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         MalTfError: bad input.
     """
     tables = config.sources.tables()
+    if config.labels is None:
+        raise MalTfError("labels is missing: the label job needs to know where the evaluation split begins")
     paths = sorted({path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)})
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
     job = LabelJob(
@@ -128,19 +132,19 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
 
 def _ready(config: RunConfig, output: str) -> ReadyLabels:
     level = config.tfrecords.compression_level
-    writer = Writer(config.sources, config.feature_spec, config.attribution.names, output, level)
+    writer = Writer(cast(MacSource, config.sources), config.feature_spec, config.attribution.names, output, level)
     return ReadyLabels(writer, made_from(config))
 
 
 def _patterns(config: RunConfig) -> list[str]:
-    if config.ready_made:
+    if isinstance(config.sources, MacSource):
         return [config.sources.folder]
     tables = config.sources.tables()
     return [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
 
 
 def _inputs(config: RunConfig) -> list[tuple[str, int]]:
-    if config.ready_made:
+    if isinstance(config.sources, MacSource):
         return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.with_vocabulary]))
     tables = config.sources.tables()
     return sorted(set(input_files(tables.clicks) + input_files(tables.conversions)))
@@ -156,7 +160,7 @@ def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None
 
 def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
     """Lines of the earlier run's vocabularies; features it did not have start anew."""
-    directory = config.labels and config.labels.grow_from
+    directory = config.labels.grow_from if config.labels else None
     if directory is None:
         return {}
     then = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})

@@ -142,7 +142,7 @@ class Label(beam.DoFn):
         (number, parcels), timed = element, _Stopwatch()
         for name, fit in found.items():
             with named(name, "load"):
-                self._plan.mechanisms[name].load(fit)
+                self._plan.data_driven[name].load(fit)
         with timed("attribute"):
             prepared = Shard(*map(Exchange.unpack, parcels))
             clicks, counts = labelling.label(prepared, self._plan, types, clock.observed_until)
@@ -197,7 +197,7 @@ class Label(beam.DoFn):
 
 def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterable[str]) -> Counter:
     """Counts the rows of a split, their positives and credit by mechanism, and their CAT classes."""
-    counts = Counter({("clicks", "written", split): rows.num_rows})
+    counts: Counter = Counter({("clicks", "written", split): rows.num_rows})
     for name in mechanisms:
         label = np.asarray(rows[f"label_{name}"])
         counts["positives", split, name] = int((label > 0).sum())

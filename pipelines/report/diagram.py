@@ -87,7 +87,7 @@ def draw(blocks: Sequence[Mapping[str, Any]], inputs: Sequence[str]) -> str:
         height = (len(inputs) + len(rows)) * (_BOX + _GAP)
         figure, (axes,) = svg.canvas(height=height)
         figure.set_layout_engine("none")
-        axes.set_position([0, 0, 1, 1])
+        axes.set_position((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set_xlim(0, svg.WIDTH)
         axes.set_ylim(0, height)

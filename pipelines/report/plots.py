@@ -106,8 +106,8 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], xlabel
             axes.plot([], [], color=colour, marker=marker, ms=8, ls=dashes, lw=2.5, label=name)
         box = {"facecolor": svg.CARD, "edgecolor": "none", "pad": 1.5}
         for place, (name, _) in enumerate(rows):
-            at = (0, row * place + _NAME / 2)
-            axes.annotate(_cut(name, _LONGEST), at, xycoords=("axes fraction", "data"), va="center", bbox=box)
+            corner = (0, row * place + _NAME / 2)
+            axes.annotate(_cut(name, _LONGEST), corner, xycoords=("axes fraction", "data"), va="center", bbox=box)
         axes.set_ylim(row * len(rows) + 2, -4)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -125,10 +125,9 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], xlabel
 
 def _interval(axes: Axes, interval: Mapping[str, float], y: float, colour: str, marker: str, dashes: object) -> None:
     low, high = interval.get("low"), interval.get("high")
-    has_interval = low is not None and high is not None
-    if has_interval:
+    if low is not None and high is not None:
         axes.plot([low, high], [y, y], color=colour, ls=dashes, lw=2.5, solid_capstyle="butt")
-    hollow = not has_interval or low <= 0 <= high
+    hollow = low is None or high is None or low <= 0 <= high
     axes.plot(
         [interval["difference"]], [y], mfc=svg.CARD if hollow else colour, mec=colour, mew=2, marker=marker, ms=8, ls=""
     )

@@ -183,7 +183,7 @@ def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> I
     """Whether CAT classes agree with the labels, and whether there are classes that no journey can have."""
     names = report["cat_bits"]
     mechanisms = {mechanism.name: mechanism for mechanism in attribution.mechanisms}
-    windows = {name: mechanisms[name].window_hours or attribution.window_hours for name in names}
+    windows = {name: mechanisms[name].window_hours or attribution.window_hours or 0 for name in names}
     never = implied({name: mechanisms[name].make() for name in names}, windows)
     for split, counts in report["splits"].items():
         classes = np.array([int(number) for number in counts["cat_classes"]], np.int64)

@@ -99,10 +99,11 @@ def distances(
         yield Measurement(where, name, measure, abs(shares[0] - shares[1]), 0, own.presence)
         if min(shares) == 0:
             continue
-        tokens = [side.type == _TYPE.STRING for side in sides]
+        types = [side.type for side in sides if side is not None]  # Both there, or a share would be 0.
+        tokens = [kind == _TYPE.STRING for kind in types]
         if tokens[0] != tokens[1]:  # TFDV would compare them silently, or not at all.
-            types = " against ".join(_TYPE.Name(side.type) for side in sides)
-            yield Measurement(where, name, f"agreement of types, {types}", 0, 1)
+            named = " against ".join(map(_TYPE.Name, types))
+            yield Measurement(where, name, f"agreement of types, {named}", 0, 1)
             continue
         if tokens[0]:
             yield Measurement(where, name, "share of tokens that are new", _new(*sides), 0, own.new_tokens)

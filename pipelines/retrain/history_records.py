@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as proto
 
@@ -97,8 +98,10 @@ def stage(record: proto.Execution) -> Stage:
 def run(record: proto.Context) -> Run:
     """Reads a run's record."""
     said = _properties(record)
-    names = ("span", "attempt", "config", "revision", "outcome")
-    return Run(record.id, *(said[name] for name in names), json.loads(said["reasons"]), *_times(record))
+    started, changed = _times(record)
+    fields = (said[name] for name in ("span", "attempt", "config", "revision", "outcome"))
+    span, attempt, config, revision, outcome = fields
+    return Run(record.id, span, attempt, config, revision, outcome, json.loads(said["reasons"]), started, changed)
 
 
 def put(record: proto.Artifact | proto.Execution | proto.Context, properties: Mapping[str, Value]) -> None:
@@ -115,10 +118,13 @@ def put(record: proto.Artifact | proto.Execution | proto.Context, properties: Ma
         setattr(record.custom_properties[name], field, value)
 
 
-def _properties(record) -> dict[str, Value]:
+def _properties(record) -> dict[str, Any]:
     return {name: getattr(value, value.WhichOneof("value")) for name, value in record.custom_properties.items()}
 
 
 def _times(record) -> tuple[datetime.datetime, datetime.datetime]:
-    moments = (record.create_time_since_epoch, record.last_update_time_since_epoch)
-    return tuple(datetime.datetime.fromtimestamp(moment / 1000, datetime.timezone.utc) for moment in moments)
+    created, updated = (
+        datetime.datetime.fromtimestamp(moment / 1000, datetime.timezone.utc)
+        for moment in (record.create_time_since_epoch, record.last_update_time_since_epoch)
+    )
+    return created, updated

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -75,7 +76,7 @@ def show_serving(console: Console, history: History, version: Version | None, ro
         labels = [part.artifact for part in model.inputs if part.artifact.kind == "labels"]
         places = [_place(label.uri, root) for label in labels]
         fits = [_place(label.properties.get("fitted_by", "?"), root) for label in labels]
-        span, *versions = (model.run.span, model.run.config[:12], model.run.revision[:12]) if model.run else "???"
+        span, *versions = (model.run.span, model.run.config[:12], model.run.revision[:12]) if model.run else ("?",) * 3
         where, days = _place(model.artifact.uri, root), model.artifact.properties.get("days", "?")
         table.add_row(*_cells(span, where, days, _lines(places), _lines(fits), *versions))
     console.print(table)
@@ -89,16 +90,16 @@ def _grow(branch: Tree, node: Node, root: str, shown: set[Node]) -> None:
     for part in node.inputs:
         added, seen = branch.add(_line(part, root)), part in shown
         shown.add(part)
-        if not seen and part.run and part.run.span == node.run.span:
+        if not seen and part.run and node.run and part.run.span == node.run.span:
             _grow(added, part, root, shown)
 
 
 def _line(node: Node, root: str) -> str:
-    by = f" ← {node.stage.name} of {node.run.span}" if node.stage else ""
+    by = f" ← {node.stage.name} of {node.run.span}" if node.stage and node.run else ""
     return escape(f"{node.artifact.kind} {_place(node.artifact.uri, root)}{by}")
 
 
-def _place(uri: str, root: str) -> str:
+def _place(uri: Any, root: str) -> str:
     return uri.removeprefix(f"{absolute(root)}/")
 
 

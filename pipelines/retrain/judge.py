@@ -185,7 +185,8 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     infinite = {model: int((~np.isfinite(score)).sum()) for model, score in scores.items()}
     reasons = [f"{whole}: {n:,} predictions of the {model} model are not finite" for model, n in infinite.items() if n]
     reasons += against + unknown  # On all clicks, what can't be judged is a reason too.
-    parts, notes = [], []
+    parts: list = []
+    notes: list[str] = []
     for by in gates.slices.by:
         judged = [
             compared(by, part.name, part.chosen) for part in slice_by(clicks[by], label, gates.slices.min_positives)

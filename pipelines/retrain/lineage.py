@@ -46,7 +46,7 @@ def lineage(history: History, uri: str) -> Node:
     }
     stages = {record.id: history_records.stage(record) for record in history.store.get_executions_by_id(list(inputs))}
     runs = {run.id: run for run in history.runs()}
-    nodes = {}
+    nodes: dict[int, Node] = {}
     # What a stage reads was made by earlier stages, which have smaller ids.
     for key in sorted(makers, key=lambda key: makers[key] or 0):
         stage = stages.get(makers[key])
@@ -57,10 +57,11 @@ def lineage(history: History, uri: str) -> Node:
 
 def generations(node: Node) -> Iterator[Node]:
     """The chain of models that started from one another, newest first."""
-    while node is not None:
-        if node.artifact.kind == "model":
-            yield node
-        node = next((part for part in node.inputs if part.artifact.kind in _WEIGHTS), None)
+    current: Node | None = node
+    while current is not None:
+        if current.artifact.kind == "model":
+            yield current
+        current = next((part for part in current.inputs if part.artifact.kind in _WEIGHTS), None)
 
 
 def _ancestors(history: History, start: int) -> tuple[dict[int, int | None], dict[int, list[int]]]:
@@ -74,7 +75,7 @@ def _ancestors(history: History, start: int) -> tuple[dict[int, int | None], dic
             if event.type == proto.Event.OUTPUT:
                 first = makers[event.artifact_id]
                 makers[event.artifact_id] = min(first or event.execution_id, event.execution_id)
-        stages = {makers[key] for key in fresh} - inputs.keys() - {None}
+        stages = {stage for key in fresh if (stage := makers[key]) is not None} - inputs.keys()
         inputs |= {stage: [] for stage in sorted(stages)}
         for event in history.store.get_events_by_execution_ids(sorted(stages)) if stages else ():
             if event.type == proto.Event.INPUT:

@@ -82,8 +82,18 @@ def base_of(version: serving.Version) -> Base:
     left_out, fresh = (
         tuple(map(datetime.date.fromisoformat, version.lineage.get(key, ()))) for key in ("left_out", "fresh")
     )
-    dates = map(datetime.date.fromisoformat, dates)
-    return Base(version, run, f"{run}/labels", *dates, left_out, fresh, version.lineage.get("judge_users"))
+    span, trained_until, fit_span = map(datetime.date.fromisoformat, dates)
+    return Base(
+        version,
+        run,
+        f"{run}/labels",
+        span,
+        trained_until,
+        fit_span,
+        left_out,
+        fresh,
+        version.lineage.get("judge_users"),
+    )
 
 
 def planned(
@@ -127,9 +137,9 @@ def planned(
             f"calibration: {', '.join(map(str, base.fresh))} have been trained on before their windows closed, and can't fit a "
             "map; leave it out until a span with immature: wait has trained on them"
         )
-    skip = base is not None and config.after_refusal == "skip"
-    spoilt = _spoilt_days(config.root, base.span, span, config.immature) if skip else []
-    left_out = sorted({*spoilt, *base.left_out}) if skip else []
+    left_out: list[datetime.date] = []
+    if base is not None and config.after_refusal == "skip":
+        left_out = sorted({*_spoilt_days(config.root, base.span, span, config.immature), *base.left_out})
     calendar = spans.Calendar(
         config.first_day,
         spans.window_hours(run),
@@ -138,7 +148,7 @@ def planned(
         run.calibration.segments if run.calibration else 0,
         config.immature == DELAYED,
     )
-    days = calendar.plan(span, base and base.trained_until, left_out)
+    days = calendar.plan(span, base.trained_until if base else None, left_out)
     if not days.train:
         why = [f"the model that serves has been trained up to {base.trained_until}"] if base else []
         if left_out:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import functools
 import json
+from typing import Any
 
 from features.errors import BadInput
 from features.keras2 import tf
@@ -108,7 +109,7 @@ class Retraining:
             return checks.run(data, self.run.config, self.config.checks, output)
 
         asked = checks.serving_log(self.config.checks, self.plan.judge)
-        made_from = [
+        made_from: list[Any] = [
             manifest.made_from(labels),
             schema,
             self.config.checks.model_dump(mode="json"),
@@ -128,7 +129,7 @@ class Retraining:
         """
         self.check()
         labels, before = self.label(), feedback.curve_of(self.base.run) if self.base else None
-        if before and not had_config(self.base.run, self.run.config, "attribution"):
+        if before and self.base and not had_config(self.base.run, self.run.config, "attribution"):
             before = None
         early = feedback.early_runs(self.config.root, self.plan.train) if self.config.immature == DELAYED else {}
 
@@ -241,7 +242,9 @@ class Retraining:
         self.try_export()
         current = serving.current(self.served)
         others = current is not None and base_of(current).span != self.plan.span
-        stale = others and current.origin != self._base_version()  # Somebody has rolled back in the meantime.
+        stale = (
+            current is not None and others and current.origin != self._base_version()
+        )  # Somebody has rolled back in the meantime.
         if against := serving.may_push(blessed.blessed, True, False, stale):
             raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(against)}", blessed.reasons)
         lineage = {
@@ -255,7 +258,7 @@ class Retraining:
         }
         if self.fresh:
             lineage |= {"fresh": list(map(str, self.fresh)), "judge_users": self.config.judge_users}
-        number = serving.push(lineage["model"], self.served, lineage, current and current.number)
+        number = serving.push(lineage["model"], self.served, lineage, current.number if current else None)
         files.write_text(self.run.path(PUSHED), json.dumps({"version": number}) + "\n")
         serving.retain(self.served, self.config.keep_versions)
         return next(version for version in serving.versions(self.served) if version.number == number)
@@ -265,7 +268,7 @@ class Retraining:
         return dataclasses.replace(self.run, copies=self.copies)
 
     def _base_version(self) -> int | None:
-        return self.base and self.base.version.origin
+        return self.base.version.origin if self.base else None
 
 
 def judged(
@@ -327,8 +330,8 @@ def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first
         days,
         "drop" if config.immature == "wait" else "mark",
         config.missing_days,
-        base and base.run,
-        None if fresh else base.labels,
+        base.run if base else None,
+        base.labels if base and not fresh else None,
     )
     directory = f"{config.root}/{SPANS}/{span}"
-    return Retraining(config, days, base, span if fresh else base.fit_span, Run(configured, directory))
+    return Retraining(config, days, base, base.fit_span if base and not fresh else span, Run(configured, directory))

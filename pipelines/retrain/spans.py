@@ -152,7 +152,7 @@ def wanted(span: str, first: str, last: str, today: datetime.date | None = None)
 def window_hours(config: RunConfig) -> float:
     """The longest window of all mechanisms."""
     attribution = config.attribution
-    return max(attribution.window_hours, *(mechanism.window_hours or 0 for mechanism in attribution.mechanisms))
+    return max(attribution.window_hours or 0, *(mechanism.window_hours or 0 for mechanism in attribution.mechanisms))
 
 
 def configured(

@@ -8,6 +8,7 @@ import logging
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from features.errors import MalTfError
 from mal_tf.models.config import AUTO
@@ -203,7 +204,7 @@ class Run:
         models, source, trained = self._evaluated(labels, given)
         parts = self.config.evaluation.model_dump(mode="json")
         if given:
-            made_from = [
+            made_from: list[Any] = [
                 [name, path, files.listing(path), files.modified(f"{path}/saved_model.pb")]
                 for name, path in models.items()
             ]

@@ -60,6 +60,8 @@ def calibrate(config: RunConfig, labels: str, name: str, weights: str, output: s
     """
     data = labelled.load(labels, config.feature_spec)
     asked, network = config.calibration, stages.restore(config, data, name, weights)
+    if asked is None:
+        raise MalTfError("calibration is missing: there is no method to calibrate by")
     train = data.splits["train"]
     kept = len(train.without_last(asked.segments).segments)
     held_out = data.clicks_in(train.chosen(range(kept, len(train.segments))))
@@ -97,7 +99,8 @@ def read(directory: str) -> Calibration:
 
 
 def _scored(config: RunConfig, data: Labelled, network: Network, clicks: LabelledClicks) -> _Scored:
-    spec, by, label = config.feature_spec, config.calibration.by, f"label_{config.model.primary}"
+    by = config.calibration.by if config.calibration else None
+    spec, label = config.feature_spec, f"label_{config.model.primary}"
     lookup = lookup_model(spec, data.vocabularies)
     primary = keras.Model(network.model.input, network.model.output[network.primary.output])
 

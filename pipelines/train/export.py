@@ -47,7 +47,7 @@ def export_model(
     trained = tf.function(lambda raw: network.model(lookup(raw), training=False), [raw_signature(spec)])
     by = config.calibration and config.calibration.by
     curves = calibration.read(calibrated) if calibrated else None
-    in_graph = curves and ServedCalibration(curves, spec.scalar(by) if by else None)
+    in_graph = None if curves is None else ServedCalibration(curves, spec.scalar(by) if by else None)
     served = ServedModel(spec, lookup, network, config.export.user_features, in_graph)
     graphs = {"trained": trained.get_concrete_function(), "served": served.signatures["predict_raw"]}
     sizes = {which: graph_size(graph) for which, graph in graphs.items()}

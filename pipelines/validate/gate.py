@@ -94,8 +94,8 @@ def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[
     if feature.HasField("num_stats"):
         stats = feature.num_stats
         domain = expected and (expected.float_domain if expected.HasField("float_domain") else expected.int_domain)
-        values = [stats.min] if expected and stats.min < domain.min else []
-        return [f"{v:g}" for v in (values + ([stats.max] if expected and stats.max > domain.max else []))]
+        below = [stats.min] if domain and stats.min < domain.min else []
+        return [f"{v:g}" for v in (below + ([stats.max] if domain and stats.max > domain.max else []))]
     if expected and not expected.domain:
         return []
     domain_values = {v for d in schema.string_domain if expected and d.name == expected.domain for v in d.value}

@@ -28,8 +28,8 @@ def _run(flags: Sequence[str]) -> None:
         parser = argparse.ArgumentParser(
             "python -m pipelines.evaluate.distributed.main", description=__doc__, add_help=False
         )
-        for options in (LabelOptions, EvaluationOptions):
-            options._add_argparse_args(parser)
+        for kind in (LabelOptions, EvaluationOptions):
+            kind._add_argparse_args(parser)
         parser.print_help()
         return
     options = beam_runner.pipeline_options(flags).view_as(EvaluationOptions)

@@ -76,7 +76,8 @@ class Users(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[tuple[str, Parcel]]], plan: EvaluationPlan) -> Iterator[Any]:
         """Adds up one shard."""
-        scope, by_kind = self._scope, {CLICKS: [], PAST: []}
+        scope = self._scope
+        by_kind: dict[str, list] = {CLICKS: [], PAST: []}
         for kind, parcel in element[1]:
             by_kind[kind].append(Exchange.unpack(parcel))
         if not by_kind[CLICKS]:

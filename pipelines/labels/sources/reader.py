@@ -77,7 +77,7 @@ def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawB
         with files.open_binary(piece.path) as raw:
             file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
             if kind == "parquet":
-                yield from _parquet(file, piece.row_group, columns)
+                yield from _parquet(file, piece.row_group or 0, columns)
             elif kind == "csv":
                 yield from _csv(file, columns)
             else:

@@ -8,7 +8,7 @@ from mal_tf.evaluation.metrics import HIGHER, additive_metrics, registered_metri
 from pipelines.core.text_table import Table
 from pipelines.evaluate.results import too_few_resamples
 from pipelines.report import plots, text
-from pipelines.report.parts import Folded, Numbers, Part, Picture, Text, Verdict, missing
+from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Text, Verdict, missing
 from pipelines.report.run_files import RunFiles
 
 SOURCE = "evaluate/metrics.json"
@@ -57,7 +57,7 @@ def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) 
         sentence += f"; too few users to tell in {' and '.join(few)}"
     if doubtful:
         sentence += f" (in {' and '.join(doubtful)} not after the correction for many comparisons)"
-    side = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"
+    side: Reading = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"
     facts = [f"{text.title(metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
     return Verdict(side, f"{sentence}.", SOURCE, facts)
 

@@ -78,7 +78,7 @@ def _table(whole: Mapping[str, Any]) -> Part:
         loss = whole["losses"].get(metric, {})
         cells = [text.title(metric), text.metric(metric, value), text.metric(metric, blessed.get(metric))]
         rows.append([*cells, text.difference(loss.get("difference")), text.interval(loss)])
-    worse = {HIGHER: "{} lower", LOWER: "{} higher"}
+    worse: dict[str | float, str] = {HIGHER: "{} lower", LOWER: "{} higher"}
     ways = ", ".join(
         worse.get(metric.better, f"|{{}} − {metric.better}| higher").format(metric.title)
         for metric in additive_metrics().values()

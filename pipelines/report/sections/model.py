@@ -117,7 +117,7 @@ def _embeddings(network: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Rows and width of each table; all hashed features share one."""
     by_name = {feature["name"]: feature for feature in network["spec"]["features"]}
     common = network["model"]["embedding_dim"]
-    hashed = next((one for one in by_name.values() if one.get("hash_lookups")), {})
+    hashed: dict = next((one for one in by_name.values() if one.get("hash_lookups")), {})
 
     def width(feature: Mapping[str, Any]) -> int:
         return (feature.get("embedding_dim") or common) // (feature.get("hash_lookups") or 1)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 from google.protobuf import text_format
 from tfx import v1 as tfx
@@ -98,7 +99,7 @@ def label(
     examples.span = int(f"{day:%Y%m%d}")
     examples_utils.set_payload_format(examples, PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
-    record = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
+    record: dict[str, Any] = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
     record |= {"span": str(day), "judge": str(days.judge)}
     files.write_text(artifacts.record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
     files.write_text(artifacts.record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))

@@ -134,7 +134,8 @@ def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig
     labels = {
         name.removeprefix("label_"): frame[name].to_numpy(np.float64) for name in frame if name.startswith("label_")
     }
-    label, by_kind = labels[target], {}
+    label = labels[target]
+    by_kind: dict = {}
     for by in slices:
         for part in sliced(frame, by, growth, label):
             chosen = frame[part.chosen]

@@ -122,8 +122,8 @@ def best_rates(aucs: Mapping[tuple[str, float], float | None]) -> dict[str, floa
     """
     best: dict[str, float] = {}
     for model, rate in sorted(aucs):
-        auc = aucs[model, rate]
-        if auc is not None and (model not in best or auc > aucs[model, best[model]]):
+        auc, least = aucs[model, rate], aucs[model, best[model]] if model in best else None
+        if auc is not None and (least is None or auc > least):
             best[model] = rate
     for model, _ in aucs:
         if model not in best:

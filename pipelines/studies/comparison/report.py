@@ -79,13 +79,15 @@ def _at_an_edge(tuning: dict[str, dict], rates: Sequence[str]) -> str:
 
 def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequence[dict]) -> Table:
     against, has_truth = comparison["against"], CAUSED in rows[0]["differences"]
-    compared_by, levels = [], []
+    compared_by: list = []
+    levels: list = []
     for name, metric in additive_metrics().items():
         (compared_by if name in rows[0]["deviation"] else levels).append(metric)
     columns = ["model", *(column for one in compared_by for column in (one.title, f"Δ {one.title} to {against}"))]
     columns += [one.title for one in levels] + (["AUC of cause", f"Δ to {against}"] if has_truth else [])
     columns += ["learning rate", "parameters", "examples/s"]
-    lines, compared = [], []
+    lines: list = []
+    compared: list = []
     for row in rows:
         overall, metrics, spread = row["differences"][ALL][ALL], row["metrics"], row["deviation"]
         cells = [_label(row)]

@@ -113,5 +113,6 @@ def _begin(threads: int) -> None:
 
 def _end_with_parent() -> None:
     """A killed parent would leave its workers training, into directories that the next run writes to."""
-    multiprocessing.parent_process().join()
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
     os._exit(1)

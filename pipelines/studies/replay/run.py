@@ -140,7 +140,8 @@ class _Replay:
             deviation of the differences.
         """
         config, arms = self._config, len(self._arms)
-        inside, strayed = {name: [] for name in MEASURES}, {name: [] for name in MEASURES}
+        inside: dict[str, list] = {name: [] for name in MEASURES}
+        strayed: dict[str, list] = {name: [] for name in MEASURES}
         for number in range(config.aa_splits):
             design = designs.split(self._on, arms, config.seed, f"by chance {number}")
             played, _ = designs.run(self._on, design, np.tile(rate, (arms, 1)))

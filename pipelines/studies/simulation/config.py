@@ -216,7 +216,7 @@ def _alike(entry: Any) -> Iterator[Any]:
     count = entry["count"]
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ValueError(f"count: expected a whole number from 1, found {count}")
-    ranges = {key: np.linspace(*value, count) for key, value in fields.items() if _is_range(value)}
+    ranges = {key: np.linspace(value[0], value[1], count) for key, value in fields.items() if _is_range(value)}
     for number in range(count):
         values = {key: float(of_each[number]) for key, of_each in ranges.items()}
         yield fields | values | {"name": f"{fields.get('name')}_{number:0{len(str(count - 1))}d}"}

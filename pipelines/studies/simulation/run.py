@@ -49,13 +49,15 @@ def run(
     described = run_config(config)
     RunConfig.model_validate(described)
     manifest.begin(output, overwrite)
-    folder, world, entries, rows = pathlib.Path(output), World(config), [], collections.Counter()
+    folder, world, entries = pathlib.Path(output), World(config), []
+    rows: collections.Counter = collections.Counter()
     size = users_per_block(config)
     blocks = range(-(-config.users // size))
     try:
         for number, first in enumerate(blocks[::BLOCKS_PER_FILE]):
             with contextlib.ExitStack() as stack:
-                writers, in_file = {}, collections.Counter()
+                writers = {}
+                in_file: collections.Counter = collections.Counter()
                 for index in blocks[first : first + BLOCKS_PER_FILE]:
                     made = tables(config, world, index, index * size, simulate(config, world, index))
                     for name, table in made.items():
@@ -69,8 +71,8 @@ def run(
                             in_file[stem] += part.num_rows
                     advance(dict(rows))
             for stem, count in in_file.items():
-                path = f"{stem}-{number:05d}.parquet"
-                entries.append({"path": path, "rows": count, "bytes": files.size(str(folder / path))})
+                name = f"{stem}-{number:05d}.parquet"
+                entries.append({"path": name, "rows": count, "bytes": files.size(str(folder / name))})
     except (OSError, pa.ArrowException) as error:
         raise MalTfError(f"{output}: can't be written: {error}. Free the disk or choose another output.") from error
     files.write_text(str(folder / CONFIG), yaml.safe_dump(described, sort_keys=False))
