@@ -95,7 +95,10 @@ def _groups(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, dic
 
 def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
     for title, against, rows in _groups(result):
-        drawn = [(name, {text.title(metric): one for metric, one in row.items()}) for name, row in rows.items()]
+        drawn = [
+            (name, {text.title(metric): row[metric] for metric in sorted(row, key=lambda metric: metric != _VERDICT)})
+            for name, row in rows.items()
+        ]
         told = "; ".join(
             f"{name}: {metric} {text.with_interval(one)}" for name, row in drawn for metric, one in row.items()
         )

@@ -155,7 +155,7 @@ def test_tables_have_every_row_and_slice(finished):
     shown = "\n".join(map(text_table.markdown, report.tables(result)))
     for words in (
         "### models: primary target last\n",
-        "Δ GAUC by growth",
+        "Δ GAUC by information_gain",
         "| 4 or more |",
         "| base | ",
         "paired bootstrap over users and over trainings (10 resamples)",
