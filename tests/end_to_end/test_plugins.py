@@ -70,8 +70,10 @@ def test_the_report_draws_the_model_and_names_all_of_it(run):
         assert words in page
 
 
-def test_the_metric_has_a_value_an_interval_and_a_place_on_the_page(run):
+def test_the_metric_has_a_value_a_difference_and_a_place_on_the_page(run):
     metrics = json.loads((run / "evaluate/metrics.json").read_text())
     assert 0 < metrics["models"]["mal_tf_shop.model"]["brier"] < 1
-    assert metrics["differences"]["base"]["brier"]["low"] <= metrics["differences"]["base"]["brier"]["high"]
+    brier = {model: of["brier"] for model, of in metrics["models"].items()}
+    difference = metrics["differences"]["base"]["brier"]["difference"]
+    assert difference == pytest.approx(brier["mal_tf_shop.model"] - brier["base"])
     assert "Brier score" in (run / "report.html").read_text()
