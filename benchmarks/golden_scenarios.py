@@ -124,7 +124,6 @@ _TINY = {
     "model.embedding_dim": 4,
     "model.attention_units": [4],
     "model.bottom_units": [8],
-    "model.expert_units": [8],
     "model.tower_units": [4],
     "model.fusion_units": [4],
 }
@@ -196,6 +195,7 @@ MARKET = Scenario(
                     "labels.shards": 2,
                     "model.compare_with": _MODELS,
                     "model.auxiliaries": ["first", "linear", "shao_li"],
+                    "model.expert_units": [8],
                     "model.categories": {"single": ["first", "last"], "multi": ["linear", "shao_li"]},
                     "training.batch_size": 128,
                     "evaluation.bootstrap_samples": 50,
