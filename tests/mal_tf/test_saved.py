@@ -13,6 +13,7 @@ from features.keras2 import keras, tf
 from features.spec import FeatureSpec
 from mal_tf import layers, losses
 from mal_tf.models.catalog import MODELS
+from mal_tf.models.config import used_keys
 from mal_tf.training.adam import Adam
 from mal_tf.training.sgd import SGD
 
@@ -123,7 +124,7 @@ def of_layer(layer, shapes):
 
 def of_model(name):
     """A model from raw features to the logits of all its heads."""
-    config = mal_tf.ModelConfig.model_validate({"name": name, "primary": "last", **SMALL})
+    config = mal_tf.ModelConfig.model_validate(used_keys({"name": name, "primary": "last", **SMALL}))
     lookup = mal_tf.lookup_model(SPEC, VOCABULARIES)
     network = mal_tf.build(SPEC, VOCABULARIES, config, config.targets(TARGETS))
     return keras.Model(lookup.input, network.model(lookup.output))
