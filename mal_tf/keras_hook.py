@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 import types
 
@@ -20,8 +19,8 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
         """See base class."""
         if fullname != _KERAS:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        others = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, others), None)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
