@@ -14,13 +14,14 @@ import pydantic
 from features.frozen import Frozen
 
 if TYPE_CHECKING:
+    from features.feature_types import HistoryFeature
     from features.spec import FeatureSpec
 
 #: Stands for a missing value of an int64 feature; string features use the empty string, float32 features NaN.
 INT64_MISSING = -(2**63)
 
 #: What a missing value is replaced by, by dtype.
-MISSING = {"string": "", "int64": INT64_MISSING, "float32": float("nan")}
+MISSING: dict[str, str | int | float] = {"string": "", "int64": INT64_MISSING, "float32": float("nan")}
 
 #: Dtype of a column that holds a list of numbers per row.
 NUMBER_LISTS = "list of float32"
@@ -53,13 +54,18 @@ class VocabularyConfig(Frozen):
 class Clicks(Protocol):
     """The clicks of which features take their values."""
 
-    timestamp: Any  # NumPy int64 [clicks], in time units since 1970.
-    units_per_second: int
+    @property
+    def timestamp(self) -> Any:
+        """NumPy int64 [clicks], in time units since 1970."""
+
+    @property
+    def units_per_second(self) -> int:
+        """Time units in a second."""
 
     def column(self, name: str) -> pa.Array:
         """A raw column that a feature asked for in `columns`."""
 
-    def history(self, feature: "Feature") -> pa.ListArray:
+    def history(self, feature: "HistoryFeature") -> pa.ListArray:
         """What a history feature remembers of each click's user."""
 
 
@@ -84,8 +90,19 @@ class Feature(Frozen, abc.ABC):
     serves_once: ClassVar[bool] = False
 
     if TYPE_CHECKING:
-        #: Type of the values in the tf.Example, `string`, `int64` or `float32`: a field, a property or a class attribute.
-        dtype: Any
+        # What features have as a field, a property or a class attribute, as suits the type.
+
+        @property
+        def dtype(self) -> str:
+            """Type of the values in the tf.Example: `string`, `int64` or `float32`."""
+
+        @property
+        def length(self) -> int:
+            """Of a `sequence`: the most values that the model sees."""
+
+        @property
+        def source_column(self) -> str:
+            """Of a `ColumnFeature`: column of the click table that holds the values."""
 
     def value_dtype(self, spec: "FeatureSpec") -> str:
         """`dtype`, or that of another feature."""

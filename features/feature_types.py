@@ -67,6 +67,7 @@ class CategoricalFeature(ColumnFeature):
         from features import lookup_layers
 
         if self.hash_lookups:
+            assert config.hash_buckets is not None  # `FeatureSpec` has checked it.
             salt = zlib.crc32(self.name.encode())
             return lookup_layers.hashing(self.name, self.dtype, config.hash_buckets, salt, self.hash_lookups)
         return lookup_layers.TokenLookup(vocabulary, self.dtype, config.oov_buckets, name=f"lookup_{self.name}")

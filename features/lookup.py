@@ -52,4 +52,5 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
 def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Rows of each embedding table: by feature, and `HASHED` if there are hashed ones."""
     sizes = {f.name: f.rows(vocabularies.get(f.name, ()), spec.vocabulary) for f in spec.tables}
-    return sizes | ({HASHED: spec.vocabulary.hash_buckets} if spec.hash_lookups else {})
+    buckets = spec.vocabulary.hash_buckets  # Given where, and only where, features are hashed.
+    return sizes | ({HASHED: buckets} if buckets and spec.hash_lookups else {})

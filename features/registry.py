@@ -14,15 +14,16 @@ from features.errors import MalTfError
 OWN = "package.module:Class"
 
 Base = TypeVar("Base")
+Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-def find(kind: str, known: Mapping[str, str | type[Base]], base: type[Base], what: str) -> type[Base]:
+def find(kind: str, known: Mapping[str, str | type[Base]], base: type, what: str) -> type[Base]:
     """The class that a config means.
 
     Args:
         kind: a key of `known`, or an import path such as `package.module:Class`.
         known: the classes that come with mal-tf, or their import paths, by name.
-        base: what the class has to be a subclass of.
+        base: what the class has to be a subclass of; it may be abstract, so not `type[Base]`, which takes concrete classes only.
         what: what it is, for messages.
 
     Raises:
@@ -43,12 +44,13 @@ def find(kind: str, known: Mapping[str, str | type[Base]], base: type[Base], wha
             f"{what} '{kind}' can't be imported: {error}. Install its package where the job runs; "
             f"looked in {', '.join(sys.path)}"
         ) from error
-    if not (isinstance(cls, type) and issubclass(cls, base)):
+    fits = isinstance(cls, type) and issubclass(cls, base)
+    if not fits:
         raise MalTfError(f"{what} '{kind}' is not a subclass of {base.__module__}.{base.__name__}")
     return cls
 
 
-def block(known: Mapping[str, type[Base]], base: type[Base], key: str, what: str) -> Any:
+def block(known: Mapping[str, type[Model]], base: type, key: str, what: str) -> Any:
     """Type annotation of a config block whose `key` names its class.
 
     Args:
@@ -59,7 +61,7 @@ def block(known: Mapping[str, type[Base]], base: type[Base], key: str, what: str
     """
 
     def tag(value: Any) -> str:
-        kind = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+        kind: Any = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         return kind if kind in known else OWN
 
     def own(value: Any, info: pydantic.ValidationInfo) -> Any:
@@ -77,5 +79,6 @@ def block(known: Mapping[str, type[Base]], base: type[Base], key: str, what: str
             raise ValueError(": ".join([".".join(map(str, first["loc"])) or kind, message])) from error
 
     branches = [Annotated[cls, pydantic.Tag(name)] for name, cls in known.items()]
-    branches.append(Annotated[pydantic.SerializeAsAny[base], pydantic.BeforeValidator(own), pydantic.Tag(OWN)])
+    as_any: Any = pydantic.SerializeAsAny  # To type checkers it is an alias, which takes no variable.
+    branches.append(Annotated[as_any[base], pydantic.BeforeValidator(own), pydantic.Tag(OWN)])
     return Annotated[Union[tuple(branches)], pydantic.Discriminator(tag)]  # noqa: UP007 - of as many as there are

@@ -124,7 +124,7 @@ class _Checks:
 def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> list[str]:
     """Names of all raw columns that `roles` and `features` (column → dtype) need, without repeats."""
     id_columns = getattr(roles, roles.ID)
-    value = [roles.value] if getattr(roles, "value", None) else []
+    value = [roles.value] if isinstance(roles, ConversionColumns) and roles.value else []
     text = [column for columns in roles.text_roles.values() for column in columns]
     return list(dict.fromkeys([*id_columns, *text, roles.timestamp, *value, *features]))
 

@@ -8,7 +8,7 @@ import gzip
 import io
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Protocol
 
 import google_crc32c
 import numpy as np
@@ -37,7 +37,17 @@ def compression(file: IO[bytes]) -> str:
     return "GZIP" if file.read(2) == b"\x1f\x8b" else ""
 
 
-def gzipped(out: IO[bytes], level: int) -> gzip.GzipFile:
+class Writable(Protocol):
+    """What a compressed stream asks of the file beneath it."""
+
+    def write(self, data: bytes, /) -> int:
+        """Writes bytes; returns how many."""
+
+    def flush(self) -> None:
+        """Hands on what was written."""
+
+
+def gzipped(out: Writable, level: int) -> gzip.GzipFile:
     """A stream into `out`, compressed at zlib's `level`. The same records give the same bytes: no time, no name within."""
     return gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=out, mtime=0)
 

@@ -77,7 +77,8 @@ def create(kind: str, parameters: dict) -> Mechanism:
 
 
 def _find(kind: str) -> type[Mechanism]:
-    return find(kind, MECHANISMS | _registered, Mechanism, "attribution mechanism")
+    known: dict[str, str | type[Mechanism]] = {**MECHANISMS, **_registered}
+    return find(kind, known, Mechanism, "attribution mechanism")
 
 
 def _checked(kind: str, mechanism: object) -> type[Mechanism]:

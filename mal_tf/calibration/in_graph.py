@@ -3,7 +3,7 @@
 import numpy as np
 
 from features.keras2 import tf
-from features.spec import CategoricalFeature
+from features.spec import Feature
 from mal_tf.calibration.calibration import Calibration
 from mal_tf.calibration.curve import LIMIT
 
@@ -24,7 +24,7 @@ class ServedCalibration:
         tables: lookup tables of the graph.
     """
 
-    def __init__(self, calibration: Calibration, by: CategoricalFeature | None = None):
+    def __init__(self, calibration: Calibration, by: Feature | None = None):
         self._feature = by.name if by else ""
         self.tables: list[tf.lookup.StaticHashTable] = []
         curves = calibration.curves

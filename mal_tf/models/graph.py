@@ -82,18 +82,18 @@ class Block:
 
 def blocks(network: Network) -> list[Block]:
     """The blocks of a network, each after those it reads."""
-    leading, found = leads_to(network), {}
-    served = network.primary.output
+    leading, served = leads_to(network), network.primary.output
+    found: dict[str, Block] = {}
     for layer in _above_click(network):
         reads = [read.name for read in below(layer) if read.name in found]
         found[layer.name] = Block(layer.name, title(layer), _direct(reads, found), served in leading[layer.name])
     for head in network.heads:
         reads = [layer.name for layer in _weighted(network.model.output[head.output])]
-        what = {"target": head.target, "primary": head.primary}
         if len(reads) == 1 and leading[reads[0]] == {head.output}:
-            found[reads[0]] = dataclasses.replace(found[reads[0]], **what)
+            found[reads[0]] = dataclasses.replace(found[reads[0]], target=head.target, primary=head.primary)
         else:
-            found[head.output] = Block(head.output, "", _direct(reads, found), head.primary, **what)
+            direct = _direct(reads, found)
+            found[head.output] = Block(head.output, "", direct, head.primary, head.target, head.primary)
     return list(found.values())
 
 

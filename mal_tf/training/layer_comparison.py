@@ -88,7 +88,7 @@ class LayerComparison:
         calls = [[node for node in layer._inbound_nodes if not node.is_input] for layer in (new, old)]
         if len(calls[0]) != len(calls[1]):
             return new.name, _READS
-        found = (self._call(*pair, new.name) for pair in zip(*calls, strict=True))
+        found = (self._call(call, earlier, new.name) for call, earlier in zip(*calls, strict=True))
         return next((difference for difference in found if difference[1]), ("", ""))
 
     def _call(self, new: Any, old: Any, reader: str) -> tuple[str, str]:

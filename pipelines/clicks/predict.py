@@ -6,6 +6,7 @@ import pathlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,6 @@ from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
 from pipelines.clicks.labelled import click_id_type
 from pipelines.labels.sources.reader import Piece, column_names, pieces, read
-from pipelines.labels.sources.tables import TableSource
 
 _BATCH = 4096
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
@@ -58,7 +58,8 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
         raise MalTfError(f"{path}: expected --id of a .csv or .parquet; tf.Examples have their ids in click_id")
     scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
-    rows, began, writer = 0, time.monotonic(), None
+    rows, began = 0, time.monotonic()
+    writer: Any = None  # Of pyarrow, which has no types.
     try:
         for frame in scored:
             table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -137,14 +138,13 @@ def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pd
         yield pd.DataFrame({OUTPUT: pd.Series([], dtype="float32")})
 
 
-def _from_table(signatures: Mapping[str, Callable], path: str, id_column: str) -> Iterator[pd.DataFrame]:
+def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Iterator[pd.DataFrame]:
     predict_raw = signatures["predict_raw"]
     signature = predict_raw.structured_input_signature[1]
-    source = TableSource.model_construct(files=(path,), explode=None)
     copied = id_column or "click_id"
     columns = list(dict.fromkeys([*signature, copied]))  # An id may be a feature too.
     for piece in pieces(path):
-        for raw in read(Piece(path, piece.row_group), columns, source):
+        for raw in read(Piece(path, piece.row_group), columns):
             if raw.malformed:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
             wanted = [*sorted(signature), *([id_column] if id_column else [])]

@@ -106,7 +106,10 @@ def _describe(error: ErrorDetails, data: Any) -> str:
         if isinstance(where, dict) and key not in where and (key in where.values() or key == OWN):
             continue
         place.append(str(key))
-        where = where.get(key) if isinstance(where, dict) else where[key] if isinstance(where, list | tuple) else None
+        if isinstance(where, dict):
+            where = where.get(key)
+        else:
+            where = where[key] if isinstance(where, list | tuple) and isinstance(key, int) else None
     message, found = error["msg"].removeprefix("Value error, "), error["input"]
     if error["type"] != "value_error" and isinstance(found, str | int | float):
         message += f"; found {found!r}"

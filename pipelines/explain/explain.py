@@ -5,6 +5,8 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from features import raw_columns
 from features.errors import MalTfError
 from features.keras2 import tf
@@ -29,7 +31,7 @@ _NEIGHBOURS = 3
 _MOST = 25
 
 #: Serialized tf.Examples to predictions by model.
-Predict = Callable[[list[bytes]], dict[str, Sequence[float]]]
+Predict = Callable[[list[bytes]], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)

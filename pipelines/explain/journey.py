@@ -151,7 +151,7 @@ class Attributed:
         return example.encode(example.to_lists(batch))
 
     def journey(
-        self, begin: int, end: int, cvr: Mapping[str, Sequence[float]] | None = None, further: int = 0
+        self, begin: int, end: int, cvr: Mapping[str, Sequence[float] | np.ndarray] | None = None, further: int = 0
     ) -> Journey:
         """The journey of some neighbouring clicks of one user and match key.
 

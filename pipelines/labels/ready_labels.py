@@ -27,7 +27,6 @@ from pipelines.labels.finish import Finish
 from pipelines.labels.job import add_counts, vocabulary_kinds
 from pipelines.labels.sources.mac import Day, MacSource
 from pipelines.labels.sources.reader import RawBatch, pieces, read
-from pipelines.labels.sources.tables import TableSource
 from pipelines.labels.steps import count_labels, mature_labels
 
 #: Timestamps of a day's rows, which have no time: the day's number times this, plus the row's number.
@@ -134,9 +133,8 @@ class Writer:
 
     def _batches(self, path: str) -> Iterator[RawBatch]:
         columns = ["user_id", *self.spec.columns(), *(f.name for f in self.spec.histories), *self.mechanisms]
-        source = TableSource.model_construct(files=(path,), explode=None)
         for piece in pieces(path):
-            yield from read(piece, list(dict.fromkeys(columns)), source)
+            yield from read(piece, list(dict.fromkeys(columns)))
 
     def _labelled(self, raw: RawBatch, day: Day) -> pa.RecordBatch:
         ids = pc.binary_join_element_wise(_stem(day.path), pa.array(raw.numbers).cast(pa.string()), ":")

@@ -140,7 +140,8 @@ def _signed(value: float, _: int) -> str:
 def legend_above(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
     """The legend above a figure, where it covers nothing."""
     entries = [one.get_legend_handles_labels() for one in axes]
-    handles, labels = ([item for pair in entries for item in pair[which]] for which in (0, 1))
+    handles = [handle for of_axes, _ in entries for handle in of_axes]
+    labels = [label for _, of_axes in entries for label in of_axes]
     if handles:
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=2.6, columnspacing=1.0)
 

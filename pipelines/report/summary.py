@@ -50,8 +50,9 @@ def _failed(run: RunFiles) -> list[Part]:
 
 def _meaning(interval: Mapping[str, float | None] | None, metric: Metric) -> str:
     """What a metric means, after its 95% interval if that is known."""
-    has_interval = interval and interval.get("low") is not None
-    return f"95%: {text.span(interval, metric.name)}; {metric.summary}" if has_interval else metric.summary
+    if interval and interval.get("low") is not None:
+        return f"95%: {text.span(interval, metric.name)}; {metric.summary}"
+    return metric.summary
 
 
 def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:

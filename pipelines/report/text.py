@@ -1,6 +1,8 @@
 """Numbers as the page writes them. What is not known is a dash."""
 
 import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 from mal_tf.evaluation.metrics import registered_metrics
 
@@ -12,24 +14,24 @@ HOLLOW = "hollow where the interval holds 0 or too few users allow none"
 
 def integer(value: float | None) -> str:
     """A count, with separators."""
-    return DASH if _unknown(value) else f"{value:,.0f}"
+    return f"{value:,.0f}" if _known(value) else DASH
 
 
 def number(value: float | None, digits: int = 4) -> str:
     """A number of so many decimals."""
-    return DASH if _unknown(value) else f"{value:.{digits}f}"
+    return f"{value:.{digits}f}" if _known(value) else DASH
 
 
 def general(value: float | None) -> str:
     """A number of any size, of four digits; whole ones with separators."""
-    if _unknown(value):
+    if not _known(value):
         return DASH
     return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent."""
-    return DASH if _unknown(share) else f"{100 * share:.{digits}f}%"
+    return f"{100 * share:.{digits}f}%" if _known(share) else DASH
 
 
 def title(name: str) -> str:
@@ -46,27 +48,27 @@ def metric(name: str, value: float | None) -> str:
 
 def difference(value: float | None, digits: int = 4) -> str:
     """A number with its sign, minus as a minus."""
-    return DASH if _unknown(value) else f"{value:+.{digits}f}".replace("-", "−")
+    return f"{value:+.{digits}f}".replace("-", "−") if _known(value) else DASH
 
 
-def interval(limits: dict, digits: int = 4) -> str:
+def interval(limits: Mapping[str, Any], digits: int = 4) -> str:
     """Both ends of `{"low", "high"}`."""
     ends = limits.get("low"), limits.get("high")
-    return DASH if any(map(_unknown, ends)) else " … ".join(difference(end, digits) for end in ends)
+    return " … ".join(difference(end, digits) for end in ends) if all(map(_known, ends)) else DASH
 
 
-def span(limits: dict, name: str) -> str:
+def span(limits: Mapping[str, Any], name: str) -> str:
     """Both ends of a metric's `{"low", "high"}`."""
     ends = limits.get("low"), limits.get("high")
-    return DASH if any(map(_unknown, ends)) else " … ".join(metric(name, end) for end in ends)
+    return " … ".join(metric(name, end) for end in ends) if all(map(_known, ends)) else DASH
 
 
-def with_interval(result: dict) -> str:
+def with_interval(result: Mapping[str, Any]) -> str:
     """A difference, and its interval in brackets."""
     return f"{difference(result.get('difference'))} ({interval(result)})"
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """Bytes, by 1024."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
@@ -75,5 +77,5 @@ def size(count: int) -> str:
     return f"{count:.1f} GiB"
 
 
-def _unknown(value: float | None) -> bool:
-    return value is None or not math.isfinite(value)
+def _known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)

@@ -225,7 +225,7 @@ def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[st
             continue
         elif limits.significant and loss["low"] is None:
             unknown.append(f"{part}: {metric} may have lost by chance, {_NO_INTERVAL} ({key})")
-        elif not limits.significant or loss["low"] > allowed:
+        elif not limits.significant or (loss["low"] is not None and loss["low"] > allowed):
             ours, theirs = (part.metrics[model][metric] for model in (CANDIDATE, BLESSED))
             interval = (
                 f"95% interval {loss['low']:.4g} … {loss['high']:.4g}" if loss["low"] is not None else _NO_INTERVAL

@@ -120,7 +120,7 @@ def _stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
     with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
         files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
-        reads = [run.config.attribution.fit_from, run.config.labels and run.config.labels.grow_from]
+        reads = [run.config.attribution.fit_from, run.config.labels.grow_from if run.config.labels else None]
         with recorded.stage("label", filter(None, reads)) as stage:
             directory = attempt.label()
             fitted_by = f"{attempt.config.root}/{SPANS}/{attempt.fit_span}/labels"

@@ -153,10 +153,10 @@ class Ranges(beam.DoFn):
         for mine in np.split(rows[by_slice], np.searchsorted(group[by_slice], np.arange(1, slices))) if slices else ():
             groups.append((mine, label[mine]))
         before, total = sizes[model, :number].sum(axis=0), sizes[model].sum(axis=0)
-        places = [np.append(np.repeat(sums[0], len(labels)), sums[1:]) for sums in (before, total)]
+        before, total = (np.append(np.repeat(sums[0], len(labels)), sums[1:]) for sums in (before, total))
         distinct, code = np.unique(user, return_inverse=True)
         ranked = Ranked(code, distinct, prediction, groups)
-        yield (model, number), ranked.sums(*places, scope.bins, scope.samples, scope.seed)
+        yield (model, number), ranked.sums(before, total, scope.bins, scope.samples, scope.seed)
 
 
 class Calibrate(beam.DoFn):

@@ -64,8 +64,8 @@ def pieces(path: str) -> list[Piece]:
         return [Piece(path, group) for group in range(pq.ParquetFile(file).num_row_groups)]
 
 
-def read(piece: Piece, columns: list[str], source: TableSource) -> Iterator[RawBatch]:
-    """Reads a piece, with `explode`, but without `where` and `join`.
+def read(piece: Piece, columns: list[str], source: TableSource | None = None) -> Iterator[RawBatch]:
+    """Reads a piece, with `explode` of its source if it has one, but without `where` and `join`.
 
     Columns that the file lacks are absent from the batches.
 
@@ -175,10 +175,10 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
         start, lost = start + batch.num_rows, lost + len(lines)
 
 
-def _jsonl(file, columns: list[str], source: TableSource) -> Iterator[RawBatch]:
+def _jsonl(file, columns: list[str], source: TableSource | None) -> Iterator[RawBatch]:
     """Lines may lack a field, which is then null; a field that no line of the file has is a missing column."""
     roles = getattr(source, "columns", None)
-    time = roles.timestamp if roles else None
+    time, explode = roles.timestamp if roles else None, source.explode if source else None
     start, rest, ended, seen = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False, set()
     while not ended:
         block = file.read(_BLOCK_BYTES)
@@ -188,7 +188,7 @@ def _jsonl(file, columns: list[str], source: TableSource) -> Iterator[RawBatch]:
         filled = np.flatnonzero(np.fromiter(map(len, lines), np.int64, len(lines)))
         for index in (filled[i : i + _BATCH_ROWS] for i in range(0, len(filled), _BATCH_ROWS)):
             some = [lines[i] for i in index.tolist()]
-            for batch in _parse_lines(some, start + 1 + index, source.explode, time):
+            for batch in _parse_lines(some, start + 1 + index, explode, time):
                 seen.update(batch.rows.schema.names)
                 yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
         start += len(lines)

@@ -49,8 +49,7 @@ class Refiner:
 
     def _load(self, join: Join, columns: list[str]) -> tuple[pa.Array, pa.Table]:
         wanted = [join.on, *(name for name in columns if name != join.on)]
-        source = TableSource.model_construct(files=(join.files,), explode=None)
-        batches = [raw.rows for piece in pieces(join.files) for raw in read(piece, wanted, source)]
+        batches = [raw.rows for piece in pieces(join.files) for raw in read(piece, wanted)]
         present = [name for name in wanted if batches and all(name in rows.schema.names for rows in batches)]
         _require(pa.table({name: [] for name in present}), join.on, join.files, "`join`")
         keys = pa.concat_arrays([rows[join.on].cast(pa.string()) for rows in batches])

@@ -11,7 +11,7 @@ from mal_tf.evaluation.metrics import Gauc
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines.core.text_table import Table
 from pipelines.report import plots, text
-from pipelines.report.parts import Folded, Numbers, Part, Picture, Verdict
+from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Verdict
 from pipelines.report.run_files import RunFiles
 
 SOURCE = "results.json"
@@ -44,22 +44,23 @@ def verdicts(run: RunFiles) -> list[Part]:
 
     Holm's adjustment is over all rows of all lines.
     """
-    result, built = found(run), []
+    result = found(run)
     if result is None:
-        return built
+        return []
+    built: list[Part] = []
     groups = list(_groups(result))
     how = _corrected(
         [differences[_VERDICT] for *_, rows in groups for differences in rows.values()], result["bootstrap_samples"]
     )
     for title, against, rows in groups:
         found_of = {name: reading(_VERDICT, differences[_VERDICT]) for name, differences in rows.items()}
-        readings = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
+        readings: dict[str, str] = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
         readings |= {name: "few" for name, differences in rows.items() if differences[_VERDICT]["low"] is None}
         words = {"better": "better", "worse": "worse", "open": "no difference shown", "few": "too few users to tell"}
         of = {side: [name for name in readings if readings[name] == side] for side in words}
         said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
         gains = (of["better"], of["worse"])
-        side = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
+        side: Reading = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
         facts = [f"{name} {text.with_interval(differences['gauc'])}" for name, differences in rows.items()]
         built.append(Verdict(side, f"{title}, {Gauc.title} against {against}{how}: {said}.", SOURCE, facts))
     return built

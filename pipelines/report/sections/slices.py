@@ -86,9 +86,9 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
             (
                 f"{one['name']} ({one['positives']:,} positives)",
                 {
-                    text.title(metric): _known(one, other, metric)
+                    text.title(metric): difference
                     for metric in _headlines()
-                    if _known(one, other, metric)
+                    if (difference := _known(one, other, metric))
                 },
             )
             for one in drawn
@@ -118,9 +118,10 @@ def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str |
             text.number(one.get("growth"), 3),
             *(text.metric(metric, mine.get(metric)) for metric in registered_metrics()),
         ]
-        for metric in _headlines() if other else ():
-            difference = _known(one, other, metric) or {}
-            cells += [text.difference(difference.get("difference")), text.interval(difference)]
+        if other:
+            for metric in _headlines():
+                difference = _known(one, other, metric) or {}
+                cells += [text.difference(difference.get("difference")), text.interval(difference)]
         rows.append(cells)
     columns = [
         by,

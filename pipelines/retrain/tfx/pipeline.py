@@ -145,7 +145,9 @@ def run_here(
     if not verdict.blessed:
         raise Refused(f"span {day}: the candidate is not pushed: it is not blessed", verdict.reasons)
     serving.retain(f"{config.root}/{SERVING}", config.keep_versions)
-    return serving.current(f"{config.root}/{SERVING}")
+    pushed = serving.current(f"{config.root}/{SERVING}")
+    assert pushed is not None  # `retain` keeps at least the newest.
+    return pushed
 
 
 def compile_to(config: RetrainConfig, run: RunConfig, first: bool, pipeline_root: str, image: str, output: str) -> None:
