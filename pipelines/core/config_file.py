@@ -4,16 +4,17 @@ import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import pydantic
 import yaml
-from pydantic_core import ErrorDetails
 
 from features.errors import MalTfError
 from features.frozen import RESOLVE, Frozen, Name
 from features.registry import OWN
 from pipelines.core import files
+
+_Config = TypeVar("_Config", bound="ConfigFile")  # `typing.Self` is there from Python 3.11 on.
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,7 +39,7 @@ class ConfigFile(Frozen):
     name: Name
 
     @classmethod
-    def load(cls, path: str, overrides: Sequence[str] = ()) -> Self:
+    def load(cls: type[_Config], path: str, overrides: Sequence[str] = ()) -> _Config:
         """Reads a file, on any filesystem Beam knows; its values of type `features.frozen.Path` are relative to its folder.
 
         Args:
@@ -69,7 +70,7 @@ class ConfigFile(Frozen):
         return data
 
     @classmethod
-    def from_data(cls, data: dict[str, Any], path: str) -> Self:
+    def from_data(cls: type[_Config], data: dict[str, Any], path: str) -> _Config:
         """The configuration that `read` read from the file at `path`."""
         resolve = functools.partial(files.resolve, folder=files.folder(path))
         try:
@@ -77,7 +78,7 @@ class ConfigFile(Frozen):
         except pydantic.ValidationError as error:
             raise MalTfError(f"{path}:\n" + "\n".join(_describe(e, data) for e in error.errors())) from error
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def model_copy(self: _Config, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Config:
         """As pydantic's; cached properties are computed anew."""
         copied = super().model_copy(update=update, deep=deep)
         for key in copied.__dict__.keys() - type(self).model_fields.keys():
@@ -99,7 +100,7 @@ def _override(data: dict, override: str) -> None:
         raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
 
 
-def _describe(error: ErrorDetails, data: Any) -> str:
+def _describe(error: Mapping[str, Any], data: Any) -> str:
     # pydantic puts the union's tag into the place; a reader of the file knows no such key.
     place, where = [], data
     for key in error["loc"]:

@@ -60,7 +60,7 @@ def main():
     start = [w.numpy() for w in build(name).model.weights]
     found = {
         "weights": max(float(np.abs(a - b).max()) for a, b in zip(alone, both, strict=True)),
-        "losses": max(abs(losses_alone[key] - losses[key]) for key in losses_alone),
+        "losses": max(abs(value - losses[key]) / max(1, abs(value)) for key, value in losses_alone.items()),
         "moved": max(float(np.abs(a - b).max()) for a, b in zip(alone, start, strict=True)),
     }
     print(json.dumps(found))
