@@ -17,6 +17,7 @@ import numpy as np
 import typer
 
 from benchmarks import tables
+from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model
 from mal_tf.evaluation.metrics import auc, log_loss, pcoc
@@ -38,7 +39,7 @@ _LOOKS = 24
 log = logging.getLogger("mal_tf.benchmark")
 
 
-def variants(config: TrainingConfig) -> dict[str, tuple[TrainingConfig, bool]]:
+def variants_of(config: TrainingConfig) -> dict[str, tuple[TrainingConfig, bool]]:
     """Training configs by what differs in them, and whether heads begin at the prior."""
 
     def changed(**update) -> tuple[TrainingConfig, bool]:
@@ -119,7 +120,7 @@ def measured(
     data = labelled.load(labels, config.feature_spec)
     scores, spec = Scores(config, data), config.feature_spec
     lookup, kept = lookup_model(spec, data.vocabularies), {}
-    for variant, (training, begin_at_prior) in variants(config.training).items():
+    for variant, (training, begin_at_prior) in variants_of(config.training).items():
         if only and variant not in only:
             continue
         size = training.batch_size
@@ -172,7 +173,9 @@ def main(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
     loaded = load(config, overrides)
-    chosen = [name for name in variants.split(",") if name]
+    chosen, known = [name for name in variants.split(",") if name], variants_of(loaded.training)
+    if unknown := [name for name in chosen if name not in known]:
+        raise MalTfError(f"--variants: no variant is called '{unknown[0]}'; there are: {', '.join(known)}")
     found = list(measured(loaded, labels, models.split(","), [int(seed) for seed in seeds.split(",")], chosen))
     tables.report(tables.console(), tables.machine(), [table(found, loaded, labels)], markdown)
 

@@ -219,7 +219,8 @@ def _alike(entry: Any) -> Iterator[Any]:
     ranges = {key: np.linspace(value[0], value[1], count) for key, value in fields.items() if _is_range(value)}
     for number in range(count):
         values = {key: float(of_each[number]) for key, of_each in ranges.items()}
-        yield fields | values | {"name": f"{fields.get('name')}_{number:0{len(str(count - 1))}d}"}
+        named = {"name": f"{fields['name']}_{number:0{len(str(count - 1))}d}"} if "name" in fields else {}
+        yield fields | values | named
 
 
 def _is_range(value: Any) -> bool:
