@@ -60,22 +60,33 @@ class Network:
         Args:
             output: name of a head's output, made by `logit` or `cat_logits`.
             logits: float [], for a CAT head [2^N].
+
+        Raises:
+            ValueError: the output has no such layer, see `output_layer`.
         """
-        layer = self._output_layer(output)
+        layer = self._biased(output)
         two_classes = np.ndim(logits) == 0 and layer.units == 2
         layer.bias.assign(np.array([-logits / 2, logits / 2]) if two_classes else np.reshape(logits, layer.bias.shape))
 
     def output_bias(self, output: str) -> np.ndarray:
         """See `set_output_bias`: float [], for a CAT head [2^N]."""
-        layer = self._output_layer(output)
+        layer = self._biased(output)
         bias = layer.bias.numpy()
         if self.model.get_layer(output) is layer:
             return bias
         return bias[1] - bias[0] if layer.units == 2 else bias[0]
 
-    def _output_layer(self, output: str) -> keras.layers.Dense:
-        layer = self.model.get_layer(output)
-        return layer if isinstance(layer, keras.layers.Dense) else self.model.get_layer(f"{output}_head")
+    def _biased(self, output: str) -> keras.layers.Dense:
+        if (layer := self.output_layer(output)) is None:
+            raise ValueError(f"expected an output that logit or cat_logits has made, found '{output}'")
+        return layer
+
+    def output_layer(self, output: str) -> keras.layers.Dense | None:
+        """The layer whose bias is an output's level; None where the output was not made by `logit` or `cat_logits`."""
+        layers = {layer.name: layer for layer in self.model.layers}
+        candidates = (layers.get(name) for name in (output, f"{output}_head"))
+        dense = (layer for layer in candidates if isinstance(layer, keras.layers.Dense) and layer.use_bias)
+        return next(dense, None)
 
     def split(self) -> tuple[keras.Model, keras.Model]:
         """The model in two: rows to the click's vector as it is looked up and attended, and that vector to logits."""

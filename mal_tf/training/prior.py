@@ -2,7 +2,8 @@
 
 With biases at 0 a head predicts 0.5 where conversion rates are a few percent: the first steps of every loss then pull the
 shared bottom from log-odds 0 to about −3, the more heads the harder, and the level of the predictions swings for the rest of
-a short training. So does the focal loss' paper for rare classes (Lin et al., arXiv 1708.02002, section 3.3).
+a short training. The focal loss was published with the same initialisation, for rare classes (Lin et al., arXiv 1708.02002,
+section 3.3).
 """
 
 import logging
@@ -61,7 +62,8 @@ def start(
 ) -> Mapping[str, np.ndarray]:
     """Sets the output biases of a new network.
 
-    Under `compatibility: pymal` they stay as they were drawn; where there are no counts, or no mature clicks, at 0.
+    Under `compatibility: pymal` they stay as they were drawn; where there are no counts, or no mature clicks, at 0; and where a
+    model of a user's own has made an output without `logit` or `cat_logits`, as it made it, which is logged.
 
     Args:
         network: with initial weights.
@@ -76,13 +78,21 @@ def start(
     if model.compatibility == "pymal":
         return {}
     if counts is None or not counts.clicks:
-        log.warning("%s: the training split's labels are not counted: its heads start at 0.5", network.model.name)
+        log.warning(
+            "%s: the training split has no counts of mature labels: its heads start at 0.5", network.model.name
+        )
         return {}
+    without = [head.output for head in network.heads if network.output_layer(head.output) is None]
+    if without:
+        log.warning(
+            "%s: no prior for %s: its logits are no layer of logit or cat_logits", network.model.name, ", ".join(without)
+        )
     found = {
         head.output: log_shares(counts, targets)
         if head.target == CAT
         else np.array(log_odds(counts, head.target, loss))
         for head in network.heads
+        if head.output not in without
     }
     for output, logits in found.items():
         network.set_output_bias(output, logits)
