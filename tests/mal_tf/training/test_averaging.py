@@ -1,5 +1,8 @@
 """Averages of weights: the mean and the exponential one by hand, in a whole training, and over a kill."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -58,3 +61,34 @@ def test_a_killed_training_goes_on_to_the_same_averages(tmp_path):
     weights, _ = small.finished(split, tmp_path / "killed", config=config)
     for found, expected in zip(weights, uninterrupted, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.slow
+def test_two_devices_end_with_the_averages_of_one(tmp_path):
+    """In a process of its own: logical devices are made before TensorFlow does anything else."""
+    code = """
+import pathlib, sys
+import subprocess
+import sys
+
+import numpy as np
+from features.keras2 import keras, tf
+devices = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+from mal_tf.training.cluster import ALONE, Cluster
+from tests.mal_tf.training import small
+
+folder = pathlib.Path(sys.argv[1])
+split, rates = small.write(folder), {"learning_rate": 0.1, "embedding_learning_rate": 0.1}
+config = {"averaging": {"last_share": 0.5}, "optimizer": "sgd", "embedding_optimizer": "sgd"} | rates
+alone, _ = small.train(split, folder / "alone", "mal", config)
+last, _ = small.train(split, folder / "last", "mal", config | {"averaging": None})
+keras.backend.clear_session()
+both = Cluster("mirrored", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+shared, _ = small.train(split, folder / "both", "mal", config, cluster=both)
+for found, expected in zip(shared, alone, strict=True):
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+assert max(np.abs(a - b).max() for a, b in zip(alone, last, strict=True)) > 1e-3
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
