@@ -6,6 +6,7 @@ import pydantic
 
 from features.errors import MalTfError
 from features.frozen import Frozen, Path
+from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
@@ -122,6 +123,11 @@ class AttributionConfig(Frozen):
         return tuple(m.name for m in self.mechanisms)
 
     @property
+    def longest_window_hours(self) -> float:
+        """Hours until a click is mature: the longest of the common window and the mechanisms' own; 0 with ready-made labels."""
+        return max(self.window_hours or 0, *(mechanism.window_hours or 0 for mechanism in self.mechanisms))
+
+    @property
     def data_driven(self) -> tuple[MechanismConfig, ...]:
         """The mechanisms that are fitted."""
         return tuple(m for m in self.mechanisms if m.type != READY and m.make().data_driven)
@@ -136,7 +142,7 @@ class AttributionConfig(Frozen):
         if hours is None:
             raise MalTfError("attribution.window_hours is missing: mechanisms that compute labels need a window")
         return JourneyRules(
-            window=round(hours * 3600 * units_per_second),
+            window=round(hours * SECONDS_PER_HOUR * units_per_second),
             simultaneous=self.simultaneous == "eligible",
             reset_after_conversion=self.reset_after_conversion,
         )

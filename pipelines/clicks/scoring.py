@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import MalTfError
-from features.parsing import MISSING
-from mal_tf.attribution.config import AttributionConfig
+from features.feature import MISSING
+from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from mal_tf.serving.exports import Exports
 from pipelines.clicks.labelled import Labelled, LabelledClicks
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, KNOWN, USER_HISTORY, GrowthConfig, features_of
@@ -18,7 +18,6 @@ from pipelines.core import files
 
 PREDICTIONS = "predictions.parquet"
 
-_DAY_SECONDS = 24 * 3600
 
 
 def score(
@@ -119,31 +118,26 @@ def with_slices(
         added[INFORMATION_GAIN] = extra_positives(frame["user_id"], past, config.evaluation.growth)
     if CLICK_AGE in slices:
         since = (frame["timestamp"].max() - frame["timestamp"]) / config.sources.tables().units_per_second
-        added[CLICK_AGE] = click_age(since, longest_window(config.attribution))
+        added[CLICK_AGE] = click_age(since, config.attribution.longest_window_hours)
     if USER_HISTORY in slices:
-        added[USER_HISTORY] = said(frame["user_id"].isin(_users(trained.clicks("train"))))
+        added[USER_HISTORY] = known_or_new(frame["user_id"].isin(_users(trained.clicks("train"))))
     for feature in features_of([by for by in slices if by.startswith(KNOWN)], config.feature_spec):
         added[KNOWN + feature] = token_known(frame[feature], trained.vocabularies[feature])
     return frame.assign(**added)
 
 
-def longest_window(attribution: AttributionConfig) -> float:
-    """Hours until a click's labels are closed."""
-    return max(one.window_hours or attribution.window_hours or 0 for one in attribution.mechanisms)
-
-
 def click_age(seconds: pd.Series, window_hours: float) -> np.ndarray:
     """Days, float64 [clicks], of clicks that are so much older than the newest; see `with_slices`."""
-    return ((seconds + window_hours * 3600) / _DAY_SECONDS).to_numpy(np.float64)
+    return ((seconds + window_hours * SECONDS_PER_HOUR) / SECONDS_PER_DAY).to_numpy(np.float64)
 
 
 def token_known(tokens: pd.Series, vocabulary: Sequence[str]) -> np.ndarray:
     """Of each click, `known`, `new` or nothing; see `with_slices`."""
-    known = said(tokens.isin(pd.Series(vocabulary, dtype=str).astype(tokens.dtype)))
+    known = known_or_new(tokens.isin(pd.Series(vocabulary, dtype=str).astype(tokens.dtype)))
     return np.where(tokens.isin(list(MISSING.values())), MISSING["string"], known)
 
 
-def said(known: pd.Series) -> np.ndarray:
+def known_or_new(known: pd.Series) -> np.ndarray:
     """`known` or `new`."""
     return np.where(known, "known", "new")
 

@@ -12,7 +12,6 @@ from features.frozen import Path
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.core.config_file import ConfigFile
-from pipelines.retrain import spans
 from pipelines.retrain.checks import ChecksConfig
 from pipelines.retrain.history import MetadataConfig
 from pipelines.retrain.infra import InfraConfig
@@ -109,12 +108,13 @@ def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
             f"calibration: expected none with immature: {DELAYED}, whose days have all been trained on before they could fit a "
             "map; leave one of the two out"
         )
-    if spans.window_hours(run) < 24:
+    window = run.attribution.longest_window_hours
+    if window < 24:
         raise MalTfError(
-            f"immature: {DELAYED}: expected a window of at least 24 hours, found {spans.window_hours(run):g}: shorter ones close "
+            f"immature: {DELAYED}: expected a window of at least 24 hours, found {window:g}: shorter ones close "
             "before the day ends, so there is little to gain; use wait"
         )
-    least = math.ceil(spans.window_hours(run) / 24) + 2
+    least = math.ceil(window / 24) + 2
     if run.attribution.data_driven and config.fit_age_days < least:
         raise MalTfError(
             f"fit_age_days: expected at least {least} with immature: {DELAYED}, found {config.fit_age_days}: the delay is "
@@ -124,4 +124,4 @@ def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
 
 def context_days(config: RetrainConfig, run: RunConfig) -> int:
     """Days of logs before the first that trains."""
-    return math.ceil(spans.window_hours(run) / 24) if config.context_days is None else config.context_days
+    return math.ceil(run.attribution.longest_window_hours / 24) if config.context_days is None else config.context_days

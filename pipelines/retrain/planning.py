@@ -142,7 +142,7 @@ def planned(
         left_out = sorted({*_spoilt_days(config.root, base.span, span, config.immature), *base.left_out})
     calendar = spans.Calendar(
         config.first_day,
-        spans.window_hours(run),
+        run.attribution.longest_window_hours,
         context_days(config, run),
         config.missing_days,
         run.calibration.segments if run.calibration else 0,

@@ -149,12 +149,6 @@ def wanted(span: str, first: str, last: str, today: datetime.date | None = None)
     return days(begin, end)
 
 
-def window_hours(config: RunConfig) -> float:
-    """The longest window of all mechanisms."""
-    attribution = config.attribution
-    return max(attribution.window_hours or 0, *(mechanism.window_hours or 0 for mechanism in attribution.mechanisms))
-
-
 def configured(
     config: RunConfig,
     planned: SpanPlan,
@@ -198,7 +192,7 @@ def configured(
     data["attribution"]["fit_from"] = fit_from
     if base and not config.validation.schema_file:
         data["validation"]["schema_file"] = f"{base}/validate/{SCHEMA}"
-    data["model"]["compare_with"] = []
+    data["model"] = config.model.alone(config.model.name).model_dump(mode="json")  # Without the keys of compared models.
     data["training"]["warm_start"] = f"{base}/train/{config.model.name}" if base else None
     return RunConfig.model_validate(data)
 

@@ -11,7 +11,6 @@ from features.errors import MalTfError
 from mal_tf.evaluation.metrics import registered_metrics
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
-from pipelines.clicks.scoring import longest_window
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, features_of
 from pipelines.config.run import RunConfig
 from pipelines.core import beam_runner, files, manifest
@@ -193,7 +192,7 @@ def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:
             for feature in spec.with_vocabulary
         },
         units_per_second=config.sources.tables().units_per_second if timed else 1,
-        window_hours=longest_window(config.attribution) if timed else 0.0,
+        window_hours=config.attribution.longest_window_hours if timed else 0.0,
     )
 
 

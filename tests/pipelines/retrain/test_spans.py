@@ -164,7 +164,7 @@ def test_wrong_spans_of_the_command_line(asked):
         spans.wanted(*asked)
 
 
-def config(tmp_path, **sources):
+def config(tmp_path, model=None, **sources):
     columns = {"user_id": "user", "timestamp": "time", "match_key": "shop"}
     clicks = {"files": [f"{tmp_path}/c-{{date}}.parquet"], "columns": columns | {"click_id": "id"}}
     conversions = {"files": [f"{tmp_path}/all.parquet"], "columns": columns | {"conversion_id": "id"}}
@@ -178,7 +178,7 @@ def config(tmp_path, **sources):
                 "mechanisms": [{"name": name, "type": name} for name in ("last", "first")],
             },
             "labels": {"eval_from": "2000-01-01T00:00:00Z", "shards": 3},
-            "model": {"name": "mal", "primary": "last", "compare_with": ["base"]},
+            "model": model or {"name": "mal", "primary": "last", "compare_with": ["base"]},
         }
     )
 
@@ -199,6 +199,16 @@ def test_config_of_a_span(tmp_path):
     assert found.validation.schema_file == "/earlier/validate/schema.pbtxt"
     assert found.model.compare_with == ()
     assert found.labels.vocabulary_of == "train"
+
+
+@pytest.mark.parametrize(("name", "others"), [("base", ["mal"]), ("mal", ["mmoe", "home"]), ("mal", ["base"])])
+def test_a_span_trains_the_served_model_with_its_own_keys_alone(tmp_path, name, others):
+    for number in (2, 3, 4, 5):
+        (tmp_path / f"c-2024-01-0{number}.parquet").touch()
+    run = config(tmp_path, model={"name": name, "primary": "last", "compare_with": others, "bottom_units": [8]})
+    model = spans.configured(run, plan(day(5), FIRST, 24, 1, day(2), []), "drop").model
+    assert (model.names, model.bottom_units) == ((name,), (8,))
+    assert type(model) is type(run.model.alone(name))
 
 
 def test_with_delayed_feedback_vocabularies_know_the_newest_day(tmp_path):
