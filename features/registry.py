@@ -62,7 +62,7 @@ def block(known: Mapping[str, type[Model]], base: type, key: str, what: str) -> 
 
     def tag(value: Any) -> str:
         kind: Any = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
-        return kind if kind in known else OWN
+        return kind if isinstance(kind, str) and kind in known else OWN
 
     def own(value: Any, info: pydantic.ValidationInfo) -> Any:
         if not isinstance(value, dict):

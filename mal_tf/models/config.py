@@ -337,4 +337,4 @@ def _names(keys: Mapping) -> list[str]:
         keys.get("name", ModelConfig.model_fields["name"].default),
         *(others if isinstance(others, list | tuple) else []),
     ]
-    return [name for name in names if isinstance(name, str)]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))

@@ -109,8 +109,9 @@ def _describe(error: Mapping[str, Any], data: Any) -> str:
         place.append(str(key))
         if isinstance(where, dict):
             where = where.get(key)
-        else:
-            where = where[key] if isinstance(where, list | tuple) and isinstance(key, int) else None
+        else:  # What is validated may be longer than what was read: an entry with a `count` stands for many.
+            listed = isinstance(where, list | tuple) and isinstance(key, int) and key < len(where)
+            where = where[key] if listed else None
     message, found = error["msg"].removeprefix("Value error, "), error["input"]
     if error["type"] != "value_error" and isinstance(found, str | int | float):
         message += f"; found {found!r}"

@@ -167,7 +167,8 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
     data = RunConfig.read(found.run, found.overrides)
     if isinstance(data.get("model"), dict):  # The run may set keys of any model that is compared.
         compared = [model for comparison in found.comparisons for model, _ in comparison.rows.values()]
-        data["model"]["compare_with"] = [*data["model"].get("compare_with", ()), *compared]
+        if isinstance(others := data["model"].get("compare_with", []), list):  # Anything else is refused below.
+            data["model"]["compare_with"] = [*others, *compared]
     run = RunConfig.from_data(data, found.run)
     categorical = [f.name for f in run.feature_spec.categorical]
     for comparison in found.comparisons:

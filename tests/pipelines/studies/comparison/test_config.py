@@ -51,6 +51,14 @@ def test_says_what_is_wrong(project, changes, message):
         load(written(project, **changes))
 
 
+@pytest.mark.parametrize(
+    ("value", "message"), [(None, "model.compare_with: Input should be a valid tuple"), ("base", "model.compare_with")]
+)
+def test_a_runs_compare_with_that_is_no_list_is_named(project, value, message):
+    with pytest.raises(MalTfError, match=message):
+        load(written(project, overrides=[f"model.compare_with={'null' if value is None else value}"]))
+
+
 def test_rows_are_models_times_variants_after_base():
     comparison = Comparison(
         name="t",

@@ -26,6 +26,19 @@ def test_a_count_that_is_none_is_refused(count):
         load(MARKET, [f"channels=[{{name: place, count: {count}, share: 1, effect: 1}}]"])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("channels.0.effect=-1", r"channels.399.effect: Input should be greater than or equal to 0"),
+        ("channels.0.nonsense=3", r"channels.399: unknown key 'nonsense'"),
+        ("industries.0.share=-1", r"industries.7.share: Input should be greater than 0"),
+    ],
+)
+def test_a_wrong_value_of_a_counted_entry_is_named(override, message):
+    with pytest.raises(MalTfError, match=message):
+        load(LONG, [override])
+
+
 def test_intents_of_interests_have_the_users_mean_and_do_not_move_what_comes_before_them():
     same, varied = (load(MARKET, [*SMALL, f"interest_intent_spread={spread}"]) for spread in (0, 0.8))
     one, other = (simulate(config, World(config), 0) for config in (same, varied))
