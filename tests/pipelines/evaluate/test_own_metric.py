@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mal_tf.evaluation import metrics
-from mal_tf.evaluation.metrics import LOWER, RatioMetric, register_metric
+from mal_tf.evaluation.metrics import HIGHER, LOWER, Metric, RatioMetric, register_metric
 from pipelines.clicks import labelled as labels
 from pipelines.config.run import load
 from pipelines.core.text_table import markdown
@@ -28,11 +28,20 @@ class Brier(RatioMetric):
         return clicks.per_user((clicks.prediction - clicks.label) ** 2), clicks.per_user()
 
 
+class OfTheBest(Metric):
+    name, title, summary, better = "of_the_best", "of the best", "label of the click that is predicted highest", HIGHER
+    ranking = True
+
+    def value(self, clicks):
+        return float(clicks.label[np.argmax(clicks.prediction)])
+
+
 @pytest.fixture(scope="module")
 def registered():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "_REGISTERED", dict(metrics._REGISTERED))
         register_metric(Brier)
+        register_metric(OfTheBest)
         yield
 
 
@@ -52,6 +61,9 @@ def test_both_engines_compute_it_with_intervals_and_show_it(registered, project)
 
     there = run.run(run.Evaluation(config, directory, versions), f"{project.folder}/job")
     assert there["models"]["mal"]["brier"] == pytest.approx(expected)
+    best = clicks["label_last"][clicks["cvr_mal"].argmax()]
+    assert local["models"]["mal"]["of_the_best"] == best  # It does not add up: the job can't have it, and says so.
+    assert there["models"]["mal"]["of_the_best"] is None
     for key in ("intervals", "differences"):
         model = "mal" if key == "intervals" else "base"
         assert there[key][model]["brier"] == pytest.approx(local[key][model]["brier"], rel=1e-9)
