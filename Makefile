@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TFX := .venv-tfx
+LONG := runs/long_journeys/logs/manifest.json
 
 AGAINST ?= HEAD~1
 
@@ -12,9 +13,11 @@ AGAINST ?= HEAD~1
 demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
 
-demo-market: $(READY)  ## Where multi-attribution gains: a simulated market of long journeys.
-	$(BIN)/mal-tf simulate examples/simulation/long_journeys.yaml --output runs/long_journeys/logs --overwrite
+demo-market: $(READY) $(LONG)  ## Where multi-attribution gains: a simulated market of long journeys.
 	$(BIN)/mal-tf benchmark examples/benchmark/long_journeys.yaml
+
+$(LONG): examples/simulation/long_journeys.yaml | $(READY)
+	$(BIN)/mal-tf simulate $< --output $(@D) --overwrite
 
 test: $(READY) lint  ## Lint and all tests but the slow ones.
 	$(BIN)/python -m pytest -n 2 -m "not slow"
