@@ -13,6 +13,7 @@ from features.arrays import codes, flat, stable_hash
 from features.history import last_events
 from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, HistoryFeature
 from features.table import FEATURE
+from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution import labels, touchpoints
 from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.journeys import JourneyRules, Spans, Touches, converting_spans, other_spans
@@ -167,7 +168,7 @@ def touches_of(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touches:
     clicks, chosen = _Clicks(shard, plan), [plan.spec.scalar(name) for name in plan.confounders]
     hashes = [stable_hash(feature.discrete(feature.select(clicks, plan.spec))) for feature in chosen]
     confounders = np.stack(hashes, axis=1) if hashes else np.zeros((shard.clicks.num_rows, 0), np.uint64)
-    return Touches(shard.click_time, touchpoint, known, confounders, 3600 * plan.units_per_second)
+    return Touches(shard.click_time, touchpoint, known, confounders, SECONDS_PER_HOUR * plan.units_per_second)
 
 
 def _count_paths(converting: Spans) -> Counter:

@@ -12,8 +12,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
 from features.errors import MalTfError
+from features.feature import MISSING
 from features.keras2 import tf
-from features.parsing import MISSING
 from features.spec import FeatureSpec
 from mal_tf.attribution.label_counts import LabelCounts
 from mal_tf.serving.export import OUTPUT

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from features import tfrecord
 from features.errors import MalTfError
+from features.feature import MISSING
 from features.keras2 import tf
-from features.parsing import MISSING
 from features.raw_columns import VALUE_SEPARATOR
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load

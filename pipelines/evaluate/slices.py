@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from features.parsing import MISSING
+from features.feature import MISSING
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, EvaluationConfig, GrowthConfig
 
 #: Path lengths from here on are one slice.

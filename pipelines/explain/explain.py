@@ -10,6 +10,7 @@ import numpy as np
 from features import raw_columns
 from features.errors import MalTfError
 from features.keras2 import tf
+from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.mechanism import named
 from mal_tf.serving.exports import Exports
 from pipelines.clicks import labelled
@@ -18,7 +19,7 @@ from pipelines.core import files, manifest
 from pipelines.core.exchange import Exchange
 from pipelines.explain import labelled_clicks, logs
 from pipelines.explain.journey import Attributed, Journey
-from pipelines.explain.labelled_clicks import Written
+from pipelines.explain.labelled_clicks import LabelledClick
 from pipelines.explain.logs import Advance, silent
 from pipelines.labels import fits
 from pipelines.labels import run as labels
@@ -178,7 +179,7 @@ def _which(click_id: str, user_id: str, users: list[str]) -> str:
     return f"click '{click_id}' is of {len(users)} users, as ids are unique within a user alone: {shown}. Add --user"
 
 
-def _explained(events: Attributed, place: int, predict: Predict, record: Written | None, changed: bool) -> Explanation:
+def _explained(events: Attributed, place: int, predict: Predict, record: LabelledClick | None, changed: bool) -> Explanation:
     begin, end = events.around(place, _NEIGHBOURS, _MOST)
     records = events.records(begin, end)
     row = events.labelled.slice(place, 1).to_pylist()[0]
@@ -191,7 +192,7 @@ def _explained(events: Attributed, place: int, predict: Predict, record: Written
         why_not=why_not,
         mature=bool(row["mature"]),
         closes=events.moment(time + plan.maturity),
-        windows={name: plan.rules[name].window / plan.units_per_second / 3600 for name in plan.mechanisms},
+        windows={name: plan.rules[name].window / plan.units_per_second / SECONDS_PER_HOUR for name in plan.mechanisms},
         path_length=row["path_length"],
         cat=row["label_cat"],
         features={feature.name: row[feature.name] for feature in plan.spec.features},

@@ -18,7 +18,7 @@ _BATCH = 16_384
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
+class LabelledClick:
     """A labelled click.
 
     Attributes:
@@ -34,7 +34,7 @@ class Written:
     record: bytes
 
 
-def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[Written]:
+def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[LabelledClick]:
     """All labelled clicks with this id: ids are unique within a user alone.
 
     Raises:
@@ -49,7 +49,7 @@ def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[Writt
         for batch in data.clicks(split).read(["click_id", "user_id"], _BATCH, _records):
             advance(batch.num_rows)
             for row in batch.filter(pc.equal(batch["click_id"], wanted)).to_pylist():
-                clicks.append(Written(split, row["user_id"], click_id, row["record"]))
+                clicks.append(LabelledClick(split, row["user_id"], click_id, row["record"]))
     return clicks
 
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from features.time_units import SECONDS_PER_HOUR
 from pipelines.core import files
 from pipelines.explain.explain import Explanation
 from pipelines.explain.journey import Conversion
@@ -80,7 +81,7 @@ def _timeline(console: Console, explanation: Explanation) -> None:
     rows = [(c.timestamp, 0, i) for i, c in enumerate(clicks)]
     rows += [(c.timestamp, 1, i) for i, c in enumerate(explanation.journey.conversions)]
     for moment, is_conversion, index in sorted(rows):
-        hours = f"{(moment - here.timestamp).total_seconds() / 3600:+.2f}"
+        hours = f"{(moment - here.timestamp).total_seconds() / SECONDS_PER_HOUR:+.2f}"
         if is_conversion:
             one = explanation.journey.conversions[index]
             cells = ("", f"{moment:%m-%d %H:%M:%S}", hours, f"conversion {one.conversion_id}, worth {one.value:g}", "")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from features.errors import MalTfError
+from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.shard import event_keys
 from mal_tf.training.delayed_feedback import HOURS, DelayCurve, DelayedFeedback
 from mal_tf.training.split import Split
@@ -56,7 +57,7 @@ def measure(
         )
     sums = np.zeros((2, len(mechanisms), HOURS))
     for early_day, final_day in zip(early.by_segment(), final.by_segment(), strict=True):
-        sums += _sums_of_day(early_day, final_day, mechanisms, 3600 * units_per_second)
+        sums += _sums_of_day(early_day, final_day, mechanisms, SECONDS_PER_HOUR * units_per_second)
     early_sums, final_sums = (dict(zip(mechanisms, of_each.tolist(), strict=True)) for of_each in sums)
     return DelayCurve(known=early_sums, final=final_sums)
 

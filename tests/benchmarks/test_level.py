@@ -7,21 +7,37 @@ from features.errors import MalTfError
 from mal_tf.training.config import TrainingConfig
 
 
-def test_every_variant_changes_something_and_one_thing():
-    config = TrainingConfig(averaging={"last_share": 0.5})
-    (first, begins_at_prior), *others = level.variants_of(config).values()
-    assert first.averaging is None and begins_at_prior
+def test_variants_change_one_thing_each():
+    variants = level.variants_of(TrainingConfig())
+    first, begins_at_prior = variants.pop("as configured")
+    assert first == TrainingConfig() and begins_at_prior
     changed = [
-        {key for key, value in variant.model_dump().items() if value != first.model_dump()[key] and key != "averaging"}
-        | ({"prior"} if not at_prior else set())
-        for variant, at_prior in others
+        {key for key, value in variant.model_dump().items() if value != first.model_dump()[key]}
+        | (set() if at_prior else {"prior"})
+        for variant, at_prior in variants.values()
     ]
-    assert [keys for keys in changed if len(keys) > 1] == [
+    assert changed == [
+        {"prior"},
+        {"averaging"},
+        {"averaging"},
+        {"averaging"},
+        {"batch_size"},
+        {"batch_size"},
         {"learning_rate", "embedding_learning_rate"},
+        {"learning_rate"},
+        {"warmup_share"},
+        {"clip_norm"},
         {"auxiliary_weight", "cat_weight"},
     ]
 
 
+def test_averaging_of_the_config_is_a_variant_and_not_its_start():
+    variants = level.variants_of(TrainingConfig(averaging={"last_share": 0.5})).values()
+    assert [config.averaging is not None for config, _ in variants][:5] == [False, False, True, True, True]
+
+
 def test_a_misspelt_variant_is_refused(tmp_path):
-    with pytest.raises(MalTfError, match="no variant is called 'twice the bach'; there are: as configured, heads begin"):
+    with pytest.raises(
+        MalTfError, match="no variant is called 'twice the bach'; there are: as configured, heads begin"
+    ):
         level.main("examples/kuairand/config.yaml", str(tmp_path), variants="twice the bach")

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipelines.clicks.labelled import LabelledClicks
-from pipelines.clicks.scoring import said
+from pipelines.clicks.scoring import known_or_new
 from pipelines.config.evaluation import INFORMATION_GAIN, USER_HISTORY, GrowthConfig
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.score import PAST, deal
@@ -63,4 +63,4 @@ def with_past(clicks: pd.DataFrame, counted: Sequence[pa.Table]) -> pd.DataFrame
     nothing = {"user_id": pa.array([], pa.string()), EXTRA: np.zeros(0, np.int64), KNOWN: np.zeros(0, np.int64)}
     past = added(pa.concat_tables([pa.table(nothing), *counted])).to_pandas().set_index("user_id")
     extra, known = (clicks["user_id"].map(past[name]).fillna(0).to_numpy(np.int64) for name in (EXTRA, KNOWN))
-    return clicks.assign(**{INFORMATION_GAIN: extra, USER_HISTORY: said(known > 0)})
+    return clicks.assign(**{INFORMATION_GAIN: extra, USER_HISTORY: known_or_new(known > 0)})

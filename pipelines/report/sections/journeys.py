@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from pipelines.core.text_table import Table
 from pipelines.report import svg, text
 from pipelines.report.parts import Part, Picture
@@ -109,7 +110,7 @@ def _moment(timestamp: str) -> datetime.datetime:
 
 def _ago(passed: datetime.timedelta) -> str:
     seconds = passed.total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+    for unit, size in (("d", SECONDS_PER_DAY), ("h", SECONDS_PER_HOUR), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.0f} s"
