@@ -1,19 +1,20 @@
 """What files say of the documentation is there."""
 
-import pathlib
 import re
-import subprocess
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.support.source_tree import FLOORS, ROOT
+
+KINDS = {".py", ".yaml", ".md", ".toml"}
+ROOMS = (*FLOORS, "benchmarks", "deploy", "docs", "examples", "tests")
 
 
 def test_pages_that_files_name_exist():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    names = [name for name in listed if name.endswith((".py", ".yaml", ".md", "Makefile", ".toml")) and name != "CHANGELOG.md"]
+    paths = [*ROOT.iterdir(), *(path for room in ROOMS for path in (ROOT / room).rglob("*"))]
     missing = {
-        f"{name}: {page}"
-        for name in names
-        for page in re.findall(r"(?<![\w/.])docs/\w+\.md", (ROOT / name).read_text(encoding="utf-8"))
+        f"{path.relative_to(ROOT)}: {page}"
+        for path in paths
+        if path.suffix in KINDS and path.name != "CHANGELOG.md"
+        for page in re.findall(r"(?<![\w/.])docs/\w+\.md", path.read_text(encoding="utf-8"))
         if not (ROOT / page).exists()
     }
     assert missing == set()

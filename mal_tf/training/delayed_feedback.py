@@ -162,7 +162,9 @@ class DelayedFeedback:
 
     def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Immature`."""
-        day, hour = (tf.constant(seconds * self.units_per_second, tf.int64) for seconds in (SECONDS_PER_DAY, SECONDS_PER_HOUR))
+        day, hour = (
+            tf.constant(seconds * self.units_per_second, tf.int64) for seconds in (SECONDS_PER_DAY, SECONDS_PER_HOUR)
+        )
         days = tf.constant([(date - _EPOCH).days for date in self.twice], tf.int64)
         twice = tf.reduce_any((timestamp // day)[:, tf.newaxis] == days, axis=1) & ~waits(user, self.waiting)
         found = {COUNTS: tf.cast(twice | (labels["mature"] > 0), tf.float32)}

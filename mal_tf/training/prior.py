@@ -78,14 +78,14 @@ def start(
     if model.compatibility == "pymal":
         return {}
     if counts is None or not counts.clicks:
-        log.warning(
-            "%s: the training split has no counts of mature labels: its heads start at 0.5", network.model.name
-        )
+        log.warning("%s: the training split has no counts of mature labels: its heads start at 0.5", network.model.name)
         return {}
     without = [head.output for head in network.heads if network.output_layer(head.output) is None]
     if without:
         log.warning(
-            "%s: no prior for %s: its logits are no layer of logit or cat_logits", network.model.name, ", ".join(without)
+            "%s: no prior for %s: its logits are no layer of logit or cat_logits",
+            network.model.name,
+            ", ".join(without),
         )
     found = {
         head.output: log_shares(counts, targets)

@@ -19,7 +19,6 @@ from pipelines.core import files
 PREDICTIONS = "predictions.parquet"
 
 
-
 def score(
     config: RunConfig,
     labelled: Labelled,

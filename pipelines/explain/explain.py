@@ -179,7 +179,9 @@ def _which(click_id: str, user_id: str, users: list[str]) -> str:
     return f"click '{click_id}' is of {len(users)} users, as ids are unique within a user alone: {shown}. Add --user"
 
 
-def _explained(events: Attributed, place: int, predict: Predict, record: LabelledClick | None, changed: bool) -> Explanation:
+def _explained(
+    events: Attributed, place: int, predict: Predict, record: LabelledClick | None, changed: bool
+) -> Explanation:
     begin, end = events.around(place, _NEIGHBOURS, _MOST)
     records = events.records(begin, end)
     row = events.labelled.slice(place, 1).to_pylist()[0]

@@ -192,7 +192,9 @@ def configured(
     data["attribution"]["fit_from"] = fit_from
     if base and not config.validation.schema_file:
         data["validation"]["schema_file"] = f"{base}/validate/{SCHEMA}"
-    data["model"] = config.model.alone(config.model.name).model_dump(mode="json")  # Without the keys of compared models.
+    data["model"] = config.model.alone(config.model.name).model_dump(
+        mode="json"
+    )  # Without the keys of compared models.
     data["training"]["warm_start"] = f"{base}/train/{config.model.name}" if base else None
     return RunConfig.model_validate(data)
 

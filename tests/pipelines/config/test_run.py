@@ -19,7 +19,10 @@ from pipelines.config.run import RunConfig, dump, load
             "model.experts=4",
             "model: 'experts' has no effect on mal, base: it is a key of mmoe; remove it, or train one of",
         ),
-        ("model={name: base, primary: last, compare_with: [base], experts: 4}", "'experts' has no effect on base: it is a"),
+        (
+            "model={name: base, primary: last, compare_with: [base], experts: 4}",
+            "'experts' has no effect on base: it is a",
+        ),
         ("model.attention_unit=[4]", "model: unknown key 'attention_unit'; did you mean 'attention_units'?"),
         ("model.fusion_units=[0]", "model.fusion_units.0: Input should be greater than 0; found 0"),
         ("export.user_features=[age]", "export.user_features: unknown feature 'age'; there are: place, item, price"),
