@@ -11,12 +11,10 @@ MOST = 7
 #: Where parameters are options of a command line: the commands, and the `main` of a benchmark.
 COMMANDS = ("pipelines/cli/",)
 
-#: Functions that take more, each with what is to become of it; nothing may be added.
+#: Functions that take more because somebody else's keys are their parameters.
 LONG = {
-    "mal_tf/attribution/attention.py:__init__": "its parameters become one configuration",
-    "mal_tf/attribution/attention_network.py:train": "the same",
-    "mal_tf/attribution/attention_sample.py:_rows": "the same",
-    "pipelines/retrain/tfx/components.py:judge": "TFX declares the artifacts that a component reads and writes as parameters",
+    "mal_tf/attribution/attention.py:__init__": "the mechanism's keys in a user's config",
+    "pipelines/retrain/tfx/components.py:judge": "the artifacts that TFX hands a component, each declared as a parameter",
 }
 
 

@@ -146,10 +146,7 @@ class Attention(DataDrivenMechanism):
             moments,
             held_out,
             self.balance == "propensity" and statistics.converting.confounders.shape[1] > 0,
-            self.epochs,
-            self.learning_rate,
-            self.batch_size,
-            self.seed,
+            attention_network.Schedule(self.epochs, self.learning_rate, self.batch_size, self.seed),
         )
         parameters["weights"] = [weight.tolist() for weight in weights]
         return parameters

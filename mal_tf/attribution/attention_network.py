@@ -116,15 +116,25 @@ class Network:
         return logit[:, 1:] - logit[:, :1]
 
 
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long and in what steps a network is trained.
+
+    Attributes:
+        epochs: how many passes over the sample.
+        learning_rate: of Adam at first; falls to 0 along a cosine.
+        batch_size: rows per step.
+        seed: of the initial weights, the moments and the order.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+
+
 def train(
-    size: dict[str, Any],
-    moments: Moments,
-    held_out: np.ndarray,
-    balanced: bool,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    seed: int,
+    size: dict[str, Any], moments: Moments, held_out: np.ndarray, balanced: bool, schedule: Schedule
 ) -> tuple[list[np.ndarray], dict]:
     """Trains a network, with new moments in every epoch.
 
@@ -133,10 +143,7 @@ def train(
         moments: of the sample.
         held_out: bool [J], journeys to measure on.
         balanced: whether journeys weigh by inverse propensity in training.
-        epochs: how many.
-        learning_rate: of Adam at first; falls to 0 along a cosine.
-        batch_size: rows per step.
-        seed: of the initial weights, the moments and the order.
+        schedule: epochs, steps and seed.
 
     Returns:
         Weights, and a report: `loss` and `held_out_loss`, weighted log-losses by epoch, log 2 = 0.693 for a model that
@@ -146,19 +153,21 @@ def train(
     Raises:
         MalTfError: a loss that is not finite.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(schedule.seed)
     tf.config.experimental.enable_op_determinism()
     network = Network(**size)
     even = np.zeros(moments.journeys.age.size)
-    ratio = log_ratios(moments, size["types"], size["buckets"], batch_size, seed) if balanced else even
+    ratio = (
+        log_ratios(moments, size["types"], size["buckets"], schedule.batch_size, schedule.seed) if balanced else even
+    )
     training, measured = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    held, label, weight = moments.draw(measured, even, np.random.default_rng([seed, 0]))
-    steps = math.ceil((training.size + moments.converted[training].sum()) / batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
-    step = _step(keras.optimizers.Adam(schedule), network.model.trainable_variables, network.loss)
+    held, label, weight = moments.draw(measured, even, np.random.default_rng([schedule.seed, 0]))
+    steps = math.ceil((training.size + moments.converted[training].sum()) / schedule.batch_size)
+    decay = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * steps)
+    step = _step(keras.optimizers.Adam(decay), network.model.trainable_variables, network.loss)
     report: dict[str, list] = {"loss": [], "held_out_loss": []}
-    for epoch in range(epochs):
-        random = np.random.default_rng([seed, 1 + epoch])
+    for epoch in range(schedule.epochs):
+        random = np.random.default_rng([schedule.seed, 1 + epoch])
         rows, converted, share = moments.draw(training, ratio, random)
         hidden = (rows.types != PADDING) & (random.random(rows.types.shape) < _HIDDEN)
         rows = dataclasses.replace(rows, types=np.where(hidden, UNKNOWN, rows.types))
@@ -169,7 +178,7 @@ def train(
         if not np.isfinite(loss):
             raise MalTfError("attention: the training's loss is not finite; lower the mechanism's learning_rate")
         shown = "nothing" if held_out_loss is None else f"{held_out_loss:.4f}"
-        log.info("attention: epoch %d of %d, loss %.4f, held out %s", epoch + 1, epochs, loss, shown)
+        log.info("attention: epoch %d of %d, loss %.4f, held out %s", epoch + 1, schedule.epochs, loss, shown)
         report["loss"].append(loss)
         report["held_out_loss"].append(held_out_loss)
     held_out_auc = weighted_auc(label, logits, weight)

@@ -132,7 +132,8 @@ class Moments:
         length = np.minimum(stop - np.concatenate([begin[cases], begin]), self._width)
         moment = np.concatenate([np.zeros(cases.size), journeys.age[touch] - elapsed])
         user = self.user[np.concatenate([chosen[cases], chosen])]
-        rows, length = _rows(journeys, stop, length, moment, self._horizon, self._width, user)
+        types, age, length = _latest_touches(journeys, stop, length, moment, self._horizon, self._width)
+        rows = Rows(types, age, user)
         total = np.concatenate([[0.0], np.cumsum(balance)])
         ratio = np.exp((total[stop] - total[stop - length]) / np.maximum(length, 1))
         weight = np.concatenate([np.ones(cases.size), weight]) * np.clip(ratio, *_CLIP)
@@ -181,12 +182,14 @@ def users(journeys: Journeys, buckets: int) -> np.ndarray:
 def at_end(journeys: Journeys, length: int, horizon: float, buckets: int) -> Rows:
     """One row per journey, at its end: its latest `length` touches, of which it has so many. Types must be `coded`."""
     lengths, zeros = np.full(len(journeys), length), np.zeros(len(journeys))
-    user = users(journeys, buckets)
-    return _rows(journeys, journeys.offsets[1:], lengths, zeros, horizon, length, user, oldest=np.inf)[0]
+    types, age, _ = _latest_touches(journeys, journeys.offsets[1:], lengths, zeros, horizon, length, oldest=np.inf)
+    return Rows(types, age, users(journeys, buckets))
 
 
-def _rows(journeys, stop, length, moment, horizon, width, user, oldest=1.0) -> tuple[Rows, np.ndarray]:
-    """Rows of the `length` touches before `stop`, and how many of them are not older than `oldest` horizons."""
+def _latest_touches(
+    journeys, stop, length, moment, horizon, width, *, oldest=1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Types and ages of the `length` touches before `stop`, and how many of them are not older than `oldest` horizons."""
     back = np.arange(width, 0, -1)
     index = np.maximum(stop[:, None] - back, 0)
     length = ((back <= length[:, None]) & (journeys.age[index] - moment[:, None] <= oldest * horizon)).sum(axis=1)
@@ -194,7 +197,7 @@ def _rows(journeys, stop, length, moment, horizon, width, user, oldest=1.0) -> t
     filled = place < length[:, None]
     index = np.where(filled, (stop - length)[:, None] + place, 0)
     age = np.where(filled, (journeys.age[index] - moment[:, None]) / horizon, 0.0)
-    return Rows(np.where(filled, journeys.touchpoint[index], PADDING), age, user), length
+    return np.where(filled, journeys.touchpoint[index], PADDING), age, length
 
 
 def _below(journeys: Journeys, count: int) -> Journeys:

@@ -17,7 +17,6 @@ from typing import Any
 import yaml
 
 from features.errors import MalTfError
-from features.keras2 import tf
 from pipelines.core import files, manifest
 from pipelines.core.provenance import CONFIG, FAILED, provenance
 
@@ -195,6 +194,9 @@ def _timed(name: str) -> Iterator[None]:
     began = time.monotonic()
     try:
         yield
-    except (OSError, tf.errors.OpError) as error:  # Such as a full disk under TensorFlow's own writers.
-        raise MalTfError(f"{name}: {error}") from error
+    except Exception as error:
+        # TensorFlow's writers raise errors of its own for a full disk; a stage may well not have imported it.
+        if isinstance(error, OSError) or type(error).__module__.startswith("tensorflow."):
+            raise MalTfError(f"{name}: {error}") from error
+        raise
     log.info("%s: done in %.1f s", name, time.monotonic() - began)
