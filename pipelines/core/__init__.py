@@ -1,1 +1,1 @@
-"""Foundations of all jobs: files on any filesystem, stages and their directories, Beam, YAML configs, text tables."""
+"""Shared infrastructure: files on any filesystem, stage directories and their manifests, Beam runs, YAML configs, text tables."""

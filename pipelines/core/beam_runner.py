@@ -1,4 +1,4 @@
-"""Runs Beam pipelines: unknown flags are refused, the local runner is fixed, workers' errors become messages for users."""
+"""Building and running Beam pipelines: flag parsing, the local runner, and errors raised in workers."""
 
 import argparse
 import contextlib
@@ -16,24 +16,25 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from features.errors import BadInput, MalTfError
 from pipelines.core import files, manifest
 
-#: DirectRunner may switch to Prism, which has to be downloaded; this one is in the package.
+#: The runner used in place of DirectRunner, which may switch to Prism and would have to download it.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
-#: In an output directory, tables in exchange between two steps that the runner would hold in memory; removed at the end.
+#: Subdirectory of an output directory for tables passed between steps, which the runner would otherwise hold in memory.
+#: Removed at the end of the job.
 EXCHANGE = "_exchange"
 
 _BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": True}
 
 
-def pipeline_options(flags: Sequence[str] = (), others: Sequence[str] = ()) -> PipelineOptions:
-    """Parses Beam's own flags.
+def pipeline_options(flags: Sequence[str] = (), command_flags: Sequence[str] = ()) -> PipelineOptions:
+    """Parses Beam's command-line flags.
 
     Args:
-        flags: as given.
-        others: flags of the command itself, to suggest for a misspelt one.
+        flags: Beam flags as given on the command line.
+        command_flags: flags of the mal-tf command, suggested as corrections of a misspelt flag.
 
     Raises:
-        MalTfError: a flag that no Beam option knows, or a stray argument.
+        MalTfError: an unknown flag, an invalid value, or a stray positional argument.
     """
     parser = argparse.ArgumentParser(
         allow_abbrev=False, exit_on_error=False, add_help=False, conflict_handler="resolve"
@@ -45,52 +46,52 @@ def pipeline_options(flags: Sequence[str] = (), others: Sequence[str] = ()) -> P
     except argparse.ArgumentError as error:
         raise MalTfError(f"Beam flag: {error}") from error
     if unknown:
-        valid_flags = [*others, *(option for action in parser._actions for option in action.option_strings)]
+        valid_flags = [*command_flags, *(option for action in parser._actions for option in action.option_strings)]
         nearest = difflib.get_close_matches(unknown[0].split("=")[0], valid_flags, n=1)
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
         raise MalTfError(f"unknown flag '{unknown[0]}'{hint} (neither mal-tf nor Beam knows it)")
     parsed = PipelineOptions(list(flags))
     standard, test = parsed.view_as(StandardOptions), parsed.view_as(TestOptions)
-    if (standard.runner or "DirectRunner").lower() == "directrunner":  # As Beam does, in any case of letters.
+    if (standard.runner or "DirectRunner").lower() == "directrunner":  # Case-insensitive, as in Beam.
         standard.runner = LOCAL_RUNNER
-    if test.dry_run not in _BOOLEAN:  # Beam takes any text for yes, even false.
+    if test.dry_run not in _BOOLEAN:  # Beam reads any non-empty text, even "false", as true.
         raise MalTfError(f"--dry_run: expected true or false, found '{test.dry_run}'")
     test.dry_run = _BOOLEAN[test.dry_run]
     return parsed
 
 
 def is_local(options: PipelineOptions) -> bool:
-    """Whether the pipeline runs on this machine, its data between steps in memory."""
+    """Whether the pipeline runs on this machine, holding data between steps in memory."""
     return options.view_as(StandardOptions).runner == LOCAL_RUNNER
 
 
 def is_dry_run(options: PipelineOptions) -> bool:
-    """Whether the job is to be described (`pipelines.core.dataflow`) rather than run."""
+    """Whether the job is only described (see `pipelines.core.dataflow`) rather than run."""
     return options.view_as(TestOptions).dry_run
 
 
-def check_in_reach(places: Iterable[tuple[str, str]]) -> None:
-    """Checks that remote workers can reach what a job reads and writes.
+def check_remote_paths(paths: Iterable[tuple[str, str]]) -> None:
+    """Checks that remote workers can access the paths that a job reads and writes.
 
     Args:
-        places: what each is, and its path.
+        paths: pairs of a description, such as `input`, and a path.
 
     Raises:
-        MalTfError: one is on this machine's disk.
+        MalTfError: a path is on this machine's disk.
     """
-    for what, path in places:
+    for description, path in paths:
         if files.is_local(path):
             raise MalTfError(
-                f"{what} {path} is on this machine's disk, which the workers of a remote runner don't have: "
-                "put it on gs://…, or leave out --runner to run here"
+                f"{description} {path} is on this machine's disk, which the workers of a remote runner cannot access; "
+                "move it to gs://…, or leave out --runner to run locally"
             )
 
 
 def pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """A new pipeline.
+    """Creates an empty pipeline with the given options.
 
     Raises:
-        MalTfError: the runner can't work with these flags.
+        MalTfError: the runner rejects these flags.
     """
     if is_dry_run(options):
         _check_dry_run(options)
@@ -104,52 +105,55 @@ def _check_dry_run(options: PipelineOptions) -> None:
     runner = options.view_as(StandardOptions).runner.rpartition(".")[2]
     if runner.lower() != "dataflowrunner":
         raise MalTfError(
-            f"--dry_run=true goes with --runner=DataflowRunner, found {runner}: there is nothing to submit elsewhere. "
+            f"--dry_run=true: expected --runner=DataflowRunner, found {runner}, which has nothing to submit. "
             "Run the job on a sample instead."
         )
-    # Without a valid one Beam would look for a default bucket, or make one.
+    # Without a valid location Beam would look up or create a default bucket.
     validator, cloud = PipelineOptionsValidator(options, None), options.view_as(GoogleCloudOptions)
     errors = [validator.validate_gcs_path(cloud, name) for name in ("temp_location", "staging_location")]
     if all(errors):
         raise MalTfError(f"Beam flags: {errors[0][0]} Give --temp_location=gs://BUCKET/FOLDER.")
 
 
-def run_into(output: str, job: beam.Pipeline, overwrite: bool = False, aside: str = "") -> bool:
-    """Runs a pipeline whose last step finishes a directory; returns what `run` returns.
+def run_into(output: str, job: beam.Pipeline, overwrite: bool = False, backup: str = "") -> bool:
+    """Runs a pipeline whose last step finishes an output directory.
 
     Args:
-        output: the directory, made fresh.
-        job: the pipeline, built before the directory is emptied, as building it may read what it replaces.
+        output: the directory, which is emptied first.
+        job: the pipeline. It is built before the directory is emptied, since building it may read what it replaces.
         overwrite: whether a finished `output` may be replaced.
-        aside: where the finished one lies meanwhile, to come back if this one fails; see `manifest.replaced`. Without, it is
-            gone.
+        backup: path that holds the previous finished output during the run and from which it is restored on failure; see
+            `manifest.replaced`. If empty, the previous output is deleted.
+
+    Returns:
+        Whether the job has run to completion; see `run`.
 
     Raises:
         MalTfError: see `run` and `manifest.begin`.
     """
-    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
+    with manifest.replaced(output, backup) if backup else contextlib.nullcontext():
         manifest.begin(output, overwrite)
         try:
             return run(job)
-        finally:  # After a failure too; local runners come back when nothing runs any more.
+        finally:  # After a failure too. Local runners return only when no worker is running.
             shutil.rmtree(FileSystems.join(output, EXCHANGE), ignore_errors=True)
 
 
 def run(pipeline: beam.Pipeline) -> bool:
-    """Runs a pipeline, and waits for its end unless the flags say otherwise.
+    """Runs a pipeline and waits for it to finish, unless the flags say otherwise.
 
     Returns:
-        Whether it ran to its end: not if it became a template for Dataflow to start (`--template_location`, as a flex
-        template's launcher gives it), or with `--no_wait_until_finish`.
+        Whether the job has run to completion. False with `--no_wait_until_finish`, and with `--template_location`, which
+        the launcher of a flex template sets and which only writes a template for Dataflow to start.
 
     Raises:
-        BadInput: raised in a worker.
-        MalTfError: raised in a worker, or the runner's state if it did not finish well.
+        BadInput: a worker raised it.
+        MalTfError: a worker raised it, or the job ended in a state other than `DONE`.
     """
     options = pipeline.options
     harness = logging.getLogger("apache_beam")
     level = harness.level
-    # A worker's error would be logged with its traceback at every step it passes through.
+    # Beam would log a worker's error with its traceback at every step that it propagates through.
     harness.setLevel(logging.CRITICAL)
     try:
         result = pipeline.run()
@@ -175,4 +179,5 @@ def run(pipeline: beam.Pipeline) -> bool:
 
 
 def _without_step(message: str) -> str:
+    """Removes the step name that Beam appends to an error message."""
     return message.split(" [while running", 1)[0]

@@ -1,4 +1,4 @@
-"""Base of the configurations that are YAML files: overrides, paths relative to the file, errors that name the key."""
+"""Base class of configurations stored as YAML files, with overrides, paths relative to the file, and errors that name the key."""
 
 import functools
 import os
@@ -14,11 +14,11 @@ from features.frozen import RESOLVE, Frozen, Name
 from features.registry import OWN
 from pipelines.core import files
 
-_Config = TypeVar("_Config", bound="ConfigFile")  # `typing.Self` is there from Python 3.11 on.
+_Config = TypeVar("_Config", bound="ConfigFile")  # `typing.Self` needs Python 3.11.
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes true and false for booleans, as YAML 1.2 does; on, off, yes and no are words, such as the key of a join."""
+    """YAML loader that reads only true and false as booleans, as in YAML 1.2; on, off, yes and no are strings."""
 
 
 _BOOL = "tag:yaml.org,2002:bool"
@@ -30,30 +30,32 @@ _Loader.add_implicit_resolver(_BOOL, re.compile("^(true|True|TRUE|false|False|FA
 
 
 class ConfigFile(Frozen):
-    """A configuration that is a YAML file of its own.
+    """A configuration stored in a YAML file of its own.
 
     Attributes:
-        name: of what it configures.
+        name: name of what is configured.
     """
 
     name: Name
 
     @classmethod
     def load(cls: type[_Config], path: str, overrides: Sequence[str] = ()) -> _Config:
-        """Reads a file, on any filesystem Beam knows; its values of type `features.frozen.Path` are relative to its folder.
+        """Reads and validates a config file on any filesystem that Beam supports.
+
+        Values of type `features.frozen.Path` are resolved relative to the file's folder.
 
         Args:
-            path: of the file.
-            overrides: `a.b=c`, applied in order.
+            path: path of the file.
+            overrides: assignments `a.b=c`, applied in order.
 
         Raises:
-            MalTfError: what is wrong, with the place of each key.
+            MalTfError: the file is missing, is not YAML, or has invalid values; the message names each key.
         """
         return cls.from_data(cls.read(path, overrides), path)
 
     @classmethod
     def read(cls, path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-        """What stands in a file, not checked yet; arguments as in `load`."""
+        """Reads a file and applies overrides without validating the result; arguments as in `load`."""
         if not files.exists(path):
             raise MalTfError(f"{path}: no such config file")
         if os.path.isdir(path):
@@ -71,7 +73,7 @@ class ConfigFile(Frozen):
 
     @classmethod
     def from_data(cls: type[_Config], data: dict[str, Any], path: str) -> _Config:
-        """The configuration that `read` read from the file at `path`."""
+        """Validates data that `read` returned for the file at `path`."""
         resolve = functools.partial(files.resolve, folder=files.folder(path))
         try:
             return cls.model_validate(data, context={RESOLVE: resolve})
@@ -79,7 +81,7 @@ class ConfigFile(Frozen):
             raise MalTfError(f"{path}:\n" + "\n".join(_describe(e, data) for e in error.errors())) from error
 
     def model_copy(self: _Config, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Config:
-        """As pydantic's; cached properties are computed anew."""
+        """Same as pydantic's `model_copy`, but drops cached properties so that they are recomputed."""
         copied = super().model_copy(update=update, deep=deep)
         for key in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[key]
@@ -91,28 +93,29 @@ def _override(data: dict, override: str) -> None:
     if not equals:
         raise MalTfError(f"--set {override}: expected key=value, such as training.batch_size=512")
     *parents, last = path.split(".")
-    place: Any = data
+    node: Any = data
     try:
         for key in parents:
-            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        place[int(last) if isinstance(place, list) else last] = yaml.load(text, _Loader)
+            node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+        node[int(last) if isinstance(node, list) else last] = yaml.load(text, _Loader)
     except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise MalTfError(f"--set {override}: there is no such place in the config ({error})") from error
+        raise MalTfError(f"--set {override}: the config has no such key ({error})") from error
 
 
 def _describe(error: Mapping[str, Any], data: Any) -> str:
-    # pydantic puts the union's tag into the place; a reader of the file knows no such key.
-    place, where = [], data
+    """Formats a validation error as a line with its key in the file."""
+    # pydantic's location includes the tag of a union, which is not a key of the file.
+    keys, node = [], data
     for key in error["loc"]:
-        if isinstance(where, dict) and key not in where and (key in where.values() or key == OWN):
+        if isinstance(node, dict) and key not in node and (key in node.values() or key == OWN):
             continue
-        place.append(str(key))
-        if isinstance(where, dict):
-            where = where.get(key)
-        else:  # What is validated may be longer than what was read: an entry with a `count` stands for many.
-            listed = isinstance(where, list | tuple) and isinstance(key, int) and key < len(where)
-            where = where[key] if listed else None
-    message, found = error["msg"].removeprefix("Value error, "), error["input"]
-    if error["type"] != "value_error" and isinstance(found, str | int | float):
-        message += f"; found {found!r}"
-    return f"  {'.'.join(place) or 'top level'}: {message}"
+        keys.append(str(key))
+        if isinstance(node, dict):
+            node = node.get(key)
+        else:  # The validated list may be longer than the one in the file, where an entry with a `count` stands for many.
+            listed = isinstance(node, list | tuple) and isinstance(key, int) and key < len(node)
+            node = node[key] if listed else None
+    message, value = error["msg"].removeprefix("Value error, "), error["input"]
+    if error["type"] != "value_error" and isinstance(value, str | int | float):
+        message += f"; found {value!r}"
+    return f"  {'.'.join(keys) or 'top level'}: {message}"

@@ -1,4 +1,4 @@
-"""Exchange of Arrow tables between Beam steps: through the runner, or through local files beside the output."""
+"""Exchange of Arrow tables between Beam steps, through the runner or through local files beside the output."""
 
 import dataclasses
 import uuid
@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from features.arrays import flat, stable_hash
 from pipelines.core import files
 
-#: Bytes of Arrow IPC, or their place in a file: path, offset, length.
+#: A packed table: its Arrow IPC bytes, or their location in a file as (path, offset, length).
 Parcel = bytes | tuple[str, int, int]
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -22,14 +22,14 @@ class Exchange:
     """Packs Arrow tables into parcels that are cheap to shuffle.
 
     Attributes:
-        directory: local directory for the bytes. Beam's local runners hold everything between two steps in memory, which
-            files keep from growing with the log. None passes the bytes to the runner, as on Dataflow.
+        directory: local directory for the bytes. Beam's local runners hold all data between two steps in memory; with files,
+            that memory does not grow with the log. None passes the bytes through the runner, as on Dataflow.
     """
 
     directory: str | None = None
 
     def pack(self, tables: Sequence[pa.Table]) -> list[Parcel]:
-        """Packs tables, one parcel each; with a directory, into one new file."""
+        """Packs tables into one parcel each; with a directory, all of them into one new file."""
         packed = [to_ipc(table) for table in tables]
         if self.directory is None:
             return [data.to_pybytes() for data in packed]
@@ -38,31 +38,31 @@ class Exchange:
         ends = np.cumsum([data.size for data in packed]).tolist()
         return [(path, end - data.size, data.size) for end, data in zip(ends, packed, strict=True)]
 
-    def deal(self, table: pa.Table, place: np.ndarray, places: int) -> Iterator[tuple[int, Parcel]]:
-        """Packs a table's rows by place, in their order.
+    def partition(self, table: pa.Table, part: np.ndarray, count: int) -> Iterator[tuple[int, Parcel]]:
+        """Packs the rows of a table by partition, keeping their order within each.
 
         Args:
             table: n rows.
-            place: int64 [n], where each row goes, 0 … places − 1.
-            places: how many there are.
+            part: int64 [n], the partition of each row, from 0 to count − 1.
+            count: number of partitions.
 
         Returns:
-            (place, parcel) of each place that has rows.
+            (partition, parcel) of each partition that has rows.
         """
-        order = np.argsort(place, kind="stable")
-        table, bounds = table.take(pa.array(order)), np.searchsorted(place[order], np.arange(places + 1))
+        order = np.argsort(part, kind="stable")
+        table, bounds = table.take(pa.array(order)), np.searchsorted(part[order], np.arange(count + 1))
         numbers = np.flatnonzero(np.diff(bounds)).tolist()
         parts = [table.slice(bounds[number], bounds[number + 1] - bounds[number]) for number in numbers]
         return zip(numbers, self.pack(parts), strict=True)
 
-    def deal_by_user(self, table: pa.Table, shards: int) -> Iterator[tuple[int, Parcel]]:
-        """Packs the rows of a table with a `user_id` by shard of users, see `deal`."""
+    def partition_by_user(self, table: pa.Table, shards: int) -> Iterator[tuple[int, Parcel]]:
+        """Packs the rows of a table by a hash of `user_id` into shards of users; see `partition`."""
         shard = stable_hash(flat(table["user_id"])) % np.uint64(shards)
-        return self.deal(table, shard.astype(np.int64), shards)
+        return self.partition(table, shard.astype(np.int64), shards)
 
     @staticmethod
     def unpack(parcel: Parcel) -> pa.Table:
-        """The table of a parcel."""
+        """Returns the table in a parcel."""
         if isinstance(parcel, bytes):
             return from_ipc(parcel)
         path, offset, length = parcel
@@ -72,7 +72,7 @@ class Exchange:
 
 
 def to_ipc(table: pa.Table) -> pa.Buffer:
-    """Arrow IPC stream of a table, compressed."""
+    """Serializes a table as a compressed Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
         writer.write_table(table)
@@ -80,5 +80,5 @@ def to_ipc(table: pa.Table) -> pa.Buffer:
 
 
 def from_ipc(data: bytes) -> pa.Table:
-    """Table of an Arrow IPC stream."""
+    """Reads the table in an Arrow IPC stream."""
     return pa.ipc.open_stream(data).read_all()

@@ -1,4 +1,4 @@
-"""Files on any filesystem Beam knows (local, gs://, …): whole reads, atomic writes, globs, directories."""
+"""Reading, writing and listing files on any filesystem that Beam supports, such as local disks and gs://."""
 
 import contextlib
 import itertools
@@ -18,12 +18,12 @@ from features.errors import MalTfError
 
 
 def is_local(path: str) -> bool:
-    """Whether `path` is on a local disk."""
+    """Whether `path` is on a local filesystem."""
     return "://" not in path
 
 
 def resolve(path: str, folder: str) -> str:
-    """`path` as it is if absolute or on a named filesystem, otherwise relative to `folder`."""
+    """Returns `path` unchanged if it is absolute or has a scheme such as gs://, and otherwise joins it to `folder`."""
     if not is_local(path) or os.path.isabs(path):
         return path
     if is_local(folder):
@@ -31,30 +31,30 @@ def resolve(path: str, folder: str) -> str:
         ups = len(list(itertools.takewhile("..".__eq__, parts)))
         if not ups:
             return str(pathlib.Path(folder, path).absolute())
-        here = os.path.realpath(folder)  # What is above a link is what is above its target.
+        here = os.path.realpath(folder)  # The parent of a symbolic link is that of its target.
         return os.path.join(os.path.normpath(os.path.join(here, *parts[:ups])), *parts[ups:])
     scheme, place = folder.split("://", 1)
-    return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores know no '..'.
+    return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores don't resolve '..'.
 
 
 def folder(path: str) -> str:
-    """The directory a file lies in."""
+    """Returns the directory that contains a file."""
     return FileSystems.split(path)[0]
 
 
 def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
-    """Files that match the globs, sorted by path, without repeats: (path, bytes).
+    """Lists the files that match any of the globs as distinct pairs (path, size in bytes), sorted by path.
 
     Raises:
-        MalTfError: a glob matches nothing, or its filesystem can't be reached.
+        MalTfError: a glob matches nothing, or its filesystem cannot be accessed.
     """
     sizes = {}
     for pattern in patterns:
-        with _said("listed", pattern):
+        with _remote_errors("listed", pattern):
             matched = FileSystems.match([pattern])[0].metadata_list
         if not matched:
             raise MalTfError(
-                f"no file matches '{pattern}'. Correct `sources` in the config; paths are relative to its file."
+                f"no file matches '{pattern}'. Fix `sources` in the config; paths are relative to the config file."
             )
         sizes.update({metadata.path: metadata.size_in_bytes for metadata in matched})
     return sorted(sizes.items())
@@ -62,39 +62,42 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
 
 def matches(pattern: str) -> bool:
     """Whether a glob matches any file."""
-    with _said("listed", pattern):
+    with _remote_errors("listed", pattern):
         return bool(FileSystems.match([pattern])[0].metadata_list)
 
 
 def open_binary(path: str):
-    """Opens a file for reading as it is, without decompression."""
-    with _said("read", path):
+    """Opens a file for reading in binary mode, without decompression."""
+    with _remote_errors("read", path):
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def exists(path: str) -> bool:
-    """Whether a file exists; a directory only on filesystems that have directories."""
-    with _said("looked up", path):
+    """Whether a file exists, or a directory on filesystems that have directories."""
+    with _remote_errors("looked up", path):
         return FileSystems.exists(path)
 
 
 def read_bytes(path: str) -> bytes:
-    """Whole content of a file."""
-    with open_binary(path) as file, _said("read", path):
+    """Reads a whole file."""
+    with open_binary(path) as file, _remote_errors("read", path):
         return file.read()
 
 
 def read_text(path: str) -> str:
-    """Whole content of a UTF-8 file."""
+    """Reads a whole UTF-8 file."""
     return read_bytes(path).decode()
 
 
 @contextlib.contextmanager
 def created(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file for writing that appears complete or not at all: object stores do so themselves, local files are renamed."""
+    """Opens a file for an atomic write, so that it appears complete or not at all.
+
+    Object stores write atomically by themselves; a local file is written under another name and renamed.
+    """
     if not is_local(path):
         with (
-            _said("written", path),
+            _remote_errors("written", path),
             FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
         ):
             yield file
@@ -108,7 +111,7 @@ def created(path: str) -> Iterator[IO[bytes]]:
         os.replace(partial, final)
     except OSError as error:
         raise MalTfError(
-            f"{path}: can't be written: {error.strerror or error}. Free the disk or choose another output."
+            f"{path}: can't be written: {error.strerror or error}. Free disk space or choose another output."
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -126,38 +129,38 @@ def write_text(path: str, text: str) -> None:
 
 
 def delete(path: str) -> None:
-    """Deletes a file, if it exists."""
+    """Deletes a file if it exists."""
     if exists(path):
-        with _said("deleted", path):
+        with _remote_errors("deleted", path):
             FileSystems.delete([_literal(path)] if is_local(path) else [path])
 
 
 def modified(path: str) -> float:
-    """When a file was last changed, in seconds since 1970."""
-    with _said("looked up", path):
+    """Returns when a file was last modified, in seconds since 1970."""
+    with _remote_errors("looked up", path):
         return FileSystems.last_updated(path)
 
 
 def size(path: str) -> int:
-    """Size of a file in bytes."""
-    with _said("looked up", path):
+    """Returns the size of a file in bytes."""
+    with _remote_errors("looked up", path):
         return FileSystems.get_filesystem(path).size(path)
 
 
 def listing(directory: str) -> dict[str, int]:
-    """Sizes of all files under a directory, in bytes, by path relative to it; empty if there is no such directory."""
+    """Returns the size in bytes of each file under a directory, by relative path; empty if the directory does not exist."""
     root = directory.rstrip("/")
-    with _said("listed", directory):
+    with _remote_errors("listed", directory):
         entries = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
     return {m.path[len(root) + 1 :]: m.size_in_bytes for m in entries if not m.path.endswith("/")}
 
 
-def is_empty(directory: str, but: str) -> bool:
-    """Whether there is no file under a directory but perhaps the one called `but`, or no such directory."""
+def is_empty(directory: str, ignore: str) -> bool:
+    """Whether a directory is missing or holds no file, apart from one named `ignore`."""
     root = directory.rstrip("/")
-    with _said("listed", directory):
+    with _remote_errors("listed", directory):
         entries = FileSystems.match([f"{_literal(root)}/**"], [2])[0].metadata_list
-    return {metadata.path for metadata in entries} <= {f"{root}/{but}"}
+    return {metadata.path for metadata in entries} <= {f"{root}/{ignore}"}
 
 
 def clear(directory: str, keep: Collection[str]) -> None:
@@ -170,18 +173,25 @@ def clear(directory: str, keep: Collection[str]) -> None:
                 os.unlink(entry.path)
         return
     children = {name.partition("/")[:2] for name in listing(directory)} - {(name, "") for name in keep}
-    with _said("deleted", directory):  # Filesystems without directories delete all that begins with a path ending in /.
+    with _remote_errors(
+        "deleted", directory
+    ):  # On object stores, a path that ends in / deletes all objects with that prefix.
         FileSystems.delete([FileSystems.join(directory, name) + slash for name, slash in sorted(children)])
 
 
 def _literal(path: str) -> str:
-    """A glob that matches just `path`."""
+    """Escapes a path as a glob that matches only itself."""
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
 @contextlib.contextmanager
-def _said(done: str, path: str) -> Iterator[None]:
-    """Turns an exception of a remote filesystem's client into an error for users; local errors pass unchanged."""
+def _remote_errors(action: str, path: str) -> Iterator[None]:
+    """Converts exceptions of a remote filesystem's client to `MalTfError`; errors of local files propagate unchanged.
+
+    Args:
+        action: past participle that completes "can't be …" in the message.
+        path: file or directory.
+    """
     try:
         yield
     except MalTfError:
@@ -190,13 +200,13 @@ def _said(done: str, path: str) -> Iterator[None]:
         if is_local(path):
             raise
         raise MalTfError(
-            f"{path} can't be {done}: {_innermost(error)}. Check the path, your credentials (gs://: `gcloud auth "
+            f"{path} can't be {action}: {_innermost(error)}. Check the path, your credentials (gs://: `gcloud auth "
             "application-default login`) and the network."
         ) from error
 
 
 def _innermost(error: BaseException) -> str:
-    """The exception that Beam wrapped, as one line."""
+    """Formats the innermost exception that Beam wrapped as one line."""
     while details := getattr(error, "exception_details", None):
         error = next(iter(details.values()))
         if not isinstance(error, BaseException):

@@ -1,4 +1,4 @@
-"""Stage directories: locked while written, complete if and only if they hold `manifest.json`."""
+"""Stage directories, which are locked while written and complete if and only if they hold `manifest.json`."""
 
 import contextlib
 import fcntl
@@ -21,29 +21,35 @@ LOCK = ".lock"
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hash of JSON-able values, such as all inputs of a stage."""
+    """Returns a SHA-256 hash, in hexadecimal, of JSON-serializable values such as all inputs of a stage."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def read(directory: str, what: str = "a finished stage") -> dict:
-    """Reads a stage's manifest.
+def read(directory: str, expected: str = "a finished stage") -> dict:
+    """Reads the manifest of a finished stage.
+
+    Args:
+        directory: the stage's directory.
+        expected: what the directory should hold, for the error message.
 
     Raises:
-        MalTfError: there is none: the stage did not finish, or the path is wrong.
+        MalTfError: the directory has no manifest, because the stage did not finish or the path is wrong.
     """
     path = FileSystems.join(directory, MANIFEST)
     if not files.exists(path):
-        raise MalTfError(f"{directory}: expected {what}, found no {MANIFEST}: it did not finish, or the path is wrong")
+        raise MalTfError(
+            f"{directory}: expected {expected}, found no {MANIFEST}: it did not finish, or the path is wrong"
+        )
     return json.loads(files.read_text(path))
 
 
 def made_from(directory: str) -> str:
-    """Fingerprint of what a finished stage was made from."""
+    """Returns the fingerprint of the inputs of a finished stage."""
     return read(directory)["made_from"]
 
 
 def is_finished(directory: str, made_from: str) -> bool:
-    """Whether the stage in `directory` is complete, has this fingerprint, and all its files still exist with their sizes."""
+    """Whether the stage in `directory` is complete, has this fingerprint, and still has all its files at their recorded sizes."""
     path = FileSystems.join(directory, MANIFEST)
     if not files.exists(path):
         return False
@@ -56,84 +62,84 @@ def is_finished(directory: str, made_from: str) -> bool:
 
 
 def begin(directory: str, overwrite: bool) -> None:
-    """Empties `directory`, except for the lock and a mark that it is mal-tf's and incomplete.
+    """Empties `directory` and marks it as an incomplete directory of mal-tf; the lock file stays.
 
     Raises:
-        MalTfError: it holds a finished stage and `overwrite` is not set, or files that mal-tf did not write.
+        MalTfError: the directory holds a finished stage and `overwrite` is not set, or files that mal-tf did not write.
     """
     mark, manifest = (FileSystems.join(directory, name) for name in (MARK, MANIFEST))
     if files.exists(manifest):
         if not overwrite:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
-    elif not files.exists(mark) and not files.is_empty(directory, but=LOCK):
+    elif not files.exists(mark) and not files.is_empty(directory, ignore=LOCK):
         raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
-    # From here on it is unfinished, and still marked as mal-tf's even if the removal is cut short.
+    # From here on the directory is unfinished, and marked as mal-tf's even if the removal is interrupted.
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
     files.delete(manifest)
     files.clear(directory, keep=(MARK, LOCK))
 
 
 def finish(directory: str, manifest: dict) -> None:
-    """Writes the manifest as the last file, which makes the stage finished, and removes the mark."""
+    """Finishes a stage by writing its manifest as the last file, then removes the mark of an incomplete directory."""
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     files.delete(FileSystems.join(directory, MARK))
 
 
 @contextlib.contextmanager
-def replaced(directory: str, aside: str) -> Iterator[None]:
-    """Keeps the finished stage of a local directory aside while the stage runs again, and restores it if that fails.
+def replaced(directory: str, backup: str) -> Iterator[None]:
+    """Moves a finished local stage to a backup while the stage runs again, and restores it if that fails.
 
-    A directory that is a symbolic link or a mount point can't be moved; its contents are lost.
+    A directory that is a symbolic link or a mount point can't be moved, so its previous contents are lost.
 
     Args:
-        directory: of the stage.
-        aside: a path reserved for this stage on the same disk. The caller has locked both.
+        directory: the stage's directory.
+        backup: path on the same disk reserved for this stage. The caller must have locked both.
     """
     movable = files.is_local(directory) and not os.path.islink(directory) and not os.path.ismount(directory)
     if movable and files.exists(FileSystems.join(directory, MANIFEST)):
-        pathlib.Path(aside).parent.mkdir(parents=True, exist_ok=True)
-        os.rename(directory, aside)
+        pathlib.Path(backup).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(directory, backup)
     try:
         yield
     finally:
-        recover(directory, aside)
+        recover(directory, backup)
 
 
-def recover_all(directory: str, aside: str) -> None:
-    """Completes or undoes the replacements that killed processes left behind.
+def recover_all(directory: str, backups: str) -> None:
+    """Completes or undoes replacements that were interrupted because their process was killed.
 
     Args:
-        directory: of all stages.
-        aside: directory of the stages that were moved aside, each under its own name.
+        directory: parent directory of all stages.
+        backups: directory of the stages moved by `replaced`, each under its own name.
     """
-    for manifest in sorted(pathlib.Path(aside).rglob(MANIFEST)) if files.is_local(directory) else ():
-        name = manifest.parent.relative_to(aside)
-        recover(os.path.join(directory, name), os.path.join(aside, name))
+    for manifest in sorted(pathlib.Path(backups).rglob(MANIFEST)) if files.is_local(directory) else ():
+        name = manifest.parent.relative_to(backups)
+        recover(os.path.join(directory, name), os.path.join(backups, name))
 
 
-def recover(directory: str, aside: str) -> None:
-    """Ends a replacement: deletes the stage that was moved aside if it was replaced, and restores it otherwise."""
-    if not os.path.isdir(aside):
+def recover(directory: str, backup: str) -> None:
+    """Ends a replacement by deleting the backup if the new stage is finished, and restoring it otherwise."""
+    if not os.path.isdir(backup):
         return
     if os.path.exists(os.path.join(directory, MANIFEST)):
-        shutil.rmtree(aside)
+        shutil.rmtree(backup)
     else:
         shutil.rmtree(directory, ignore_errors=True)
         pathlib.Path(directory).parent.mkdir(parents=True, exist_ok=True)
-        os.rename(aside, directory)
-    with contextlib.suppress(OSError):  # Others lie there.
-        os.removedirs(os.path.dirname(aside))
+        os.rename(backup, directory)
+    with contextlib.suppress(OSError):  # Not empty: it holds backups of other stages.
+        os.removedirs(os.path.dirname(backup))
 
 
 @contextlib.contextmanager
 def lock(directory: str) -> Iterator[None]:
     """Locks a directory for this process; the kernel releases the lock when the process ends.
 
-    Local directories only: on object stores, the caller's scheduler must ensure that one process writes.
+    Only local directories are locked. On object stores, the scheduler must ensure that a single process writes.
 
     Raises:
-        Busy: another process has it.
-        MalTfError: it can't be created or written to.
+        Busy: another process holds the lock.
+        MalTfError: the directory can't be created or written to.
     """
     if not files.is_local(directory):
         yield
@@ -141,18 +147,18 @@ def lock(directory: str) -> Iterator[None]:
     path = pathlib.Path(directory)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        opened = open(path / LOCK, "a+")  # noqa: SIM115 - it is closed below
+        lock_file = open(path / LOCK, "a+")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise MalTfError(f"{directory}: expected a directory to write to: {error.strerror or error}") from error
-    with opened as file:
+        raise MalTfError(f"{directory}: expected a writable directory: {error.strerror or error}") from error
+    with lock_file as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "?"
             raise Busy(
-                f"{directory} is in use by process {holder}; wait for it or choose another output. A process that is dead "
-                "holds nothing"
+                f"{directory} is in use by process {holder}; wait for it to end or choose another output. The lock "
+                "ends with the process that holds it"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))

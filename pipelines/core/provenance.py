@@ -1,4 +1,4 @@
-"""Provenance of a run: its config, the git revision, and the versions of the packages."""
+"""Provenance of a run, that is its config, the git revision of the code, and the versions of the main packages."""
 
 import importlib.metadata
 import pathlib
@@ -11,12 +11,12 @@ import yaml
 from features.frozen import Frozen
 from pipelines.core import files
 
-#: In a run's directory, its config, and the error that the last command on it ended with.
+#: Files in a run's directory: its config, and the error message of its last command, if that failed.
 CONFIG, FAILED = "config.yaml", "failed.txt"
 
 
 def provenance() -> dict:
-    """Git revision of the code, and versions of Python and the main packages."""
+    """Returns the git revision of the code and the versions of Python and the main packages."""
 
     def git(*words: str) -> str | None:
         root = pathlib.Path(__file__).parent
@@ -39,15 +39,16 @@ def provenance() -> dict:
     }
 
 
-def had_config(directory: str, config: Frozen, *keys: str) -> bool:
-    """Whether the run in a directory had the same values of these config keys, file names and `fit_from` aside."""
+def has_same_config(directory: str, config: Frozen, *keys: str) -> bool:
+    """Whether the run in a directory has the same values of these config keys, not counting `files` and `fit_from`."""
     if not files.exists(path := f"{directory}/{CONFIG}"):
         return False
-    then, now = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")
-    return all(_lasting(then.get(key)) == _lasting(now[key]) for key in keys)
+    previous, current = yaml.safe_load(files.read_text(path)), config.model_dump(mode="json")
+    return all(_without_paths(previous.get(key)) == _without_paths(current[key]) for key in keys)
 
 
-def _lasting(part: Any) -> Any:
+def _without_paths(part: Any) -> Any:
+    """Removes the keys that differ between runs of one schedule: input files, and the fit to start from."""
     if isinstance(part, dict):
-        return {key: _lasting(value) for key, value in part.items() if key not in ("files", "fit_from")}
+        return {key: _without_paths(value) for key, value in part.items() if key not in ("files", "fit_from")}
     return part

@@ -1,7 +1,7 @@
-"""Runs the stages of a directory; a finished stage runs again only if what it depends on has changed.
+"""Running the stages of a directory. A finished stage runs again only if its inputs have changed.
 
-A stage is a function that fills the directory that it is given and returns a JSON-able result. Its directory is finished once it
-holds `manifest.json`, with the result and a fingerprint of all that it depends on.
+A stage is a function that fills a given directory and returns a JSON-serializable result. The directory is finished once it holds
+`manifest.json`, with the result and a fingerprint of everything that the result depends on.
 """
 
 import contextlib
@@ -22,46 +22,46 @@ from pipelines.core.provenance import CONFIG, FAILED, provenance
 
 log = logging.getLogger("mal_tf.run")
 
-#: Where a stage's finished directory lies while the stage runs again.
+#: Directory that holds a stage's previous finished output while the stage runs again.
 PREVIOUS = ".previous"
 
-#: Counts up when a stage's code changes what it makes of the same input.
+#: Incremented when a change of code makes a stage's output differ for the same input.
 _VERSION = 1
 
-#: Seconds that a process waits for a stage of the chief's.
+#: Longest time, in seconds, that a process waits for the chief to finish a stage.
 LONGEST_WAIT = 24 * 3600
 
-#: Fills a directory; returns its result.
+#: A function that fills a directory and returns a JSON-serializable result.
 Stage = Callable[[str], Any]
 
 
-def run_stage(output: str, made_from: str, stage: Stage, /, aside: str = "", **facts: str) -> Any:
-    """Runs a stage into a local directory, made fresh, and finishes it with a manifest: the stage's result.
+def run_stage(output: str, made_from: str, stage: Stage, /, backup: str = "", **entries: str) -> Any:
+    """Runs a stage in an emptied local directory, writes its manifest, and returns its result.
 
     Args:
         output: the directory.
-        made_from: fingerprint of all that the result depends on.
-        stage: what to run.
-        aside: where the finished directory lies meanwhile, to come back if the stage fails; see `manifest.replaced`. Without
-            it, that directory is lost.
-        facts: further entries of the manifest.
+        made_from: fingerprint of everything that the result depends on.
+        stage: function to run.
+        backup: path that holds the previous finished directory during the run and from which it is restored on failure; see
+            `manifest.replaced`. If empty, the previous directory is deleted.
+        entries: further entries of the manifest.
     """
-    with manifest.replaced(output, aside) if aside else contextlib.nullcontext():
+    with manifest.replaced(output, backup) if backup else contextlib.nullcontext():
         manifest.begin(output, overwrite=True)
         result = stage(output)
-        manifest.finish(output, {**facts, "made_from": made_from, "result": result, "files": _listed(output)})
+        manifest.finish(output, {**entries, "made_from": made_from, "result": result, "files": _file_entries(output)})
     return result
 
 
 @dataclasses.dataclass(frozen=True)
 class StageRunner:
-    """Runs the stages of one directory, each in a directory of the stage's name.
+    """Runs the stages of a directory, each in a subdirectory named after it.
 
     Attributes:
-        directory: of all stages; local (a job's may be elsewhere).
-        overwrite: run finished stages again although nothing changed.
-        chief: whether this process runs stages; any other waits until the chief has finished them.
-        current: stages that this process has brought up to date.
+        directory: local parent directory of all stages.
+        overwrite: whether finished stages run again although their inputs have not changed.
+        chief: whether this process runs stages; other processes wait until the chief has finished them.
+        current: names of the stages that this process has already brought up to date.
     """
 
     directory: str
@@ -70,21 +70,21 @@ class StageRunner:
     current: set[str] = dataclasses.field(default_factory=set)
 
     def path(self, *parts: str) -> str:
-        """A path in the directory."""
+        """Joins a path to the directory."""
         return "/".join((self.directory.rstrip("/"), *parts))
 
     @contextlib.contextmanager
     def opened(self, name: str, config: str) -> Iterator[None]:
-        """Locks the directory for this process and stores config, revision and versions in it.
+        """Locks the directory for this process and stores the config, the git revision and package versions in it.
 
-        The message of an error that ends it stays in `failed.txt`: finished stages may then be of an earlier config.
+        If an error ends the context, its message stays in `failed.txt`; finished stages may then be of an earlier config.
 
         Args:
-            name: of the run; a directory that holds another run is refused.
-            config: as YAML.
+            name: name of the run; a directory that holds another run is refused.
+            config: the config as YAML.
 
         Raises:
-            Busy: another process has it.
+            Busy: another process holds the lock.
             MalTfError: the directory can't be written to, or holds a run of another name.
         """
         if not self.chief:
@@ -104,28 +104,28 @@ class StageRunner:
             files.delete(self.path(FAILED))
 
     def _check_name(self, name: str) -> None:
-        """Another run's export would be served in this one's place."""
+        """Refuses a directory that holds another run, whose export would be served in place of this one's."""
         if not files.exists(path := self.path(CONFIG)):
             return
         try:
-            there = yaml.safe_load(files.read_text(path))
-        except yaml.YAMLError:  # To be written over.
+            previous = yaml.safe_load(files.read_text(path))
+        except yaml.YAMLError:  # It is about to be overwritten.
             return
-        other = there.get("name") if isinstance(there, dict) else None
+        other = previous.get("name") if isinstance(previous, dict) else None
         if other not in (None, name):
             raise MalTfError(
-                f"{self.directory} holds run '{other}', and the config is of '{name}'; choose another --output, or remove it "
-                "first"
+                f"{self.directory} holds run '{other}', but the config is named '{name}'; choose another --output, or remove the "
+                "directory first"
             )
 
     def run(self, name: str, made_from: Sequence, stage: Stage, everywhere: bool = False) -> str:
-        """Brings a stage up to date: its directory.
+        """Brings a stage up to date and returns its directory.
 
         Args:
-            name: of the stage, and of its directory.
-            made_from: JSON-able, all that its result depends on.
-            stage: what to run.
-            everywhere: whether processes that are not the chief take part in it, rather than wait for it.
+            name: name of the stage and of its directory.
+            made_from: JSON-serializable values that its result depends on.
+            stage: function to run.
+            everywhere: whether processes other than the chief take part in the stage instead of waiting for it.
         """
         output, key = self.path(name), manifest.fingerprint(name, _VERSION, *made_from)
         if self._is_due(name, key, everywhere):
@@ -137,12 +137,12 @@ class StageRunner:
         return output
 
     def run_job(self, name: str, made_from: str, job: Callable[[str, str], object]) -> str:
-        """Brings up to date a stage whose job makes and finishes its directory itself, as Beam jobs do: its directory.
+        """Brings up to date a stage whose job writes its own manifest, as Beam jobs do, and returns its directory.
 
         Args:
-            name: of the stage, and of its directory.
+            name: name of the stage and of its directory.
             made_from: the fingerprint that the job writes to its manifest.
-            job: called with the directory, and with where the finished one is to lie meanwhile.
+            job: function called with the directory and with the path for a backup of the previous one.
         """
         output = self.path(name)
         if self._is_due(name, made_from):
@@ -151,28 +151,28 @@ class StageRunner:
         return output
 
     def _is_due(self, name: str, made_from: str, everywhere: bool = False) -> bool:
-        """Whether this process has to run a stage; checked and logged once per process."""
+        """Whether this process has to run a stage. Checked and logged once per process."""
         if name in self.current:
             return False
         output = self.path(name)
         finished = not self.overwrite and manifest.is_finished(output, made_from)
         if not finished and not self.chief and not everywhere:
-            _wait(name, output, made_from)
+            _wait_for_chief(name, output, made_from)
             finished = True
         if finished:
-            log.info("%s: finished already, nothing changed", name)
+            log.info("%s: already finished, nothing changed", name)
         self.current.add(name)
         return not finished
 
 
-def _wait(name: str, output: str, made_from: str) -> None:
-    """Returns when the chief has finished a stage. A chief that failed, or has another config, is not noticed otherwise."""
+def _wait_for_chief(name: str, output: str, made_from: str) -> None:
+    """Waits until the chief has finished a stage. If the chief failed or has another config, only the time limit ends it."""
     for second in itertools.count():
         if manifest.is_finished(output, made_from):
             return
         if second >= LONGEST_WAIT:
             raise MalTfError(
-                f"{name}: expected the chief to finish {output} within {LONGEST_WAIT:,} s; see the chief's log whether it "
+                f"{name}: expected the chief to finish {output} within {LONGEST_WAIT:,} s; check in the chief's log whether it "
                 "failed, and start all processes with the same config and flags"
             )
         if second % 60 == 0:
@@ -180,11 +180,11 @@ def _wait(name: str, output: str, made_from: str) -> None:
         time.sleep(1)
 
 
-def _listed(directory: str) -> list[dict]:
-    """Files of a stage with their sizes, but for the mark that `manifest.finish` removes."""
+def _file_entries(directory: str) -> list[dict]:
+    """Lists the files of a stage with their sizes, except for the mark that `manifest.finish` removes."""
     paths = (path for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file())
-    listed = [{"path": str(path.relative_to(directory)), "bytes": path.stat().st_size} for path in paths]
-    return [entry for entry in listed if entry["path"] != manifest.MARK]
+    entries = [{"path": str(path.relative_to(directory)), "bytes": path.stat().st_size} for path in paths]
+    return [entry for entry in entries if entry["path"] != manifest.MARK]
 
 
 @contextlib.contextmanager

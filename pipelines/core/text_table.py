@@ -1,4 +1,4 @@
-"""A table of text, for the terminal and for Markdown."""
+"""Text tables, printed to the terminal or rendered as Markdown."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ import rich.table
 from rich.console import Console
 from rich.markup import escape
 
-#: Columns of a terminal that any table is narrower than.
+#: Width in characters that no table exceeds.
 _WIDEST = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of text; the first column is to the left, the others are numbers, to the right.
+    """A table of text whose first column is aligned left and whose other columns, of numbers, are aligned right.
 
     Attributes:
-        title: above it.
-        columns: names.
-        rows: cells.
-        note: below it.
+        title: heading above the table.
+        columns: column names.
+        rows: cells of each row.
+        note: text below the table.
     """
 
     title: str
@@ -30,7 +30,7 @@ class Table:
 
 
 def show(console: Console, table: Table) -> None:
-    """Prints a table, wider than the terminal where its numbers need it: none is cut."""
+    """Prints a table without truncating cells; it may be wider than the terminal."""
     drawn = rich.table.Table(
         title=escape(table.title),
         caption=escape(table.note),
@@ -48,7 +48,7 @@ def show(console: Console, table: Table) -> None:
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown, under a heading."""
+    """Renders a table as Markdown under a heading."""
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (table.columns, *table.rows)]
     lines.insert(1, "|---" + "|---:" * (len(table.columns) - 1) + "|")
     return "\n".join([f"### {table.title}", "", *lines, "", *([table.note, ""] if table.note else [])])

@@ -162,7 +162,7 @@ class Read(beam.DoFn):
         if len(kinds) > 1:
             raise_mixed_ids(self._source.columns.ID, kinds)
         rows = pa.concat_tables(filled).combine_chunks()
-        for number, parcel in self._exchange.deal_by_user(rows, self._shards):
+        for number, parcel in self._exchange.partition_by_user(rows, self._shards):
             yield number, (self._source.columns.TABLE, parcel)
 
 

@@ -72,7 +72,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
     if not local:
-        beam_runner.check_in_reach([("output", output), *(("input", path) for path in _patterns(config))])
+        beam_runner.check_remote_paths([("output", output), *(("input", path) for path in _patterns(config))])
     exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Labels" >> (_ready(config, output) if config.ready_made else label_job(config, output, exchange))

@@ -20,7 +20,7 @@ from pipelines.clicks import labelled
 from pipelines.clicks.labelled import LabelledClicks
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
-from pipelines.core.provenance import had_config
+from pipelines.core.provenance import has_same_config
 from pipelines.labels import fits
 from pipelines.retrain import spans
 from pipelines.retrain.planning import DELAY, SPANS, anomalies_of
@@ -103,7 +103,7 @@ def _of_day(early: str, final: LabelledClicks, config: RunConfig) -> DelayCurve:
     """
     touchpoint = config.sources.tables().clicks.columns.touchpoint
     fitted = [fits.read(directory, config.attribution, touchpoint) for directory in (f"{early}/labels", final.place)]
-    if not had_config(early, config, "attribution") or fitted[0] != fitted[1]:
+    if not has_same_config(early, config, "attribution") or fitted[0] != fitted[1]:
         raise MalTfError(
             f"{early}/labels: expected labels of the attribution and the fit of {final.place}, found others"
         )

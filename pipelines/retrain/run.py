@@ -15,7 +15,7 @@ from pipelines.clicks import labelled
 from pipelines.clicks.scoring import score
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
-from pipelines.core.provenance import had_config
+from pipelines.core.provenance import has_same_config
 from pipelines.evaluate.evaluate import EVENTS, write_events
 from pipelines.retrain import blessing, checks, feedback, infra, judge, serving, spans
 from pipelines.retrain.config import DELAYED, RetrainConfig
@@ -77,7 +77,7 @@ class Retraining:
         try:
             return self.run.labels()
         except BadInput as error:
-            if self.base and had_config(self.base.run, self.run.config, "sources", "features"):
+            if self.base and has_same_config(self.base.run, self.run.config, "sources", "features"):
                 raise Refused(f"span {self.plan.span}: its logs are not as those before:", [str(error)]) from error
             raise
 
@@ -129,7 +129,7 @@ class Retraining:
         """
         self.check()
         labels, before = self.label(), feedback.curve_of(self.base.run) if self.base else None
-        if before and self.base and not had_config(self.base.run, self.run.config, "attribution"):
+        if before and self.base and not has_same_config(self.base.run, self.run.config, "attribution"):
             before = None
         early = feedback.early_runs(self.config.root, self.plan.train) if self.config.immature == DELAYED else {}
 

@@ -74,8 +74,8 @@ class Run:
     def labels(self) -> str:
         """The label job: its directory."""
 
-        def job(output: str, aside: str) -> None:
-            labels.run(self.config, output, self.flags, overwrite=True, aside=aside)
+        def job(output: str, backup: str) -> None:
+            labels.run(self.config, output, self.flags, overwrite=True, backup=backup)
 
         return self.stages.run_job("labels", labels.made_from(self.config), job)
 
@@ -228,8 +228,8 @@ class Run:
         evaluation = evaluation_job.Evaluation(self.config, source, models, split, trained)
         name = f"evaluations/distributed-{split}-{evaluation.made_from[:8]}"
 
-        def job(output: str, aside: str) -> None:
-            metrics = evaluation_job.run(evaluation, output, self.flags, overwrite=True, aside=aside)
+        def job(output: str, backup: str) -> None:
+            metrics = evaluation_job.run(evaluation, output, self.flags, overwrite=True, backup=backup)
             if metrics:
                 evaluate.write_events(metrics["labels"], f"{output}/{evaluate.EVENTS}")
 

@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def run(
-    evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False, aside: str = ""
+    evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False, backup: str = ""
 ) -> dict | None:
     """Runs the evaluation job into `output`.
 
@@ -80,7 +80,7 @@ def run(
         output: fresh directory.
         flags: Beam's own flags.
         overwrite: whether a finished `output` may be replaced.
-        aside: see `pipelines.labels.run.run`.
+        backup: see `pipelines.labels.run.run`.
 
     Returns:
         What `metrics.json` holds; None where somebody else waits for the job (see
@@ -90,7 +90,7 @@ def run(
         MalTfError: bad flags or input, nothing to measure, output finished already or not ours.
     """
     job = pipeline(evaluation, output, flags)
-    ended = beam_runner.run_into(output, job, overwrite, aside)
+    ended = beam_runner.run_into(output, job, overwrite, backup)
     return json.loads(files.read_text(FileSystems.join(output, METRICS))) if ended else None
 
 
@@ -108,7 +108,7 @@ def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> 
             "labels": evaluation.labels,
             "labels of training": evaluation.trained or evaluation.labels,
         }
-        beam_runner.check_in_reach([*places.items(), *(("model", path) for path in evaluation.versions.values())])
+        beam_runner.check_remote_paths([*places.items(), *(("model", path) for path in evaluation.versions.values())])
     exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Evaluation" >> _job(evaluation, output, exchange)

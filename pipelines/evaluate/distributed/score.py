@@ -87,5 +87,5 @@ class Score(beam.DoFn):
 
 def deal(exchange: Exchange, kind: str, rows: pa.Table, shards: int) -> Iterator[tuple[int, tuple[str, Parcel]]]:
     """Rows with a `user_id` to (shard of the user, (kind, parcel))."""
-    for number, parcel in exchange.deal_by_user(rows, shards):
+    for number, parcel in exchange.partition_by_user(rows, shards):
         yield number, (kind, parcel)

@@ -108,7 +108,7 @@ class Users(beam.DoFn):
             sizes[model, :ranges, 0] = np.bincount(place, minlength=ranges)
             np.add.at(sizes[model], (place[rows], 1 + number), 1)
             of_model = table.append_column(_PREDICTION, pa.array(prediction))
-            for part, parcel in self._exchange.deal(of_model, place, ranges):
+            for part, parcel in self._exchange.partition(of_model, place, ranges):
                 yield (model, part), parcel
         yield TaggedOutput("sizes", sizes)
 

@@ -81,7 +81,7 @@ def test_a_dry_run_writes_nothing(config):
 )
 def test_what_workers_elsewhere_would_not_find_is_refused(config, runner, told, output, override):
     with pytest.raises(
-        MalTfError, match=f"^{told} is on this machine's disk.*: put it on gs://…, or leave out --runner"
+        MalTfError, match=f"^{told} is on this machine's disk.*; move it to gs://…, or leave out --runner"
     ):
         run.run(load(f"{HOME}/config.yaml", [override]), output, runner)
 
@@ -101,7 +101,7 @@ def test_an_earlier_fit_is_copied_by_the_job_not_by_whoever_builds_its_graph(con
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--dry_run=true",), "goes with --runner=DataflowRunner, found FnApiRunner"),
+        (("--dry_run=true",), "expected --runner=DataflowRunner, found FnApiRunner"),
         ((*FLAGS, "--temp_location=gs://b"), "Invalid GCS bucket"),
         ((*FLAGS, "--project=My Project"), "Invalid Project ID"),
     ],

@@ -32,9 +32,9 @@ def test_a_user_always_goes_to_the_same_shard():
     users = [f"u{n}" for n in range(40)]
     expected = pd.util.hash_array(np.array(users, object), categorize=False) % np.uint64(3)
     for table in (pa.table({"user_id": users}), pa.concat_tables([pa.table({"user_id": users})] * 2)):
-        dealt = {shard: Exchange.unpack(parcel) for shard, parcel in Exchange().deal_by_user(table, 3)}
-        for shard, rows in dealt.items():
+        by_shard = {shard: Exchange.unpack(parcel) for shard, parcel in Exchange().partition_by_user(table, 3)}
+        for shard, rows in by_shard.items():
             assert set(rows["user_id"].to_pylist()) == {
                 user for user, of in zip(users, expected, strict=True) if of == shard
             }
-        assert sum(rows.num_rows for rows in dealt.values()) == table.num_rows
+        assert sum(rows.num_rows for rows in by_shard.values()) == table.num_rows

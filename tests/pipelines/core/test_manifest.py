@@ -74,7 +74,7 @@ def test_paths_are_relative_to_a_folder_anywhere(path, folder, expected):
 def test_a_directory_that_can_t_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(MalTfError, match=f"{path}: expected a directory to write to"), manifest.lock(str(path)):
+        with pytest.raises(MalTfError, match=f"{path}: expected a writable directory"), manifest.lock(str(path)):
             pass
 
 
@@ -85,22 +85,22 @@ def made(directory, content):
 
 
 def test_what_was_finished_comes_back_when_its_replacement_fails(tmp_path):
-    stage, aside = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
+    stage, backup = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
     made(stage, "old")
-    with pytest.raises(MalTfError, match="bad input"), manifest.replaced(stage, aside):
+    with pytest.raises(MalTfError, match="bad input"), manifest.replaced(stage, backup):
         manifest.begin(stage, overwrite=True)
         files.write_text(f"{stage}/part/two.txt", "half")
         raise MalTfError("bad input")
     assert manifest.made_from(stage) == "old" and files.listing(stage).keys() == {"part/one.txt", "manifest.json"}
-    with manifest.replaced(stage, aside):
+    with manifest.replaced(stage, backup):
         made(stage, "new")
-    assert manifest.made_from(stage) == "new" and not pathlib.Path(aside).exists()
+    assert manifest.made_from(stage) == "new" and not pathlib.Path(backup).exists()
 
 
 @pytest.mark.parametrize(("finished", "left"), [(False, "old"), (True, "new")])
 def test_a_replacement_that_was_killed_is_ended_by_the_next_process(tmp_path, finished, left):
-    stage, aside = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
-    made(aside, "old")
+    stage, backup = str(tmp_path / "labels"), str(tmp_path / ".previous/labels")
+    made(backup, "old")
     if finished:
         made(stage, "new")
     else:
@@ -108,17 +108,17 @@ def test_a_replacement_that_was_killed_is_ended_by_the_next_process(tmp_path, fi
     made(str(tmp_path / ".previous/train/mal"), "weights")
     for _ in range(2):
         manifest.recover_all(str(tmp_path), str(tmp_path / ".previous"))
-        assert manifest.made_from(stage) == left and not pathlib.Path(aside).exists()
+        assert manifest.made_from(stage) == left and not pathlib.Path(backup).exists()
         assert manifest.made_from(str(tmp_path / "train/mal")) == "weights"
 
 
 def test_a_directory_that_is_a_link_is_made_anew_in_its_place(tmp_path):
     """As where labels lie on a larger disk."""
-    stage, aside = tmp_path / "run/labels", str(tmp_path / "run/.previous/labels")
+    stage, backup = tmp_path / "run/labels", str(tmp_path / "run/.previous/labels")
     made(str(tmp_path / "large"), "old")
     stage.parent.mkdir()
     stage.symlink_to(tmp_path / "large")
-    with manifest.replaced(str(stage), aside):
+    with manifest.replaced(str(stage), backup):
         manifest.begin(str(stage), overwrite=True)
         manifest.finish(str(stage), {"made_from": "new"})
     assert stage.is_symlink() and manifest.made_from(str(tmp_path / "large")) == "new"

@@ -71,8 +71,8 @@ def test_a_full_disk_is_an_error_for_people(tmp_path):
 def test_a_job_finishes_its_directory_itself_and_is_told_where_the_old_one_may_lie(tmp_path):
     asked = []
 
-    def job(output, aside):
-        asked.append((output, aside))
+    def job(output, backup):
+        asked.append((output, backup))
         manifest.begin(output, overwrite=True)
         manifest.finish(output, {"made_from": "logs"})
 
@@ -89,7 +89,7 @@ def test_waiting_for_the_chief_is_said_every_minute_and_ends(tmp_path, monkeypat
     manifest.finish(output, {"made_from": "another config"})
     with (
         caplog.at_level(logging.INFO, "mal_tf.run"),
-        pytest.raises(MalTfError, match=r"labels: expected the chief .* within 150 s; see the chief's log"),
+        pytest.raises(MalTfError, match=r"labels: expected the chief .* within 150 s; check in the chief's log"),
     ):
         other.run_job("labels", "this config", pytest.fail)
     assert caplog.text.count("waiting for the chief to finish") == 3
@@ -114,7 +114,7 @@ def test_a_directory_of_another_run_is_not_written_over(tmp_path):
         with runner.opened("shop", "name: shop\n"):
             pass
     with (
-        pytest.raises(MalTfError, match="run holds run 'shop', and the config is of 'market'; choose another"),
+        pytest.raises(MalTfError, match="run holds run 'shop', but the config is named 'market'; choose another"),
         runner.opened("market", "name: market\n"),
     ):
         pass
