@@ -38,7 +38,7 @@ def made_from(config: RunConfig) -> str:
 
 
 def run(
-    config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bool = False, aside: str = ""
+    config: RunConfig, output: str, flags: Sequence[str] = (), overwrite: bool = False, backup: str = ""
 ) -> dict | None:
     """Runs the label job into `output`.
 
@@ -47,8 +47,8 @@ def run(
         output: fresh directory.
         flags: Beam's own flags.
         overwrite: whether a finished `output` may be replaced.
-        aside: where the finished one lies meanwhile, to come back if this one fails; see `manifest.replaced`. Without, it is
-            gone.
+        backup: path that holds the previous finished output during the run and from which it is restored on failure; see
+            `manifest.replaced`. If empty, the previous output is deleted.
 
     Returns:
         The report; None where somebody else waits for the job (see `pipelines.core.beam_runner.run`), which finishes by itself.
@@ -57,7 +57,7 @@ def run(
         MalTfError: bad flags, bad input, rows unaccounted for, output finished already or not ours.
     """
     job = pipeline(config, output, flags)  # Before: it may go on from the labels that it replaces.
-    ended = beam_runner.run_into(output, job, overwrite, aside)
+    ended = beam_runner.run_into(output, job, overwrite, backup)
     if not ended:
         return None
     return json.loads(files.read_text(FileSystems.join(output, REPORT)))
