@@ -1,4 +1,4 @@
-"""The command line `mal-tf`."""
+"""The `mal-tf` command-line interface: registers the commands and reports their errors."""
 
 import logging
 import sys
@@ -19,11 +19,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-#: Commands that start a Beam job take Beam's flags after their own.
-_BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+#: Click settings of the commands that start a Beam job: unknown flags are passed on to Beam.
+_PASS_FLAGS_TO_BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 for _command in (run.run, run.labels, run.validate, run.train, run.export, run.evaluate):
-    app.command(context_settings=_BEAM)(_command)
+    app.command(context_settings=_PASS_FLAGS_TO_BEAM)(_command)
 for _plain_command in (
     run.report,
     run.predict,
@@ -39,10 +39,10 @@ for _plain_command in (
 
 
 def main() -> None:
-    """Entry point: errors for people are printed alone and exit with their `exit_code`."""
-    for category in (FutureWarning, UserWarning):  # Google's clients warn on import.
+    """Entry point: a `MalTfError` is printed without a traceback and sets the exit code; any other error propagates."""
+    for category in (FutureWarning, UserWarning):  # Google's client libraries warn on import.
         warnings.filterwarnings("ignore", category=category)
-        sys.warnoptions.append(f"ignore::{category.__name__}")  # Worker processes are started with these.
+        sys.warnoptions.append(f"ignore::{category.__name__}")  # Worker processes inherit these.
     logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[RichHandler(show_path=False)])
     for name in ("mal_tf", "apache_beam.runners.dataflow"):
         logging.getLogger(name).setLevel(logging.INFO)

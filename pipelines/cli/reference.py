@@ -1,4 +1,4 @@
-"""All keys of the configuration files, with their defaults and meanings: `docs/configuration.md`, from the docstrings.
+"""Generates `docs/configuration.md`, the reference of all configuration keys, from the docstrings of the config models.
 
 `python -m pipelines.cli.reference > docs/configuration.md`
 """
@@ -19,7 +19,7 @@ from pipelines.studies.comparison.config import BenchmarkConfig
 from pipelines.studies.replay.config import ReplayConfig
 from pipelines.studies.simulation.config import MarketConfig
 
-#: Heading of each kind of file, what reads it, and what it is.
+#: For each kind of config file: the heading, the command that reads it, and its model.
 _FILES = (
     ("A run", "mal-tf run", RunConfig),
     ("A retraining schedule", "mal-tf retrain", RetrainConfig),
@@ -37,29 +37,29 @@ command line: `--set training.batch_size=256`, `--set attribution.mechanisms.0.w
 
 _HEADER = ("| key | default | meaning |", "|---|---|---|")
 
-#: A block: where it stands in the file, and the model of it.
+#: A config block: its dotted path in the file, and its model.
 _Block = tuple[str, type[pydantic.BaseModel]]
 
 
 def markdown() -> str:
-    """The document."""
+    """Return the whole reference as Markdown."""
     parts = [_HEAD]
-    told: dict[type, str] = {}
+    paths: dict[type, str] = {}
     for title, command, model in _FILES:
         parts.append(f"## {title}\n\nRead by `{command}`.\n")
-        for place, block in _blocks("", model, told):
-            parts.append(_section(place, block, told))
+        for path, block in _blocks("", model, paths):
+            parts.append(_section(path, block, paths))
     return "\n".join(parts)
 
 
-def _blocks(place: str, model: type[pydantic.BaseModel], told: dict[type, str]) -> Iterator[_Block]:
-    """A block and those within it that were not told of before; adds them to `told`, by their place."""
-    told[model] = place
-    yield place, model
+def _blocks(path: str, model: type[pydantic.BaseModel], paths: dict[type, str]) -> Iterator[_Block]:
+    """Yield a block and its nested blocks that were not documented before, and add their paths to `paths`."""
+    paths[model] = path
+    yield path, model
     for name, field in model.model_fields.items():
-        for within in _models(field.annotation):
-            if within not in told:
-                yield from _blocks(f"{place}.{name}".lstrip("."), within, told)
+        for nested in _models(field.annotation):
+            if nested not in paths:
+                yield from _blocks(f"{path}.{name}".lstrip("."), nested, paths)
 
 
 def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
@@ -68,47 +68,54 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
     return [model for argument in typing.get_args(annotation) for model in _models(argument)]
 
 
-def _section(place: str, model: type[pydantic.BaseModel], told: dict[type, str]) -> str:
-    known, kind = meanings(model), next(filter(None, map(_only, model.model_fields.values())), "")
-    title = f"### `{place}`{f': `{kind}`' if kind else ''}\n\n" if place else ""
-    said = " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
-    lines = [f"{title}{said}\n", *_HEADER]
+def _section(path: str, model: type[pydantic.BaseModel], paths: dict[type, str]) -> str:
+    descriptions, kind = meanings(model), next(filter(None, map(_discriminator, model.model_fields.values())), "")
+    title = f"### `{path}`{f': `{kind}`' if kind else ''}\n\n" if path else ""
+    summary = " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
+    lines = [f"{title}{summary}\n", *_HEADER]
     for name, field in model.model_fields.items():
-        if _only(field):
+        if _discriminator(field):
             continue
-        within = " or ".join(dict.fromkeys(f"`{told[of]}`" for of in _models(field.annotation) if told.get(of)))
+        nested = " or ".join(
+            dict.fromkeys(f"`{paths[block]}`" for block in _models(field.annotation) if paths.get(block))
+        )
         values = [f"`{value}`" for value in _values(field.annotation)]
-        choice = f" One of {', '.join(values)}." if any(value not in known[name] for value in values) else ""
-        see = f" See {within}." if within and within != f"`{f'{place}.{name}'.lstrip('.')}`" else ""
-        lines.append(f"| `{name}` | {_default(field)} | {_cell(_placed(known[name], told) + choice + see)} |")
+        choice = f" One of {', '.join(values)}." if any(value not in descriptions[name] for value in values) else ""
+        see = f" See {nested}." if nested and nested != f"`{f'{path}.{name}'.lstrip('.')}`" else ""
+        lines.append(
+            f"| `{name}` | {_default(field)} | {_cell(_with_paths(descriptions[name], paths) + choice + see)} |"
+        )
     if model is ModelConfig:
         lines += ["", "Keys of single models:", "", *_HEADER, *_own_keys()]
     return "\n".join(lines) + "\n"
 
 
 def _own_keys() -> Iterator[str]:
-    """A row for each key that some models have and others do not."""
+    """Yield a table row for each key that only some models have."""
     every = config_class(list(CONFIGS))
-    known, fields = meanings(every), {key: field for own in CONFIGS.values() for key, field in own.model_fields.items()}
+    descriptions, fields = (
+        meanings(every),
+        {key: field for own in CONFIGS.values() for key, field in own.model_fields.items()},
+    )
     for key in (key for key in fields if key not in ModelConfig.model_fields):
         users = ", ".join(f"`{name}`" for name, own in CONFIGS.items() if key in own.model_fields)
-        yield f"| `{key}` | {_default(fields[key])} | {users}: {_cell(known[key])} |"
+        yield f"| `{key}` | {_default(fields[key])} | {users}: {_cell(descriptions[key])} |"
 
 
-def _placed(text: str, told: dict[type, str]) -> str:
-    """With blocks by their place, not by the name of their model."""
-    places = {f"`{model.__name__}`": f"`{place}`" for model, place in told.items() if place}
-    return re.sub(r"`\w+`", lambda word: places.get(word[0], word[0]), text)
+def _with_paths(text: str, paths: dict[type, str]) -> str:
+    """Replace the class names of blocks in a text by their paths in the file."""
+    paths_by_name = {f"`{model.__name__}`": f"`{path}`" for model, path in paths.items() if path}
+    return re.sub(r"`\w+`", lambda word: paths_by_name.get(word[0], word[0]), text)
 
 
-def _only(field: pydantic.fields.FieldInfo) -> str:
-    """The value of a field that has but one, which tells kinds of a block apart."""
+def _discriminator(field: pydantic.fields.FieldInfo) -> str:
+    """Return the only value that a field allows, such as the discriminator of a union of blocks; empty if there are more."""
     values = _values(field.annotation) if typing.get_origin(field.annotation) is Literal else []
     return values[0] if len(values) == 1 else ""
 
 
 def _values(annotation: Any) -> list[str]:
-    """What a field may be, if it is one of some words or nothing."""
+    """Return the values of a `Literal` field, also of an optional one; an empty list for other types."""
     arguments = [argument for argument in typing.get_args(annotation) if argument is not types.NoneType]
     if typing.get_origin(annotation) is Literal:
         return list(map(str, arguments))
@@ -130,7 +137,7 @@ def _yaml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_yaml(of)}" for key, of in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
     return "null" if value is None else '""' if value == "" else str(value)
 
 
@@ -139,15 +146,15 @@ def _cell(text: str) -> str:
 
 
 def meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
-    """What the docstring of a block, or of one that it is made of, says of each key."""
-    found: dict[str, str] = {}
-    for part in reversed(model.__mro__):
-        body = inspect.cleandoc(vars(part).get("__doc__") or "").partition("\nAttributes:\n")[2]
+    """Return the description of each key from the docstrings of a block and its base classes."""
+    descriptions: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        body = inspect.cleandoc(vars(base).get("__doc__") or "").partition("\nAttributes:\n")[2]
         for key in re.finditer(r"^    (\w+): (.*(?:\n {5,}.*)*)", re.split(r"\n(?=\S)", body)[0], re.MULTILINE):
-            said = " ".join(key[2].split())
-            before = found.get(key[1], "").rstrip(".")  # Of a block that this one is made of, which it refers to.
-            found[key[1]] = re.sub(r"^see `\w+`", before.replace("\\", r"\\") or r"\g<0>", said)
-    return found
+            description = " ".join(key[2].split())
+            inherited = descriptions.get(key[1], "").rstrip(".")  # Replaces "see `Base`".
+            descriptions[key[1]] = re.sub(r"^see `\w+`", inherited.replace("\\", r"\\") or r"\g<0>", description)
+    return descriptions
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands on one run: `run`, its stages, and the commands that show results."""
+"""Commands that work on one run: `run`, its single stages, and `report`, `predict` and `explain`."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import typer
 from features.errors import MalTfError
 from pipelines.cli.shared import Config, Output, Set, console, default_output
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make finished stages anew although nothing changed.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Run finished stages again even if nothing changed.")]
 Strategy = Annotated[
     str,
     typer.Option(
@@ -26,9 +26,9 @@ def run(
     overwrite: Overwrite = False,
     strategy: Strategy = "default",
 ):
-    """Do everything: labels, validate, train, export, evaluate. Finished stages are not repeated.
+    """Run all stages: labels, validate, train, export, evaluate. Finished stages are not repeated.
 
-    Beam's own flags (--runner=…) may follow.
+    Beam's own flags, such as --runner=…, may follow.
     """
     from pipelines.core import manifest, text_table
     from pipelines.evaluate import tables
@@ -46,19 +46,19 @@ def run(
     _show_auxiliaries(opened)
     for table in tables.overall(result):
         text_table.show(console, table)
-    served = opened.export(opened.config.model.name)
-    console.print(f"SavedModel: {served}", soft_wrap=True)
+    saved_model = opened.export(opened.config.model.name)
+    console.print(f"SavedModel: {saved_model}", soft_wrap=True)
     console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
     entries = manifest.read(opened.path("labels"))["files"]
     clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
     program = os.path.relpath(sys.argv[0])
-    console.print(f"Try next: {program} predict {served} {clicks} --output predictions.csv", soft_wrap=True)
+    console.print(f"Try next: {program} predict {saved_model} {clicks} --output predictions.csv", soft_wrap=True)
 
 
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
-    """Turn click and conversion logs into labelled TFRecords. Beam's flags (--runner=…) go after the config.
+    """Turn click and conversion logs into labelled TFRecords. Beam's flags, such as --runner=…, go after the config.
 
-    With --runner=DataflowRunner --dry_run=true the job is only described, not submitted.
+    With --runner=DataflowRunner --dry_run=true the job is described but not submitted.
     """
     from pipelines.core import beam_runner, files
     from pipelines.labels.run import REPORT
@@ -71,7 +71,7 @@ def labels(context: typer.Context, config: Config, set_: Set = [], output: Outpu
         if files.exists(opened.path("labels", REPORT)):
             _show_labels(opened)
         else:
-            _say_handed_over(directory)
+            _print_handed_over(directory)
 
 
 def _dry_run(flags: list[str], config: str, overrides: list[str], output: str) -> None:
@@ -89,10 +89,13 @@ def validate(
     set_: Set = [],  # noqa: B006
     output: Output = "",
     infer_schema: Annotated[
-        bool, typer.Option("--infer-schema", help="Write a first schema to validation.schema_file, to be reviewed.")
+        bool,
+        typer.Option(
+            "--infer-schema", help="Infer a first schema, for review, and write it to validation.schema_file."
+        ),
     ] = False,
 ):
-    """Check the labelled data against the schema; anomalies end with an error."""
+    """Check the labelled data against the schema. Anomalies are an error."""
     from pipelines.core import files
 
     with _run(context, config, set_, output).opened() as opened:
@@ -104,7 +107,9 @@ def validate(
 
             target = opened.config.validation.schema_file
             if not target or files.exists(target):
-                raise MalTfError(f"validation.schema_file is {target or 'not set'}: name a file that is not there yet")
+                raise MalTfError(
+                    f"validation.schema_file is {target or 'not set'}: name a file that does not exist yet"
+                )
             schema = infer(load(opened.statistics())["train"], opened.config.feature_spec)
             files.write_text(target, text_format.MessageToString(schema))
             console.print(f"Wrote {target}. Review it by hand, then commit it.", soft_wrap=True)
@@ -144,14 +149,16 @@ def evaluate(
     labels: Annotated[str, typer.Option(help="Directory of another finished label job whose clicks to evaluate.")] = "",
     model: Annotated[
         list[str],
-        typer.Option(metavar="NAME=SAVED_MODEL_DIR", help="Evaluate this export; repeat for more. Then only these."),
+        typer.Option(
+            metavar="NAME=SAVED_MODEL_DIR", help="Evaluate this export instead of the run's models. May be repeated."
+        ),
     ] = [],  # noqa: B006
     distributed: Annotated[
         bool,
-        typer.Option("--distributed", help="As a Beam job, in bounded memory; Beam's flags (--runner=…) may follow."),
+        typer.Option("--distributed", help="Evaluate with a Beam job, in bounded memory. Beam's flags may follow."),
     ] = False,
 ):
-    """Evaluate exported models side by side: under every label, by slice, with intervals; see docs/evaluation.md."""
+    """Evaluate exported models side by side, under every label and by slice, with intervals. See docs/evaluation.md."""
     import json
 
     from pipelines.clicks.predict import by_name, version_of
@@ -163,22 +170,24 @@ def evaluate(
         raise MalTfError(f"--split: expected eval or train, found '{split}'")
     versions = {name: version_of(directory) for name, directory in by_name(model).items()}
     with _run(context, config, set_, output, overwrite).opened() as opened:
-        evaluated = opened.distributed_evaluation if distributed else opened.evaluation
-        directory = evaluated(split, labels, versions)
+        evaluation = opened.distributed_evaluation if distributed else opened.evaluation
+        directory = evaluation(split, labels, versions)
         if not files.exists(f"{directory}/{METRICS}"):
-            _say_handed_over(directory)
+            _print_handed_over(directory)
             return
         for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
             text_table.show(console, table)
-        beside = "" if distributed else ", and the clicks with predictions beside it"
-        console.print(f"{directory}/{METRICS}{beside}", soft_wrap=True)
+        predictions = "" if distributed else ", and the clicks with their predictions beside it"
+        console.print(f"{directory}/{METRICS}{predictions}", soft_wrap=True)
 
 
 def report(
     runs: Annotated[list[str], typer.Argument(help="Directories of runs, or of a retraining's spans.")],
-    output: Annotated[str, typer.Option(help="The page; RUN/report.html if not given, report.html for several.")] = "",
+    output: Annotated[
+        str, typer.Option(help="HTML file to write. By default RUN/report.html, or report.html for several runs.")
+    ] = "",
 ):
-    """Write one HTML page that shows what runs made, several side by side. It needs no network."""
+    """Write a self-contained HTML report on one run, or on several side by side."""
     from pipelines.report.write import REPORT, write
 
     page = output or (f"{runs[0].rstrip('/')}/{REPORT}" if len(runs) == 1 else REPORT)
@@ -191,7 +200,7 @@ def predict(
     file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, or tf.Examples in TFRecords.")],
     output: Annotated[str, typer.Option(help="Where to write: .csv or .parquet.")] = "predictions.csv",
     id_column: Annotated[
-        str, typer.Option("--id", help="Column to copy to the output; click_id where there is one.")
+        str, typer.Option("--id", help="Column to copy to the output. By default click_id, if there is one.")
     ] = "",
 ):
     """Predict the CVR of clicks."""
@@ -201,15 +210,17 @@ def predict(
 
 
 def explain(
-    click_id: Annotated[str, typer.Argument(help="The click's id; one of several columns as 12:34:56.")],
+    click_id: Annotated[
+        str, typer.Argument(help="The click's id. Join the parts of an id of several columns with colons: 12:34:56.")
+    ],
     config: Config,
     set_: Set = [],  # noqa: B006
     output: Output = "",
-    user: Annotated[str, typer.Option(help="Whose click, where several users have one of this id.")] = "",
+    user: Annotated[str, typer.Option(help="The click's user, if several users have a click with this id.")] = "",
 ):
     """Explain a click of a run: its journey, each mechanism's credits, its labels, features and predictions.
 
-    Reads the label files and, once, all logs that the config names; writes nothing.
+    Reads the label files and all logs that the config names. Writes nothing.
     """
     from pipelines.config.run import load
     from pipelines.explain.explain import explain
@@ -238,23 +249,26 @@ def _run(
     from pipelines.core import beam_runner
     from pipelines.run.run import Run
 
-    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
-    options = beam_runner.pipeline_options(context.args, own)  # A mistyped flag is refused before anything is done.
+    own_flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
+    options = beam_runner.pipeline_options(context.args, own_flags)  # Reports a mistyped flag before any work.
     if beam_runner.is_dry_run(options):
         raise MalTfError(
-            "--dry_run=true goes with `mal-tf labels` and `python -m pipelines.evaluate.distributed.main` alone"
+            "--dry_run=true is supported by `mal-tf labels` and `python -m pipelines.evaluate.distributed.main` only"
         )
     loaded = load(config, overrides)
     cluster = connect(strategy, loaded.training)
     if overwrite and cluster.in_step:
         raise MalTfError(
-            "--overwrite: its processes can't tell a finished stage from one to be replaced; remove it first"
+            "--overwrite can't be used with several processes, which can't tell a finished stage from one to be replaced; "
+            "remove the stage's directory instead"
         )
     return Run(loaded, output or default_output(loaded), tuple(context.args), overwrite, cluster)
 
 
-def _say_handed_over(directory: str) -> None:
-    console.print(f"Handed to the runner; {directory} is finished when it holds manifest.json", soft_wrap=True)
+def _print_handed_over(directory: str) -> None:
+    console.print(
+        f"The job was handed to the runner. {directory} is finished when it holds manifest.json.", soft_wrap=True
+    )
 
 
 def _show_labels(opened) -> None:

@@ -1,4 +1,4 @@
-"""Commands on a schedule: `retrain`, `rollback`, `history`."""
+"""Commands of scheduled retraining: `retrain`, `rollback` and `history`."""
 
 import sys
 from typing import Annotated
@@ -12,15 +12,17 @@ from pipelines.cli.shared import console
 
 def retrain(
     config: Annotated[str, typer.Argument(help="The schedule's YAML file, such as examples/retraining/market.yaml.")],
-    span: Annotated[str, typer.Option(help="Newest day of the logs, 2025-05-20; yesterday, UTC, if not given.")] = "",
-    from_: Annotated[str, typer.Option("--from", help="Backfill: the first of several spans.")] = "",
-    to: Annotated[str, typer.Option(help="Backfill: the last of them.")] = "",
-    first: Annotated[bool, typer.Option("--first", help="Nothing serves yet: floors alone decide.")] = False,
+    span: Annotated[
+        str, typer.Option(help="Newest day of the logs, such as 2025-05-20. By default yesterday, in UTC.")
+    ] = "",
+    from_: Annotated[str, typer.Option("--from", help="Backfill from this day on.")] = "",
+    to: Annotated[str, typer.Option(help="Backfill up to and including this day.")] = "",
+    first: Annotated[bool, typer.Option("--first", help="No model serves yet: judge by floors alone.")] = False,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: fit_age_days=1.")] = [],  # noqa: B006
 ):
-    """Retrain for a day: label, check, train from the model that serves, judge, push or refuse. Finished stages stay.
+    """Retrain for a day: label, check, train from the serving model, judge, push or refuse. Finished stages are kept.
 
-    Exit codes: 0 pushed, 3 refused (data or model; what serves stays), 75 try again later, 1 anything else.
+    Exit codes: 0 pushed, 3 data or model refused (the serving model stays), 75 try again later, 1 any other error.
     """
     from pipelines.retrain.config import load
     from pipelines.retrain.schedule import backfill
@@ -33,7 +35,7 @@ def retrain(
             refused = result.exit_code
             console.print(f"{day}: [bold red]refused:[/] {escape(str(result))}", soft_wrap=True)
         elif result is None:
-            console.print(f"{day}: pushed before, nothing to do", soft_wrap=True)
+            console.print(f"{day}: already pushed, nothing to do", soft_wrap=True)
         else:
             console.print(f"{day}: {result.path} serves", soft_wrap=True)
     if refused:
@@ -42,10 +44,12 @@ def retrain(
 
 def rollback(
     config: Annotated[str, typer.Argument(help="The schedule's YAML file.")],
-    to: Annotated[int | None, typer.Option(help="Version to serve again; the model before if not given.")] = None,
+    to: Annotated[
+        int | None, typer.Option(help="Version to serve again. By default the one before the serving one.")
+    ] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
 ):
-    """Serve an earlier version again, as a copy with the next number; the next retraining starts from it."""
+    """Serve an earlier version again, as a copy with the next version number. The next retraining starts from it."""
     from pipelines.retrain.config import load
     from pipelines.retrain.planning import SERVING
     from pipelines.retrain.serving import rollback as roll_back
@@ -57,11 +61,11 @@ def rollback(
 
 def history(
     config: Annotated[str, typer.Argument(help="The schedule's YAML file.")],
-    span: Annotated[str, typer.Option(help="A day, 2025-05-20: each attempt at it, stage by stage.")] = "",
-    serving: Annotated[bool, typer.Option("--serving", help="What made the model that serves now.")] = False,
+    span: Annotated[str, typer.Option(help="Show each attempt at this day, such as 2025-05-20, stage by stage.")] = "",
+    serving: Annotated[bool, typer.Option("--serving", help="Show what the serving model was made from.")] = False,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
 ):
-    """Show what each retraining did, and what made the model that serves now. Retraining may go on meanwhile."""
+    """Show what each retraining did, or what the serving model was made from. Safe to use during a retraining."""
     from pipelines.retrain import history_tables
     from pipelines.retrain.config import load
     from pipelines.retrain.history import open_history

@@ -1,4 +1,4 @@
-"""Console and options that the commands share."""
+"""The console, arguments and options that the commands share."""
 
 import pathlib
 from typing import Annotated
@@ -9,10 +9,13 @@ from rich.console import Console
 console = Console()
 
 Config = Annotated[str, typer.Argument(help="The run's YAML file.")]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: training.batch_size=256.")]
-Output = Annotated[str, typer.Option(help="Directory of the run's outputs; runs/<name> if not given.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, such as training.batch_size=256."),
+]
+Output = Annotated[str, typer.Option(help="Directory of the run's outputs. By default runs/<name>.")]
 
 
 def default_output(config) -> str:
-    """Default output directory of a named config."""
+    """Return the default output directory of a config, `runs/<name>`."""
     return str(pathlib.Path("runs") / config.name)

@@ -1,4 +1,4 @@
-"""Commands that compare models: on one run's labels, and on a simulated market."""
+"""Commands for studies: `benchmark` on one run's labels, `simulate` and `replay` on a simulated ad market."""
 
 import os
 import sys
@@ -14,10 +14,10 @@ def benchmark(
         str, typer.Argument(help="The comparison's YAML file, such as examples/benchmark/kuairand.yaml.")
     ],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: seeds=[1].")] = [],  # noqa: B006
-    output: Annotated[str, typer.Option(help="Local directory of the outputs; runs/<name> if not given.")] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = 1,
+    output: Annotated[str, typer.Option(help="Local directory of the outputs. By default runs/<name>.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Number of trainings that run in parallel.")] = 1,
 ):
-    """Compare models, primary targets, auxiliary sets and seeds on the same labels. What is finished is not repeated."""
+    """Compare models, primary targets, auxiliary sets and seeds on the same labels. Finished trainings are not repeated."""
     from pipelines.core import files, text_table
     from pipelines.studies.comparison import report
     from pipelines.studies.comparison.config import load
@@ -35,10 +35,10 @@ def benchmark(
 def simulate(
     config: Annotated[str, typer.Argument(help="The market's YAML file, such as examples/simulation/market.yaml.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: clicks=2000000.")] = [],  # noqa: B006
-    output: Annotated[str, typer.Option(help="Local directory to write; runs/<name>/logs if not given.")] = "",
+    output: Annotated[str, typer.Option(help="Local directory to write to. By default runs/<name>/logs.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished market.")] = False,
 ):
-    """Simulate an ad market: click and conversion logs, the truth about each click, and the config that labels them."""
+    """Simulate an ad market: write click and conversion logs, the true cause and value of each, and a config for them."""
     from pipelines.studies.simulation.config import load
     from pipelines.studies.simulation.progress import shown
     from pipelines.studies.simulation.run import CONFIG, run
@@ -55,9 +55,9 @@ def simulate(
 def replay(
     config: Annotated[str, typer.Argument(help="The replay's YAML file, such as examples/replay/market.yaml.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: budget=0.1.")] = [],  # noqa: B006
-    output: Annotated[str, typer.Option(help="Directory of the outputs; runs/<name> if not given.")] = "",
+    output: Annotated[str, typer.Option(help="Directory of the outputs. By default runs/<name>.")] = "",
 ):
-    """Let models bid for a simulated market's clicks under budgets: GMV, orders and ROI by arm and industry."""
+    """Let models bid for a simulated market's clicks under budgets, and report GMV, orders and ROI by arm and industry."""
     from pipelines.core import files, manifest, text_table
     from pipelines.studies.replay import report
     from pipelines.studies.replay.config import load
@@ -66,7 +66,11 @@ def replay(
     loaded, run_config = load(config, set_)
     directory = output or default_output(loaded)
     with manifest.lock(directory):
-        for name in (RESULTS, report.TABLES, *report.FIGURES):  # None of them is to lie beside another replay's.
+        for name in (
+            RESULTS,
+            report.TABLES,
+            *report.FIGURES,
+        ):  # So that no file of an earlier replay is left beside the new ones.
             files.delete(f"{directory}/{name}")
         result = run(loaded, run_config, directory)
         tables = report.tables(result)

@@ -1,4 +1,4 @@
-"""Tables that a run prints at its end."""
+"""Tables that commands print in the terminal: label counts and the choice of auxiliaries."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,7 +8,7 @@ from pipelines.labels.report import same_labels
 
 
 def show_labels(console: Console, report: dict) -> None:
-    """Rows in and out, and the paper's Table 1."""
+    """Print the rows read, dropped and kept, and the positives per mechanism (Table 1 of the MAL paper, arXiv 2508.15217)."""
     keys = ("read", "filtered", "after_observed_until", "exact_repeats", "dead_letters")
     rows = []
     for name in ("clicks", "conversions"):
@@ -42,7 +42,7 @@ def show_labels(console: Console, report: dict) -> None:
 
 
 def show_auxiliaries(console: Console, result: dict) -> None:
-    """What `model.auxiliaries: auto` chose, and by which gains."""
+    """Print the auxiliary targets that `model.auxiliaries: auto` chose, and each one's gain."""
     rows = []
     for name, gain in result["gains"].items():
         limits = f"{gain['low']:+.3%} … {gain['high']:+.3%}"

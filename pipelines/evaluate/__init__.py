@@ -1,1 +1,1 @@
-"""Evaluation: exported models on labelled clicks, by every label and by slice, side by side."""
+"""Evaluation of exported models, side by side, on labelled clicks, under every label and by slice."""

@@ -1,4 +1,4 @@
-"""Exported models side by side on labelled clicks: metrics under every label and by slice, with intervals."""
+"""Evaluates exported models on labelled clicks: metrics under every label and by slice, with intervals."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,22 @@ from pipelines.evaluate.slices import Slice, slices_of
 
 METRICS, EVENTS = "metrics.json", "events"
 
-#: Counts up when an evaluation's code changes what it finds in the same clicks.
+#: Version of the evaluation, incremented when a change of the code changes its results on the same clicks.
 _VERSION = 2
 
 
 def computed_by() -> list:
-    """What the result of an evaluation depends on beside what it is given: JSON-able."""
+    """Return what an evaluation's result depends on beside its inputs, for fingerprints: the version and the metrics."""
     return [_VERSION, *registered_metrics()]
 
 
 def run(
     config: RunConfig, labels: str, versions: Mapping[str, str], output: str, split: str = "eval", trained: str = ""
 ) -> dict[str, Any]:
-    """Runs the evaluation stage: `evaluate` on the clicks of a label job.
+    """Run the evaluation stage: `evaluate` on the clicks of a label job.
 
     Args:
-        config: the run.
+        config: the run's config.
         labels: directory of the label job whose clicks are evaluated.
         versions: directory of the SavedModel by model name.
         output: directory to write to.
@@ -45,10 +45,10 @@ def run(
         trained: directory of the label job that the models were trained on; `labels` by default.
 
     Returns:
-        What `metrics.json` says of the primary target: `target`, `split`, `served`, `models` and `differences`.
+        The part of `metrics.json` on the primary target: `target`, `split`, `served`, `models` and `differences`.
     """
-    data, other = (load(directory, config.feature_spec) for directory in (labels, trained or labels))
-    metrics = evaluate(config, data, versions, output, split, other)
+    evaluated, trained_on = (load(directory, config.feature_spec) for directory in (labels, trained or labels))
+    metrics = evaluate(config, evaluated, versions, output, split, trained_on)
     return {key: metrics[key] for key in ("target", "split", "served", "models", "differences")}
 
 
@@ -60,30 +60,32 @@ def evaluate(
     split: str = "eval",
     trained: Labelled | None = None,
 ) -> dict[str, Any]:
-    """Scores a split's mature clicks with each exported model; writes `metrics.json`, `predictions.parquet` and, by model,
-    TensorBoard's event files.
+    """Score a split's mature clicks with each exported model and measure the predictions.
+
+    Writes `metrics.json`, `predictions.parquet`, and TensorBoard's event files for each model.
 
     Args:
-        config: the run.
+        config: the run's config.
         labelled: the label job whose clicks are evaluated.
         versions: directory of the SavedModel by model name.
         output: directory to write to.
         split: `train` or `eval`.
-        trained: the label job that the models were trained on, for what is known and what is new; `labelled` by default.
+        trained: the label job that the models were trained on, which tells known users and values from new ones;
+            `labelled` by default.
 
     Returns:
-        What `metrics.json` holds; see `docs/evaluation.md`. Differences are the served model (`config.model.name`, or the
-        first where it is not among them) minus each other.
+        The content of `metrics.json`; see `pipelines.evaluate.results.result`. Differences are the served model
+        (`config.model.name`, or the first model if it is not among them) minus each of the others.
 
     Raises:
-        MalTfError: see `score`; a prediction is not a number; under the primary target's label there is one class only, or
-            no user has both.
+        MalTfError: see `score`; or a prediction is not a finite number; or under the primary target's label all clicks, or
+            the clicks of each user, are of one class.
     """
     slices, spec = config.slices, config.feature_spec
     frame = score(config, labelled, versions, output, list(features_of(slices, spec)), split)
     past = labelled.clicks("train") if split == "eval" else None
     frame = with_slices(frame, slices, config, past, trained or labelled)
-    judged = _Judged(
+    evaluated = _EvaluatedClicks(
         frame["user_id"],
         {name: frame[f"label_{name}"].to_numpy(np.float64) for name in config.attribution.names},
         {name: check_finite(frame[f"{OUTPUT}_{name}"].to_numpy(), name, labelled.directory) for name in versions},
@@ -92,18 +94,18 @@ def evaluate(
         config.seed,
     )
     primary = config.model.primary
-    judged.check(primary, split)
+    evaluated.check(primary, split)
     kinds = []
     for by in (by for by in slices if by in frame):
-        parts = slices_of(frame[by], judged.labels[primary], config.evaluation)
-        kinds.append(judged.by_slice(by, parts, primary))
+        parts = slices_of(frame[by], evaluated.labels[primary], config.evaluation)
+        kinds.append(evaluated.by_slice(by, parts, primary))
     result = results.write(
         f"{output}/{METRICS}",
         results.result(
             primary,
             split,
-            judged.served,
-            judged.by_label(),
+            evaluated.served,
+            evaluated.by_label(),
             kinds,
             config.evaluation.bootstrap_samples,
             config.seed,
@@ -113,20 +115,20 @@ def evaluate(
     return result
 
 
-class _Judged:
-    """Clicks with their users, labels and predictions.
+class _EvaluatedClicks:
+    """Evaluated clicks, with their users, labels and predictions.
 
     Args:
         user_id: string [clicks].
         labels: float64 [clicks] by mechanism.
         predictions: float [clicks] by model.
         served: the model that the others are compared with.
-        config: resamples, bins and slices.
-        seed: of the resamples.
+        config: numbers of resamples and bins, and limits of slices.
+        seed: seed of the resamples.
 
     Attributes:
-        labels: as given.
-        served: as given.
+        labels: float64 [clicks] by mechanism.
+        served: the model that the others are compared with.
     """
 
     def __init__(
@@ -143,31 +145,31 @@ class _Judged:
         self._config, self._seed = config, seed
 
     def check(self, primary: str, split: str) -> None:
-        """Raises what can't be measured under the primary target's label."""
+        """Raise a MalTfError if the metrics under the primary target's label are not defined."""
         try:
             all_metrics(self._user, self.labels[primary], self._predictions[self.served])
         except MalTfError as error:
             raise MalTfError(f"{split} split, label_{primary}: {error}") from error
 
     def by_label(self) -> dict[str, dict[str, Any]]:
-        """By mechanism: as `_compared`, and `calibration`, a curve by model."""
-        every = np.ones(self._user.size, bool)
-        found = self._compared({name: (every, label) for name, label in self.labels.items()})
+        """Return the results by mechanism, as `_compared`, with a `calibration` curve for each model."""
+        all_clicks = np.ones(self._user.size, bool)
+        results_by_label = self._compared({name: (all_clicks, label) for name, label in self.labels.items()})
         for name, label in self.labels.items():
-            found[name]["calibration"] = {
+            results_by_label[name]["calibration"] = {
                 model: calibration_curve(self._user, label, prediction, self._config.calibration_bins)
                 for model, prediction in self._predictions.items()
             }
-        return found
+        return results_by_label
 
     def by_slice(self, by: str, parts: Sequence[Slice], primary: str) -> list[dict[str, Any]]:
-        """A slice each: see `slice_entry`, under the primary target's label.
+        """Return an entry for each slice, under the primary target's label; see `slice_entry`.
 
-        Slices with negatives beside their own have too few positives for any metric but those of rank.
+        On slices that contain all negatives only ranking metrics are defined, as their share of positives is arbitrary.
         """
         label, ranked = self.labels[primary], any(part.own is not None for part in parts)
-        without = results.not_of_rank(registered_metrics().values()) if ranked else ()
-        compared = self._compared({part.name: (part.chosen, label) for part in parts}, without)
+        undefined = results.non_ranking(registered_metrics().values()) if ranked else ()
+        compared = self._compared({part.name: (part.chosen, label) for part in parts}, undefined)
         entries = []
         for part in parts:
             count, growth = int(np.unique(self._user[part.chosen]).size), part.growth(self.labels, self._config.growth)
@@ -175,43 +177,48 @@ class _Judged:
         return entries
 
     def _compared(
-        self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], without: Sequence[str] = ()
+        self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], undefined: Sequence[str] = ()
     ) -> dict[str, dict[str, Any]]:
-        """Metrics, their intervals and differences of parts of the clicks, each with its label, by name; NaN for those
-        `without`.
+        """Return metrics, intervals and differences for each named part of the clicks, given as a mask and a label.
+
+        The metrics in `undefined` are NaN.
         """
         scored = {
             (name, model): Scored(self._user[chosen], label[chosen], prediction[chosen])
             for name, (chosen, label) in parts.items()
             for model, prediction in self._predictions.items()
         }
-        found: dict[str, dict[str, Any]] = {name: {"models": {}, "intervals": {}, "differences": {}} for name in parts}
+        results_by_part: dict[str, dict[str, Any]] = {
+            name: {"models": {}, "intervals": {}, "differences": {}} for name in parts
+        }
         for (name, model), (user, label, prediction) in scored.items():
             code = np.unique(user, return_inverse=True)[1]
-            found[name]["models"][model] = metrics_or_nan(code, label, prediction, self._config.calibration_bins)
-            found[name]["models"][model] |= dict.fromkeys(without, math.nan)
+            results_by_part[name]["models"][model] = metrics_or_nan(
+                code, label, prediction, self._config.calibration_bins
+            )
+            results_by_part[name]["models"][model] |= dict.fromkeys(undefined, math.nan)
         if samples := self._config.bootstrap_samples:
             drawn = resampled_together(self._hashed, scored, samples, self._seed)
             for resampled in drawn.values():
-                resampled |= {metric: np.full(1 + samples, np.nan) for metric in without if metric in resampled}
+                resampled |= {metric: np.full(1 + samples, np.nan) for metric in undefined if metric in resampled}
             for name in parts:
-                of_models = {model: drawn[name, model] for model in self._predictions}
-                found[name] |= results.compared(of_models, self.served)
-        return found
+                by_model = {model: drawn[name, model] for model in self._predictions}
+                results_by_part[name] |= results.compared(by_model, self.served)
+        return results_by_part
 
 
 def write_events(labels: Mapping[str, Mapping[str, Any]], directory: str) -> None:
-    """Writes scalars `label_<mechanism>/<metric>` for TensorBoard, by model.
+    """Write scalars `label_<mechanism>/<metric>` for TensorBoard, to a directory for each model.
 
     Args:
-        labels: by mechanism, `models`, the metrics of each; those that are None are left out.
-        directory: to write to.
+        labels: by mechanism, `models`: the metrics of each model. Metrics that are None are left out.
+        directory: directory to write to.
     """
     for model in next(iter(labels.values()))["models"]:
         writer = tf.summary.create_file_writer(f"{directory}/{model}")
         with writer.as_default(step=0):
-            for mechanism, found in labels.items():
+            for mechanism, label_results in labels.items():
                 for metric in registered_metrics():
-                    if (value := found["models"][model].get(metric)) is not None:
+                    if (value := label_results["models"][model].get(metric)) is not None:
                         tf.summary.scalar(f"label_{mechanism}/{metric}", value)
         writer.close()

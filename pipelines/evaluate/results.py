@@ -1,4 +1,4 @@
-"""The content of `metrics.json`, from metrics and resamples of either engine."""
+"""Assembles the content of `metrics.json` from metrics and resamples, for the local and the distributed evaluation."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from mal_tf.evaluation.metric import Metric
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines.core import files
 
-#: What metrics are over; a slice has its own.
+#: Counts among a model's metrics, which are left out of a slice's metrics as its entry has counts of its own.
 _COUNTS = ("clicks", "positives", "gauc_users")
 
 _FAMILY = (
@@ -22,8 +22,8 @@ _FAMILY = (
 )
 
 
-def not_of_rank(metrics: Iterable[Metric]) -> list[str]:
-    """Names of the metrics that compare predictions with the share of positives."""
+def non_ranking(metrics: Iterable[Metric]) -> list[str]:
+    """Return the names of the metrics that are not ranking metrics: they depend on the share of positives."""
     return [metric.name for metric in metrics if not metric.ranking]
 
 
@@ -36,16 +36,16 @@ def result(
     samples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What `metrics.json` holds; see `docs/evaluation.md`. Adds `adjusted_p` to the differences.
+    """Return the content of `metrics.json`, and add `adjusted_p` to the differences.
 
     Args:
         primary: mechanism of the primary target.
-        split: whose clicks.
+        split: the split whose clicks were evaluated.
         served: the model that others are compared with.
-        labels: by mechanism, `models` (metrics of each), what `compared` returned, and `calibration` (a curve by model).
-        kinds: the slices of each kind, see `slice_entry`.
-        samples: resamples of the users.
-        seed: of them.
+        labels: by mechanism, `models` (the metrics of each), the results of `compared`, and `calibration` (a curve by model).
+        kinds: for each kind of slice, its slices; see `slice_entry`.
+        samples: number of resamples of the users.
+        seed: seed of the resamples.
     """
     families = [labels.values(), *kinds]
     sizes = [_adjust(entry["differences"] for entry in family) for family in families]
@@ -67,7 +67,7 @@ def result(
 
 
 def too_few_resamples(result: Mapping[str, Any]) -> str:
-    """A warning if a result's largest family has so many comparisons that none could be significant; else empty."""
+    """Return a warning if the largest family has too many comparisons for any to be significant, else an empty string."""
     largest = result["multiplicity"].get("largest_family", 0)
     if result["bootstrap"]["samples"] >= (needed := resamples_needed(largest)):
         return ""
@@ -78,10 +78,10 @@ def too_few_resamples(result: Mapping[str, Any]) -> str:
 
 
 def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Intervals of each model, and differences between models, from their resamples.
+    """Compute intervals of each model, and differences between models, from their resamples.
 
     Returns:
-        `intervals`: by model and metric, `low` and `high`; `differences`: of the served model minus each other, see
+        `intervals`: `low` and `high`, by model and metric. `differences`: the served model minus each of the others, see
         `mal_tf.evaluation.judgement.differences`.
     """
     intervals = {
@@ -99,14 +99,14 @@ def compared(drawn: Mapping[str, Resampled], served: str) -> dict[str, dict[str,
 
 
 def slice_entry(by: str, name: str, users: int, growth: float | None, compared: Mapping[str, Any]) -> dict[str, Any]:
-    """A slice in `metrics.json`.
+    """Return the entry of a slice in `metrics.json`.
 
     Args:
-        by: what it is by.
-        name: of the slice.
-        users: in it.
+        by: kind of slice.
+        name: name of the slice.
+        users: number of users in it.
         growth: positives of a wider mechanism over those of a narrower one, None if unknown.
-        compared: `models` (metrics of each under the primary target's label), and what the function `compared` returned.
+        compared: `models` (the metrics of each under the primary target's label), and the results of the function `compared`.
     """
     first = next(iter(compared["models"].values()))
     return {
@@ -117,8 +117,8 @@ def slice_entry(by: str, name: str, users: int, growth: float | None, compared: 
         "positives": first["positives"],
         "growth": growth,
         "models": {
-            model: {name: value for name, value in of.items() if name not in _COUNTS}
-            for model, of in compared["models"].items()
+            model: {name: value for name, value in metrics.items() if name not in _COUNTS}
+            for model, metrics in compared["models"].items()
         },
         "intervals": compared["intervals"],
         "differences": compared["differences"],
@@ -126,24 +126,24 @@ def slice_entry(by: str, name: str, users: int, growth: float | None, compared: 
 
 
 def write(path: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes a result, with null for what is not finite; returns what was written."""
-    text = json.dumps(_plain(result), indent=1, allow_nan=False)
+    """Write a result as JSON, with null for numbers that are not finite, and return it as it was written."""
+    text = json.dumps(_finite_json(result), indent=1, allow_nan=False)
     files.write_text(path, text + "\n")
     return json.loads(text)
 
 
 def _adjust(family: Iterator[Mapping[str, Mapping[str, dict[str, float]]]]) -> int:
-    """Adds `adjusted_p` to a family's differences, by model and metric; returns how many have a p-value."""
+    """Add `adjusted_p` to a family's differences, by model and metric, and return how many have a p-value."""
     tests = [test for differences in family for by_metric in differences.values() for test in by_metric.values()]
     for test, adjusted in zip(tests, holm(np.array([test["p"] for test in tests])), strict=True):
         test["adjusted_p"] = float(adjusted)
     return sum(not math.isnan(test["p"]) for test in tests)
 
 
-def _plain(value: Any) -> Any:
-    """The same with None for numbers that are not finite, which JSON cannot represent."""
+def _finite_json(value: Any) -> Any:
+    """Return the value with None for numbers that are not finite, which JSON cannot represent."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _finite_json(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [_finite_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

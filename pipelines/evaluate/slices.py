@@ -1,4 +1,4 @@
-"""Slices: parts of evaluated clicks, by the length of the path, by a count, an age or a feature's value."""
+"""Slices of evaluated clicks: by path length, by a count, by the age of the click, or by a feature's value."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,24 +9,24 @@ import pandas as pd
 from features.feature import MISSING
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, PATH_LENGTH, EvaluationConfig, GrowthConfig
 
-#: Path lengths from here on are one slice.
+#: Paths of at least so many clicks are one slice.
 _LONG = 4
 
-#: What the slice of missing tokens or numbers is called.
+#: Name of the slice of missing tokens or numbers.
 MISSING_TOKEN = "(missing)"
 
-#: What the slice of numbers is called that are too much alike to be cut.
+#: Name of the slice of all numbers, if they are too alike to be cut into quantiles.
 ALL_VALUES = "all values"
 
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """A part of the clicks.
+    """A slice: a named part of the clicks.
 
     Attributes:
-        name: what it is a slice by, and which.
-        chosen: bool [clicks].
-        own: bool [clicks], those whose value it is, where `chosen` has others beside them to tell them from.
+        name: the value, or range of values, of its clicks.
+        chosen: bool [clicks], the clicks that metrics are over.
+        own: bool [clicks], the clicks that have the value, if `chosen` contains others, such as all negatives.
     """
 
     name: str
@@ -34,11 +34,13 @@ class Slice:
     own: np.ndarray | None = None
 
     def growth(self, labels: Mapping[str, np.ndarray], growth: GrowthConfig) -> float | None:
-        """Positives of the wider mechanism over those of the narrower one; None if a label or such positives are lacking.
+        """Return the positives of the wider mechanism over those of the narrower one.
+
+        None if a mechanism has no labels, or the narrower one has no positives.
 
         Args:
             labels: float [clicks] by mechanism.
-            growth: which mechanisms.
+            growth: the two mechanisms.
         """
         if not {growth.wider, growth.narrower} <= labels.keys():
             return None
@@ -48,15 +50,16 @@ class Slice:
 
 
 def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> list[Slice]:
-    """Slices of the clicks.
+    """Slice clicks by path length or by the values of a categorical feature.
 
     Args:
-        values: [clicks], `path_length` or a categorical feature, by its name.
-        label: float [clicks]: path lengths are of its positives, with all negatives.
-        min_positives: slices of fewer are left out.
+        values: [clicks], named `path_length` or by the feature. A slice by path length has the positives of that length and
+            all negatives.
+        label: float [clicks], positive above 0.
+        min_positives: slices with fewer positives are left out.
 
     Returns:
-        By path length, or the most frequent value first, equally frequent ones by name.
+        The slices, in the order of path length, or the most frequent value first and equally frequent ones by name.
     """
     positive = label > 0
     if values.name == PATH_LENGTH:
@@ -71,13 +74,13 @@ def slice_by(values: pd.Series, label: np.ndarray, min_positives: int = 0) -> li
 
 
 def tokens(values: pd.Series) -> pd.Series:
-    """Values of a categorical feature as their slices are called, string [clicks]."""
+    """Convert values of a categorical feature to the names of their slices, string [clicks]."""
     missing = values.isin([MISSING["string"], MISSING["int64"]])
     return values.astype(str).where(~missing, MISSING_TOKEN)
 
 
 def by_count(values: np.ndarray, bounds: Sequence[int]) -> list[Slice]:
-    """Slices by a count, int [clicks]: below all ascending bounds, from each to the next, from the last on."""
+    """Slice clicks by a count, int [clicks]: below the first of the ascending bounds, from each to the next, from the last on."""
     names = ["none" if bounds[0] == 1 else f"under {bounds[0]}"]
     for low, high in zip(bounds, [*bounds[1:], None], strict=True):
         names.append(f"{low} or more" if high is None else f"{low}" if high == low + 1 else f"{low} to {high - 1}")
@@ -85,21 +88,21 @@ def by_count(values: np.ndarray, bounds: Sequence[int]) -> list[Slice]:
 
 
 def by_bounds(values: np.ndarray, bounds: Sequence[float], unit: str = "") -> list[Slice]:
-    """Slices by a number, float [clicks]: as `by_count`, but bounds divide; NaN is in none."""
-    said = _distinct(bounds)
-    inner = [f"{low} to {high}{unit}" for low, high in zip(said, said[1:], strict=False)]
-    names = [f"under {said[0]}{unit}", *inner, f"{said[-1]}{unit} or more"]
+    """Slice clicks by a number, float [clicks], at ascending bounds. NaN is in no slice."""
+    printed = _distinct(bounds)
+    between = [f"{low} to {high}{unit}" for low, high in zip(printed, printed[1:], strict=False)]
+    names = [f"under {printed[0]}{unit}", *between, f"{printed[-1]}{unit} or more"]
     return _between(values, bounds, names)
 
 
 def _distinct(bounds: Sequence[float]) -> list[str]:
-    """Distinct numbers, printed with four digits, or as many more as it takes to tell them apart."""
+    """Format distinct numbers with four significant digits, or with as many more as it takes to tell them apart."""
     printed = ([f"{bound:.{digits}g}" for bound in bounds] for digits in range(4, 18))
-    return next(said for said in printed if len(set(said)) == len(said))
+    return next(texts for texts in printed if len(set(texts)) == len(texts))
 
 
 def by_quantiles(values: np.ndarray, quantiles: int) -> list[Slice]:
-    """Slices of about equal mass by a number, float [clicks], and those where it is missing; fewer where values are equal."""
+    """Slice clicks by the quantiles of a number, float [clicks]; NaN is a slice of its own. Equal values make fewer slices."""
     present = values[~np.isnan(values)]
     places = quantile_places(present.size, quantiles)
     ordered = np.partition(present, places) if present.size else present
@@ -107,19 +110,22 @@ def by_quantiles(values: np.ndarray, quantiles: int) -> list[Slice]:
 
 
 def quantile_places(count: int, quantiles: int) -> np.ndarray:
-    """Where so many values in their order are cut into quantiles of about equal mass: int64 [quantiles − 1]."""
+    """Return the indices at which `count` sorted values are cut into quantiles: int64 [quantiles − 1]."""
     if not count:
         return np.zeros(0, np.int64)
     return np.maximum(np.ceil(np.arange(1, quantiles) / quantiles * count - 1), 0).astype(np.int64)
 
 
 def quantile_bounds(cuts: np.ndarray, least: float) -> np.ndarray:
-    """Bounds between slices, ascending, of the values at `quantile_places` and the least of all; nothing is below that."""
+    """Return the ascending bounds between slices, from the values at `quantile_places` and the smallest value of all.
+
+    A bound at the smallest value is left out, as the slice below it would be empty.
+    """
     return np.unique(cuts[cuts > least])
 
 
 def by_quantile_bounds(values: np.ndarray, bounds: np.ndarray) -> list[Slice]:
-    """Slices by a number, float [clicks], between `quantile_bounds`, and those where it is missing."""
+    """Slice clicks by a number, float [clicks], at `quantile_bounds`; NaN is a slice of its own."""
     missing = np.isnan(values)
     between = by_bounds(values, bounds.tolist()) if bounds.size else [Slice(ALL_VALUES, ~missing)]
     return [*between, *([Slice(MISSING_TOKEN, missing)] if missing.any() else [])]
@@ -131,12 +137,12 @@ def _between(values: np.ndarray, bounds: Sequence[float], names: Sequence[str]) 
 
 
 def slices_of(values: pd.Series, label: np.ndarray, config: EvaluationConfig) -> list[Slice]:
-    """Slices of the clicks as an evaluation is configured.
+    """Slice clicks as an evaluation is configured.
 
     Args:
-        values: [clicks], a name of `EvaluationConfig.slices`, by that name.
-        label: float [clicks], of the primary target.
-        config: bounds and limits.
+        values: [clicks], named as in `EvaluationConfig.slices`.
+        label: float [clicks], the primary target's label.
+        config: bounds and limits of slices.
     """
     number = values.to_numpy()
     if values.name == INFORMATION_GAIN:

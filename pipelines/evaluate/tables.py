@@ -1,4 +1,4 @@
-"""An evaluation as tables for people."""
+"""Tables of an evaluation's results, for the terminal and for Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ from pipelines.evaluate.results import too_few_resamples
 
 
 def overall(result: Mapping[str, Any]) -> list[Table]:
-    """The models under the primary target's label, and their differences.
+    """Build the tables of the models under the primary target's label, and of their differences.
 
     Args:
-        result: what `evaluate` returned.
+        result: the content of `metrics.json`.
     """
     return [_models(result, result["target"]), *_differences(result, [result["target"]])]
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
-    """All tables: by label, by slice, calibration; arguments as in `overall`."""
+    """Build all tables: by label, by slice, and of calibration. Arguments as in `overall`."""
     shown = [_models(result, mechanism) for mechanism in result["labels"]]
     shown += _differences(result, list(result["labels"]))
     shown += [_slices(result, by) for by in dict.fromkeys(part["by"] for part in result["slices"])]
@@ -51,7 +51,7 @@ def _differences(result: Mapping[str, Any], mechanisms: Sequence[str]) -> list[T
         if metric in registered_metrics()
     ]
     columns = ["label", "difference (95% interval over users)", "p", "adjusted p"]
-    return [Table(f"{result['served']} against the others", columns, rows, _how(result))] if rows else []
+    return [Table(f"{result['served']} against the others", columns, rows, _method(result))] if rows else []
 
 
 def _slices(result: Mapping[str, Any], by: str) -> Table:
@@ -60,9 +60,9 @@ def _slices(result: Mapping[str, Any], by: str) -> Table:
     columns = [by, "clicks", "users", "positives", "growth", *(f"{served}: {_title(metric)}" for metric in shown)]
     compared = [
         (other, metric)
-        for other, of_other in parts[0]["differences"].items()
+        for other, differences in parts[0]["differences"].items()
         for metric in shown
-        if metric in of_other and registered_metrics()[metric].headline
+        if metric in differences and registered_metrics()[metric].headline
     ]
     columns += [f"Δ {_title(metric)} to {other}" for other, metric in compared]
     rows = []
@@ -91,7 +91,7 @@ def _calibration(model: str, curve: Sequence[Mapping[str, float]]) -> Table:
     return Table(f"Calibration of {model}", columns, rows, "Bins of equal mass, by the prediction.")
 
 
-def _how(result: Mapping[str, Any]) -> str:
+def _method(result: Mapping[str, Any]) -> str:
     samples = result["bootstrap"]["samples"]
     smallest = f"{2 / (samples + 1):.2g}"
     return (

@@ -1,1 +1,1 @@
-"""The report: one HTML page about a run's data, models and metrics (`docs/report.md`)."""
+"""The report: one self-contained HTML page about a run's data, models and metrics."""

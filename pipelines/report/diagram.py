@@ -1,4 +1,4 @@
-"""The architecture of a model, drawn from below: features, embeddings, the blocks of its layer graph, heads."""
+"""Draws a model's architecture, from the bottom up: features, embeddings, the blocks of its layer graph, heads."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from pipelines.report import svg
 #: Height of a box and of the gap above it, in pixels.
 _BOX, _GAP = 40, 30
 
-#: Boxes of a row that are drawn one by one; in a longer row, those of one kind are drawn as one.
-_APART = 4
+#: Largest number of blocks in a row with a box each; in a longer row, blocks of the same kind share a box.
+_MAX_BOXES = 4
 
 
 @dataclasses.dataclass
 class Box:
-    """One or more blocks of a row.
+    """A box of the diagram, for one or more blocks of a row.
 
     Attributes:
-        blocks: `mal_tf.models.graph.Block`, as JSON.
-        row: how many blocks are below, at most.
+        blocks: the blocks, each a `mal_tf.models.graph.Block` as JSON.
+        row: index of the row from the bottom, the length of the longest chain of blocks below.
     """
 
     blocks: list[Mapping[str, Any]]
@@ -30,17 +30,17 @@ class Box:
 
     @property
     def served(self) -> bool:
-        """Whether the served output depends on it."""
+        """Whether the served output depends on the box."""
         return self.blocks[0]["served"]
 
     @property
     def primary(self) -> bool:
-        """Whether it is the head that is served."""
+        """Whether the box is the head that is served."""
         return self.blocks[0]["primary"]
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What stands in it."""
+        """Lines of text in the box."""
         first, count = self.blocks[0], len(self.blocks)
         if first["target"]:
             return (f"CVR of {first['target']}",) if self.primary else (_counted("loss", count), self._names("target"))
@@ -51,9 +51,9 @@ class Box:
 
 
 def boxes(blocks: Sequence[Mapping[str, Any]]) -> list[list[Box]]:
-    """Rows of boxes from below."""
+    """Arrange blocks in rows of boxes, the bottom row first."""
     depth: dict[str, int] = {}
-    for block in blocks:  # Each stands after those it reads.
+    for block in blocks:  # Each follows the blocks that it reads.
         depth[block["name"]] = max((depth[name] + 1 for name in block["reads"]), default=0)
     top = max(depth.values(), default=-1)
     depth |= {block["name"]: top for block in blocks if block["primary"]}
@@ -61,26 +61,26 @@ def boxes(blocks: Sequence[Mapping[str, Any]]) -> list[list[Box]]:
 
 
 def _row(blocks: Sequence[Mapping[str, Any]], row: int) -> list[Box]:
-    if len(blocks) <= _APART:
+    if len(blocks) <= _MAX_BOXES:
         return [Box([block], row) for block in blocks]
-    kinds: dict[tuple, Box] = {}
+    boxes_by_kind: dict[tuple, Box] = {}
     for block in blocks:
-        what = (block["primary"] or "loss") if block["target"] else block["title"]
-        kinds.setdefault((what, block["served"]), Box([], row)).blocks.append(block)
-    return list(kinds.values())
+        kind = (block["primary"] or "loss") if block["target"] else block["title"]
+        boxes_by_kind.setdefault((kind, block["served"]), Box([], row)).blocks.append(block)
+    return list(boxes_by_kind.values())
 
 
 def words(blocks: Sequence[Mapping[str, Any]]) -> str:
-    """The rows in words, from below."""
+    """Describe the rows as text, the bottom row first."""
     return "; ".join(", ".join(": ".join(box.lines) for box in row) for row in boxes(blocks))
 
 
 def draw(blocks: Sequence[Mapping[str, Any]], inputs: Sequence[str]) -> str:
-    """Draws a model.
+    """Draw a model's architecture as inline SVG.
 
     Args:
-        blocks: `mal_tf.models.graph.Block` as JSON, each after those it reads.
-        inputs: what stands in the boxes at the bottom.
+        blocks: each a `mal_tf.models.graph.Block` as JSON, after the blocks that it reads.
+        inputs: text of the boxes at the bottom, the lowest first.
     """
     rows = boxes(blocks)
     with svg.styled():
@@ -97,15 +97,15 @@ def draw(blocks: Sequence[Mapping[str, Any]], inputs: Sequence[str]) -> str:
             if row:
                 _arrow(axes, (middle, y[row - 1] + _BOX), (middle, y[row]))
         click = (middle, y[len(inputs) - 1] + _BOX)
-        place: dict[str, tuple[float, float]] = {}
+        tops: dict[str, tuple[float, float]] = {}
         for boxes_of_row, bottom in zip(rows, y[len(inputs) :], strict=True):
-            places, width = _places(len(boxes_of_row))
-            for box, x in zip(boxes_of_row, places, strict=True):
-                below = {place[name] for block in box.blocks for name in block["reads"]} or {click}
+            centres, width = _centres(len(boxes_of_row))
+            for box, x in zip(boxes_of_row, centres, strict=True):
+                below = {tops[name] for block in box.blocks for name in block["reads"]} or {click}
                 for start in sorted(below):
                     _arrow(axes, start, (x, bottom), box.served)
                 _box(axes, x, bottom, width, box.lines, box.served, strong=box.primary)
-                place |= {block["name"]: (x, bottom + _BOX) for block in box.blocks}
+                tops |= {block["name"]: (x, bottom + _BOX) for block in box.blocks}
         return svg.inline(figure)
 
 
@@ -113,8 +113,8 @@ def _counted(kind: str, count: int) -> str:
     return f"{count} × {kind}" if count > 1 else kind
 
 
-def _places(count: int) -> tuple[list[float], float]:
-    """Centres of `count` boxes side by side, and their width."""
+def _centres(count: int) -> tuple[list[float], float]:
+    """Return the x of the centres of `count` boxes side by side, and their width, in pixels."""
     step = min(160.0, (svg.WIDTH - 8) / count)
     first = svg.WIDTH / 2 - step * (count - 1) / 2
     return [first + step * number for number in range(count)], step - 8
@@ -140,13 +140,13 @@ def _box(
             edgecolor=colour if served else svg.MUTED,
             linewidth=1.6,
             linestyle="-" if served else (0, (4, 3)),
-            zorder=2,  # Above the arrows, which may pass behind.
+            zorder=2,  # Above the arrows, which may pass behind the box.
         )
     )
     lines, size = [line for line in lines if line], 12 if len(lines) == 1 else 10.5
-    longest = int(width / (0.57 * size))
+    max_chars = int(width / (0.57 * size))
     for number, line in enumerate(lines, 1):
-        shown = line if len(line) <= longest else line[: longest - 1] + "…"
+        shown = line if len(line) <= max_chars else line[: max_chars - 1] + "…"
         axes.annotate(
             shown,
             (x, y + _BOX * (1 - number / (len(lines) + 1))),

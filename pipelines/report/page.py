@@ -1,4 +1,4 @@
-"""Renders the page: sections of one run, or of several side by side, in a self-contained HTML file."""
+"""Renders the report of one run, or of several side by side, as a self-contained HTML page."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ from pipelines.report.sections import (
 )
 from pipelines.report.svg import ID
 
-#: What a file that is not as expected raises when it is read.
+#: Exceptions that reading a file of unexpected content may raise.
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError, DecodeError)
 
 
@@ -40,10 +40,10 @@ class Section:
     """A section of the page.
 
     Attributes:
-        key: its anchor.
-        title: of it.
-        lead: the question that it answers.
-        parts: builds its parts for a run; without parts, there is no section.
+        key: the anchor.
+        title: the heading.
+        lead: the question that the section answers.
+        parts: builds the section's parts for a run. A section without parts is left out.
     """
 
     key: str
@@ -70,11 +70,11 @@ SECTIONS = (
 
 
 def render(runs: Sequence[RunFiles], folder: str) -> str:
-    """Renders the page of these runs; the same files give the same text.
+    """Render the page of one or more runs as HTML. The same files give the same text.
 
     Args:
-        runs: from left to right.
-        folder: where the page will lie; links to the runs' files are relative to it.
+        runs: the runs, from left to right.
+        folder: directory that the page will be written to; links to the runs' files are relative to it.
     """
     names, numbers = _names(runs), itertools.count(1)
     environment = jinja2.Environment(
@@ -82,25 +82,25 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
     )
 
     def svg(picture: Picture) -> Markup:
-        """A picture's SVG, with its description and with unique ids."""
+        """Return a picture's SVG with its description and with unique ids."""
         named = Markup('<svg role="img" aria-label="{}" ').format(picture.label)
         return Markup(picture.svg.replace("<svg ", named, 1).replace(ID, f"i{next(numbers)}-"))
 
     def source(run: RunFiles, paths: str) -> Markup:
-        """File names, as links if the files exist."""
+        """Return comma-separated file names as links, if the files exist."""
         return Markup(", ").join(_link(run, path, folder) for path in paths.split(", "))
 
-    filled = []
+    sections = []
     for section in SECTIONS:
         by_run = [
             (name, run, _readable(functools.partial(section.parts, run))) for name, run in zip(names, runs, strict=True)
         ]
         if any(parts for *_, parts in by_run):
-            filled.append((section, by_run))
+            sections.append((section, by_run))
     page = environment.get_template("page.html").render(
         names=names,
         runs=runs,
-        sections=filled,
+        sections=sections,
         compared=_readable(lambda: [summary.side_by_side(runs, names)])[0] if runs[1:] else None,
         css=Markup(environment.get_template("page.css").render()),
         svg=svg,
@@ -110,7 +110,7 @@ def render(runs: Sequence[RunFiles], folder: str) -> str:
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:
-    """Names of the runs; with their directories if two have the same name."""
+    """Return the names of the runs, with their directories if two have the same name."""
     names = []
     for run in runs:
         try:
@@ -124,7 +124,7 @@ def _names(runs: Sequence[RunFiles]) -> list[str]:
 
 
 def _readable(make: Callable[[], list[Part]]) -> list[Part]:
-    """A section's parts, or a note that one of its files can't be read."""
+    """Return a section's parts, or a note that one of its files can't be read."""
     try:
         return make()
     except (*_UNREADABLE, MalTfError) as error:

@@ -1,4 +1,4 @@
-"""Parts of the page's sections: text, tables, figures, verdicts."""
+"""Building blocks of the page's sections: text, lists, tables, figures, verdicts."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipelines.core.text_table import Table
 
-#: How a difference reads. Each has a sign and words beside its colour.
+#: Direction of a difference; `open` if no difference is shown. The page marks each by a sign beside its colour.
 Reading = Literal["better", "worse", "open"]
 
 
@@ -15,9 +15,9 @@ class Text:
     """A paragraph.
 
     Attributes:
-        text: of it.
-        source: file of the run that it is drawn from, relative to its directory.
-        missing: whether it says that something is missing.
+        text: the text.
+        source: file of the run that the content is from, relative to its directory; comma-separated if several.
+        missing: whether the text notes that something is missing.
     """
 
     text: str
@@ -28,11 +28,11 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """A list of lines under a line.
+    """A bulleted list with a title.
 
     Attributes:
-        title: above it.
-        lines: of it.
+        title: the title.
+        lines: the items.
         source: see `Text`.
     """
 
@@ -47,7 +47,7 @@ class Numbers:
     """A table.
 
     Attributes:
-        table: its title is the caption, its note stands below.
+        table: its title is shown as the caption, its note below it.
         source: see `Text`.
     """
 
@@ -61,13 +61,13 @@ class Picture:
     """A figure.
 
     Attributes:
-        svg: of `pipelines.report.svg.inline`.
-        title: above it.
+        svg: the figure, from `pipelines.report.svg.inline`.
+        title: the title above it.
         label: description for screen readers.
         caption: how to read it.
         source: see `Text`.
-        table: its numbers.
-        wide: takes the page's width, and scrolls on a phone.
+        table: the numbers that are drawn.
+        wide: whether it takes the whole width of the page, and scrolls on a phone.
     """
 
     svg: str
@@ -82,7 +82,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """Key numbers: name, value and meaning."""
+    """Key numbers, each with its name, value and meaning."""
 
     tiles: Sequence[tuple[str, str, str]]
     source: str = ""
@@ -94,10 +94,10 @@ class Verdict:
     """A finding, in a sentence.
 
     Attributes:
-        reading: of it.
-        sentence: of it.
+        reading: whether the finding is better, worse or open.
+        sentence: the finding in words.
         source: see `Text`.
-        numbers: that it rests on.
+        numbers: lines with the numbers that it rests on.
     """
 
     reading: Reading
@@ -109,11 +109,11 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Folded:
-    """Parts that are folded until the reader opens them.
+    """Parts that are hidden until the reader opens them.
 
     Attributes:
-        title: of what is folded.
-        parts: within.
+        title: the title, which is always shown.
+        parts: the hidden parts.
     """
 
     title: str
@@ -123,7 +123,7 @@ class Folded:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """A file's verbatim text, folded."""
+    """A file's verbatim text, hidden until the reader opens it."""
 
     title: str
     text: str
@@ -135,5 +135,5 @@ Part = Text | Items | Numbers | Picture | Tiles | Verdict | Folded | Code
 
 
 def missing(text: str) -> Text:
-    """A note that something is missing, and why."""
+    """Return a note that something is missing, and why."""
     return Text(text, missing=True)

@@ -1,4 +1,4 @@
-"""Kinds of figures that several sections draw."""
+"""Bar charts, curves and forest plots, as inline SVG."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,21 +8,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipelines.report import svg, text
 
-#: Heights in pixels: of a row's name in a forest plot, of an interval, of a bar.
+#: Heights in pixels of a row's name in a forest plot, of an interval in it, and of a bar.
 _NAME, _LINE, _BAR = 22, 18, 26
 
-#: A name longer than this is cut.
-_LONGEST = 44
+#: Longest name of a row in a forest plot, in characters; longer ones are cut.
+_MAX_CHARS = 44
 
 
 def bars(labels: Sequence[str], values: Sequence[float], shown: Sequence[str], xlabel: str) -> str:
-    """Horizontal bars, each with its name before it and its formatted value behind it.
+    """Draw horizontal bars, each with its name on the left and its formatted value on the right.
 
     Args:
-        labels: of the bars, from above.
-        values: their lengths.
-        shown: their formatted values.
-        xlabel: what the lengths are.
+        labels: names of the bars, from the top.
+        values: lengths of the bars.
+        shown: the formatted values.
+        xlabel: label of the x axis.
     """
     with svg.styled():
         figure, (axes,) = svg.canvas(height=_BAR * len(labels) + 70)
@@ -35,18 +35,18 @@ def bars(labels: Sequence[str], values: Sequence[float], shown: Sequence[str], x
         axes.set_xlim(0, max([*values, 1e-12]) * 1.28)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text.general(value)))
-        for place, (value, written) in enumerate(zip(values, shown, strict=True)):
-            axes.annotate(written, (value, place), (5, 0), textcoords="offset points", va="center")
+        for place, (value, value_text) in enumerate(zip(values, shown, strict=True)):
+            axes.annotate(value_text, (value, place), (5, 0), textcoords="offset points", va="center")
         axes.set_xlabel(xlabel)
         return svg.inline(figure)
 
 
 def columns(labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
-    """Vertical bars at the same positions, each series in its own panel.
+    """Draw vertical bars, each series in its own panel, at the same positions.
 
     Args:
-        labels: of the positions, from the left.
-        series: heights by what they are.
+        labels: labels of the positions, from the left.
+        series: heights of the bars, by the title of the panel.
     """
     with svg.styled():
         figure, panels = svg.canvas(height=110 * len(series) + 40, rows=len(series))
@@ -62,11 +62,11 @@ def columns(labels: Sequence[str], series: Mapping[str, Sequence[float]]) -> str
 
 
 def curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], xlabel: str) -> str:
-    """Lines, each with its own colour, dashes and marker, in panels below one another.
+    """Draw lines, each with its own colour, dashes and marker, in panels below one another.
 
     Args:
-        panels: by what y is, x and y by name.
-        xlabel: what x is.
+        panels: by the title of the panel, the x and y of each line by its name.
+        xlabel: label of the x axis.
     """
     count = sum(map(len, panels.values()))
     styles = svg.series(count)
@@ -86,28 +86,31 @@ def curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[flo
 
 
 def forest(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], xlabel: str, better: str = "") -> str:
-    """Differences with their intervals around zero, the name of each row above them; hollow where the interval holds 0, or
-    is not known.
+    """Draw a forest plot: differences from zero with their intervals, the name of each row above them.
+
+    A dot is hollow if its interval contains 0 or is not known.
 
     Args:
-        rows: name, and by series `{"difference", "low", "high"}`; those without a value are left out.
-        xlabel: what the differences are.
-        better: what to write at the right end, such as `mal is better`.
+        rows: for each row its name, and by series `{"difference", "low", "high"}`; those without a value are left out.
+        xlabel: label of the x axis.
+        better: what a positive difference means, such as `mal is better`.
     """
     names = list(dict.fromkeys(name for _, intervals in rows for name in intervals))
     row = _NAME + _LINE * len(names) + 8
     with svg.styled():
         figure, (axes,) = svg.canvas(height=row * len(rows) + 62 + (24 if names[1:] else 0))
         axes.axvline(0, color=svg.MUTED, lw=1.5)
-        for at, (name, (colour, marker, dashes)) in enumerate(zip(names, svg.series(len(names)), strict=True)):
+        for number, (name, (colour, marker, dashes)) in enumerate(zip(names, svg.series(len(names)), strict=True)):
             for place, (_, intervals) in enumerate(rows):
                 if intervals.get(name, {}).get("difference") is not None:
-                    _interval(axes, intervals[name], row * place + _NAME + _LINE * (at + 0.5), colour, marker, dashes)
+                    _interval(
+                        axes, intervals[name], row * place + _NAME + _LINE * (number + 0.5), colour, marker, dashes
+                    )
             axes.plot([], [], color=colour, marker=marker, ms=8, ls=dashes, lw=2.5, label=name)
         box = {"facecolor": svg.CARD, "edgecolor": "none", "pad": 1.5}
         for place, (name, _) in enumerate(rows):
             corner = (0, row * place + _NAME / 2)
-            axes.annotate(_cut(name, _LONGEST), corner, xycoords=("axes fraction", "data"), va="center", bbox=box)
+            axes.annotate(_cut(name, _MAX_CHARS), corner, xycoords=("axes fraction", "data"), va="center", bbox=box)
         axes.set_ylim(row * len(rows) + 2, -4)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -138,10 +141,10 @@ def _signed(value: float, _: int) -> str:
 
 
 def legend_above(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
-    """The legend above a figure, where it covers nothing."""
+    """Put one legend for all axes above a figure, where it covers nothing."""
     entries = [one.get_legend_handles_labels() for one in axes]
-    handles = [handle for of_axes, _ in entries for handle in of_axes]
-    labels = [label for _, of_axes in entries for label in of_axes]
+    handles = [handle for axes_handles, _ in entries for handle in axes_handles]
+    labels = [label for _, axes_labels in entries for label in axes_labels]
     if handles:
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=2.6, columnspacing=1.0)
 

@@ -1,4 +1,4 @@
-"""Reads a run's directory for the report: its existing files, and those of finished stages only."""
+"""Reads the files of a run's directory for the report, those of finished stages only."""
 
 import functools
 import json
@@ -9,18 +9,18 @@ import yaml
 
 from features.errors import MalTfError
 
-#: One of these is in the directory of every run.
-_OF_A_RUN = ("run.json", "config.yaml")
+#: Files that every run's directory has.
+_RUN_FILES = ("run.json", "config.yaml")
 
 
 class RunFiles:
-    """Files of one run, or of one span of a retraining.
+    """The files of one run, or of one span of a retraining.
 
     Args:
-        directory: of the run; local.
+        directory: the run's local directory.
 
     Attributes:
-        directory: of the run.
+        directory: the run's local directory.
 
     Raises:
         MalTfError: the directory holds no run.
@@ -28,15 +28,15 @@ class RunFiles:
 
     def __init__(self, directory: str):
         self.directory = pathlib.Path(directory)
-        if not all(self.has(name) for name in _OF_A_RUN):
+        if not all(self.has(name) for name in _RUN_FILES):
             raise MalTfError(
-                f"{directory}: expected the directory of a run, with {' and '.join(_OF_A_RUN)} in it; runs lie in "
+                f"{directory}: expected the directory of a run, with {' and '.join(_RUN_FILES)} in it; runs lie in "
                 "runs/<name>, those of a retraining in <root>/spans/<day>"
             )
 
     @property
     def name(self) -> str:
-        """The run's name: the config's, or the comparison's own; with the day for a span of a retraining."""
+        """The name in the config of the run or of the comparison; for a span of a retraining, with its day."""
         if self.has("benchmark.json"):
             return self.json("benchmark.json")["name"]
         name, plan = str(self.config.get("name", "")) or self.directory.resolve().name, self.plan
@@ -44,10 +44,10 @@ class RunFiles:
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config as it was stored: an older run's may lack keys, so it is not read as a `RunConfig`.
+        """The resolved config as it was stored. It is not a `RunConfig`, as an older run's may lack keys.
 
         Raises:
-            MalTfError: it is no config.
+            MalTfError: the file holds no config.
         """
         try:
             config = yaml.safe_load(self.text("config.yaml"))
@@ -61,53 +61,53 @@ class RunFiles:
 
     @property
     def plan(self) -> dict[str, Any] | None:
-        """Days of a span of a retraining; None for other runs."""
+        """The days of a span of a retraining, from `plan.json`; None for other runs."""
         return self.json("plan.json") if self.has("plan.json") else None
 
     def has(self, path: str) -> bool:
-        """Whether a file exists."""
+        """Return whether a file exists."""
         return (self.directory / path).is_file()
 
     def finished(self, stage: str) -> bool:
-        """Whether a stage is complete: its directory holds a manifest."""
+        """Return whether a stage is finished, that is, its directory holds a manifest."""
         return self.has(f"{stage}/manifest.json")
 
     def text(self, path: str) -> str:
-        """A file's text."""
+        """Return a file's text."""
         return (self.directory / path).read_text(encoding="utf-8")
 
     def bytes(self, path: str) -> bytes:
-        """A file's bytes."""
+        """Return a file's bytes."""
         return (self.directory / path).read_bytes()
 
     def json(self, path: str) -> Any:
-        """Content of a JSON file.
+        """Return the content of a JSON file.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the file is not valid JSON.
         """
         try:
             return json.loads(self.text(path))
         except ValueError as error:
-            raise ValueError(f"{path} is no JSON: {error}") from error
+            raise ValueError(f"{path} is not valid JSON: {error}") from error
 
     def stage_json(self, stage: str, file: str) -> Any | None:
-        """Content of a stage's JSON file; None if the stage did not finish, or has no such file."""
+        """Return the content of a stage's JSON file; None if the stage is not finished or has no such file."""
         path = f"{stage}/{file}"
         return self.json(path) if self.finished(stage) and self.has(path) else None
 
     def result(self, stage: str) -> Any | None:
-        """A finished stage's result, from its manifest; None if it did not finish."""
+        """Return a stage's result from its manifest; None if the stage is not finished."""
         manifest = self.stage_json(stage, "manifest.json")
         return manifest and manifest.get("result")
 
     def stages_of(self, folder: str) -> list[str]:
-        """Names of the finished stages in a folder, such as the models of `train`, the served one first."""
+        """Return the names of the finished stages in a folder, such as the models in `train`, the served one first."""
         served = self.config.get("model", {}).get("name")
         names = sorted(path.parent.name for path in self.directory.glob(f"{folder}/*/manifest.json"))
         return sorted(names, key=lambda name: name != served)
 
     def listed(self, pattern: str) -> list[str]:
-        """Files that match a glob, relative to the run's directory, in order."""
+        """Return the sorted paths of files that match a glob, relative to the run's directory."""
         paths = (path for path in self.directory.glob(pattern) if path.is_file())
         return sorted(path.relative_to(self.directory).as_posix() for path in paths)

@@ -1,7 +1,7 @@
-"""Matplotlib figures as inline SVG, in the page's colours and font; the same figure gives the same bytes.
+"""Converts Matplotlib figures to inline SVG in the page's colours and font. The same figure gives the same bytes.
 
-Figures are drawn in stand-in colours that become CSS variables; text stays text, in the page's font. One unit of a figure
-is a CSS pixel where it is shown at its own size.
+Figures are drawn in placeholder colours that become CSS variables, and text stays text, in the page's font. One unit of a
+figure is one CSS pixel when it is shown at its own size.
 """
 
 import io
@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-#: Stand-ins by CSS variable.
-_STAND_INS = {name: f"#0a0b{number:02x}" for number, name in enumerate(("ink", "muted", "grid", "card"), 0xA0)}
-INK, MUTED, GRID, CARD = _STAND_INS.values()
+#: Placeholder colours by CSS variable.
+_PLACEHOLDERS = {name: f"#0a0b{number:02x}" for number, name in enumerate(("ink", "muted", "grid", "card"), 0xA0)}
+INK, MUTED, GRID, CARD = _PLACEHOLDERS.values()
 
-#: A series' colour, marker and dashes: two that differ in colour differ in the other two as well.
+#: Colour, marker and dashes of each series. Two series with different colours also have different markers and dashes.
 SERIES = [
     (f"#0a0b{number:02x}", marker, dashes)
     for number, (marker, dashes) in enumerate(
@@ -34,25 +34,26 @@ SERIES = [
     )
 ]
 
-#: CSS variable by the colour that stands in for it.
-_COLOURS = {stand_in: name for name, stand_in in _STAND_INS.items()}
+#: CSS variable by its placeholder colour.
+_COLOURS = {placeholder: name for name, placeholder in _PLACEHOLDERS.items()}
 _COLOURS |= {colour: f"series-{colour[-2:]}" for colour, _, _ in SERIES}
 
-#: Namespaces, which HTML leaves out, and elements that the page has no use for.
+#: XML namespaces, which HTML leaves out, and elements that the page does not use.
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _OMITTED = {f"{_SVG}metadata", f"{_SVG}style"}
 
-#: Before every id of a figure, until the page has put what makes it unique there: a character that no name holds.
+#: Prefix of every id of a figure, a character that no name contains. The page replaces it to make ids unique.
 ID = "\ue000"
 
-#: Nominal widths: at 298 pixels, what a card has on a phone of 360, text of `_FONT` is 10 pixels high.
+#: Widths in pixels of a narrow and a wide figure. On a phone of 360 pixels a card has 298, so that text of size `_FONT` is
+#: 10 pixels high.
 WIDTH, WIDE = 350, 620
 _FONT = 12
 
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mal-tf",
-    "text.parse_math": False,  # Names may hold dollar signs.
+    "text.parse_math": False,  # Names may contain dollar signs.
     "font.family": "DejaVu Sans",
     "font.size": _FONT,
     "axes.titlesize": _FONT,
@@ -83,29 +84,29 @@ _STYLE = {
 
 
 def styled():
-    """Context in which figures have the page's style."""
+    """Return a context manager in which figures have the page's style."""
     return matplotlib.rc_context(_STYLE)
 
 
 def canvas(height: float, width: float = WIDTH, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """An empty figure of so many pixels, and its axes below one another. Call it within `styled`."""
+    """Return an empty figure, its size given in pixels, and its `rows` axes below one another. Call it within `styled`."""
     figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
     return figure, list(figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0])
 
 
 def series(count: int) -> Iterator[tuple[str, str, object]]:
-    """Colour, marker and dashes of so many series; they repeat from the eighth on."""
+    """Return the colour, marker and dashes of `count` series; they repeat from the eighth on."""
     return (SERIES[number % len(SERIES)] for number in range(count))
 
 
 def inline(figure: Figure) -> str:
-    """A figure as an `<svg>` to stand in a page; the page adds a description.
+    """Convert a figure to an `<svg>` element, without a description, which the page adds.
 
-    Ids begin with `ID`, which the page replaces, so that they are unique in it.
+    Ids start with `ID`, which the page replaces so that they are unique in it.
     """
-    written = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = ElementTree.fromstring(written.getvalue())
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = ElementTree.fromstring(buffer.getvalue())
     svg.attrib = {"viewBox": svg.attrib["viewBox"]}
     for parent in list(svg.iter()):
         for child in [child for child in parent if child.tag in _OMITTED]:
@@ -124,10 +125,10 @@ def inline(figure: Figure) -> str:
 
 
 def _in_page(value: str) -> str:
-    """An attribute's value with the page's ids, font and colours."""
+    """Return an attribute's value with the page's ids, font and colours."""
     for start in ("#", "url(#"):
         if value.startswith(start) and value not in _COLOURS:
             value = f"{start}{ID}{value.removeprefix(start)}"
-    for stand_in, variable in _COLOURS.items():
-        value = value.replace(stand_in, f"var(--{variable})")
+    for placeholder, variable in _COLOURS.items():
+        value = value.replace(placeholder, f"var(--{variable})")
     return " ".join(value.replace("'DejaVu Sans'", "var(--font)").split())

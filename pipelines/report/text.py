@@ -1,4 +1,4 @@
-"""Numbers as the page writes them. What is not known is a dash."""
+"""Formats numbers for the page. An unknown value is a dash."""
 
 import math
 from collections.abc import Mapping
@@ -8,68 +8,68 @@ from mal_tf.evaluation.metrics import registered_metrics
 
 DASH = "–"
 
-#: What a hollow dot of `plots.forest` says.
+#: Explanation of the hollow dots of `plots.forest`.
 HOLLOW = "hollow where the interval holds 0 or too few users allow none"
 
 
 def integer(value: float | None) -> str:
-    """A count, with separators."""
-    return f"{value:,.0f}" if _known(value) else DASH
+    """Format a count with thousands separators."""
+    return f"{value:,.0f}" if _is_number(value) else DASH
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number of so many decimals."""
-    return f"{value:.{digits}f}" if _known(value) else DASH
+    """Format a number with `digits` decimals."""
+    return f"{value:.{digits}f}" if _is_number(value) else DASH
 
 
 def general(value: float | None) -> str:
-    """A number of any size, of four digits; whole ones with separators."""
-    if not _known(value):
+    """Format a number of any size with four significant digits; integers and large numbers with thousands separators."""
+    if not _is_number(value):
         return DASH
     return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in percent."""
-    return f"{100 * share:.{digits}f}%" if _known(share) else DASH
+    """Format a share as a percentage."""
+    return f"{100 * share:.{digits}f}%" if _is_number(share) else DASH
 
 
 def title(name: str) -> str:
-    """What a metric is called in print; its name if it is not registered."""
+    """Return the display name of a metric; its plain name if it is not registered."""
     metrics = registered_metrics()
     return metrics[name].title if name in metrics else name
 
 
 def metric(name: str, value: float | None) -> str:
-    """A metric's value."""
+    """Format a metric's value with the metric's number of decimals."""
     metrics = registered_metrics()
     return number(value, metrics[name].digits if name in metrics else 4)
 
 
 def difference(value: float | None, digits: int = 4) -> str:
-    """A number with its sign, minus as a minus."""
-    return f"{value:+.{digits}f}".replace("-", "−") if _known(value) else DASH
+    """Format a number with its sign, with a typographic minus."""
+    return f"{value:+.{digits}f}".replace("-", "−") if _is_number(value) else DASH
 
 
 def interval(limits: Mapping[str, Any], digits: int = 4) -> str:
-    """Both ends of `{"low", "high"}`."""
+    """Format both ends of an interval of differences, given as `{"low", "high"}`."""
     ends = limits.get("low"), limits.get("high")
-    return " … ".join(difference(end, digits) for end in ends) if all(map(_known, ends)) else DASH
+    return " … ".join(difference(end, digits) for end in ends) if all(map(_is_number, ends)) else DASH
 
 
 def span(limits: Mapping[str, Any], name: str) -> str:
-    """Both ends of a metric's `{"low", "high"}`."""
+    """Format both ends of a metric's interval, given as `{"low", "high"}`."""
     ends = limits.get("low"), limits.get("high")
-    return " … ".join(metric(name, end) for end in ends) if all(map(_known, ends)) else DASH
+    return " … ".join(metric(name, end) for end in ends) if all(map(_is_number, ends)) else DASH
 
 
 def with_interval(result: Mapping[str, Any]) -> str:
-    """A difference, and its interval in brackets."""
+    """Format a difference, followed by its interval in brackets."""
     return f"{difference(result.get('difference'))} ({interval(result)})"
 
 
 def size(count: float) -> str:
-    """Bytes, by 1024."""
+    """Format a number of bytes in binary units, such as KiB."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:,.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -77,5 +77,5 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def _known(value: float | None) -> TypeGuard[float]:
+def _is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)

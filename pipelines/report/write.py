@@ -1,4 +1,4 @@
-"""Writes the report: on demand, and at the end of a run, which an error in the report does not fail."""
+"""Writes the report, on demand or at the end of a run. An error in the report does not fail the run."""
 
 import contextlib
 import logging
@@ -8,21 +8,21 @@ from collections.abc import Iterator, Sequence
 from features.errors import Busy, Interrupted, MalTfError
 from pipelines.core import files
 
-#: The page of a run, in its directory.
+#: Name of the report in a run's directory.
 REPORT = "report.html"
 
 log = logging.getLogger("mal_tf.report")
 
 
 def write(directories: Sequence[str], output: str) -> None:
-    """Writes the page of these runs, side by side.
+    """Write the report on one run, or on several side by side.
 
     Args:
-        directories: of runs, or of a retraining's spans.
-        output: the file to write.
+        directories: directories of runs, or of a retraining's spans.
+        output: path of the HTML file to write.
 
     Raises:
-        MalTfError: a directory is no run's, or the page can't be written.
+        MalTfError: a directory is not a run's, or the page can't be written.
     """
     from pipelines.report import page
     from pipelines.report.run_files import RunFiles
@@ -33,21 +33,21 @@ def write(directories: Sequence[str], output: str) -> None:
 
 @contextlib.contextmanager
 def at_the_end(directory: str) -> Iterator[None]:
-    """Writes a run's page when the block ends, also with an error for users: that is when they look at it.
+    """Write a run's report when the block ends, also if it ends with a `MalTfError`, as users then look at the report.
 
-    What goes wrong with the page itself is a warning: the model is made, or refused, all the same.
+    An error in the report itself is logged as a warning only, as the run's result does not depend on it.
     """
     try:
         yield
-    except (Busy, Interrupted):  # There will be an end, of this process or of the one that is at it.
+    except (Busy, Interrupted):  # The run is not over: it will be resumed, or another process is at work on it.
         raise
     except MalTfError:
-        _try(directory)
+        _write_or_warn(directory)
         raise
-    _try(directory)
+    _write_or_warn(directory)
 
 
-def _try(directory: str) -> None:
+def _write_or_warn(directory: str) -> None:
     path = f"{directory.rstrip('/')}/{REPORT}"
     if not pathlib.Path(directory, "run.json").is_file():
         return

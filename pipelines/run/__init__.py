@@ -1,1 +1,1 @@
-"""`mal-tf run`: the stages of one run, from logs to evaluated exports, resumable."""
+"""Runs: the resumable stages behind `mal-tf run`, from logs to evaluated exports."""

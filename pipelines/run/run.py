@@ -1,4 +1,4 @@
-"""A run from logs to evaluated exports; a finished stage runs again only if its inputs or its part of the config changed."""
+"""A run from logs to evaluated exports, in stages that are repeated only if their inputs or their config changed."""
 
 import contextlib
 import dataclasses
@@ -29,23 +29,23 @@ from pipelines.validate import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
 
-#: Bytes of logs above which no journeys are drawn: to read the logs again would take minutes.
-_LARGE_LOGS = 4 << 30
+#: Size of the logs, in bytes, above which no journeys are drawn, as reading the logs again would take minutes.
+_MAX_LOG_BYTES = 4 << 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run: each method brings one stage, and the stages that it needs, up to date.
+    """A run. Each method brings one stage, and the stages that it depends on, up to date.
 
     Attributes:
-        config: the run's.
-        directory: of its outputs; local (the label job alone may write elsewhere).
+        config: the run's config.
+        directory: directory of the outputs. It is local, except that the label job alone may write elsewhere.
         flags: Beam's own flags.
-        overwrite: run finished stages again although nothing changed.
-        cluster: where models are trained. Processes that are not its chief wait for the chief's stages, take part in
+        overwrite: whether to run finished stages again even if nothing changed.
+        cluster: the processes that train models. Those other than the chief wait for the chief's stages, take part in
             trainings, and write nothing.
-        copies: what trains in place of the training split, if not that.
-        _current: stages that this process has brought up to date.
+        copies: training clicks that replace the training split, if given.
+        _current: names of the stages that this process has brought up to date.
     """
 
     config: RunConfig
@@ -58,21 +58,21 @@ class Run:
 
     @functools.cached_property
     def stages(self) -> StageRunner:
-        """Runs the stages in the run's directory."""
+        """The runner of the stages in the run's directory."""
         return StageRunner(self.directory, self.overwrite, self.cluster.chief, self._current)
 
     def path(self, *parts: str) -> str:
-        """A path in the run's directory."""
+        """Return a path in the run's directory."""
         return self.stages.path(*parts)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["Run"]:
-        """Locks the run's directory for this process; see `StageRunner.opened`."""
+        """Lock the run's directory for this process; see `StageRunner.opened`."""
         with self.stages.opened(self.config.name, dump(self.config)):
             yield self
 
     def labels(self) -> str:
-        """The label job: its directory."""
+        """Run the label job and return its directory."""
 
         def job(output: str, backup: str) -> None:
             labels.run(self.config, output, self.flags, overwrite=True, backup=backup)
@@ -80,7 +80,7 @@ class Run:
         return self.stages.run_job("labels", labels.made_from(self.config), job)
 
     def statistics(self) -> str:
-        """TFDV's statistics of the splits: their directory."""
+        """Compute TFDV's statistics of the splits and return their directory."""
         source = self.labels()
         return self.stages.run(
             "statistics",
@@ -89,7 +89,7 @@ class Run:
         )
 
     def validate(self) -> str:
-        """The data gate: its directory."""
+        """Check the data against the schema and return the stage's directory."""
         source = self.statistics()
         schema = self.config.validation.schema_file
         text = files.read_text(schema) if schema and files.exists(schema) else schema
@@ -100,7 +100,7 @@ class Run:
         )
 
     def auxiliaries(self) -> dict | None:
-        """The choice that `model.auxiliaries: auto` stands for (`mal_tf.training.auxiliaries`); None where it is not `auto`."""
+        """Return the choice of auxiliary targets if `model.auxiliaries` is `auto` (`mal_tf.training.auxiliaries`), else None."""
         if self.config.model.auxiliaries != AUTO:
             return None
         source = self.labels()
@@ -116,15 +116,15 @@ class Run:
         return manifest.read(directory)["result"]
 
     def resolved(self) -> RunConfig:
-        """The config as models are made from it: with the chosen auxiliaries in the place of `auto`."""
+        """Return the config with the chosen auxiliaries in place of `auto`."""
         choice = self.auxiliaries()
         return self.config.resolved(choice["auxiliaries"]) if choice else self.config
 
     def train(self, name: str) -> str:
-        """One model's training: its directory.
+        """Train one model and return the training's directory.
 
-        What a training that is cut short goes on from lies in `checkpoints/<name>/<fingerprint>`, so that another
-        config's is never taken up; with `overwrite` it begins anew.
+        An interrupted training resumes from `checkpoints/<name>/<fingerprint>`, so that a checkpoint of another config is
+        never used. With `overwrite` it starts from the beginning.
         """
         source = self.labels()
         self.validate()
@@ -133,7 +133,7 @@ class Run:
         made_from = [manifest.made_from(source), trained_from(config), architecture, name, config.targets]
         if self.copies:
             made_from.append(repr(self.copies))
-        stage, kept = f"train/{name}", pathlib.Path(self.path("checkpoints", name))
+        stage, checkpoints = f"train/{name}", pathlib.Path(self.path("checkpoints", name))
         if config.training.warm_start:
             earlier = warm_start.locate(config.training.warm_start, name)
             if pathlib.Path(earlier).resolve() == pathlib.Path(self.path(stage)).resolve():
@@ -142,9 +142,9 @@ class Run:
                 )
             made_from.append(manifest.made_from(earlier))
         if self.overwrite and stage not in self._current:
-            shutil.rmtree(kept, ignore_errors=True)
+            shutil.rmtree(checkpoints, ignore_errors=True)
 
-        unfinished = str(kept / manifest.fingerprint(*made_from)[:16])
+        unfinished = str(checkpoints / manifest.fingerprint(*made_from)[:16])
         output = self.stages.run(
             stage,
             made_from,
@@ -152,11 +152,11 @@ class Run:
             everywhere=True,
         )
         if self.cluster.chief:
-            shutil.rmtree(kept, ignore_errors=True)
+            shutil.rmtree(checkpoints, ignore_errors=True)
         return output
 
     def calibrate(self, name: str) -> str | None:
-        """The map of one model's predictions: its directory; None where the config asks for none."""
+        """Fit the calibration map of one model and return its directory; None if the config has no `calibration`."""
         if self.config.calibration is None:
             return None
         weights, source = self.train(name), self.labels()
@@ -168,13 +168,13 @@ class Run:
         )
 
     def export(self, name: str) -> str:
-        """One model's export: its SavedModel's directory."""
+        """Export one model and return its SavedModel's directory."""
         weights, source, calibrated = self.train(name), self.labels(), self.calibrate(name)
         made_from = [manifest.made_from(weights), self.config.export.model_dump(mode="json")]
         made_from += [manifest.made_from(calibrated)] if calibrated else []
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
-            manifest.begin(output, overwrite=True)  # Somebody removed the version: it is to be made again.
+            manifest.begin(output, overwrite=True)  # The SavedModel was removed: export again.
         self.stages.run(
             f"export/{name}",
             made_from,
@@ -189,21 +189,21 @@ class Run:
         return self.path("serving", name, str(number))
 
     def evaluate(self) -> dict:
-        """Evaluation of all models: the metrics."""
+        """Evaluate all models and return what `metrics.json` holds."""
         return json.loads(files.read_text(f"{self.evaluation()}/{evaluate.METRICS}"))
 
     def evaluation(self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None) -> str:
-        """An evaluation: its directory, which is `evaluate` where nothing is given, else one of `evaluations`.
+        """Evaluate exported models and return the directory: `evaluate` by default, else one in `evaluations`.
 
         Args:
             split: `train` or `eval`.
-            labels: directory of the label job whose clicks are evaluated; the run's where empty.
-            versions: SavedModels by name; the run's where none are given.
+            labels: directory of the label job whose clicks are evaluated. By default the run's own.
+            versions: directory of the SavedModel by model name. By default the run's own exports.
         """
-        given = dict(versions or {})
-        models, source, trained = self._evaluated(labels, given)
+        versions = dict(versions or {})
+        models, source, trained = self._evaluated(labels, versions)
         parts = self.config.evaluation.model_dump(mode="json")
-        if given:
+        if versions:
             made_from: list[Any] = [
                 [name, path, files.listing(path), files.modified(f"{path}/saved_model.pb")]
                 for name, path in models.items()
@@ -213,7 +213,7 @@ class Run:
         made_from += [parts, self.config.seed, self.config.model.primary, self.config.model.name]
         made_from += evaluate.computed_by()
         name = "evaluate"
-        if given or labels or split != "eval":
+        if versions or labels or split != "eval":
             made_from += [split, manifest.made_from(source), manifest.made_from(trained), self.config.attribution.names]
             name = f"evaluations/{split}-{manifest.fingerprint(*made_from)[:8]}"
         return self.stages.run(
@@ -223,7 +223,7 @@ class Run:
     def distributed_evaluation(
         self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None
     ) -> str:
-        """As `evaluation`, but by the Beam job: its directory, always one of `evaluations`."""
+        """Evaluate with the Beam job, arguments as in `evaluation`, and return the directory, always one in `evaluations`."""
         models, source, trained = self._evaluated(labels, dict(versions or {}))
         evaluation = evaluation_job.Evaluation(self.config, source, models, split, trained)
         name = f"evaluations/distributed-{split}-{evaluation.made_from[:8]}"
@@ -236,24 +236,27 @@ class Run:
         return self.stages.run_job(name, evaluation.made_from, job)
 
     def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:
-        """SavedModels by name, and the directories of the label jobs whose clicks are evaluated and were trained on."""
+        """Return the SavedModels by name, the label job whose clicks are evaluated, and the one that was trained on."""
         if labels:
-            labelled.read_manifest(labels)  # Before anything is made.
+            labelled.read_manifest(labels)  # Fails before any work if the label job is not finished.
         models = versions or {name: self.export(name) for name in self.config.model.names}
         source = labels or self.labels()
         return models, source, source if versions else self.labels()
 
     def journeys(self) -> str | None:
-        """Some journeys for the report, with each mechanism's credit: their directory.
+        """Choose some journeys for the report, with each mechanism's credit, and return their directory.
 
-        None where there is none to be had: labels without journeys, or logs too large to be read again for a few pictures.
+        Return None if the labels came without journeys, or if the logs are too large to be read again for a few figures.
         """
         if self.config.ready_made:
             return None
         tables = self.config.sources.tables()
-        read = sum(size for table in (tables.clicks, tables.conversions) for _, size in files.match(table.files))
-        if read > _LARGE_LOGS:
-            log.info("journeys: skipped, as the logs are %s bytes; `mal-tf explain` shows one click's", f"{read:,}")
+        log_bytes = sum(size for table in (tables.clicks, tables.conversions) for _, size in files.match(table.files))
+        if log_bytes > _MAX_LOG_BYTES:
+            log.info(
+                "journeys: skipped, as the logs have %s bytes; `mal-tf explain` shows the journey of a single click",
+                f"{log_bytes:,}",
+            )
             return None
         source, versions = self.labels(), {name: self.export(name) for name in self.config.model.names}
         exported = [manifest.made_from(self.path("export", name)) for name in versions]
@@ -264,6 +267,6 @@ class Run:
         )
 
     def exported(self) -> dict[str, str]:
-        """SavedModels of the models that were exported, by name; nothing is made."""
+        """Return the directory of the SavedModel of each model that was exported, by name; run nothing."""
         names = [name for name in self.config.model.names if files.exists(self.path("export", name, manifest.MANIFEST))]
         return {name: self._version(name) for name in names}

@@ -1,1 +1,1 @@
-"""The evaluation job: labelled TFRecords and SavedModels to `metrics.json`, for splits that do not fit one machine."""
+"""The evaluation job: evaluation as a Beam pipeline, for splits that do not fit into the memory of one machine."""

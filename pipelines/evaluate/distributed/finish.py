@@ -1,4 +1,4 @@
-"""Last step of the evaluation job: sums to `metrics.json`, and the manifest, by the pipeline itself."""
+"""The last step of the evaluation job, which turns sums into `metrics.json` and writes the manifest."""
 
 import dataclasses
 import itertools
@@ -26,14 +26,14 @@ from pipelines.evaluate.evaluate import METRICS
 
 @dataclasses.dataclass(frozen=True)
 class Totals:
-    """Sums over all clicks; groups as in `Scope`.
+    """Sums over all clicks, for each group of clicks (see `Scope`).
 
     Attributes:
         scope: what is evaluated.
         users: sums over users.
-        positives: int64 [slices, labels], of the slices' own clicks.
-        ranges: by model, sums over ranges.
-        curves: by model, calibration curve.
+        positives: int64 [slices, labels], positives among each slice's own clicks.
+        ranges: sums over ranges of predictions, by model.
+        curves: calibration curve, by model.
         excess: [models, labels, 2, bins], see `Curve.excess`.
     """
 
@@ -45,11 +45,11 @@ class Totals:
     excess: np.ndarray
 
     def count(self, group: int, column: int) -> int:
-        """Clicks, positives or users of a group, by their column in `UserSums`."""
+        """Return the number of clicks, positives or users of a group, by their column in `UserSums`."""
         return int(exact.number(self.users.whole[group, column]))
 
     def resampled(self, model: int, group: int) -> Resampled:
-        """As `mal_tf.evaluation.bootstrap.resampled` gives it."""
+        """Return each metric's value and resamples, in the format of `mal_tf.evaluation.bootstrap.resampled`."""
         metrics = self.scope.ratios
         ratios = self.users.ratios(group)[model * len(metrics) : (model + 1) * len(metrics)]
         by_name = {metric.name: values for metric, values in zip(metrics, ratios, strict=True)}
@@ -61,11 +61,11 @@ class Totals:
         return {metric.name: by_name[metric.name] for metric in self.scope.metrics if metric.name in by_name}
 
     def metrics(self, model: int, group: int) -> dict[str, float]:
-        """As `mal_tf.evaluation.metrics.metrics_or_nan` gives them; NaN for a metric that does not add up."""
+        """Return the metrics, in the format of `mal_tf.evaluation.metrics.metrics_or_nan`; NaN for non-additive metrics."""
         whole = {name: values[0] for name, values in self.resampled(model, group).items()}
         clicks = self.count(group, by_user.CLICKS)
-        apart = [abs(exact.number(sum_)) for sum_ in np.subtract(*self.ranges[model].bins[:, group])]
-        whole[CalibrationError.name] = sum(apart) / clicks if clicks else float("nan")
+        bin_errors = [abs(exact.number(sum_)) for sum_ in np.subtract(*self.ranges[model].bins[:, group])]
+        whole[CalibrationError.name] = sum(bin_errors) / clicks if clicks else float("nan")
         return {
             "clicks": clicks,
             "positives": self.count(group, by_user.POSITIVES),
@@ -76,16 +76,16 @@ class Totals:
 
 @dataclasses.dataclass(frozen=True)
 class Finish:
-    """Makes the output complete. May be repeated, as runners repeat what they lost the answer of.
+    """Completes the output. It may run more than once, as Beam runners retry steps.
 
     Attributes:
-        output: directory.
+        output: directory to write to.
         scope: what is evaluated.
         targets: mechanism of each label.
         served: the model that others are compared with.
-        split: whose clicks.
-        known: the manifest's entries that were known before the job.
-        exchange: local directory of the job's own, to be taken away.
+        split: the split whose clicks are evaluated.
+        entries: the manifest's entries that were known before the job.
+        exchange: local directory of the job's temporary files, which is deleted.
     """
 
     output: str
@@ -93,68 +93,70 @@ class Finish:
     targets: Sequence[str]
     served: str
     split: str
-    known: Mapping[str, Any]
+    entries: Mapping[str, Any]
     exchange: str | None = None
 
     def __call__(self, _: None, plan: EvaluationPlan, *totals: Any) -> None:
-        """Finishes; `totals` as `Totals` takes them after the scope.
+        """Write `metrics.json` and the manifest. `totals` are the arguments of `Totals` after the scope.
 
         Raises:
-            MalTfError: under the primary target's label there is one class only, or no user has both.
+            MalTfError: under the primary target's label all clicks, or the clicks of each user, are of one class.
         """
         result = results.write(FileSystems.join(self.output, METRICS), self.result(plan, Totals(self.scope, *totals)))
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
-        there = files.listing(self.output)
+        listing = files.listing(self.output)
         headline = {key: result[key] for key in ("target", "split", "served", "models", "differences")}
-        made = {"result": headline, "files": [{"path": METRICS, "bytes": there[METRICS]}]}
-        manifest.finish(self.output, {**self.known, **made})
+        produced = {"result": headline, "files": [{"path": METRICS, "bytes": listing[METRICS]}]}
+        manifest.finish(self.output, {**self.entries, **produced})
 
     def result(self, plan: EvaluationPlan, totals: Totals) -> dict[str, Any]:
-        """What `metrics.json` holds."""
+        """Return the content of `metrics.json`."""
         scope, primary = self.scope, self.targets[self.scope.sliced]
         self._check(totals, primary)
         labels = {name: self._compared(totals, group) for group, name in enumerate(self.targets)}
         kinds = [self._slices(plan, totals, by) for by in scope.slices.by]
-        for (group, of), (model, name) in itertools.product(enumerate(labels.values()), enumerate(scope.models)):
-            of.setdefault("calibration", {})[name] = totals.curves[model].points(group, totals.excess[model])
+        for (group, entry), (model, name) in itertools.product(enumerate(labels.values()), enumerate(scope.models)):
+            entry.setdefault("calibration", {})[name] = totals.curves[model].points(group, totals.excess[model])
         return results.result(primary, self.split, self.served, labels, kinds, scope.samples, scope.seed)
 
     def _check(self, totals: Totals, primary: str) -> None:
         values = totals.metrics(0, self.scope.sliced)
-        for metric in (Auc, Gauc):  # As the local engine does: any other metric may be NaN.
+        for metric in (Auc, Gauc):  # As in the local evaluation, any other metric may be NaN.
             if np.isnan(values[metric.name]):
                 raise MalTfError(
                     f"{self.split} split, label_{primary}: {metric.title} needs {metric.needs}, found {values['positives']:,} "
                     f"positives among {values['clicks']:,} clicks; evaluate on more data or another target"
                 )
 
-    def _compared(self, totals: Totals, group: int, without: Sequence[str] = ()) -> dict[str, Any]:
-        """Metrics, their intervals and differences of a group; NaN for those `without`."""
-        samples, found, drawn = self.scope.samples, {}, {}
+    def _compared(self, totals: Totals, group: int, undefined: Sequence[str] = ()) -> dict[str, Any]:
+        """Return metrics, intervals and differences of a group. The metrics in `undefined` are NaN."""
+        samples, metrics_by_model, drawn = self.scope.samples, {}, {}
         for model, name in enumerate(self.scope.models):
-            found[name] = totals.metrics(model, group) | dict.fromkeys(without, np.nan)
+            metrics_by_model[name] = totals.metrics(model, group) | dict.fromkeys(undefined, np.nan)
             drawn[name] = totals.resampled(model, group)
-            drawn[name] |= {metric: np.full(1 + samples, np.nan) for metric in without if metric in drawn[name]}
-        return {"models": found} | (
+            drawn[name] |= {metric: np.full(1 + samples, np.nan) for metric in undefined if metric in drawn[name]}
+        return {"models": metrics_by_model} | (
             results.compared(drawn, self.served) if samples else {"intervals": {}, "differences": {}}
         )
 
     def _slices(self, plan: EvaluationPlan, totals: Totals, by: str) -> list[dict[str, Any]]:
-        """The slices of a kind, in the order of the report."""
+        """Return the entries of the slices of a kind, in the order of the report."""
         slices, growth = self.scope.slices, self.scope.slices.config.growth
         numbers = [number for number, (kind, _) in enumerate(plan.slices) if kind == by]
         clicks, positives = (
             np.array([totals.count(len(self.targets) + number, column) for number in numbers], np.int64)
             for column in (by_user.CLICKS, by_user.POSITIVES)
         )
-        without, made = results.not_of_rank(self.scope.metrics) if by == PATH_LENGTH else (), []
+        undefined, entries = results.non_ranking(self.scope.metrics) if by == PATH_LENGTH else (), []
         for place in slices.reported(by, clicks, positives, [plan.slices[number][1] for number in numbers]):
             number = numbers[place]
             group = len(self.targets) + number
             by_target = dict(zip(self.targets, totals.positives[number].tolist(), strict=True))
             narrower = by_target.get(growth.narrower)
-            grown = by_target[growth.wider] / narrower if narrower and growth.wider in by_target else None
+            ratio = by_target[growth.wider] / narrower if narrower and growth.wider in by_target else None
             users = totals.count(group, by_user.USERS)
-            made.append(results.slice_entry(*plan.slices[number], users, grown, self._compared(totals, group, without)))
-        return made
+            entries.append(
+                results.slice_entry(*plan.slices[number], users, ratio, self._compared(totals, group, undefined))
+            )
+        return entries

@@ -1,4 +1,4 @@
-"""The evaluation job: a Beam pipeline over Arrow tables, shuffled once by user and once by prediction of each model."""
+"""The Beam pipeline of the evaluation job, over Arrow tables shuffled once by user and once by each model's prediction."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from pipelines.evaluate.distributed.quantiles import ValuesAtCuts, add_counts, b
 from pipelines.evaluate.distributed.score import Score
 from pipelines.evaluate.distributed.steps import Scope
 
-#: Neighbouring ranges that are combined at a time, so often that one is left of any number that there may be.
+#: Number of neighbouring ranges that are combined at a time, and of the rounds that combine all ranges (up to 32⁴) to one.
 _FAN_IN, _LEVELS = 32, 4
 
 
@@ -25,15 +25,15 @@ class EvaluationJob(beam.PTransform):
     """Scores a labelled split and writes `metrics.json` and, last, the manifest.
 
     Attributes:
-        files: label files, and the clicks in each.
+        files: path and number of clicks of each label file.
         earlier: label files of earlier clicks, for slices of users.
         versions: directory of the SavedModel by model name, in the order of `scope.models`.
-        clicks: of the split.
+        clicks: the split's clicks.
         scope: what is evaluated.
-        batch_size: clicks scored at a time.
-        shards: how many parts the users are split into.
-        range_clicks: clicks of a range of predictions.
-        exchange: how tables travel between steps.
+        batch_size: number of clicks that are scored at a time.
+        shards: number of parts that the users are split into.
+        range_clicks: number of clicks in a range of predictions.
+        exchange: transport of tables between steps.
         finish: the last step.
     """
 
@@ -53,11 +53,11 @@ class EvaluationJob(beam.PTransform):
 
     @property
     def columns(self) -> list[str]:
-        """Columns of the clicks that are read."""
+        """The columns of the clicks that are read."""
         return ["user_id", "timestamp", "path_length", "mature", *self.scope.labels, *self.scope.slices.features]
 
     def expand(self, pipeline):
-        """Builds the graph; returns what the last step does."""
+        """Build the graph and return the output of the last step."""
         scorer = Score(
             self.versions,
             self.clicks,
@@ -115,7 +115,7 @@ class EvaluationJob(beam.PTransform):
                 | f"GroupNeighbours:{level}" >> beam.GroupByKey()
                 | f"Combine:{level}" >> beam.MapTuple(lambda place, parts: (place, steps.combine(parts)))
             )
-        of_models = AsDict(ranges | "Models" >> beam.MapTuple(lambda place, part: (place[0], part)))
+        range_sums = AsDict(ranges | "Models" >> beam.MapTuple(lambda place, part: (place[0], part)))
         curves = AsDict(ranges | "Curves" >> beam.Map(self.scope.curve, sizes))
         excess = (
             users.shards
@@ -123,7 +123,7 @@ class EvaluationJob(beam.PTransform):
             | "AddExcess" >> beam.CombineGlobally(add_up)
         )
         once = pipeline | "Once" >> beam.Create([None])
-        return once | "Finish" >> beam.Map(self.finish, plan, sums, positives, of_models, curves, AsSingleton(excess))
+        return once | "Finish" >> beam.Map(self.finish, plan, sums, positives, range_sums, curves, AsSingleton(excess))
 
 
 def _neighbours(place: tuple[int, int], part):

@@ -1,5 +1,6 @@
-"""The evaluation job by itself: `python -m pipelines.evaluate.distributed.main --config=FILE --labelled=DIRECTORY
---model=NAME=SAVED_MODEL_DIR --output=DIRECTORY [Beam's flags]`, for Dataflow.
+"""Runs the evaluation job alone, for Dataflow:
+`python -m pipelines.evaluate.distributed.main --config=FILE --labelled=DIRECTORY --model=NAME=SAVED_MODEL_DIR
+--output=DIRECTORY [Beam's flags]`.
 """
 
 import argparse
@@ -13,7 +14,7 @@ log = logging.getLogger("mal_tf.evaluate")
 
 
 def main(flags: Sequence[str] | None = None) -> int:
-    """Runs the evaluation job; returns the exit status: 0, or 1 after an error for people."""
+    """Run the evaluation job and return the exit status: 0, or 1 after a MalTfError, which is logged."""
     return started(_run, flags)
 
 
@@ -51,8 +52,10 @@ def _run(flags: Sequence[str]) -> None:
     if result is None:
         log.info("The job was handed to the runner; %s is finished when it holds manifest.json.", shared.output)
         return
-    for name, found in result["models"].items():
-        log.info("%s: AUC %.4f, GAUC %.4f over %s clicks", name, found["auc"], found["gauc"], f"{found['clicks']:,}")
+    for name, metrics in result["models"].items():
+        log.info(
+            "%s: AUC %.4f, GAUC %.4f over %s clicks", name, metrics["auc"], metrics["gauc"], f"{metrics['clicks']:,}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The evaluation job's own flags, as Beam pipeline options, beside those that it shares with the label job."""
+"""The evaluation job's command-line flags, as Beam pipeline options."""
 
 from collections.abc import Mapping
 
@@ -10,38 +10,44 @@ from pipelines.labels.options import LabelOptions
 
 
 class EvaluationOptions(PipelineOptions):
-    """Flags of `python -m pipelines.evaluate.distributed.main`, beside `LabelOptions` and Beam's own."""
+    """Flags of `python -m pipelines.evaluate.distributed.main`, in addition to `LabelOptions` and Beam's own."""
 
     @classmethod
     def _add_argparse_args(cls, parser):
-        # Not --labels: Beam's own, of Dataflow jobs.
+        # Not --labels, which is Beam's flag for the labels of Dataflow jobs.
         parser.add_argument("--labelled", help="Directory of the finished label job whose clicks are evaluated.")
         parser.add_argument(
             "--model",
             action="append",
             metavar="NAME=SAVED_MODEL_DIR",
-            help="A version directory of an export, by the model's name. Give it several times for several models.",
+            help="Name of a model and a version directory of its export. Repeat the flag for several models.",
         )
-        parser.add_argument("--split", default="eval", choices=("eval", "train"), help="Which clicks.")
-        parser.add_argument("--trained", default="", help="The label job that the models were trained on, if another.")
         parser.add_argument(
-            "--shards", type=int, help="How many parts the users are split into; see the documentation."
+            "--split", default="eval", choices=("eval", "train"), help="Split whose clicks are evaluated."
+        )
+        parser.add_argument(
+            "--trained", default="", help="Directory of the label job that the models were trained on, if another."
+        )
+        parser.add_argument(
+            "--shards",
+            type=int,
+            help="Number of parts that the users are split into. By default one per 262,144 clicks.",
         )
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Directories of SavedModels by model name.
+        """Directory of the SavedModel by model name.
 
         Raises:
-            MalTfError: a model is given otherwise than as `NAME=SAVED_MODEL_DIR`, or a name twice.
+            MalTfError: a `--model` is not of the form `NAME=SAVED_MODEL_DIR`, or a name is given twice.
         """
         return by_name(self.model or ())
 
     def check(self) -> None:
-        """Checks that the required flags are there.
+        """Check that all required flags are given.
 
         Raises:
-            MalTfError: one is not.
+            MalTfError: a flag is missing.
         """
         shared = self.view_as(LabelOptions)
         given = {"config": shared.config, "output": shared.output, "labelled": self.labelled, "model": self.model}

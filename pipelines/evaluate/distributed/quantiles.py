@@ -1,4 +1,4 @@
-"""Quantiles of numeric features of clicks that lie in many places, exactly: found by counts of short keys, then of few values."""
+"""Exact quantiles of numeric features over distributed clicks, from counts by short keys and then of the few values needed."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,15 +11,15 @@ from mal_tf.evaluation import by_range
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.slices import quantile_bounds, quantile_places
 
-#: Stands for a missing number among the keys of numbers.
+#: Key of a missing number.
 _MISSING = -1
 
-#: Clicks by key or by value, of each feature.
+#: For each feature, the number of clicks by key or by value.
 Counts = Mapping[str, pd.Series]
 
 
 def key_counts(values: np.ndarray) -> pd.Series:
-    """How many of some numbers, float32 [n], have each key (`by_range.keys`), missing ones too."""
+    """Count numbers, float32 [n], by their key (`by_range.keys`). Missing numbers (NaN) have a key of their own."""
     key = np.where(np.isnan(values), _MISSING, by_range.keys(values).astype(np.int64))
     return _counted(key)
 
@@ -31,12 +31,12 @@ def _counted(values: np.ndarray) -> pd.Series:
 
 @dataclasses.dataclass(frozen=True)
 class Cuts:
-    """Where a feature's values are cut, as far as the keys of the values tell.
+    """Positions of the cuts between a feature's quantiles, as far as the keys of the values determine them.
 
     Attributes:
-        keys: int64 [n], ascending: those that hold a cut, and the least of all.
-        key: int64 [cuts], the key that each cut is in.
-        place: int64 [cuts], its place among the values of that key.
+        keys: int64 [n], ascending, the keys that contain a cut, and the smallest key.
+        key: int64 [cuts], the key that contains each cut.
+        place: int64 [cuts], index of the cut among the sorted values of that key.
         missing: whether some clicks have no value.
     """
 
@@ -46,8 +46,8 @@ class Cuts:
     missing: bool
 
     @classmethod
-    def of(cls, counts: pd.Series, quantiles: int) -> "Cuts":
-        """Cuts of all clicks, of the sum of their `key_counts`."""
+    def from_counts(cls, counts: pd.Series, quantiles: int) -> "Cuts":
+        """Find the cuts from the `key_counts` of all clicks."""
         counts = counts.sort_index()
         present = counts[counts.index != _MISSING]
         key, ends = present.index.to_numpy(np.int64), np.cumsum(present.to_numpy())
@@ -57,12 +57,12 @@ class Cuts:
         return cls(np.union1d(key[:1], key[number]), key[number], places - before, len(present) < len(counts))
 
     def value_counts(self, values: np.ndarray) -> pd.Series:
-        """How many of some numbers, float32 [n], have each value, of those whose key is one of `keys`."""
+        """Count numbers, float32 [n], by value; those whose key is not among `keys` are left out."""
         values = values[~np.isnan(values)]
         return _counted(values[np.isin(by_range.keys(values).astype(np.int64), self.keys)])
 
     def bounds(self, counts: pd.Series) -> "Bounds":
-        """How the feature is sliced, of the sum of the `value_counts` of all clicks."""
+        """Find the bounds of the feature's slices from the `value_counts` of all clicks."""
         counts = counts.sort_index()
         values, ends = counts.index.to_numpy(np.float32), np.append(0, np.cumsum(counts.to_numpy()))
         first = np.searchsorted(by_range.keys(values).astype(np.int64), self.key)
@@ -72,7 +72,7 @@ class Cuts:
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """How a numeric feature is sliced.
+    """Bounds between the slices by a numeric feature.
 
     Attributes:
         bounds: float32 [n], see `quantile_bounds`.
@@ -84,15 +84,15 @@ class Bounds:
 
 
 class ValuesAtCuts(beam.DoFn):
-    """Parcels of clicks by shard of users to the `Cuts.value_counts` of their numeric features."""
+    """Maps parcels of clicks to the `Cuts.value_counts` of their numeric features."""
 
     def __init__(self, exchange: Exchange):
         self._exchange = exchange
 
     def process(self, element: tuple[int, tuple[str, Parcel]], cuts: Mapping[str, Cuts]) -> Iterator[Counts]:
-        """Counts one parcel."""
+        """Count one parcel."""
         clicks = self._exchange.unpack(element[1][1])
-        yield {name: of.value_counts(clicks[name].to_numpy()) for name, of in cuts.items()}
+        yield {name: feature_cuts.value_counts(clicks[name].to_numpy()) for name, feature_cuts in cuts.items()}
 
 
 def add_counts(parts: Iterable[Counts]) -> Counts:
@@ -105,5 +105,5 @@ def add_counts(parts: Iterable[Counts]) -> Counts:
 
 
 def bounds_of(counts: Counts, cuts: Mapping[str, Cuts]) -> dict[str, Bounds]:
-    """The bounds of each feature."""
-    return {name: of.bounds(counts[name]) for name, of in cuts.items()}
+    """Find the bounds of each feature's slices."""
+    return {name: feature_cuts.bounds(counts[name]) for name, feature_cuts in cuts.items()}

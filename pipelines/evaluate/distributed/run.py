@@ -1,4 +1,4 @@
-"""Running the evaluation job: inputs checked, output made fresh, the pipeline run."""
+"""Runs the evaluation job: checks its inputs, prepares the output directory, builds and runs the pipeline."""
 
 import dataclasses
 import json
@@ -22,21 +22,22 @@ from pipelines.evaluate.distributed.slices import Slices
 from pipelines.evaluate.distributed.steps import Scope
 from pipelines.evaluate.evaluate import METRICS, computed_by
 
-#: Clicks of a shard of users, where nothing is said, and of a range of predictions: what a worker holds in memory.
+#: Default number of clicks in a shard of users, and number of clicks in a range of predictions. A worker holds one of
+#: either in memory.
 _SHARD_CLICKS = _RANGE_CLICKS = 262_144
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What to evaluate.
+    """What an evaluation job evaluates.
 
     Attributes:
-        config: the run.
+        config: the run's config.
         labels: directory of the label job whose clicks are evaluated.
         versions: directory of the SavedModel by model name.
         split: `train` or `eval`.
-        trained: directory of the label job that the models were trained on; `labels` where empty.
-        shards: how many parts the users are split into; no number changes with it. By default one per 262,144 clicks.
+        trained: directory of the label job that the models were trained on; by default `labels`.
+        shards: number of parts that the users are split into, by default one per 262,144 clicks. It does not change results.
     """
 
     config: RunConfig
@@ -48,10 +49,10 @@ class Evaluation:
 
     @property
     def made_from(self) -> str:
-        """Fingerprint of all that the result depends on.
+        """Fingerprint of everything that the result depends on.
 
         Raises:
-            MalTfError: a label job did not finish, or there is no such model.
+            MalTfError: a label job is not finished, or a SavedModel does not exist.
         """
         config, models = self.config, []
         for name, version in self.versions.items():
@@ -73,21 +74,21 @@ class Evaluation:
 def run(
     evaluation: Evaluation, output: str, flags: Sequence[str] = (), overwrite: bool = False, backup: str = ""
 ) -> dict | None:
-    """Runs the evaluation job into `output`.
+    """Run the evaluation job.
 
     Args:
         evaluation: what to evaluate.
-        output: fresh directory.
+        output: new directory to write to.
         flags: Beam's own flags.
         overwrite: whether a finished `output` may be replaced.
         backup: see `pipelines.labels.run.run`.
 
     Returns:
-        What `metrics.json` holds; None where somebody else waits for the job (see
-        `pipelines.core.beam_runner.run`), which finishes by itself.
+        The content of `metrics.json`; None if the job was submitted and this process does not wait for it (see
+        `pipelines.core.beam_runner.run`).
 
     Raises:
-        MalTfError: bad flags or input, nothing to measure, output finished already or not ours.
+        MalTfError: flags or input are invalid, there is nothing to measure, or `output` is finished or not mal-tf's.
     """
     job = pipeline(evaluation, output, flags)
     ended = beam_runner.run_into(output, job, overwrite, backup)
@@ -95,10 +96,10 @@ def run(
 
 
 def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
-    """The evaluation job's pipeline; building it reads manifests and writes nothing.
+    """Build the evaluation job's pipeline, which reads manifests but writes nothing.
 
     Raises:
-        MalTfError: bad flags or input, or local paths that the runner's workers would not find.
+        MalTfError: flags or input are invalid, or paths are local where the runner's workers can't reach them.
     """
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
@@ -116,10 +117,10 @@ def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> 
 
 
 def dry_run(evaluation: Evaluation, output: str, flags: Sequence[str]) -> str:
-    """Describes the Dataflow job that the flags ask for, without submitting or writing anything.
+    """Describe the Dataflow job that the flags ask for, without submitting or writing anything.
 
     Raises:
-        MalTfError: bad flags or input, flags for another runner, or local paths.
+        MalTfError: flags or input are invalid, the flags are for another runner, or paths are local.
     """
     from pipelines.core import dataflow
 
@@ -135,14 +136,16 @@ def dry_run(evaluation: Evaluation, output: str, flags: Sequence[str]) -> str:
 def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJob:
     config, made_from = evaluation.config, evaluation.made_from
     spec, targets = config.feature_spec, config.attribution.names
-    here = labelled.load(evaluation.labels, spec)
-    there = labelled.load(evaluation.trained, spec) if evaluation.trained else here
-    split = here.splits[evaluation.split]
+    evaluated = labelled.load(evaluation.labels, spec)
+    trained_on = labelled.load(evaluation.trained, spec) if evaluation.trained else evaluated
+    split = evaluated.splits[evaluation.split]
     labels = [f"label_{name}" for name in targets]
     models = list(evaluation.versions)
-    past = here.splits["train"].segments if evaluation.split == "eval" else []
-    slices = _slices(config, there.directory, [by for by in config.slices if by != INFORMATION_GAIN or past])
-    earlier = _earlier(slices, past[-config.evaluation.growth.segments :], there)
+    past_segments = evaluated.splits["train"].segments if evaluation.split == "eval" else []
+    slices = _slices(
+        config, trained_on.directory, [by for by in config.slices if by != INFORMATION_GAIN or past_segments]
+    )
+    earlier = _earlier(slices, past_segments[-config.evaluation.growth.segments :], trained_on)
     scope = Scope(
         models=models,
         labels=labels,
@@ -152,14 +155,14 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         bins=config.evaluation.calibration_bins,
         metrics=list(registered_metrics().values()),
     )
-    known = {"stage": "evaluation job", "made_from": made_from}
+    entries = {"stage": "evaluation job", "made_from": made_from}
     finish = Finish(
         output=output,
         scope=scope,
         targets=targets,
         served=config.model.name if config.model.name in models else models[0],
         split=evaluation.split,
-        known=known,
+        entries=entries,
         exchange=exchange.directory,
     )
     job = EvaluationJob(
@@ -168,7 +171,7 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         ],
         earlier=earlier,
         versions=evaluation.versions,
-        clicks=here.clicks_in(split),
+        clicks=evaluated.clicks_in(split),
         scope=scope,
         batch_size=config.evaluation.batch_size,
         shards=evaluation.shards or max(-(-split.rows // _SHARD_CLICKS), 1),
@@ -180,25 +183,25 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
     return job
 
 
-def _slices(config: RunConfig, trained: str, wanted: Sequence[str]) -> Slices:
-    spec, timed = config.feature_spec, CLICK_AGE in wanted
+def _slices(config: RunConfig, trained: str, by: Sequence[str]) -> Slices:
+    spec, needs_time = config.feature_spec, CLICK_AGE in by
     return Slices(
-        by=wanted,
+        by=by,
         label=f"label_{config.model.primary}",
         config=config.evaluation,
-        features={name: spec.dtype(spec.scalar(name)) for name in features_of(wanted, spec)},
+        features={name: spec.dtype(spec.scalar(name)) for name in features_of(by, spec)},
         vocabularies={
             feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt")
             for feature in spec.with_vocabulary
         },
-        units_per_second=config.sources.tables().units_per_second if timed else 1,
-        window_hours=config.attribution.longest_window_hours if timed else 0.0,
+        units_per_second=config.sources.tables().units_per_second if needs_time else 1,
+        window_hours=config.attribution.longest_window_hours if needs_time else 0.0,
     )
 
 
-def _earlier(slices: Slices, past: Sequence[Sequence[str]], trained: Labelled) -> list[Earlier]:
-    """Files of earlier clicks, as far as slices turn on them."""
-    growth = {path for segment in past for path in segment} if INFORMATION_GAIN in slices.by else set()
+def _earlier(slices: Slices, past_segments: Sequence[Sequence[str]], trained: Labelled) -> list[Earlier]:
+    """Return the files of earlier clicks that slices depend on."""
+    growth = {path for segment in past_segments for path in segment} if INFORMATION_GAIN in slices.by else set()
     known = {path for segment in trained.splits["train"].segments for path in segment}
     known = known if USER_HISTORY in slices.by else set()
     return [Earlier(path, path in growth, path in known) for path in sorted(growth | known)]

@@ -1,4 +1,4 @@
-"""First step of the evaluation job: label files to scored clicks by shard of users, and what is known of them all."""
+"""The first step of the evaluation job, which scores label files and deals their clicks to shards of users."""
 
 import logging
 import time
@@ -16,29 +16,31 @@ from mal_tf.serving.exports import Exports
 from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import check_finite
 from pipelines.core.exchange import Exchange, Parcel
-from pipelines.evaluate.distributed.plan import Seen
+from pipelines.evaluate.distributed.plan import ClickCounts
 from pipelines.evaluate.distributed.slices import Slices
 
-#: Clicks that are dealt to shards at a time: more make fewer, larger parcels.
+#: Number of clicks that are dealt to shards at a time. A larger number makes fewer and larger parcels.
 _ROWS_DEALT = 262_144
 
-#: What a parcel holds: scored clicks, or what the past says of users.
+#: Kinds of parcels: scored clicks, or aggregates of users' earlier clicks.
 CLICKS, PAST = "clicks", "past"
 
 log = logging.getLogger("mal_tf.evaluate")
 
 
 class Score(beam.DoFn):
-    """(Label file, its rows) to parcels of its mature clicks by shard of users; output `seen` is what plans need.
+    """Maps (label file, its rows) to parcels of scored mature clicks by shard of users.
+
+    The additional output `seen` has the `ClickCounts` that the plan is made from.
 
     Args:
         versions: directory of the SavedModel by model name.
-        clicks: of the split.
-        columns: to read beside the predictions.
+        clicks: the split's clicks.
+        columns: columns to keep beside the predictions.
         slices: how clicks are sliced.
-        batch_size: clicks scored at a time.
-        shards: how many parts the users are split into.
-        exchange: how tables travel.
+        batch_size: number of clicks that are scored at a time.
+        shards: number of parts that the users are split into.
+        exchange: transport of tables between steps.
     """
 
     def __init__(
@@ -55,12 +57,12 @@ class Score(beam.DoFn):
         self._batch_size, self._shards, self._exchange, self._shared = batch_size, shards, exchange, Shared()
 
     def setup(self):
-        """Loads the models, once per process."""
+        """Load the models, once per process."""
         self._exports = self._shared.acquire(lambda: Exports(self._versions))
         self._clicks.check_exports(self._exports)
 
     def process(self, file: tuple[str, int]) -> Iterator[Any]:
-        """Scores one file."""
+        """Score one file."""
         (path, expected), began, rows = file, time.monotonic(), 0
         waiting: list[pa.Table] = []
         for batch in self._clicks.of_file(path).score(self._exports, self._columns, self._batch_size):
@@ -81,11 +83,11 @@ class Score(beam.DoFn):
         clicks = pa.concat_tables(waiting).combine_chunks() if waiting else None
         if clicks is None or not clicks.num_rows:
             return
-        yield TaggedOutput("seen", Seen.of(clicks.to_pandas(), list(self._versions), self._slices))
+        yield TaggedOutput("seen", ClickCounts.from_clicks(clicks.to_pandas(), list(self._versions), self._slices))
         yield from deal(self._exchange, CLICKS, clicks, self._shards)
 
 
 def deal(exchange: Exchange, kind: str, rows: pa.Table, shards: int) -> Iterator[tuple[int, tuple[str, Parcel]]]:
-    """Rows with a `user_id` to (shard of the user, (kind, parcel))."""
+    """Split rows by their `user_id` into shards; yield (shard, (kind, parcel))."""
     for number, parcel in exchange.partition_by_user(rows, shards):
         yield number, (kind, parcel)

@@ -1,4 +1,4 @@
-"""Slices of clicks that lie in many places: features' values counted and chosen once, then found in each shard of users."""
+"""Slices of distributed clicks: chosen once from counts over all clicks, then applied to each shard of users."""
 
 import dataclasses
 import functools
@@ -14,11 +14,11 @@ from pipelines.core import files
 from pipelines.evaluate.distributed.quantiles import Bounds
 from pipelines.evaluate.slices import MISSING_TOKEN, Slice, by_quantile_bounds, slices_of, tokens
 
-#: What a slice is by, and its name.
+#: Kind and name of a slice.
 Name = tuple[str, str]
 
-#: Slices by what training knew.
-_SAID = ("known", "new", MISSING_TOKEN)
+#: Names of the slices by whether the user or the value occurred in training.
+_KNOWN_OR_NEW = ("known", "new", MISSING_TOKEN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Slices:
         by: names of `EvaluationConfig.slices`.
         label: column of the label whose metrics are sliced.
         config: bounds and limits.
-        features: dtype of the features that slices are by, by name.
-        vocabularies: path of the training vocabulary, by feature, for `known_<feature>`.
-        units_per_second: of timestamps.
-        window_hours: the longest of the mechanisms.
+        features: dtype of each feature that slices are by.
+        vocabularies: path of the training vocabulary of each feature, for `known_<feature>`.
+        units_per_second: time unit of the logs, in units per second.
+        window_hours: the longest attribution window of all mechanisms.
     """
 
     by: Sequence[str]
@@ -54,7 +54,7 @@ class Slices:
         return [name for name in self.by if name in self.features and name not in self.numeric]
 
     def counts(self, clicks: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """`clicks` and `positives` of each token, by categorical feature that slices are by."""
+        """Count `clicks` and `positives` of each token, for each categorical feature that slices are by."""
         positive = (clicks[self.label] > 0).astype(np.int64)
         return {
             name: positive.groupby(tokens(clicks[name])).agg(clicks="size", positives="sum")
@@ -62,7 +62,7 @@ class Slices:
         }
 
     def choose(self, counts: Mapping[str, pd.DataFrame], bounds: Mapping[str, Bounds]) -> list[Name]:
-        """The slices that there may be, from the counts of all clicks and the bounds of numeric features."""
+        """Return all possible slices, from the counts of all clicks and the bounds of numeric features."""
         return [(by, name) for by in self.by for name in self._names(by, counts, bounds)]
 
     def _names(self, by: str, counts: Mapping[str, pd.DataFrame], bounds: Mapping[str, Bounds]) -> Sequence[str]:
@@ -72,7 +72,7 @@ class Slices:
         if by in counts:
             return self._most_frequent(counts[by])
         if by == USER_HISTORY or by.startswith(KNOWN):
-            return _SAID
+            return _KNOWN_OR_NEW
         kind = np.int64 if by in (PATH_LENGTH, INFORMATION_GAIN) else np.float64
         return [part.name for part in self._parts(pd.Series([], dtype=kind, name=by), np.zeros(0))]
 
@@ -84,19 +84,19 @@ class Slices:
     def members(
         self, clicks: pd.DataFrame, newest: int, slices: Sequence[Name], bounds: Mapping[str, Bounds]
     ) -> tuple[np.ndarray, ...]:
-        """Which clicks are in which slices.
+        """Determine which clicks are in which slices.
 
         Args:
-            clicks: of a shard of users; columns as read, `information_gain` and `user_history`.
+            clicks: clicks of a shard of users; columns as read, `information_gain` and `user_history`.
             newest: time of the newest mature click.
-            slices: see `choose`.
-            bounds: of numeric features.
+            slices: all slices, see `choose`.
+            bounds: bounds of the slices by each numeric feature.
 
         Returns:
-            The clicks' rows, ascending, the number of the slice, both int64 [memberships], and whether the click is the
-            slice's own and not beside it to tell its own from, bool [memberships].
+            Three arrays [memberships]: the row of the click, ascending, int64; the number of the slice, int64; and whether
+            the click is one of the slice's own (`Slice.own`), bool.
         """
-        rows, numbers, owned = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+        rows, numbers, own = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
         number = {name: place for place, name in enumerate(slices)}
         for by in self.by:
             if by in self.categorical:
@@ -104,7 +104,7 @@ class Slices:
                 place = index.get_indexer(tokens(clicks[by]))
                 rows.append(np.flatnonzero(place >= 0))
                 numbers.append(place[rows[-1]] + (number[by, index[0]] if index.size else 0))
-                owned.append(np.ones(rows[-1].size, bool))
+                own.append(np.ones(rows[-1].size, bool))
                 continue
             if by in bounds:
                 parts = by_quantile_bounds(clicks[by].to_numpy(), bounds[by].bounds)
@@ -113,14 +113,16 @@ class Slices:
             for part in parts:
                 rows.append(np.flatnonzero(part.chosen))
                 numbers.append(np.full(rows[-1].size, number[by, part.name]))
-                owned.append((part.chosen if part.own is None else part.own)[rows[-1]])
-        found = [np.concatenate(parts) for parts in (rows, numbers, owned)]
-        order = np.lexsort((found[1], found[0]))
-        return tuple(values[order] for values in found)
+                own.append((part.chosen if part.own is None else part.own)[rows[-1]])
+        memberships = [np.concatenate(parts) for parts in (rows, numbers, own)]
+        order = np.lexsort((memberships[1], memberships[0]))
+        return tuple(values[order] for values in memberships)
 
     def _parts(self, values: pd.Series, label: np.ndarray) -> list[Slice]:
-        """All slices, however few clicks they have."""
-        return slices_of(values, label, self.config.model_copy(update={"min_positives": 0, "top_values": len(_SAID)}))
+        """Return all slices, however few clicks they have."""
+        return slices_of(
+            values, label, self.config.model_copy(update={"min_positives": 0, "top_values": len(_KNOWN_OR_NEW)})
+        )
 
     def _values(self, by: str, clicks: pd.DataFrame, newest: int) -> pd.Series:
         if by == CLICK_AGE:
@@ -132,7 +134,14 @@ class Slices:
         return clicks[by]
 
     def reported(self, by: str, clicks: np.ndarray, positives: np.ndarray, names: Sequence[str]) -> list[int]:
-        """Which slices of a kind are in the report, in its order, of their clicks and positives, int64 [slices], and names."""
+        """Return the indices of the slices of a kind that are in the report, in its order.
+
+        Args:
+            by: the kind.
+            clicks: int64 [slices].
+            positives: int64 [slices].
+            names: names of the slices.
+        """
         enough = np.flatnonzero(positives >= self.config.min_positives)
         if by in self.categorical or by == USER_HISTORY or by.startswith(KNOWN):
             order = np.lexsort((np.array(names, object)[enough].astype(str), -clicks[enough]))

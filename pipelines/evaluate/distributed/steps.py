@@ -1,4 +1,4 @@
-"""Steps of the evaluation job after the shuffles: shards of users, ranges of predictions."""
+"""Steps of the evaluation job after the shuffles, which sum over shards of users and over ranges of predictions."""
 
 import dataclasses
 import functools
@@ -21,22 +21,24 @@ from pipelines.evaluate.distributed.plan import EvaluationPlan
 from pipelines.evaluate.distributed.score import CLICKS, PAST
 from pipelines.evaluate.distributed.slices import Slices
 
-#: Columns of a range's clicks, beside the labels.
+#: Columns of a range's clicks, in addition to the labels.
 _PREDICTION, _USER, _SLICES = "prediction", "user", "slices"
 
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """What is evaluated: groups of clicks are all clicks by each label, then each slice by `slices.label`.
+    """Models, labels, slices and metrics of an evaluation.
+
+    Sums are over groups of clicks: first all clicks, once with each label, then each slice with `slices.label`.
 
     Attributes:
-        models: names.
-        labels: columns.
+        models: names of the models.
+        labels: label columns.
         slices: how clicks are sliced.
-        samples: resamples of the users.
-        seed: of them.
-        bins: of calibration.
-        metrics: which; here, as workers may know fewer.
+        samples: number of resamples of the users.
+        seed: seed of the resamples.
+        bins: number of bins of calibration.
+        metrics: the metrics, given here as fewer may be registered in the workers.
     """
 
     models: Sequence[str]
@@ -49,25 +51,25 @@ class Scope:
 
     @property
     def ratios(self) -> list[RatioMetric]:
-        """The metrics that add up over users."""
+        """The metrics that are ratios of sums over users."""
         return [metric for metric in self.metrics if isinstance(metric, RatioMetric)]
 
     @property
     def sliced(self) -> int:
-        """Position of the label that slices are of."""
+        """Index of the label that slices are measured with."""
         return self.labels.index(self.slices.label)
 
-    def curve(self, of_model: tuple[tuple[int, int], RangeSums], sizes: np.ndarray) -> tuple[int, Curve]:
-        """A model's number, and the calibration curve of its sums over all ranges."""
-        (model, _), sums = of_model
+    def curve(self, model_sums: tuple[tuple[int, int], RangeSums], sizes: np.ndarray) -> tuple[int, Curve]:
+        """Return a model's number, and the calibration curve from its sums over all ranges."""
+        (model, _), sums = model_sums
         return model, sums.curve(len(self.labels), int(sizes[model, :, 0].sum()))
 
 
 class Users(beam.DoFn):
-    """All that is known of a shard of users to parcels of their clicks by (model, range).
+    """Maps a shard of users, with their clicks and their past, to parcels of clicks by (model, range).
 
-    Other outputs: `sums` over the users, `UserSums` of all groups; `sizes`, int64 [models, ranges, 1 + slices]: clicks of
-    each range, of all and of each slice; `positives`, int64 [slices, labels], of the slices' own clicks;
+    Additional outputs: `sums`, `UserSums` of all groups; `sizes`, int64 [models, ranges, 1 + slices], the number of clicks in
+    each range, of all clicks and of each slice; `positives`, int64 [slices, labels], positives among each slice's own clicks;
     `shards`, parcels of users, labels and predictions.
     """
 
@@ -75,7 +77,7 @@ class Users(beam.DoFn):
         self._scope, self._exchange = scope, exchange
 
     def process(self, element: tuple[int, Iterable[tuple[str, Parcel]]], plan: EvaluationPlan) -> Iterator[Any]:
-        """Adds up one shard."""
+        """Sum over one shard."""
         scope = self._scope
         by_kind: dict[str, list] = {CLICKS: [], PAST: []}
         for kind, parcel in element[1]:
@@ -83,7 +85,7 @@ class Users(beam.DoFn):
         if not by_kind[CLICKS]:
             return
         clicks = pa.concat_tables(by_kind[CLICKS]).combine_chunks()
-        # By all that is added up: bundles come in any order.
+        # Sorted by everything that is summed, as bundles come in any order and floating-point sums depend on it.
         columns = [*scope.labels, *(f"{OUTPUT}_{name}" for name in scope.models)]
         clicks = clicks.sort_by([(name, "ascending") for name in ("user_id", *columns)]).combine_chunks()
         labels = [clicks[name].to_numpy().astype(np.float64) for name in scope.labels]
@@ -96,8 +98,8 @@ class Users(beam.DoFn):
         yield TaggedOutput("sums", self._sums(user, hashed, labels, predictions, (rows, number, slices)))
         positives = [np.bincount(number[own], label[rows[own]] > 0, slices) for label in labels]
         yield TaggedOutput("positives", np.column_stack(positives).astype(np.int64))
-        of_users = pa.table([user, *labels, *predictions], [_USER, *columns])
-        yield from (TaggedOutput("shards", parcel) for parcel in self._exchange.pack([of_users]))
+        user_rows = pa.table([user, *labels, *predictions], [_USER, *columns])
+        yield from (TaggedOutput("shards", parcel) for parcel in self._exchange.pack([user_rows]))
 
         bounds = np.searchsorted(rows, np.arange(user.size + 1)).astype(np.int32)
         members = pa.ListArray.from_arrays(bounds, number.astype(np.int32))
@@ -107,8 +109,8 @@ class Users(beam.DoFn):
             place, ranges = plan.range_of(model, prediction), len(plan.ranges[model])
             sizes[model, :ranges, 0] = np.bincount(place, minlength=ranges)
             np.add.at(sizes[model], (place[rows], 1 + number), 1)
-            of_model = table.append_column(_PREDICTION, pa.array(prediction))
-            for part, parcel in self._exchange.partition(of_model, place, ranges):
+            model_rows = table.append_column(_PREDICTION, pa.array(prediction))
+            for part, parcel in self._exchange.partition(model_rows, place, ranges):
                 yield (model, part), parcel
         yield TaggedOutput("sizes", sizes)
 
@@ -124,13 +126,17 @@ class Users(beam.DoFn):
         scope, (rows, number, slices) = self._scope, sliced
         groups = [Group(user, label, predictions) for label in labels]
         label, by_slice = labels[scope.sliced], np.argsort(number, kind="stable")
-        for mine in np.split(rows[by_slice], np.searchsorted(number[by_slice], np.arange(1, slices))) if slices else ():
-            groups.append(Group(user[mine], label[mine], [prediction[mine] for prediction in predictions]))
+        for slice_rows in (
+            np.split(rows[by_slice], np.searchsorted(number[by_slice], np.arange(1, slices))) if slices else ()
+        ):
+            groups.append(
+                Group(user[slice_rows], label[slice_rows], [prediction[slice_rows] for prediction in predictions])
+            )
         return user_sums(groups, hashed[first], scope.ratios, scope.samples, scope.seed)
 
 
 class Ranges(beam.DoFn):
-    """A model's clicks of one range of predictions to ((model, range), sums of all groups)."""
+    """Maps a model's clicks in one range of predictions to ((model, range), sums of all groups)."""
 
     def __init__(self, scope: Scope):
         self._scope = scope
@@ -138,10 +144,10 @@ class Ranges(beam.DoFn):
     def process(
         self, element: tuple[tuple[int, int], Iterable[Parcel]], plan: EvaluationPlan, sizes: np.ndarray
     ) -> Iterator[tuple[tuple[int, int], RangeSums]]:
-        """Adds up one range."""
+        """Sum over one range."""
         scope, ((model, number), parcels) = self._scope, element
         clicks = pa.concat_tables(map(Exchange.unpack, parcels)).combine_chunks()
-        # By all that is added up: parcels come in any order.
+        # Sorted by everything that is summed, as parcels come in any order and floating-point sums depend on it.
         clicks = clicks.sort_by([(name, "ascending") for name in (_PREDICTION, _USER, *scope.labels)]).combine_chunks()
         prediction, user = clicks[_PREDICTION].to_numpy(), clicks[_USER].to_numpy()
         labels, members = [clicks[name].to_numpy() for name in scope.labels], flat(clicks[_SLICES])
@@ -150,8 +156,10 @@ class Ranges(beam.DoFn):
         group, slices = members.flatten().to_numpy().astype(np.int64), len(plan.slices)
         groups = [(everything, label) for label in labels]
         label, by_slice = labels[scope.sliced], np.argsort(group, kind="stable")
-        for mine in np.split(rows[by_slice], np.searchsorted(group[by_slice], np.arange(1, slices))) if slices else ():
-            groups.append((mine, label[mine]))
+        for slice_rows in (
+            np.split(rows[by_slice], np.searchsorted(group[by_slice], np.arange(1, slices))) if slices else ()
+        ):
+            groups.append((slice_rows, label[slice_rows]))
         before, total = sizes[model, :number].sum(axis=0), sizes[model].sum(axis=0)
         before, total = (np.append(np.repeat(sums[0], len(labels)), sums[1:]) for sums in (before, total))
         distinct, code = np.unique(user, return_inverse=True)
@@ -160,19 +168,21 @@ class Ranges(beam.DoFn):
 
 
 class Calibrate(beam.DoFn):
-    """A shard of users, as `Users` gives it, and the curve of each model to `Curve.excess` [models, labels, 2, bins]."""
+    """Maps a shard of users, as output by `Users`, to `Curve.excess` [models, labels, 2, bins], given each model's curve."""
 
     def __init__(self, scope: Scope):
         self._scope = scope
 
     def process(self, parcel: Parcel, curves: Mapping[int, Curve]) -> Iterator[np.ndarray]:
-        """Adds up one shard."""
+        """Sum over one shard."""
         scope, clicks = self._scope, Exchange.unpack(parcel)
         user, labels = clicks[_USER].to_numpy(), [clicks[name].to_numpy() for name in scope.labels]
         predictions = [clicks[f"{OUTPUT}_{name}"].to_numpy() for name in scope.models]
-        yield np.stack([curves[number].excess(user, labels, of) for number, of in enumerate(predictions)])
+        yield np.stack(
+            [curves[number].excess(user, labels, prediction) for number, prediction in enumerate(predictions)]
+        )
 
 
 def combine(parts: Iterable[tuple[int, RangeSums]]) -> RangeSums:
-    """Numbered sums over neighbouring ranges to those over all."""
+    """Combine the sums over numbered neighbouring ranges."""
     return functools.reduce(RangeSums.followed_by, (part for _, part in sorted(parts, key=lambda part: part[0])))

@@ -1,1 +1,1 @@
-"""The page's sections, a module each: what a run's files hold, as parts of the page."""
+"""The page's sections, one module each, which turn the content of a run's files into parts of the page."""

@@ -1,4 +1,4 @@
-"""Whether predictions are probabilities: calibration curves, and what a calibration layer changed."""
+"""Section on calibration: calibration curves of the models, and the effect of a calibration layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,12 +15,21 @@ from pipelines.report.sections import evaluation
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section; nothing where the models were neither evaluated nor calibrated."""
+    """Build the section; no parts if the models were neither evaluated nor calibrated."""
     metrics, built = evaluation.metrics(run), []
     if metrics and metrics.get("calibration"):
         built += _curves(metrics, metrics["target"], metrics)
-        others = {label: of for label, of in metrics.get("labels", {}).items() if label != metrics["target"]}
-        folded = [part for label, of in others.items() if of.get("calibration") for part in _curves(metrics, label, of)]
+        others = {
+            label: label_metrics
+            for label, label_metrics in metrics.get("labels", {}).items()
+            if label != metrics["target"]
+        }
+        folded = [
+            part
+            for label, label_metrics in others.items()
+            if label_metrics.get("calibration")
+            for part in _curves(metrics, label, label_metrics)
+        ]
         built += [Folded("Under the labels of the other mechanisms", folded)] if folded else []
     built += [part for name in run.stages_of("calibrate") for part in _layer(run, name)]
     if metrics and not built:
@@ -29,7 +38,7 @@ def parts(run: RunFiles) -> list[Part]:
 
 
 def _curves(metrics: Mapping[str, Any], label: str, label_metrics: Mapping[str, Any]) -> list[Part]:
-    """A curve for each model, under a label."""
+    """Build a calibration curve for each model, under a mechanism's label."""
     under = "" if label == metrics["target"] else f", label_{label}"
     return [
         _curve(f"{name}{under}", bins, label_metrics["models"].get(name, {}).get(Pcoc.name))
@@ -110,10 +119,13 @@ def _layer(run: RunFiles, name: str) -> list[Part]:
         return [missing(f"{source} is not there.")]
     calibration = run.json(source)
     rows = [
-        [f"{clicks}, {when}", *(text.metric(metric, of[when].get(metric)) for metric in level_metrics())]
-        for clicks, of in (("clicks of the fit", calibration), ("evaluation split", calibration.get("evaluation", {})))
+        [f"{clicks}, {when}", *(text.metric(metric, values[when].get(metric)) for metric in level_metrics())]
+        for clicks, values in (
+            ("clicks of the fit", calibration),
+            ("evaluation split", calibration.get("evaluation", {})),
+        )
         for when in ("before", "after")
-        if when in of
+        if when in values
     ]
     by = f", by {calibration['by']}" if calibration.get("by") else ""
     note = (

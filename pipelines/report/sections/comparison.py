@@ -1,4 +1,4 @@
-"""A comparison (`mal-tf benchmark`), where the directory holds one: its tables, and its differences drawn."""
+"""Section on a comparison (`mal-tf benchmark`): its tables, and its differences as forest plots."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,72 +16,74 @@ from pipelines.report.run_files import RunFiles
 
 SOURCE = "results.json"
 
-#: The metric that verdicts are by.
+#: The metric that verdicts are based on.
 _VERDICT = Gauc.name
 
-#: Stands for all clicks among the kinds of slices, and among the slices of that kind.
+#: Key of all clicks, both as a kind of slice and as the name of the slice.
 _ALL = "all"
 
 
-def found(run: RunFiles) -> dict[str, Any] | None:
-    """What the comparison found; None where the run is none, or did not end."""
+def results(run: RunFiles) -> dict[str, Any] | None:
+    """Return the comparison's results; None if the run is not a comparison or is not finished."""
     return run.json(SOURCE) if run.has(SOURCE) and run.has("benchmark.json") else None
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section; nothing where the run is no comparison."""
-    result = found(run)
+    """Build the section; no parts if the run is no comparison."""
+    result = results(run)
     if result is None:
         return []
     from pipelines.studies.comparison.report import tables
 
-    first, *others = (Numbers(table, SOURCE) for table in tables(result)[1:])  # The labels have a section of their own.
+    first, *others = (
+        Numbers(table, SOURCE) for table in tables(result)[1:]
+    )  # The first table is of the labels, which have their own section.
     return [*_pictures(result), first, Folded(f"{len(others)} more tables, slices among them", others)]
 
 
 def verdicts(run: RunFiles) -> list[Part]:
-    """A line for each comparison and primary target: what gains, what loses, what shows no difference.
+    """Build a verdict for each comparison and primary target: which rows are better or worse, and which show no difference.
 
-    Holm's adjustment is over all rows of all lines.
+    P-values are adjusted by Holm's method over all rows of all verdicts.
     """
-    result = found(run)
+    result = results(run)
     if result is None:
         return []
     built: list[Part] = []
     groups = list(_groups(result))
-    how = _corrected(
+    correction = _corrected(
         [differences[_VERDICT] for *_, rows in groups for differences in rows.values()], result["bootstrap_samples"]
     )
     for title, against, rows in groups:
-        found_of = {name: reading(_VERDICT, differences[_VERDICT]) for name, differences in rows.items()}
-        readings: dict[str, str] = {name: side if sure else "open" for name, (side, sure) in found_of.items()}
+        judged = {name: reading(_VERDICT, differences[_VERDICT]) for name, differences in rows.items()}
+        readings: dict[str, str] = {name: side if sure else "open" for name, (side, sure) in judged.items()}
         readings |= {name: "few" for name, differences in rows.items() if differences[_VERDICT]["low"] is None}
-        words = {"better": "better", "worse": "worse", "open": "no difference shown", "few": "too few users to tell"}
-        of = {side: [name for name in readings if readings[name] == side] for side in words}
-        said = "; ".join(f"{words[side]}: {', '.join(names)}" for side, names in of.items() if names)
-        gains = (of["better"], of["worse"])
-        side: Reading = "better" if gains[0] and not gains[1] else "worse" if gains[1] and not gains[0] else "open"
+        wording = {"better": "better", "worse": "worse", "open": "no difference shown", "few": "too few users to tell"}
+        names_by_side = {side: [name for name in readings if readings[name] == side] for side in wording}
+        summary = "; ".join(f"{wording[side]}: {', '.join(names)}" for side, names in names_by_side.items() if names)
+        better, worse = names_by_side["better"], names_by_side["worse"]
+        side: Reading = "better" if better and not worse else "worse" if worse and not better else "open"
         facts = [f"{name} {text.with_interval(differences['gauc'])}" for name, differences in rows.items()]
-        built.append(Verdict(side, f"{title}, {Gauc.title} against {against}{how}: {said}.", SOURCE, facts))
+        built.append(Verdict(side, f"{title}, {Gauc.title} against {against}{correction}: {summary}.", SOURCE, facts))
     return built
 
 
 def _corrected(judged: Sequence[dict[str, Any]], samples: int) -> str:
-    """Adds `adjusted_p` to differences; how they were corrected."""
+    """Add `adjusted_p` to the differences and return how they were corrected, in words."""
     p = np.array([math.nan if one.get("p") is None else one["p"] for one in judged])
     for one, adjusted in zip(judged, holm(p), strict=True):
         one["adjusted_p"] = None if math.isnan(adjusted) else float(adjusted)
     if any(one.get("low") is not None and one.get("p") is None for one in judged):
         return ", not corrected for how many there are, as an earlier version of mal-tf compared them"
     count = int(np.count_nonzero(~np.isnan(p)))
-    said = f", p corrected for {count} comparisons" if count > 1 else ""
+    correction = f", p corrected for {count} comparisons" if count > 1 else ""
     if samples >= (needed := resamples_needed(count)):
-        return said
-    return f"{said}, for which {samples:,} resamples are too few to show any (bootstrap_samples: {needed:,} are enough)"
+        return correction
+    return f"{correction}, for which {samples:,} resamples are too few to show any (bootstrap_samples: {needed:,} are enough)"
 
 
 def _groups(result: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, dict]]]:
-    """Of each comparison and primary target: title, what is compared with, and the differences of each other row."""
+    """Yield for each comparison and primary target the title, the baseline row, and the differences of each other row."""
     for comparison in result["comparisons"]:
         against = comparison["against"]
         for primary in dict.fromkeys(row["primary"] for row in comparison["rows"]):
@@ -100,7 +102,7 @@ def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
             (name, {text.title(metric): row[metric] for metric in sorted(row, key=lambda metric: metric != _VERDICT)})
             for name, row in rows.items()
         ]
-        told = "; ".join(
+        description = "; ".join(
             f"{name}: {metric} {text.with_interval(one)}" for name, row in drawn for metric, one in row.items()
         )
         cells = [
@@ -117,7 +119,7 @@ def _pictures(result: Mapping[str, Any]) -> Iterator[Part]:
         yield Picture(
             plots.forest(drawn, f"minus {against}", "better"),
             title,
-            f"Differences from {against}. {told}",
+            f"Differences from {against}. {description}",
             f"Means over {len(result['seeds'])} seeds, minus those of {against}; 95% intervals over users and trainings; "
             f"{text.HOLLOW}. Intervals are not corrected for the number of rows; the verdict is.",
             SOURCE,

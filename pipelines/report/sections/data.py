@@ -1,4 +1,4 @@
-"""Section on data quality: TFDV's anomalies, a retraining's measurements, feature statistics."""
+"""Section on data quality: TFDV's anomalies, the measurements of a retraining, feature statistics."""
 
 import os.path
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,12 @@ from pipelines.report import svg, text
 from pipelines.report.parts import Folded, Items, Numbers, Part, Picture, Text, Verdict, missing
 from pipelines.report.run_files import RunFiles
 
-#: Measurements that the picture shows: those nearest to their limits.
+#: Number of measurements that the figure shows, those nearest to their limits.
 _DRAWN = 12
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
+    """Build the section."""
     built = [*_schema(run), *_measurements(run)]
     if run.has("statistics/FeatureStats.pb") and run.finished("statistics"):
         built.append(Folded("Statistics of each feature", [_statistics(run)]))
@@ -31,7 +31,7 @@ def parts(run: RunFiles) -> list[Part]:
 
 
 def anomalies(run: RunFiles) -> list[str]:
-    """All anomalies that TFDV and the checks of a retraining report."""
+    """Return all anomalies that TFDV and the checks of a retraining report, a line each."""
     if checked := run.result("checks"):
         return list(checked["anomalies"])
     if run.finished("validate"):
@@ -40,7 +40,7 @@ def anomalies(run: RunFiles) -> list[str]:
 
 
 def source(run: RunFiles) -> str:
-    """File with the `anomalies`."""
+    """Return the path of the file that `anomalies` are read from; comma-separated if several."""
     return "checks/manifest.json" if run.finished("checks") else ", ".join(run.listed("validate/Split-*/SchemaDiff.pb"))
 
 
@@ -83,7 +83,7 @@ def _measurements(run: RunFiles) -> list[Part]:
         return []
     rows = [
         [
-            _of(one),
+            _name(one),
             one["measure"],
             *(text.general(one[key]) for key in ("value", "low", "high")),
             "▼ anomalous" if one["anomalous"] else "within",
@@ -111,12 +111,12 @@ def _measurements(run: RunFiles) -> list[Part]:
     ]
 
 
-def _of(one: Mapping[str, Any]) -> str:
+def _name(one: Mapping[str, Any]) -> str:
     return f"{one['where']}, {one['feature']}"
 
 
 def _share(one: Mapping[str, Any]) -> float | None:
-    """How much of its limit a measurement used; None without limits that a share can be told of, as where both are equal."""
+    """Return the share of its limit that a measurement uses; None without a limit, or if both limits are equal."""
     low, high, value = one["low"], one["high"], one["value"]
     if low == high:
         return None

@@ -1,4 +1,4 @@
-"""How well the models predict: metrics of every mechanism's label, differences with their intervals."""
+"""Section on the evaluation: metrics under every mechanism's label, and differences with their intervals."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,17 +15,17 @@ SOURCE = "evaluate/metrics.json"
 
 
 def metrics(run: RunFiles) -> dict[str, Any] | None:
-    """What `mal-tf evaluate` found; None where it did not finish."""
+    """Return the content of `metrics.json`; None if the evaluation is not finished."""
     return run.stage_json("evaluate", "metrics.json")
 
 
 def served(run: RunFiles, result: Mapping[str, Any]) -> str:
-    """The model whose differences from the others are given."""
+    """Return the name of the model that the others are compared with."""
     return result.get("served") or (run.config.get("model") or {}).get("name") or next(iter(result["models"]))
 
 
 def verdicts(run: RunFiles) -> list[Part]:
-    """The served model against each other, in a sentence each."""
+    """Build a verdict on the served model against each of the others."""
     result = metrics(run)
     if result is None or not result.get("differences"):
         return []
@@ -36,34 +36,38 @@ def verdicts(run: RunFiles) -> list[Part]:
 def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) -> Part:
     judged = {metric: one for metric, one in by_metric.items() if has_direction(metric)}
     readings = {text.title(metric): reading(metric, one) for metric, one in judged.items()}
-    of = {
+    by_side = {
         side: [metric for metric, answer in readings.items() if answer == (side, True)] for side in ("better", "worse")
     }
-    said = [f"{side} in {' and '.join(named)}" for side, named in of.items() if named]
+    phrases = [f"{side} in {' and '.join(names)}" for side, names in by_side.items() if names]
     doubtful = [metric for metric, (_, sure) in readings.items() if not sure]
-    few = [text.title(metric) for metric, one in judged.items() if one.get("low") is None]
-    rest = [
-        metric for metric, answer in readings.items() if (answer[0] == "open" or not answer[1]) and metric not in few
+    too_few_users = [text.title(metric) for metric, one in judged.items() if one.get("low") is None]
+    undecided = [
+        metric
+        for metric, answer in readings.items()
+        if (answer[0] == "open" or not answer[1]) and metric not in too_few_users
     ]
-    if said:
-        sentence = f"{name} against {other}: {', '.join(said)}" + (
-            f"; no difference shown in {' and '.join(rest)}" if rest else ""
+    if phrases:
+        sentence = f"{name} against {other}: {', '.join(phrases)}" + (
+            f"; no difference shown in {' and '.join(undecided)}" if undecided else ""
         )
     else:
         sentence = f"{name} against {other}: no difference shown" + (
-            f" in {' and '.join(rest)}" if few and rest else ""
+            f" in {' and '.join(undecided)}" if too_few_users and undecided else ""
         )
-    if few:
-        sentence += f"; too few users to tell in {' and '.join(few)}"
+    if too_few_users:
+        sentence += f"; too few users to tell in {' and '.join(too_few_users)}"
     if doubtful:
         sentence += f" (in {' and '.join(doubtful)} not after the correction for many comparisons)"
-    side: Reading = "open" if all(of.values()) or not any(of.values()) else "better" if of["better"] else "worse"
+    side: Reading = (
+        "open" if all(by_side.values()) or not any(by_side.values()) else "better" if by_side["better"] else "worse"
+    )
     facts = [f"{text.title(metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
     return Verdict(side, f"{sentence}.", SOURCE, facts)
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
+    """Build the section."""
     result = metrics(run)
     if result is None:
         elsewhere = run.plan or run.has(
@@ -83,9 +87,9 @@ def parts(run: RunFiles) -> list[Part]:
         ]
     if not result.get("labels"):
         built.append(missing("Labels of the other mechanisms: this run was evaluated by an earlier version of mal-tf."))
-    if several := result.get("multiplicity"):
-        said = f"{several.get('family', '')}. {several.get('comparisons', '?')} comparisons.{too_few_resamples(result)}"
-        built.append(Text(said, SOURCE))
+    if multiplicity := result.get("multiplicity"):
+        note = f"{multiplicity.get('family', '')}. {multiplicity.get('comparisons', '?')} comparisons.{too_few_resamples(result)}"
+        built.append(Text(note, SOURCE))
     return built
 
 
@@ -109,7 +113,7 @@ def _table(result: Mapping[str, Any], labels: Mapping[str, Any]) -> Part:
 
 
 def _intervals(labels: Mapping[str, Any]) -> Iterator[Part]:
-    """Nothing where no resamples were asked for, or an earlier version of mal-tf evaluated."""
+    """Yield a table of intervals; nothing without resamples, or if an earlier version of mal-tf evaluated the run."""
     rows = [
         [f"{label}: {model}", *(text.span(intervals.get(metric, {}), metric) for metric in additive_metrics())]
         for label, label_result in labels.items()

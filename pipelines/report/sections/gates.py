@@ -1,4 +1,4 @@
-"""What became of a retraining's candidate: anomalies, gates, blessing, push."""
+"""Section on the gates of a retraining: anomalies, judgement, blessing and push of the candidate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,19 +12,19 @@ from pipelines.report.sections import data
 
 SOURCE = "judge/judgement.json"
 
-#: Slices that the picture holds at most, those of the most positives.
+#: Largest number of slices in the figure, those with the most positives.
 _DRAWN = 12
 
 
 def verdicts(run: RunFiles) -> list[Part]:
-    """Whether the candidate serves, and why not."""
+    """Build the verdict on the candidate: whether it was pushed, or why not."""
     plan = run.plan
     if plan is None:
         return []
     span = plan["span"]
     if run.has("pushed.json"):
-        said = f"Span {span} was pushed, as version {run.json('pushed.json')['version']}."
-        return [Verdict("better", said, f"pushed.json, {SOURCE}", _facts(run))]
+        sentence = f"Span {span} was pushed, as version {run.json('pushed.json')['version']}."
+        return [Verdict("better", sentence, f"pushed.json, {SOURCE}", _facts(run))]
     if anomalies := data.anomalies(run):
         return [
             Verdict("worse", f"Span {span} was refused: anomalies in the data. Nothing was trained."),
@@ -33,15 +33,15 @@ def verdicts(run: RunFiles) -> list[Part]:
     if not run.finished("bless"):
         return [Verdict("open", f"Span {span} is not finished. What serves is as it was.", "plan.json")]
     if reasons := run.json("bless/reason.json")["reasons"]:
-        said = f"Span {span} was refused: the candidate is not blessed."
-        return [Verdict("worse", said, SOURCE, _facts(run)), Items("Reasons", reasons, "bless/reason.json")]
+        sentence = f"Span {span} was refused: the candidate is not blessed."
+        return [Verdict("worse", sentence, SOURCE, _facts(run)), Items("Reasons", reasons, "bless/reason.json")]
     why = "another model serves meanwhile" if run.finished("infra") else "the infra check failed, or was cut short"
-    said = f"Span {span} was blessed but not pushed: {why}. What serves is as it was."
-    return [Verdict("open", said, f"bless/reason.json, {SOURCE}", _facts(run))]
+    sentence = f"Span {span} was blessed but not pushed: {why}. What serves is as it was."
+    return [Verdict("open", sentence, f"bless/reason.json, {SOURCE}", _facts(run))]
 
 
 def _facts(run: RunFiles) -> list[str]:
-    """The candidate's metrics beside those of what serves."""
+    """Return the candidate's metrics beside those of the serving model, a line each."""
     judgement = run.stage_json("judge", "judgement.json")
     metrics = judgement["all"]["metrics"] if judgement else {"candidate": {}}
     blessed = metrics.get("blessed", {})
@@ -53,7 +53,7 @@ def _facts(run: RunFiles) -> list[str]:
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section; nothing where the run is no span of a retraining."""
+    """Build the section; no parts if the run is no span of a retraining."""
     if run.plan is None:
         return []
     judgement = run.stage_json("judge", "judgement.json")

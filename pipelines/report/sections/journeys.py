@@ -1,4 +1,4 @@
-"""Section on journeys: a few of them, drawn with each mechanism's credit to each click."""
+"""Section on journeys: a few examples, drawn with each mechanism's credit to each click."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from pipelines.report.run_files import RunFiles
 
 SOURCE = "journeys/journeys.json"
 
-#: Events that a picture of a phone's width has room for.
+#: Largest number of events in a figure of a phone's width.
 _NARROW = 6
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section; nothing where no journeys were written."""
+    """Build the section; no parts if no journeys were written."""
     chosen = run.stage_json("journeys", "journeys.json")
     if not chosen:
         return []
@@ -46,7 +46,7 @@ def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], cho
         + [text.DASH] * (len(columns) - 3)
         for event in conversions
     ]
-    who = f"user {one['user_id']}" + (f", {_words(one['match_key'])}" if one.get("match_key") else "")
+    user = f"user {one['user_id']}" + (f", {_words(one['match_key'])}" if one.get("match_key") else "")
     credits = "; ".join(
         f"{mechanism}: " + ", ".join(text.number(click["credit"].get(mechanism), 2) for click in clicks)
         for mechanism in mechanisms
@@ -54,7 +54,7 @@ def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], cho
     window = f" within {chosen['window_hours']:g} hours" if chosen.get("window_hours") else ""
     return Picture(
         _drawn(clicks, conversions, mechanisms),
-        f"Journey {number}: {len(clicks)} clicks of {who}",
+        f"Journey {number}: {len(clicks)} clicks of {user}",
         f"Credit of {len(clicks)} clicks in time order. {credits}",
         f"From left to right in time, not to scale; ★ is a conversion{window}. The larger a dot, the more of the conversions' "
         "credit that mechanism gives to the click; a small ring is no credit, and so a negative label.",
@@ -93,7 +93,7 @@ def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms
                 axes.plot([place], [row], marker="o", ms=size, color=colour)
                 axes.annotate(f"{credit:.2f}", (place, row), (size / 2 + 2, 4), textcoords="offset points", fontsize=10)
         axes.set_yticks(list(rows.values()), list(rows))
-        axes.set_xticks(range(len(events)), [_ago(end - moment) for moment, *_ in events])
+        axes.set_xticks(range(len(events)), [_duration(end - moment) for moment, *_ in events])
         axes.set_xlim(-0.5, len(events) - 0.3)
         axes.set_ylim(len(rows) - 0.5, -1.1)
         axes.grid(visible=True, axis="y")
@@ -108,8 +108,8 @@ def _moment(timestamp: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
 
 
-def _ago(passed: datetime.timedelta) -> str:
-    seconds = passed.total_seconds()
+def _duration(elapsed: datetime.timedelta) -> str:
+    seconds = elapsed.total_seconds()
     for unit, size in (("d", SECONDS_PER_DAY), ("h", SECONDS_PER_HOUR), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

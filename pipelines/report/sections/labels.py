@@ -1,4 +1,4 @@
-"""Section on labels: positives by mechanism, rows in and out, CAT classes, path lengths, days."""
+"""Section on labels: positives by mechanism, rows in and out, path lengths, CAT classes, rows by day."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from pipelines.report.run_files import RunFiles
 
 SOURCE = "labels/label_report.json"
 
-#: Rows of the page's table, by key of the label report.
-_FATES = {
+#: Captions of the counts of rows, by key of the label report.
+_ROW_COUNTS = {
     "read": "read",
     "filtered": "other events, left out by the config",
     "after_observed_until": "after the end of the logs",
@@ -29,12 +29,12 @@ _FATES = {
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
+    """Build the section."""
     report = run.stage_json("labels", "label_report.json")
     if report is None:
         return [missing("The label job did not finish.")]
     alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]
-    built = [_table_1(report), *alike, _rows(report)]
+    built = [_positives(report), *alike, _rows(report)]
     if report.get("path_lengths"):
         built.append(_path_lengths(report["path_lengths"]))
     built.append(_classes(report))
@@ -48,7 +48,7 @@ def parts(run: RunFiles) -> list[Part]:
     return built
 
 
-def _table_1(report: Mapping[str, Any]) -> Part:
+def _positives(report: Mapping[str, Any]) -> Part:
     columns, splits = ["mechanism"], report["splits"]
     for split in splits:
         columns += [f"{split}: positives", "share", f"ratio to {report['ratio_to']}", "Σ credit"]
@@ -73,7 +73,7 @@ def _rows(report: Mapping[str, Any]) -> Part:
     tables = [name for name in ("clicks", "conversions") if name in report]
     rows = [
         [label, *(text.integer(report[table].get(key)) for table in tables)]
-        for key, label in _FATES.items()
+        for key, label in _ROW_COUNTS.items()
         if any(report[table].get(key) is not None for table in tables)
     ]
     return Numbers(Table("Rows in, rows out", ["rows", *tables], rows), SOURCE)

@@ -1,4 +1,4 @@
-"""What the models are made of: architecture, sizes, what of it is served, how fast it answers."""
+"""Section on the models: architecture, sizes of the trained and the served graph, latency."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,15 +8,15 @@ from pipelines.report import diagram, plots, text
 from pipelines.report.parts import Numbers, Part, Picture, missing
 from pipelines.report.run_files import RunFiles
 
-#: Tables of embeddings that the picture shows.
+#: Number of embedding tables that the figure shows.
 _TABLES = 10
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
+    """Build the section."""
     models = [name for name in run.stages_of("train") if run.has(f"train/{name}/network.json")]
     if not models:
-        elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
+        elsewhere = run.has("benchmark.json")  # A comparison has its trainings in directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     networks = {name: run.json(f"train/{name}/network.json") for name in models}
     built: list[Part] = [_sizes(run, networks)]
@@ -33,7 +33,7 @@ def _sizes(run: RunFiles, networks: Mapping[str, Mapping[str, Any]]) -> Part:
         exported = run.result(f"export/{name}") or {}
         trained, served = exported.get("trained", {}), exported.get("served", {})
         cells = [text.integer(sum(rows * width for rows, width in _embeddings(network).values()))]
-        cells += [text.integer(graph.get(what)) for what in ("parameters", "ops") for graph in (trained, served)]
+        cells += [text.integer(graph.get(count)) for count in ("parameters", "ops") for graph in (trained, served)]
         files = run.listed(f"serving/{name}/{exported.get('version', '*')}/**/*")
         size = sum((run.directory / file).stat().st_size for file in files)
         rows.append([name, *cells, text.size(size) if files else text.DASH])
@@ -55,20 +55,22 @@ def _latency(run: RunFiles, models: Sequence[str]) -> Part | None:
     rows, sources = [], []
     for name in models:
         exported = run.result(f"export/{name}") or {}
-        for signature, one in exported.get("latency_ms", {}).items():
+        for signature, latency in exported.get("latency_ms", {}).items():
             rows.append(
                 [
                     f"{name}: {signature}",
-                    text.integer(one.get("rows")),
-                    text.number(one["p50"], 2),
-                    text.number(one["p99"], 2),
+                    text.integer(latency.get("rows")),
+                    text.number(latency["p50"], 2),
+                    text.number(latency["p99"], 2),
                 ]
             )
         if exported.get("latency_ms"):
             sources.append(f"export/{name}/manifest.json")
     infra = run.result("infra")
-    for signature, one in (infra or {}).get("latency_ms", {}).items():
-        rows.append([f"infra check: {signature}", text.DASH, text.number(one["p50"], 2), text.number(one["p99"], 2)])
+    for signature, latency in (infra or {}).get("latency_ms", {}).items():
+        rows.append(
+            [f"infra check: {signature}", text.DASH, text.number(latency["p50"], 2), text.number(latency["p99"], 2)]
+        )
     if infra:
         sources.append("infra/manifest.json")
     if not rows:
@@ -114,7 +116,7 @@ def _tables(name: str, network: Mapping[str, Any]) -> Part:
 
 
 def _embeddings(network: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Rows and width of each table; all hashed features share one."""
+    """Return the rows and the width of each embedding table. All hashed features share one table."""
     by_name = {feature["name"]: feature for feature in network["spec"]["features"]}
     common = network["model"]["embedding_dim"]
     hashed: dict = next((one for one in by_name.values() if one.get("hash_lookups")), {})

@@ -1,4 +1,4 @@
-"""Section on provenance: config, revision, versions, data, seed."""
+"""Section on provenance: the config, code revision, package versions, days of data, and seed of the run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,8 @@ from pipelines.report.run_files import RunFiles
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
-    config, made_by = run.config, run.json("run.json")
+    """Build the section."""
+    config, environment = run.config, run.json("run.json")
     attribution, model = config.get("attribution") or {}, config.get("model") or {}
     mechanisms = [f"{one['name']} ({one['type']})" for one in attribution.get("mechanisms", [])]
     window = attribution.get("window_hours")
@@ -26,10 +26,10 @@ def parts(run: RunFiles) -> list[Part]:
         "source": (config.get("sources") or {}).get("adapter"),
         **_days(run, config.get("labels") or {}),
         "seed": config.get("seed"),
-        "code": _revision(made_by),
-        "Python": made_by.get("python"),
+        "code": _revision(environment),
+        "Python": environment.get("python"),
     }
-    rows |= {f"package {name}": version for name, version in made_by.get("packages", {}).items()}
+    rows |= {f"package {name}": version for name, version in environment.get("packages", {}).items()}
     shown = [[name, str(value)] for name, value in rows.items() if value is not None]
     return [
         Numbers(Table("What was run", ["setting", "value"], shown), "config.yaml, run.json"),
@@ -58,6 +58,6 @@ def _days(run: RunFiles, labels: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _revision(made_by: Mapping[str, Any]) -> str:
-    changed = ", with changes that are not committed" if made_by.get("git_changed") else ""
-    return f"revision {made_by.get('git_revision') or 'unknown'}{changed}"
+def _revision(environment: Mapping[str, Any]) -> str:
+    changed = ", with changes that are not committed" if environment.get("git_changed") else ""
+    return f"revision {environment.get('git_revision') or 'unknown'}{changed}"

@@ -1,4 +1,4 @@
-"""Where the served model gains and where it loses: slices, and gain against growth in positives."""
+"""Sections on slices: differences of the served model on each slice, and gain against growth in positives."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
 from pipelines.report.run_files import RunFiles
 from pipelines.report.sections import evaluation
 
-#: Slices that are no feature's, in the order of the page, and what they are.
+#: Titles of the kinds of slices that are not by a feature, in the order of the page.
 _KINDS = {
     INFORMATION_GAIN: "Users by extra positives",
     PATH_LENGTH: "Length of the journey",
@@ -19,15 +19,15 @@ _KINDS = {
     USER_HISTORY: "New against known users",
 }
 
-#: Slices that a picture holds at most, those of the most positives.
+#: Largest number of slices in a figure, those with the most positives.
 _DRAWN = 12
 
-#: The metric that gains are drawn of.
+#: The metric whose gain is drawn against growth.
 _GAIN = Gauc.name
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section; nothing where the models were not evaluated."""
+    """Build the section; no parts if the models were not evaluated."""
     result = evaluation.metrics(run)
     if result is None:
         return []
@@ -49,7 +49,7 @@ def parts(run: RunFiles) -> list[Part]:
 
 
 def growth(run: RunFiles) -> list[Part]:
-    """The section of gains against growth in positives, as the MAL paper's figures 5 and 6 have it."""
+    """Build the section on gain against growth in positives, as in figures 5 and 6 of the MAL paper (arXiv 2508.15217)."""
     result = evaluation.metrics(run)
     if result is None:
         return []
@@ -63,7 +63,7 @@ def growth(run: RunFiles) -> list[Part]:
         built += [
             _gain(name, other, by, kinds[by])
             for other in result.get("differences", {})
-            if any(_known(one, other, _GAIN) for one in kinds[by])
+            if any(_difference(one, other, _GAIN) for one in kinds[by])
         ]
     first, more = built[:3], built[3:]
     if not built:
@@ -80,7 +80,7 @@ def _title(by: str) -> str:
 def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
     drawn = sorted(sorted(slices, key=lambda one: -one["positives"])[:_DRAWN], key=slices.index)
     others = list(dict.fromkeys(other for one in slices for other in one.get("differences", {})))
-    left = f" The {_DRAWN} of most positives of {len(slices)}; the table has all." if len(slices) > _DRAWN else ""
+    omitted = f" The {_DRAWN} of most positives of {len(slices)}; the table has all." if len(slices) > _DRAWN else ""
     for other in others:
         rows = [
             (
@@ -88,7 +88,7 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
                 {
                     text.title(metric): difference
                     for metric in _headlines()
-                    if (difference := _known(one, other, metric))
+                    if (difference := _difference(one, other, metric))
                 },
             )
             for one in drawn
@@ -99,7 +99,7 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
                 plots.forest(rows, f"{name} minus {other}", "better"),
                 f"{_title(by)}: {name} minus {other}",
                 f"Differences of {name} from {other} by {by}; the table has the numbers.",
-                f"Differences on each slice, with 95% intervals over users; {text.HOLLOW}.{left}",
+                f"Differences on each slice, with 95% intervals over users; {text.HOLLOW}.{omitted}",
                 evaluation.SOURCE,
                 _table(name, by, slices, other),
             )
@@ -112,15 +112,15 @@ def _kind(name: str, by: str, slices: Sequence[Mapping[str, Any]]) -> Iterator[P
 def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str | None) -> Table:
     rows = []
     for one in slices:
-        mine = one["models"].get(name, {})
+        metrics = one["models"].get(name, {})
         cells = [one["name"], *(text.integer(one.get(key)) for key in ("clicks", "users", "positives"))]
         cells += [
             text.number(one.get("growth"), 3),
-            *(text.metric(metric, mine.get(metric)) for metric in registered_metrics()),
+            *(text.metric(metric, metrics.get(metric)) for metric in registered_metrics()),
         ]
         if other:
             for metric in _headlines():
-                difference = _known(one, other, metric) or {}
+                difference = _difference(one, other, metric) or {}
                 cells += [text.difference(difference.get("difference")), text.interval(difference)]
         rows.append(cells)
     columns = [
@@ -138,11 +138,11 @@ def _table(name: str, by: str, slices: Sequence[Mapping[str, Any]], other: str |
 
 
 def _headlines() -> list[str]:
-    """The metrics whose differences are drawn."""
+    """Return the names of the metrics whose differences are drawn."""
     return [name for name, metric in additive_metrics().items() if metric.headline]
 
 
-def _known(one: Mapping[str, Any], other: str, metric: str) -> Mapping[str, Any] | None:
+def _difference(one: Mapping[str, Any], other: str, metric: str) -> Mapping[str, Any] | None:
     difference = one.get("differences", {}).get(other, {}).get(metric)
     return difference if difference and difference.get("difference") is not None else None
 
@@ -151,7 +151,7 @@ def _gain(name: str, other: str, by: str, slices: Sequence[Mapping[str, Any]]) -
     points = [
         (one["name"], one["growth"], one["positives"], difference)
         for one in slices
-        if (difference := _known(one, other, _GAIN))
+        if (difference := _difference(one, other, _GAIN))
     ]
     points = sorted(sorted(points, key=lambda point: -point[2])[:_DRAWN], key=lambda point: point[1])
     rows = [

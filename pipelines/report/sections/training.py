@@ -14,22 +14,23 @@ from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
 from pipelines.report.run_files import RunFiles
 
-#: Scalars of losses begin so; the CAT head's, which has many classes and another scale, ends so.
+#: Prefix of the scalars of losses, and suffix of the CAT head's, whose loss has another scale as it has many classes.
 _LOSS, _CAT = "loss_", "cat"
 
-#: PCOC is drawn over at most so many stretches of a training, each with so much Σ label: its chance error is a fifth or less.
+#: Largest number of stretches of a training that PCOC is drawn over, and the least Σ label of each, which keeps the
+#: standard error of PCOC at a fifth or less.
 _STRETCHES, _LEAST_LABELS = 25, 25
 
 
 def parts(run: RunFiles) -> list[Part]:
-    """The section."""
+    """Build the section."""
     models = run.stages_of("train")
     if not models:
-        elsewhere = run.has("benchmark.json")  # A comparison's trainings have directories of their own.
+        elsewhere = run.has("benchmark.json")  # A comparison has its trainings in directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     trained = {name: run.json(f"train/{name}/training.json") for name in models}
     events = {name: _events(run, name) for name in models}
-    built = [_table(trained), *(_curves(name, *of) for name, of in events.items()), *_level(events)]
+    built = [_table(trained), *(_curves(name, *written) for name, written in events.items()), *_level(events)]
     if chosen := run.result("auxiliaries"):
         built.append(_auxiliaries(chosen))
     return built + [
@@ -48,12 +49,12 @@ def _table(trained: Mapping[str, Mapping[str, Any]]) -> Part:
     return Numbers(Table("Trainings", columns, rows), "train/*/training.json")
 
 
-#: Scalars of a training by tag, each by step.
+#: Scalars of a training by tag and step.
 _Scalars = Mapping[str, Mapping[int, float]]
 
 
 def _events(run: RunFiles, name: str) -> tuple[list[str], _Scalars]:
-    """Files of a training's events, and what is in them."""
+    """Return the event files of a training, and the scalars in them."""
     files = run.listed(f"train/{name}/**/events.out.tfevents.*")
     scalars: dict[str, dict[int, float]] = collections.defaultdict(dict)
     for file in files:
@@ -65,7 +66,7 @@ def _events(run: RunFiles, name: str) -> tuple[list[str], _Scalars]:
 
 
 def _level(events: Mapping[str, tuple[list[str], _Scalars]]) -> list[Part]:
-    """PCOC over the course of the trainings."""
+    """Draw PCOC over the course of the trainings."""
     stretches = {name: _stretches(scalars) for name, (_, scalars) in events.items()}
     drawn = {name: points for name, points in stretches.items() if len(points) > 1}
     if not drawn:
@@ -93,7 +94,7 @@ def _level(events: Mapping[str, tuple[list[str], _Scalars]]) -> list[Part]:
 
 
 def _stretches(scalars: _Scalars) -> list[tuple[int, float, float]]:
-    """Step, PCOC and Σ label of stretches of a training."""
+    """Return the last step, the PCOC and the Σ label of each stretch of a training."""
     predictions, labels = (scalars.get(tag, {}) for tag in (PREDICTIONS, LABELS))
     points = [Point(step, predictions[step], labels[step]) for step in sorted(predictions.keys() & labels.keys())]
     if not points:
@@ -116,9 +117,9 @@ def _curves(name: str, files: Sequence[str], scalars: _Scalars) -> Part:
     if cat := {head: line for head, line in lines.items() if head.endswith(_CAT)}:
         panels["the same, of the CAT class"] = cat
     columns = ["up to step", *lines]
-    at = sorted({step for x, _ in lines.values() for step in x})
+    steps = sorted({step for x, _ in lines.values() for step in x})
     by_head = {head: dict(zip(x, y, strict=True)) for head, (x, y) in lines.items()}
-    rows = [[text.integer(step), *(text.number(by_head[head].get(step)) for head in lines)] for step in at]
+    rows = [[text.integer(step), *(text.number(by_head[head].get(step)) for head in lines)] for step in steps]
     return Picture(
         plots.curves({title: curves for title, curves in panels.items() if curves}, "step"),
         f"Learning curves of {name}",
@@ -132,7 +133,7 @@ def _curves(name: str, files: Sequence[str], scalars: _Scalars) -> Part:
 
 
 def _between(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    """Means between the points, of what training writes: means over all steps up to each point."""
+    """Turn the running means that training writes, over all steps up to each point, into means between the points."""
     sums = [(step, step * mean) for step, mean in points]
     steps = [step for step, _ in points]
     means = [

@@ -15,10 +15,10 @@ from tests.pipelines.evaluate.distributed.small import labelled, write_model
 
 def test_logs_that_are_large_or_none_have_no_journeys_drawn(project, monkeypatch, caplog):
     config = load(project.write())
-    monkeypatch.setattr(run, "_LARGE_LOGS", 1000)
+    monkeypatch.setattr(run, "_MAX_LOG_BYTES", 1000)
     with caplog.at_level(logging.INFO, "mal_tf.run"):
         assert run.Run(config, str(project.folder / "run")).journeys() is None
-    assert "journeys: skipped, as the logs are" in caplog.text
+    assert "journeys: skipped, as the logs have" in caplog.text
     ready = config.model_copy(update={"sources": MacSource(adapter="mac", folder=str(project.folder))})
     assert run.Run(ready, str(project.folder / "run")).journeys() is None
     assert not (project.folder / "run").exists()
