@@ -30,10 +30,10 @@ _FILES = (
 
 _HEAD = """# Configuration
 
-This page is the reference for those who write a config: it lists every key of every YAML file that mal-tf reads, with its default and
-meaning. An unknown key is an error. Any key can be overridden on the command line: `--set training.batch_size=256`,
-`--set attribution.mechanisms.0.window_hours=24`. The page is generated from the docstrings by `python -m pipelines.cli.reference`, and a
-test checks that it is up to date.
+This page is the reference for those who write a config: it lists every key of every YAML file that mal-tf reads, with its
+default and meaning. An unknown key is an error. Any key can be overridden on the command line: `--set training.batch_size=256`,
+`--set attribution.mechanisms.0.window_hours=24`. The page is generated from the docstrings by
+`python -m pipelines.cli.reference`, and a test checks that it is up to date.
 """
 
 _HEADER = ("| key | default | meaning |", "|---|---|---|")
