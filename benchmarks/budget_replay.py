@@ -34,7 +34,7 @@ from benchmarks.criteo_paths import Paths, fold, read
 from benchmarks.real_logs import MECHANISMS
 from benchmarks.tables import Table
 from mal_tf.attribution.attention import Attention
-from mal_tf.attribution.attention_sample import KNOWN, at_end, coded
+from mal_tf.attribution.attention_sample import FIRST_KNOWN, at_end, coded
 from mal_tf.attribution.by_type import ByType, DistinctTypes
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import Journeys
@@ -77,7 +77,7 @@ def probabilities(mechanism: Mechanism, fit: dict, paths: Paths, training: Paths
     if isinstance(mechanism, Markov):
         return _ends(fit, journeys, training.converted.mean())
     if isinstance(mechanism, ByType):
-        types = DistinctTypes.of(journeys)
+        types = DistinctTypes.from_journeys(journeys)
         return np.clip(np.bincount(types.journey, mechanism.contributions(types), len(journeys)), 0.0, 1.0)
     return None
 
@@ -101,7 +101,9 @@ def _ends(fit: dict, journeys: Journeys, unknown: float) -> np.ndarray:
 def _logits(mechanism: Attention, fit: dict, journeys: Journeys) -> np.ndarray:
     from mal_tf.attribution.attention_network import Network
 
-    network = Network(KNOWN + len(fit["types"]), fit["confounders"], fit["confounder_buckets"], fit["units"], "float64")
+    network = Network(
+        FIRST_KNOWN + len(fit["types"]), fit["confounders"], fit["confounder_buckets"], fit["units"], "float64"
+    )
     network.model.set_weights([np.array(weight) for weight in fit["weights"]])
     known, counted = coded(journeys, fit["types"]), np.minimum(journeys.lengths, fit["max_touches"])
     logit = np.zeros(len(journeys))

@@ -1,6 +1,7 @@
-"""Floor 1: what a click is. Feature specification, tables, tf.Example codec, vocabularies, lookup.
+"""Features of a click: specification, click and conversion tables, tf.Example codec, vocabularies and embedding lookup.
 
-Importing this package selects Keras 2 for everything above it: see `features.keras2`.
+The lowest layer of mal-tf, which imports neither `mal_tf` nor `pipelines`. Importing this package selects Keras 2 for
+everything above it, see `features.keras2`.
 """
 
 import os

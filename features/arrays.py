@@ -22,17 +22,17 @@ def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) ->
         as the result stays within one unit of the times seen.
 
     Raises:
-        MalTfError: when group count × time span does not fit 63 bits.
+        MalTfError: number of groups × time span does not fit into 63 bits.
     """
-    filled = [t for t in times if t.size]
-    if not filled:
+    non_empty = [t for t in times if t.size]
+    if not non_empty:
         return [np.zeros(0, np.int64) for _ in times]
-    start = min(int(t.min()) for t in filled) - 1
-    span = max(int(t.max()) for t in filled) - start + 2
-    top = max(int(g.max()) for g in groups if g.size)
-    if (top + 1) * span >= 2**63:
+    start = min(int(t.min()) for t in non_empty) - 1
+    span = max(int(t.max()) for t in non_empty) - start + 2
+    largest = max(int(g.max()) for g in groups if g.size)
+    if (largest + 1) * span >= 2**63:
         raise MalTfError(
-            f"one shard holds {top + 1:,} users and match keys over {span:,} time units, too many to order in 63 bits; "
+            f"one shard holds {largest + 1:,} users and match keys over {span:,} time units, too many to order in 63 bits; "
             "raise `labels.shards`"
         )
     return [g * span + (t - start) for g, t in zip(groups, times, strict=True)]
@@ -58,31 +58,31 @@ def first_of_each(lists: pa.ListArray, length: int) -> pa.ListArray:
 
 
 def codes(*columns: pa.Array) -> list[np.ndarray]:
-    """Codes of values that several columns share, in the order of the values (text by its bytes).
+    """Encodes the values of several columns as integers with one common numbering, in sorted order (text by its bytes).
 
     Args:
         columns: string or int64 arrays of one type, without nulls.
 
     Returns:
-        int64 arrays; equal values have equal codes, a smaller value has a smaller code.
+        One int64 array per column. Equal values have equal codes, a smaller value has a smaller code.
     """
     encoded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
     rank = np.empty(len(encoded.dictionary), np.int64)
     rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(rank.size)
-    coded = rank[encoded.indices.to_numpy()]
-    return np.split(coded, np.cumsum([len(column) for column in columns])[:-1])
+    all_codes = rank[encoded.indices.to_numpy()]
+    return np.split(all_codes, np.cumsum([len(column) for column in columns])[:-1])
 
 
 def stable_hash(column: pa.Array) -> np.ndarray:
-    """uint64 hashes of values, the same in every process; null is a value of its own."""
+    """uint64 hashes of values, the same in every process. Null is hashed as a value of its own."""
     encoded = column.dictionary_encode(null_encoding="encode")
-    # As text: a null among integers would turn them all into floats.
+    # Hashed as text, because a null among integers would turn them all into floats.
     values = encoded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False)
     return pd.util.hash_array(values.astype(object), categorize=False)[encoded.indices.to_numpy()]
 
 
 def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """One array of all chunks."""
+    """The column as one contiguous array; copies only where there are several chunks."""
     if isinstance(column, pa.Array):
         return column
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])

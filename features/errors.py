@@ -1,29 +1,37 @@
-"""Errors for users, with the exit codes of the command line."""
+"""Exceptions that report errors to the user, with the exit codes of the command line."""
 
 
 class MalTfError(Exception):
-    """An error that the user can fix: its message says what was expected, what was found, where, and what to do.
+    """An error that the user can fix. Its message says what was expected, what was found, where, and what to do.
 
-    The command line prints the message alone; any other exception is a bug and keeps its traceback.
+    The command line prints only the message. Any other exception is a bug and keeps its traceback.
 
     Attributes:
-        exit_code: the command line's.
+        exit_code: exit status of the command line.
+
+    Example:
+        >>> import mal_tf
+        >>> try:
+        ...     mal_tf.register("last")
+        ... except mal_tf.MalTfError as error:
+        ...     print(error)
+        'last' is a built-in attribution mechanism; register yours under another name
     """
 
     exit_code = 1
 
 
 class BadInput(MalTfError):
-    """Files or rows do not match the config. Either may be wrong, which the code that raises this error can't tell."""
+    """Input files or rows do not match the config. Either of the two may be the one to fix."""
 
 
 class Busy(MalTfError):
-    """Another process holds the directory; run the same command again once that has ended. Exit code 75, as `Interrupted`."""
+    """Another process holds the lock of a directory; run the same command again when it has ended. Exit code 75."""
 
     exit_code = 75
 
 
 class Interrupted(MalTfError):
-    """Stopped from outside; the same command resumes. Exit code 75: `EX_TEMPFAIL`, try again, of sysexits.h."""
+    """The process was told to stop; the same command resumes. Exit code 75 is `EX_TEMPFAIL` ("try again") of sysexits.h."""
 
     exit_code = 75

@@ -1,7 +1,7 @@
-"""Labelled clicks as Arrow batches of list columns and as serialized tf.Examples, without TensorFlow.
+"""Encoding of labelled clicks as Arrow batches of list columns and as serialized tf.Examples, without TensorFlow.
 
-tfx-bsl's C++ encoder is not used: it writes a row's features in the order of a hash map, another one each time, and the
-same clicks have to give the same bytes.
+tfx-bsl's C++ encoder is not used because it writes the features of a row in the order of a hash map, which differs from
+run to run, while the same clicks have to give the same bytes.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ _ROWS = 65_536
 
 
 def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Turns scalar columns into list columns, as tfx-bsl and TFDV take them: null (or NaN) becomes a null list.
+    """Converts scalar columns to list columns, the form that tfx-bsl and TFDV take. Null and NaN become a null list.
 
-    Strings become binary. List columns stay, their strings become binary.
+    Strings become binary, also those within columns that are lists already.
     """
     return pa.RecordBatch.from_arrays([_as_list(c) for c in batch.columns], batch.schema.names)
 
@@ -42,7 +42,14 @@ def _as_list(column: pa.Array) -> pa.Array:
 
 
 def examples(clicks: pd.DataFrame | pa.Table, columns: Sequence[str]) -> np.ndarray:
-    """Some columns of clicks as serialized tf.Examples: object [clicks], bytes."""
+    """Serializes the given columns of each click as a tf.Example.
+
+    Returns:
+        object [clicks] of bytes.
+
+    Raises:
+        BadInput: a column is missing.
+    """
     table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
     if missing := [name for name in columns if name not in table.column_names]:
         raise BadInput(f"clicks: column '{missing[0]}' is missing; found columns: {', '.join(table.column_names)}")
@@ -54,11 +61,11 @@ def examples(clicks: pd.DataFrame | pa.Table, columns: Sequence[str]) -> np.ndar
 def encode(batch: pa.RecordBatch) -> list[bytes]:
     """Serializes each row of a batch of list columns (see `to_lists`) as a tf.Example, column by column.
 
-    Features come in the order of their names; a null list is left out. Wire format: tensorflow/core/example/*.proto and
-    https://protobuf.dev/programming-guides/encoding.
+    Features are written in the order of their names, null lists are left out. The wire format is that of
+    tensorflow/core/example/*.proto, see https://protobuf.dev/programming-guides/encoding.
 
     Args:
-        batch: columns list<binary>, list<int64> or list<float>.
+        batch: columns of type list<binary>, list<int64> or list<float>.
     """
     if not batch.num_rows:
         return []
@@ -83,12 +90,12 @@ def encode(batch: pa.RecordBatch) -> list[bytes]:
 
 @dataclasses.dataclass(frozen=True)
 class _Header:
-    """All that stands before the values in an entry of the feature map, by how many bytes of values there are.
+    """The bytes before the values in an entry of the feature map, as a function of the number of bytes of the values.
 
     Attributes:
-        name: of the feature.
-        kind: the list's tag in Feature.
-        whole: whether the list has one field, of these bytes: packed numbers, or a single string.
+        name: name of the feature.
+        kind: tag of the list in the Feature message.
+        whole: whether the bytes make up one field of the list, as packed numbers or a single string do.
     """
 
     name: str
@@ -96,7 +103,7 @@ class _Header:
     whole: bool
 
     def __call__(self, length: int) -> bytes:
-        """The header; empty for length -1, a null list."""
+        """The header for values of `length` bytes; empty for -1, which stands for a null list."""
         if length < 0:
             return b""
         name = self.name.encode()
@@ -106,7 +113,7 @@ class _Header:
         return b"\x0a" + _varint(len(entry) + length) + entry
 
 
-#: Tags in Feature of bytes_list (field 1), float_list (2), int64_list (3).
+#: Tags of bytes_list (field 1), float_list (2) and int64_list (3) in the Feature message.
 _BYTES, _FLOATS, _INTEGERS = b"\x0a", b"\x12", b"\x1a"
 
 
@@ -126,7 +133,7 @@ def _values(column: pa.ListArray) -> tuple[bytes, np.ndarray, np.ndarray, bool]:
 
 
 def _block(header: bytes, data: np.ndarray, rows: int) -> np.ndarray:
-    """Entries that are as long in every row: uint8 [rows, length]."""
+    """Entries that have the same length in every row: uint8 [rows, length]."""
     values = data.reshape(rows, -1)
     block = np.empty((rows, len(header) + values.shape[1]), np.uint8)
     block[:, : len(header)] = np.frombuffer(header, np.uint8)
@@ -135,7 +142,7 @@ def _block(header: bytes, data: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _joined(run: list[np.ndarray]) -> list[pa.Array]:
-    """A run of blocks as one binary array: joining many short strings is what encoding spends its time on."""
+    """A run of blocks as one binary array. Joining many short strings would take most of the encoding's time."""
     if not run:
         return []
     block = np.concatenate(run, axis=1)
@@ -161,13 +168,13 @@ def _bytes(values: pa.Array) -> np.ndarray:
     return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
 
 
-def _by_length(lengths: np.ndarray, make: Callable[[int], bytes]) -> pa.Array:
-    """Binary array of `make(length)`, made once per distinct length."""
+def _by_length(lengths: np.ndarray, encode_length: Callable[[int], bytes]) -> pa.Array:
+    """Binary array of `encode_length(length)`, which is called once per distinct length."""
     lowest = int(lengths.min(initial=0))
-    seen = np.bincount(lengths - lowest) > 0
-    place = (np.cumsum(seen) - 1)[lengths - lowest]
-    made = [make(length + lowest) for length in np.flatnonzero(seen).tolist()]
-    return pa.array(made, pa.binary()).take(pa.array(place))
+    occurs = np.bincount(lengths - lowest) > 0
+    index = (np.cumsum(occurs) - 1)[lengths - lowest]
+    encoded = [encode_length(length + lowest) for length in np.flatnonzero(occurs).tolist()]
+    return pa.array(encoded, pa.binary()).take(pa.array(index))
 
 
 def _varint(number: int) -> bytes:

@@ -1,7 +1,7 @@
-"""The feature: the one interface that every type of feature has, from the raw log to the network's input.
+"""Base class of all feature types: how a feature gets from the raw log to the input of the network.
 
-A new type is a subclass: one that comes with mal-tf has its line in `features.feature_types.TYPES`, one of your own is given
-in a config as `type: package.module:Class`. See docs/extending.md.
+A new type is a subclass. Those that come with mal-tf are listed in `features.feature_types.TYPES`; a config names one of your
+own as `type: package.module:Class`.
 """
 
 import abc
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from features.feature_types import HistoryFeature
     from features.spec import FeatureSpec
 
-#: Stands for a missing value of an int64 feature; string features use the empty string, float32 features NaN.
+#: Missing value of int64 features. String features use the empty string, float32 features NaN.
 INT64_MISSING = -(2**63)
 
-#: What a missing value is replaced by, by dtype.
+#: Replacement for missing values, by dtype.
 MISSING: dict[str, str | int | float] = {"string": "", "int64": INT64_MISSING, "float32": float("nan")}
 
 #: Dtype of a column that holds a list of numbers per row.
@@ -36,13 +36,19 @@ ARROW_TYPE = {
 
 
 class VocabularyConfig(Frozen):
-    """How vocabularies are cut, and the table of the features that have none.
+    """Size limits of vocabularies, and of the embedding table that hashed features share.
 
     Attributes:
         min_count: tokens seen in fewer training clicks are out of vocabulary.
         max_size: keep the most frequent tokens only; no limit when absent.
         oov_buckets: how many rows out-of-vocabulary tokens are hashed into.
         hash_buckets: rows of the table that all hashed features share (`hash_lookups` of a feature).
+
+    Example:
+        >>> import mal_tf
+        >>> features = [{"type": "categorical", "name": "item"}]
+        >>> mal_tf.FeatureSpec(features=features, vocabulary=mal_tf.VocabularyConfig(min_count=5)).vocabulary.min_count
+        5
     """
 
     min_count: int = pydantic.Field(1, ge=1)
@@ -52,7 +58,7 @@ class VocabularyConfig(Frozen):
 
 
 class Clicks(Protocol):
-    """The clicks of which features take their values."""
+    """Clicks from which features take their values."""
 
     @property
     def timestamp(self) -> Any:
@@ -66,31 +72,31 @@ class Clicks(Protocol):
         """A raw column that a feature asked for in `columns`."""
 
     def history(self, feature: "HistoryFeature") -> pa.ListArray:
-        """What a history feature remembers of each click's user."""
+        """The events of each click's user that a history feature lists."""
 
 
 class Feature(Frozen, abc.ABC):
     """One feature of a click.
 
     Attributes:
-        type: what kind it is; your own as `package.module:Class`.
+        type: feature type; one of your own as `package.module:Class`.
         name: name in the tf.Example, in the schema and in the served signature.
     """
 
     type: str
     name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
 
-    #: Whether a click has a list of values; then the feature has a field `length`, the most that the model sees.
+    #: Whether a click has a list of values. Such a feature has a field `length`, the most values that the model sees.
     sequence: ClassVar[bool] = False
-    #: Whether the network embeds the values: they are looked up as rows of an embedding table.
+    #: Whether the values are looked up as rows of an embedding table.
     embedded: ClassVar[bool] = True
-    #: Whether an earlier vocabulary can grow by more lines, the rows of the old ones staying as they were.
+    #: Whether lines can be appended to an earlier vocabulary while the rows of the old ones stay as they were.
     vocabulary_grows: ClassVar[bool] = False
-    #: Whether a single value serves all ads of a request as it is (`predict_candidates`); others are repeated for each.
+    #: Whether one value serves all ads of a request in `predict_candidates`; values of other features are repeated per ad.
     serves_once: ClassVar[bool] = False
 
     if TYPE_CHECKING:
-        # What features have as a field, a property or a class attribute, as suits the type.
+        # Subclasses declare these as a field, a property or a class attribute.
 
         @property
         def dtype(self) -> str:
@@ -98,52 +104,56 @@ class Feature(Frozen, abc.ABC):
 
         @property
         def length(self) -> int:
-            """Of a `sequence`: the most values that the model sees."""
+            """Most values that the model sees, for a `sequence`."""
 
         @property
         def source_column(self) -> str:
-            """Of a `ColumnFeature`: column of the click table that holds the values."""
+            """Column of the click table that holds the values, for a `ColumnFeature`."""
 
     def value_dtype(self, spec: "FeatureSpec") -> str:
-        """`dtype`, or that of another feature."""
+        """Type of the values: `dtype`, or that of the feature whose values this one lists."""
         return self.dtype
 
     @property
     def has_vocabulary(self) -> bool:
-        """Whether a vocabulary made of the training clicks decides the rows."""
+        """Whether a vocabulary counted from the training clicks determines the rows of the embedding table."""
         return False
 
     @property
     def table(self) -> str:
-        """Name of the feature whose lookup, and whose table, this one uses."""
+        """Name of the feature whose lookup and embedding table this one uses."""
         return self.name
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """What weights that read the feature depend on, beside its name; a warm start compares it."""
+        """Properties, beside the name, that trained weights depend on. A warm start compares them."""
         return {"type": self.type}
 
     def check(self, spec: "FeatureSpec") -> None:
-        """Raises ValueError if the feature does not fit among the others."""
+        """Checks the feature against the others of the spec.
+
+        Raises:
+            ValueError: the feature refers to one that is not there, or does not fit it.
+        """
 
     # From the logs to tf.Examples.
 
     def columns(self, events: str, spec: "FeatureSpec") -> Mapping[str, str]:
-        """Raw columns of the `clicks` or the `conversions` table that it needs, with their dtypes, keys of `ARROW_TYPE`."""
+        """Raw columns that the feature needs of the `clicks` or `conversions` table, with dtypes (keys of `ARROW_TYPE`)."""
         return {}
 
     @abc.abstractmethod
     def select(self, clicks: Clicks, spec: "FeatureSpec") -> pa.Array:
-        """Its value of each click, as it is written: of type `ARROW_TYPE[dtype]`, or lists of that."""
+        """Values of the feature, one per click, of type `ARROW_TYPE[dtype]` or lists of that type."""
 
     # Vocabulary.
 
     def tokens(self, values: pa.Array) -> pa.Array:
-        """What a vocabulary counts: values without nulls to tokens."""
+        """Tokens that the vocabulary counts, from values without nulls."""
         return values
 
     def discrete(self, values: pa.Array) -> pa.Array:
-        """Values as groups of alike ones, of the same length: what attribution balances confounders by."""
+        """Discretised values, of the same length, which attribution uses to balance confounders."""
         return values
 
     def cut(self, counts: pa.Table, config: VocabularyConfig, previous: Sequence[str] | None) -> list[str]:
@@ -153,28 +163,28 @@ class Feature(Frozen, abc.ABC):
     # Lookup and network.
 
     def rows(self, vocabulary: Sequence[str], config: VocabularyConfig) -> int:
-        """Rows of its embedding table, row 0 for the missing value."""
+        """Number of rows of the embedding table, including row 0 for the missing value."""
         raise NotImplementedError(f"feature type '{self.type}' has no embedding table")
 
     def lookup(self, vocabulary: Sequence[str], config: VocabularyConfig) -> Callable | None:
-        """Keras layer, or function on tensors, from values to rows of the table; None: the values as they are."""
+        """Keras layer or function on tensors from values to rows of the table; None to pass the values on unchanged."""
         return None
 
     def vector(self, values: Any, config: Any) -> Any:
-        """The feature's part of the click's vector, for what is not embedded or a list.
+        """The feature's part of the click vector, for features that are lists or not embedded.
 
         Args:
-            values: what the lookup gave; its embeddings where `embedded`. float [batch, …].
+            values: output of the lookup, or its embeddings where `embedded`: float [batch, …].
             config: `mal_tf.models.config.ModelConfig`.
 
         Returns:
             float [batch, any].
         """
-        raise NotImplementedError(f"feature type '{self.type}' does not say what the network makes of it")
+        raise NotImplementedError(f"feature type '{self.type}' does not implement `vector`, the network's input")
 
 
 class ColumnFeature(Feature):
-    """A feature whose values stand in a column of the click table.
+    """A feature whose values are read from a column of the click table.
 
     Attributes:
         name: name in the tf.Example, in the schema and in the served signature.

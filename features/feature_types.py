@@ -1,4 +1,4 @@
-"""The types of features: those of mal-tf by name, anybody's by import path."""
+"""Feature types: categorical, numeric, history and similarity. A config may also name a class by import path."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,14 @@ class CategoricalFeature(ColumnFeature):
         embedding_dim: width of the embedding; the model's default when absent.
         min_count: overrides `vocabulary.min_count` for this feature.
         max_size: overrides `vocabulary.max_size` for this feature.
-        hash_lookups: hashed instead of looked up in a vocabulary: how many rows of the table that all hashed features
-            share make its embedding, side by side.
+        hash_lookups: hash the token instead of looking it up in a vocabulary. Its embedding is the concatenation of this
+            many rows of the table that all hashed features share.
+
+    Example:
+        >>> import mal_tf
+        >>> item = mal_tf.CategoricalFeature(type="categorical", name="item", dtype="int64", embedding_dim=16)
+        >>> mal_tf.FeatureSpec(features=[item]).columns()
+        {'item': 'int64'}
     """
 
     vocabulary_grows: ClassVar[bool] = True
@@ -44,13 +50,13 @@ class CategoricalFeature(ColumnFeature):
     def _counted_or_hashed(self):
         if self.hash_lookups and (self.min_count or self.max_size):
             raise ValueError(
-                f"feature '{self.name}' is hashed and has no vocabulary: take min_count and max_size out, or hash_lookups"
+                f"feature '{self.name}' is hashed and has no vocabulary: remove min_count and max_size, or hash_lookups"
             )
         return self
 
     @property
     def has_vocabulary(self) -> bool:
-        """Whether it is not hashed."""
+        """See base class; False for a hashed feature."""
         return not self.hash_lookups
 
     def cut(self, counts: pa.Table, config: VocabularyConfig, previous: Sequence[str] | None) -> list[str]:
@@ -59,7 +65,7 @@ class CategoricalFeature(ColumnFeature):
         return vocabularies.cut_tokens(counts, *limits, previous or ())
 
     def rows(self, vocabulary: Sequence[str], config: VocabularyConfig) -> int:
-        """The missing value's, those of unknown tokens, the vocabulary's."""
+        """See base class: one row for the missing value, `oov_buckets` for unknown tokens, one per token."""
         return 1 + config.oov_buckets + len(vocabulary)
 
     def lookup(self, vocabulary: Sequence[str], config: VocabularyConfig) -> Callable:
@@ -67,7 +73,7 @@ class CategoricalFeature(ColumnFeature):
         from features import lookup_layers
 
         if self.hash_lookups:
-            assert config.hash_buckets is not None  # `FeatureSpec` has checked it.
+            assert config.hash_buckets is not None  # checked by `FeatureSpec`
             salt = zlib.crc32(self.name.encode())
             return lookup_layers.hashing(self.name, self.dtype, config.hash_buckets, salt, self.hash_lookups)
         return lookup_layers.TokenLookup(vocabulary, self.dtype, config.oov_buckets, name=f"lookup_{self.name}")
@@ -80,8 +86,16 @@ class NumericFeature(ColumnFeature):
     (`features.vocabulary.bin_numbers`), so that they depend neither on order nor on sharding.
 
     Attributes:
-        buckets: how many.
-        embedding_dim: width of its table; `model.embedding_dim` if not given.
+        name: name in the tf.Example, in the schema and in the served signature.
+        column: column of the click table; `name` by default.
+        buckets: number of buckets, at most; values that fill several share one.
+        embedding_dim: width of the embedding; the model's default when absent.
+
+    Example:
+        >>> import mal_tf
+        >>> price = mal_tf.NumericFeature(type="numeric", name="price", column="price_usd", buckets=50)
+        >>> mal_tf.FeatureSpec(features=[price]).columns()
+        {'price_usd': 'float32'}
     """
 
     type: Literal["numeric"]
@@ -99,12 +113,12 @@ class NumericFeature(ColumnFeature):
         return True
 
     def tokens(self, values: pa.Array) -> pa.Array:
-        """The bins of the finite numbers."""
+        """See base class: the bins of the finite numbers."""
         numbers = values.to_numpy(zero_copy_only=False)
         return pa.array(vocabularies.bin_numbers(numbers[np.isfinite(numbers)]))
 
     def discrete(self, values: pa.Array) -> pa.Array:
-        """The bin of each number, of 0 for what is none."""
+        """See base class: the bin of each number; missing and infinite values count as 0."""
         numbers = np.nan_to_num(values.to_numpy(zero_copy_only=False), nan=0.0, posinf=0.0, neginf=0.0)
         return pa.array(vocabularies.bin_numbers(numbers))
 
@@ -113,7 +127,7 @@ class NumericFeature(ColumnFeature):
         return list(previous) if previous else vocabularies.cut_boundaries(counts, self.buckets)
 
     def rows(self, vocabulary: Sequence[str], config: VocabularyConfig) -> int:
-        """The missing value's, and one per bucket."""
+        """See base class: one row for the missing value and one per bucket."""
         return 2 + len(vocabulary)
 
     def lookup(self, vocabulary: Sequence[str], config: VocabularyConfig) -> Callable:
@@ -128,10 +142,17 @@ class HistoryFeature(Feature):
 
     Attributes:
         name: name in the tf.Example, in the schema and in the served signature.
-        of: the categorical feature whose values are remembered; shares its vocabulary and embedding table, and is the
-            query that attends over the history.
-        events: which events are remembered. For `conversions`, the conversion table needs the column of `of`.
+        of: the categorical feature whose values the history lists. The history shares its vocabulary and embedding
+            table, and the click's own value of it is the query of the attention over the history.
+        events: table whose events are listed. For `conversions`, the conversion table needs the column of `of`.
         length: how many events at most.
+
+    Example:
+        >>> import mal_tf
+        >>> clicked = mal_tf.HistoryFeature(type="history", name="clicked_items", of="item", length=10)
+        >>> spec = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "item"}, clicked])
+        >>> spec.dtype(clicked), clicked.table
+        ('string', 'item')
     """
 
     sequence: ClassVar[bool] = True
@@ -167,8 +188,8 @@ class HistoryFeature(Feature):
 
     def columns(self, events: str, spec: "FeatureSpec") -> Mapping[str, str]:
         """See base class."""
-        remembered = spec.scalar(self.of)
-        return {remembered.source_column: remembered.dtype} if events == self.events else {}
+        listed = spec.scalar(self.of)
+        return {listed.source_column: listed.dtype} if events == self.events else {}
 
     def select(self, clicks: Clicks, spec: "FeatureSpec") -> pa.Array:
         """See base class."""
@@ -176,15 +197,21 @@ class HistoryFeature(Feature):
 
 
 class SimilarityFeature(ColumnFeature):
-    """Cosine similarities of what was clicked and the user's last events, most recent first, as a list column holds them.
+    """Cosine similarities between the clicked item and the user's last events, most recent first, from a list column.
 
-    The model sees them as a histogram (`mal_tf.layers.simtier`): no vocabulary, no embedding table.
+    The model reads them as a histogram (`mal_tf.layers.simtier`), without vocabulary or embedding table.
 
     Attributes:
         name: name in the tf.Example, in the schema and in the served signature.
         column: column of the click table; `name` by default. Lists of numbers or, as text, numbers joined by `|`. A
             missing list is an empty one, a missing number is in no tier.
         length: how many at most; the rest of a list is cut off.
+
+    Example:
+        >>> import mal_tf
+        >>> similar = mal_tf.SimilarityFeature(type="similarity", name="similar", length=50)
+        >>> mal_tf.FeatureSpec(features=[similar]).columns()
+        {'similar': 'list of float32'}
     """
 
     sequence: ClassVar[bool] = True
@@ -207,7 +234,7 @@ class SimilarityFeature(ColumnFeature):
         return first_of_each(clicks.column(self.source_column), self.length)
 
 
-#: The types that come with mal-tf, by what a config calls them. Adding one is a class and a line here.
+#: Built-in feature types by their name in a config. To add one, write a class and list it here.
 TYPES: dict[str, type[Feature]] = {
     "categorical": CategoricalFeature,
     "numeric": NumericFeature,

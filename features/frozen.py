@@ -1,4 +1,4 @@
-"""What configurations are made of: a frozen base whose unknown keys are errors, and types of values."""
+"""Building blocks of configurations: an immutable pydantic base class that rejects unknown keys, and types of values."""
 
 import difflib
 from typing import Annotated
@@ -28,26 +28,26 @@ def _resolved(path: str, info: pydantic.ValidationInfo) -> str:
     return resolve(path) if resolve else path
 
 
-#: In the validation's context: a function that makes paths absolute, where the config was read from a file.
+#: Key of the validation context that holds a function which makes paths absolute, for configs read from a file.
 RESOLVE = "resolve"
 
-#: A path, or a glob, relative to the folder of the file that says it.
+#: A path or glob, relative to the folder of the config file that contains it.
 Path = Annotated[str, pydantic.AfterValidator(_resolved)]
 
-#: What a directory can be called.
+#: A name that can be a directory's.
 Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 def as_tuple(value):
-    """A lone string as a tuple of one, anything else as it is: for fields that take a name or a list of names."""
+    """Wraps a single string in a tuple, for fields that take a name or a list of names; returns anything else unchanged."""
     return (value,) if isinstance(value, str) else value
 
 
 def _in_order(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] >= pair[1]:
-        raise ValueError(f"expected the least, then the largest, found {pair[0]:g}, {pair[1]:g}")
+        raise ValueError(f"expected the smallest, then the largest, found {pair[0]:g}, {pair[1]:g}")
     return pair
 
 
-#: The least and the largest value that are good, both at least 0.
+#: The smallest and the largest accepted value, both at least 0.
 Range = Annotated[tuple[pydantic.NonNegativeFloat, pydantic.NonNegativeFloat], pydantic.AfterValidator(_in_order)]

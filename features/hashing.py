@@ -1,16 +1,19 @@
-"""Mixing of 64-bit integers."""
+"""SplitMix64, a hash function on 64-bit integers."""
 
 import numpy as np
 
-#: What SplitMix64 adds to its state at each step: odd, and 2^64 over the golden ratio.
+#: Increment of SplitMix64's state at each step: 2^64 over the golden ratio, rounded to an odd number.
 INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix64(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele, Lea and Flood, 2014): uint64 to uint64, one to one, every output bit from all input bits.
+    """Finaliser of SplitMix64 (Steele, Lea and Flood, 2014): a bijection of uint64 whose output bits depend on all input bits.
 
     Args:
-        values: uint64 [n]; not changed.
+        values: uint64 of any shape; not changed.
+
+    Returns:
+        uint64 of the same shape.
     """
     mixed = values ^ (values >> np.uint64(30))
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

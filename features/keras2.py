@@ -1,8 +1,13 @@
-"""TensorFlow with Keras 2, imported in this one place.
+"""TensorFlow with Keras 2; everything else imports them from here.
 
-tensorflow-recommenders is written against Keras 2 (`tf_keras`). TensorFlow 2.16+ hands out Keras 3 as `tf.keras`
-unless `TF_USE_LEGACY_KERAS=1` is set before `tf.keras` is first touched; `features/__init__.py` sets it, and this
-module refuses to go on when something else was quicker.
+tensorflow-recommenders is written against Keras 2 (`tf_keras`). In TensorFlow 2.16 and later, `tf.keras` is Keras 3 unless
+`TF_USE_LEGACY_KERAS=1` is set before `tf.keras` is first used. `features/__init__.py` sets it, and this module raises an
+error if `tf.keras` was used earlier.
+
+Example:
+    >>> import mal_tf
+    >>> mal_tf.keras.__version__.split(".")[0]
+    '2'
 """
 
 import contextlib
@@ -20,7 +25,7 @@ if tf.keras.layers.Layer is not keras.layers.Layer:
         "or set TF_USE_LEGACY_KERAS=1 in the environment."
     )
 
-# The first `fit` of a process otherwise spends 30-75 s converting tf_keras' own source with autograph.
+# Otherwise the first `fit` of a process spends 30-75 s on converting the source of tf_keras with autograph.
 with contextlib.suppress(ImportError, AttributeError):
     from tensorflow.python.autograph.core import config as _autograph_config
 

@@ -1,14 +1,14 @@
-"""Raw feature values to embedding rows, as a Keras model that is trained with and exported: no train/serve skew.
+"""Keras model from raw feature values to rows of embedding tables, used in training and exported, so that both agree.
 
-Row 0 of every table is the missing value (and the padding of histories). Categorical tables go on with
-`oov_buckets` rows for unknown tokens, then the vocabulary; numeric tables with a row per bucket.
+Row 0 of every table is the missing value and the padding of histories. In categorical tables, `oov_buckets` rows for unknown
+tokens and then the vocabulary follow; in numeric tables, one row per bucket.
 
-Hashed features have no vocabulary and share one table; a token has several rows in it. The scheme is that of TFRS'
-`layers.feature_multiplexing.UnifiedEmbedding` (Coleman et al., arXiv 2305.12102): a `Hashing` layer, SipHash, for each
-feature and lookup, with a salt of two numbers. It is not that layer, for it hashes within the network, where raw values
-would have to go; its tables take SGD, Adagrad, Adam or FTRL only; and its salts count the features in their order: with one
-more, all tokens of those after it would have other rows. Our salts are the CRC-32 of the feature's name and the number of the
-lookup, and row 0 is left to the missing value.
+Hashed features have no vocabulary and share one table, in which a token has several rows. The scheme is that of TFRS'
+`layers.feature_multiplexing.UnifiedEmbedding` (Coleman et al., arXiv 2305.12102): a `Hashing` layer (SipHash) for each
+feature and lookup, with a salt of two numbers. That layer itself is not used, for three reasons. It hashes within the network,
+which would have to receive raw values. Its tables support SGD, Adagrad, Adam and FTRL only. Its salts number the features in
+their order, so that an added feature changes the rows of all tokens of those after it. Here the salts are the CRC-32 of the
+feature's name and the number of the lookup, and row 0 is reserved for the missing value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,29 @@ from features.lookup_layers import FitLength
 from features.parsing import raw_signature
 from features.spec import FeatureSpec
 
-#: Stands for the table of the hashed features where others have their feature's name; no feature can be called so.
+#: Key of the table that hashed features share, where other tables have their feature's name. No feature can have this name.
 HASHED = "<hashed>"
 
 
 def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> keras.Model:
-    """Builds the model raw values → rows.
+    """Builds the model from raw feature values to rows of the embedding tables.
 
     Args:
         spec: features.
-        vocabularies: lines of each vocabulary file, by feature name.
+        vocabularies: lines of each vocabulary file by feature name, such as `mal_tf.vocabularies` returns.
 
     Returns:
-        Functional model: inputs as in `features.parsing.raw_signature`, outputs by feature name, scalars int32
-        [batch], histories int32 [batch, length], both with a last axis of lookups where the feature is hashed,
-        similarities as they are, float32 [batch, length], padded with NaN.
+        Functional model whose inputs are raw values by feature name, single ones [batch] and lists [batch, any]
+        (`mal_tf.raw_features`). Outputs by feature name: scalars int32 [batch] and histories int32 [batch, length], with
+        a further axis of lookups where the feature is hashed; similarities float32 [batch, length], unchanged and padded
+        with NaN.
+
+    Example:
+        >>> import mal_tf
+        >>> features = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "place"}])
+        >>> lookup = mal_tf.lookup_model(features, {"place": ["top", "side"]})
+        >>> lookup({"place": mal_tf.keras.backend.constant(["side", "", "unheard of"], "string")})["place"].numpy()
+        array([3, 0, 1], dtype=int32)
     """
     inputs = {
         name: keras.Input(shape=signature.shape[1:], dtype=signature.dtype, name=name)
@@ -50,7 +58,7 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
 
 
 def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Rows of each embedding table: by feature, and `HASHED` if there are hashed ones."""
+    """Number of rows of each embedding table by feature name, and by `HASHED` if features are hashed."""
     sizes = {f.name: f.rows(vocabularies.get(f.name, ()), spec.vocabulary) for f in spec.tables}
-    buckets = spec.vocabulary.hash_buckets  # Given where, and only where, features are hashed.
+    buckets = spec.vocabulary.hash_buckets  # given if and only if features are hashed
     return sizes | ({HASHED: buckets} if buckets and spec.hash_lookups else {})

@@ -1,4 +1,4 @@
-"""Keras layers from values to rows of embedding tables. Row 0 is the missing value, and the padding of lists."""
+"""Keras layers from raw values to rows of embedding tables. Row 0 is the missing value and the padding of lists."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from features.keras2 import keras, tf
 
 @keras.utils.register_keras_serializable("mal_tf")
 class BucketLookup(keras.layers.Layer):
-    """Bucket of a number: 0 if NaN, else 1 + how many boundaries are ≤ it.
+    """Bucket of a number: 0 for NaN, otherwise 1 + the number of boundaries ≤ it.
 
     Args:
         boundaries: ascending floats.
@@ -30,12 +30,12 @@ class BucketLookup(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("mal_tf")
 class TokenLookup(keras.layers.Layer):
-    """Row of a token: 0 for the missing value, then those of unknown tokens, then the vocabulary's.
+    """Row of a token: 0 for the missing value, then `oov_buckets` rows for unknown tokens, then the vocabulary.
 
-    What `StringLookup` and `IntegerLookup` do with a mask token, in one table lookup where they take five passes.
+    Computes what `StringLookup` and `IntegerLookup` do with a mask token, in one table lookup instead of five passes.
 
     Args:
-        tokens: of the vocabulary, as its file's lines.
+        tokens: tokens of the vocabulary, as the lines of its file.
         dtype_of_tokens: `string` or `int64`.
         oov_buckets: rows that unknown tokens are hashed into.
     """
@@ -43,8 +43,8 @@ class TokenLookup(keras.layers.Layer):
     def __init__(self, tokens: Sequence[str], dtype_of_tokens: str, oov_buckets: int, **kwargs):
         super().__init__(**kwargs)
         self.tokens, self.dtype_of_tokens, self.oov_buckets = list(tokens), dtype_of_tokens, oov_buckets
-        of = str if dtype_of_tokens == "string" else int
-        keys = tf.constant([MISSING[dtype_of_tokens], *map(of, self.tokens)], dtype_of_tokens)
+        parse = str if dtype_of_tokens == "string" else int
+        keys = tf.constant([MISSING[dtype_of_tokens], *map(parse, self.tokens)], dtype_of_tokens)
         rows = tf.concat([[0], tf.range(len(self.tokens)) + 1 + oov_buckets], axis=0)
         self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=1)
 
@@ -64,10 +64,10 @@ class TokenLookup(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("mal_tf")
 class FitLength(keras.layers.Layer):
-    """Cuts or pads the second axis to `length`, so that the network sees histories of one width.
+    """Cuts or pads the second axis to `length`, so that all histories have the same width.
 
     Args:
-        length: width after.
+        length: width of the result.
         padding: value to pad with.
     """
 
@@ -88,7 +88,7 @@ class FitLength(keras.layers.Layer):
 
 
 def hashing(name: str, dtype: str, buckets: int, salt: int, lookups: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Several rows of one table for each token: [...] to int32 [..., lookups]; see `features.lookup`."""
+    """Function that hashes each token to several rows of one table: [...] to int32 [..., lookups]. See `features.lookup`."""
     layers = [
         keras.layers.Hashing(buckets, MISSING[dtype], [salt, n], name=f"hash_{n}_{name}", dtype="int32")
         for n in range(lookups)

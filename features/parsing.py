@@ -1,4 +1,4 @@
-"""Serialized tf.Examples to tensors: the inverse of `features.example`, in the TensorFlow graph."""
+"""Parsing of serialized tf.Examples into tensors in the TensorFlow graph, the inverse of `features.example`."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _DTYPE = {"string": tf.string, "int64": tf.int64, "float32": tf.float32}
 
 
 def raw_signature(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
-    """Raw model inputs by feature name: single values [batch], lists [batch, any]."""
+    """Shapes and types of the raw model inputs by feature name: single values [batch], lists [batch, any]."""
     return {
         f.name: tf.TensorSpec([None, None] if f.sequence else [None], _DTYPE[spec.dtype(f)], f.name)
         for f in spec.features
@@ -23,11 +23,17 @@ def raw_signature(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
 
 
 def raw_features(clicks: pd.DataFrame | pa.Table, spec: FeatureSpec) -> dict[str, np.ndarray]:
-    """Raw model inputs of clicks in memory: see `raw_signature`.
+    """Returns the raw model inputs of clicks in memory.
 
     Args:
         clicks: a column per feature, such as `mal_tf.labels` returns.
         spec: features.
+
+    Returns:
+        Arrays by feature name: single values [clicks], lists [clicks, longest list], of the feature's dtype.
+
+    Raises:
+        BadInput: the column of a feature is missing.
 
     Example:
         >>> import mal_tf
@@ -49,7 +55,7 @@ def parse_features(
     Args:
         serialized: string [batch].
         spec: features to parse; missing values become `MISSING`.
-        extra: (name, dtype) of further required scalar columns, such as labels.
+        extra: name and dtype of further required scalar columns, such as labels.
 
     Returns:
         Features as in `raw_signature` and `extra` columns of shape [batch]. Lists are as wide as the longest one

@@ -1,4 +1,4 @@
-"""Raw Arrow columns as text, whole numbers, numbers and lists of numbers, with a mask of what could not be read."""
+"""Conversion of raw Arrow columns to text, whole numbers, numbers and lists of numbers, with masks of unreadable values."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,18 +6,18 @@ import pyarrow.compute as pc
 
 from features.errors import BadInput
 
-#: Between the values of a list that is held as text.
+#: Separates the values of a list that is given as text.
 VALUE_SEPARATOR = "|"
 
-#: Joins the parts of a role made of several columns, such as a match key of advertiser and product.
-SEPARATOR = ":"
+#: Separates the parts of a role made of several columns, such as a match key of advertiser and product.
+ROLE_SEPARATOR = ":"
 
 
 _UNIT_NAMES = {1: "s", 1_000: "ms", 1_000_000: "us"}
 
 
 def as_identifier(raw, names, where) -> pa.Array:
-    """Ids: one column of whole numbers as such, anything else as text."""
+    """Identifiers as int64 if they are a single column of integers, otherwise as text."""
     column = raw[names[0]]
     if len(names) == 1 and pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
         return column.cast(pa.int64())
@@ -25,7 +25,7 @@ def as_identifier(raw, names, where) -> pa.Array:
 
 
 def as_joined_text(raw, names, where) -> pa.Array:
-    """Several columns as one text, each part escaped; no column makes empty text."""
+    """Several columns joined into one text column, with each part escaped. Without columns the text is empty."""
     if not names:
         rows = len(next(iter(raw.values())))
         return pa.array(np.full(rows, ""), pa.string())
@@ -33,8 +33,11 @@ def as_joined_text(raw, names, where) -> pa.Array:
     if len(parts) == 1:
         return parts[0]
     # Escaped, so that ("a:b", "c") and ("a", "b:c") stay apart.
-    parts = [pc.replace_substring(pc.replace_substring(p, "\\", "\\\\"), SEPARATOR, "\\" + SEPARATOR) for p in parts]
-    return pc.binary_join_element_wise(*parts, SEPARATOR)
+    parts = [
+        pc.replace_substring(pc.replace_substring(p, "\\", "\\\\"), ROLE_SEPARATOR, "\\" + ROLE_SEPARATOR)
+        for p in parts
+    ]
+    return pc.binary_join_element_wise(*parts, ROLE_SEPARATOR)
 
 
 def _wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
@@ -54,7 +57,7 @@ def as_text(column: pa.Array, where: str) -> pa.Array:
 
 
 def as_whole_numbers(column: pa.Array, where: str, units_per_second: int | None = None) -> tuple[pa.Array, np.ndarray]:
-    """int64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
+    """int64 numbers, null where unreadable, and a mask of the unreadable values. Nulls and NaN count as readable."""
     kind = column.type
     if pa.types.is_uint64(kind):
         fits = pc.less_equal(column, pa.scalar(2**63 - 1, kind))
@@ -84,29 +87,29 @@ def as_whole_numbers(column: pa.Array, where: str, units_per_second: int | None 
 
 
 def as_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
-    """Finite float64 numbers, null where unreadable, and a mask of the unreadable ones (nulls and NaN are readable)."""
+    """Finite float64 numbers, null where unreadable, and a mask of the unreadable values. Nulls and NaN count as readable."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_numbers(column.dictionary_decode(), where)
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
         numbers = column.cast(pa.float64(), safe=False)
-        given = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+        present = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
         text = column.cast(pa.string())
         empty = pc.match_substring_regex(text, r"^(|nan|NaN|NA|null)$")
-        given = pc.if_else(empty, pa.scalar(None, pa.string()), text)
+        present = pc.if_else(empty, pa.scalar(None, pa.string()), text)
         number = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
         numbers = pc.if_else(number, text, pa.scalar(None, pa.string())).cast(pa.float64())
     else:
         raise _wrong_type(where, "numbers", kind)
-    # Beyond float32 a feature would become infinite.
+    # A feature beyond the range of float32 would become infinite.
     finite = pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max))
     readable = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
-    return readable, _lost(given, readable)
+    return readable, _lost(present, readable)
 
 
 def as_number_lists(column: pa.Array, where: str) -> tuple[pa.ListArray, np.ndarray]:
-    """float32 lists, empty where null and NaN for missing numbers, and a mask of the rows with unreadable ones."""
+    """float32 lists, empty where null and with NaN for missing numbers, and a mask of the rows with unreadable numbers."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_number_lists(column.dictionary_decode(), where)

@@ -1,4 +1,4 @@
-"""What the model sees of a click: the feature specification."""
+"""Feature specification: which features of a click the model reads."""
 
 import pydantic
 
@@ -24,7 +24,28 @@ __all__ = [
 
 
 class FeatureSpec(Frozen):
-    """All features of a click, in order, and how their vocabularies are made."""
+    """The features that a model reads of a click, in order, and the limits of their vocabularies.
+
+    Attributes:
+        features: the features, at least one, with distinct names.
+        vocabulary: limits of the vocabularies.
+
+    Raises:
+        pydantic.ValidationError: names repeat or are reserved, a history refers to an unknown feature, or two features
+            read one column as different dtypes.
+
+    Example:
+        >>> import mal_tf
+        >>> features = mal_tf.FeatureSpec(
+        ...     features=[
+        ...         {"type": "categorical", "name": "item", "dtype": "int64"},
+        ...         {"type": "numeric", "name": "price"},
+        ...         {"type": "history", "name": "clicked_items", "of": "item", "length": 10},
+        ...     ]
+        ... )
+        >>> features.columns()
+        {'item': 'int64', 'price': 'float32'}
+    """
 
     features: tuple[AnyFeature, ...] = pydantic.Field(min_length=1)
     vocabulary: VocabularyConfig = VocabularyConfig()
@@ -32,14 +53,14 @@ class FeatureSpec(Frozen):
     @pydantic.model_validator(mode="after")
     def _check_names(self):
         names = [f.name for f in self.features]
-        doubled = sorted({n for n in names if names.count(n) > 1})
-        if doubled:
-            raise ValueError(f"feature names must differ; given twice: {', '.join(doubled)}")
+        repeated = sorted({n for n in names if names.count(n) > 1})
+        if repeated:
+            raise ValueError(f"feature names must differ; given twice: {', '.join(repeated)}")
         reserved = sorted(n for n in names if n in RESERVED or n.startswith(RESERVED_PREFIXES))
         if reserved:
             raise ValueError(
-                f"reserved feature name: {', '.join(reserved)} ({', '.join(RESERVED)} are ours, and what begins with "
-                f"{', '.join(RESERVED_PREFIXES)})"
+                f"reserved feature name: {', '.join(reserved)} (reserved are {', '.join(RESERVED)}, and names that begin with "
+                f"{', '.join(RESERVED_PREFIXES)}); rename the feature and give its `column`"
             )
         for feature in self.features:
             feature.check(self)
@@ -54,10 +75,10 @@ class FeatureSpec(Frozen):
         return self
 
     def columns(self, events: str = "clicks") -> dict[str, str]:
-        """Raw columns that features need of the `clicks` or the `conversions` table, and their dtypes.
+        """Raw columns that the features need of the `clicks` or the `conversions` table, with their dtypes.
 
         Raises:
-            ValueError: two features want one column as different dtypes.
+            ValueError: two features read one column as different dtypes.
         """
         columns: dict[str, str] = {}
         for feature in sorted(self.features, key=lambda feature: feature.sequence):
@@ -101,17 +122,17 @@ class FeatureSpec(Frozen):
 
     @property
     def read_directly(self) -> tuple[Feature, ...]:
-        """Features whose values the network reads beside their embeddings, or instead of them."""
+        """Features whose values the network reads in addition to their embeddings or instead of them."""
         return tuple(f for f in self.features if f.sequence or not f.embedded)
 
     @property
     def hash_lookups(self) -> dict[str, int]:
-        """The hashed features' number of lookups, by name."""
+        """Number of lookups of each hashed feature, by name."""
         return {f.name: f.hash_lookups for f in self.categorical if f.hash_lookups}
 
     @property
     def with_vocabulary(self) -> tuple[Feature, ...]:
-        """Features whose rows a vocabulary decides."""
+        """Features with a vocabulary."""
         return tuple(f for f in self.features if f.has_vocabulary)
 
     def feature(self, name: str) -> Feature:
@@ -127,8 +148,8 @@ class FeatureSpec(Frozen):
         return feature.value_dtype(self)
 
 
-#: What the columns of each mechanism begin with.
+#: Prefixes of the columns of each mechanism.
 RESERVED_PREFIXES = ("label_", "credit_", "valued_credit_")
 
-#: Columns of a labelled click that are not features; those of each mechanism and `label_cat` come beside them.
+#: Columns of a labelled click that are not features, other than `label_cat` and those of each mechanism.
 RESERVED = ("click_id", "user_id", "timestamp", "path_length", "mature")

@@ -1,4 +1,4 @@
-"""The click and conversion tables: column roles, their checks, and which rows are bad and why."""
+"""Click and conversion tables: roles of their columns, and normalisation of raw batches with checks of each row."""
 
 import dataclasses
 import datetime
@@ -16,20 +16,20 @@ from features.feature import ARROW_TYPE, NUMBER_LISTS
 from features.frozen import Frozen, as_tuple
 from features.raw_columns import as_identifier, as_joined_text, as_number_lists, as_numbers, as_text, as_whole_numbers
 
-#: Put before the raw name of a feature column, so that it can't meet a role of that name.
+#: Prefix of the raw name of a feature column, so that it can't clash with a role of that name.
 FEATURE = "feature/"
 
-#: Day that timestamps are counted from.
+#: Day from which timestamps are counted.
 EPOCH = datetime.date(1970, 1, 1)
 
 
 class ClickColumns(Frozen):
-    """Which columns of the click log play which role. A role may be made of several columns.
+    """Roles of the columns of the click log. A role may be made of several columns.
 
     Attributes:
         click_id: identifies a click within its user; a repeated id is the same click delivered twice.
-        user_id: who clicked.
-        timestamp: when, a whole number since 1970 in `sources.time_unit`, or an Arrow timestamp.
+        user_id: the user who clicked.
+        timestamp: time of the click, as a whole number since 1970 in `sources.time_unit`, or an Arrow timestamp.
         match_key: what a click and a conversion must share besides the user; nothing when empty.
         touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty. Null values
             make a type of their own, the empty one.
@@ -53,14 +53,14 @@ class ClickColumns(Frozen):
 
 
 class ConversionColumns(Frozen):
-    """Which columns of the conversion log play which role. A role may be made of several columns.
+    """Roles of the columns of the conversion log. A role may be made of several columns.
 
     Attributes:
         conversion_id: identifies a conversion within its user; a repeated id is the same one delivered twice.
-        user_id: who converted; same meaning as in the click log.
-        timestamp: when, as in the click log.
-        match_key: as in the click log, part for part.
-        value: what it was worth, in any one currency; 1 when absent.
+        user_id: the user who converted, as in the click log.
+        timestamp: time of the conversion, as in the click log.
+        match_key: as in the click log, column by column.
+        value: worth of the conversion, in one currency for all; 1 when absent.
     """
 
     TABLE: ClassVar[str] = "conversions"
@@ -82,7 +82,7 @@ class ConversionColumns(Frozen):
 
 @dataclasses.dataclass(frozen=True)
 class TimeBounds:
-    """Which timestamps are believed, in time units since 1970, both ends included."""
+    """Range of plausible timestamps, in time units since 1970, both ends included."""
 
     earliest: int
     latest: int
@@ -91,12 +91,12 @@ class TimeBounds:
 
 @dataclasses.dataclass(frozen=True)
 class Normalised:
-    """A batch in canonical columns, and what was wrong with the rows left out.
+    """A batch in canonical columns, and the rows that were rejected.
 
     Attributes:
-        rows: the good rows: the id, `user_id`, `timestamp`, … and the feature columns.
+        rows: the good rows, with the id, `user_id`, `timestamp`, … and the feature columns.
         bad_index: int64, positions of the bad rows in the raw batch.
-        reasons: why, per bad row.
+        reasons: reason of each bad row.
     """
 
     rows: pa.RecordBatch
@@ -105,7 +105,7 @@ class Normalised:
 
 
 class _Checks:
-    """Collects, per row, the first reason for which it is bad."""
+    """Collects the first reason for which each row is bad."""
 
     def __init__(self, rows: int):
         self._reason = np.full(rows, -1)
@@ -122,23 +122,25 @@ class _Checks:
 
 
 def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> list[str]:
-    """Names of all raw columns that `roles` and `features` (column → dtype) need, without repeats."""
+    """Distinct names of all raw columns that `roles` and `features` (dtypes by column) need."""
     id_columns = getattr(roles, roles.ID)
     value = [roles.value] if isinstance(roles, ConversionColumns) and roles.value else []
     text = [column for columns in roles.text_roles.values() for column in columns]
     return list(dict.fromkeys([*id_columns, *text, roles.timestamp, *value, *features]))
 
 
-def missing_column(column: str, roles: ClickColumns | ConversionColumns, source: str, found: Iterable[str]) -> BadInput:
-    """The error of a column that a file lacks, of the columns that it has."""
+def missing_column(
+    column: str, roles: ClickColumns | ConversionColumns, source: str, columns: Iterable[str]
+) -> BadInput:
+    """The error for a column that is not among the `columns` of the file `source`."""
     return BadInput(
-        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(found)}. Fix the file "
-        "or the column's name in the config."
+        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(columns)}. Fix the "
+        "file or the column's name in the config."
     )
 
 
 def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> pa.Schema:
-    """Canonical columns and their types; the id may also be int64."""
+    """Schema of the canonical columns. The id is given as string, it may also be int64."""
     names = [roles.ID, *roles.text_roles]
     value = [("value", pa.float64())] if isinstance(roles, ConversionColumns) else []
     return pa.schema(
@@ -149,7 +151,7 @@ def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str])
 
 
 def parts(text: str, columns: int) -> tuple[str, ...]:
-    """The parts of a role that is held as text: one for each of its columns."""
+    """Splits the text of a role that is made of several columns into the value of each (`as_joined_text`)."""
     if columns < 2:
         return (text,) * columns
     escaped = re.findall(r"((?:[^:\\]|\\.)*)(?::|$)", text)[:columns]
@@ -165,23 +167,23 @@ def normalise(
     source: str,
     unread: Callable[[], Sequence[str]] = tuple,
 ) -> Normalised:
-    """Brings a raw batch into canonical columns and sorts out bad rows.
+    """Converts a raw batch to canonical columns and rejects bad rows.
 
     Args:
         batch: raw columns.
-        roles: which column is what.
+        roles: roles of the columns.
         features: dtype (a key of `features.feature.ARROW_TYPE`) by raw column to keep; nulls are allowed there.
-        bounds: timestamps outside are bad.
+        bounds: rows with timestamps outside are bad.
         units_per_second: 1, 1,000 or 1,000,000.
-        source: file the batch is from, for messages.
-        unread: gives columns that the file has, also those that are not in the batch, for messages.
+        source: file that the batch was read from, for messages.
+        unread: returns columns of the file that are not in the batch, for messages.
 
     Returns:
         Canonical columns: the id (int64 if the raw column is an integer, else string), string roles, `timestamp`
         int64, for conversions `value` float64, then the feature columns as `feature/<raw name>`.
 
     Raises:
-        BadInput: a column is missing, or of a type that can't play its role.
+        BadInput: a column is missing, or its type does not suit its role.
     """
     if missing := [name for name in required_columns(roles, features) if name not in batch.schema.names]:
         raise missing_column(missing[0], roles, source, dict.fromkeys([*batch.schema.names, *unread()]))
@@ -192,7 +194,7 @@ def normalise(
 
     columns = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
     columns |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
-    if "touchpoint" in columns:  # A click without a known type is still a click: unknown is a type of its own.
+    if "touchpoint" in columns:  # A click without a touchpoint type is kept; the empty type is a type of its own.
         columns["touchpoint"] = columns["touchpoint"].fill_null("")
     if not batch.num_rows:
         columns = {name: column.slice(0, 0) for name, column in columns.items()}

@@ -1,4 +1,4 @@
-"""TFRecord framing of many records at once, without TensorFlow.
+"""Reading and writing of TFRecord files without TensorFlow, many records at once.
 
 A record is `uint64 length, uint32 masked_crc32c(length), data, uint32 masked_crc32c(data)`
 (https://www.tensorflow.org/tutorials/load_data/tfrecord). The loop over records runs in C (`map`, `chain`, `join`).
@@ -33,22 +33,22 @@ def frame(records: Sequence[bytes]) -> bytes:
 
 
 def compression(file: IO[bytes]) -> str:
-    """What TensorFlow calls the compression of a TFRecord file that was just opened: `GZIP` or none."""
+    """Compression of a TFRecord file that was just opened, as TensorFlow names it: `GZIP`, or the empty string for none."""
     return "GZIP" if file.read(2) == b"\x1f\x8b" else ""
 
 
 class Writable(Protocol):
-    """What a compressed stream asks of the file beneath it."""
+    """A binary file that a compressed stream can write to."""
 
     def write(self, data: bytes, /) -> int:
-        """Writes bytes; returns how many."""
+        """Writes bytes and returns their number."""
 
     def flush(self) -> None:
-        """Hands on what was written."""
+        """Flushes buffered bytes."""
 
 
 def gzipped(out: Writable, level: int) -> gzip.GzipFile:
-    """A stream into `out`, compressed at zlib's `level`. The same records give the same bytes: no time, no name within."""
+    """A stream into `out`, compressed at zlib's `level`. It holds neither time nor name, so equal records give equal bytes."""
     return gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=out, mtime=0)
 
 
@@ -56,7 +56,7 @@ class GzippedTFRecords:
     """A compressed TFRecord file in memory.
 
     Args:
-        level: zlib's, 0 to 9.
+        level: compression level of zlib, 0 to 9.
     """
 
     def __init__(self, level: int):
@@ -68,19 +68,19 @@ class GzippedTFRecords:
         self._file.write(frame(records))
 
     def close(self) -> bytes:
-        """The whole file."""
+        """Closes the file and returns its bytes."""
         self._file.close()
         return self._out.getvalue()
 
 
 def read(file: IO[bytes]) -> Iterator[bytes | None]:
-    """Records of an uncompressed TFRecord stream, in order; None for one whose checksum is wrong.
+    """Yields the records of an uncompressed TFRecord stream in order, None for one whose checksum is wrong.
 
-    A Python loop, for looking at damaged files: reading whole ones is TensorFlow's.
+    This is a slow Python loop for inspecting damaged files; intact ones are read by TensorFlow.
 
     Raises:
         EOFError, OSError, zlib.error: the stream ends within a record, or can't be decompressed.
-        ValueError: the length of a record is damaged: nothing after it can be found.
+        ValueError: the length of a record is damaged, so that the next record can't be located.
     """
     while head := file.read(_HEADER.itemsize):
         header = np.frombuffer(head.ljust(_HEADER.itemsize, b"\0"), _HEADER)[0]

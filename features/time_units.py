@@ -1,4 +1,4 @@
-"""Lengths of hours and days, in the units that timestamps and configs count in."""
+"""Lengths of an hour and a day in the units of timestamps and configs."""
 
 SECONDS_PER_HOUR = 3_600
 SECONDS_PER_DAY = 86_400

@@ -1,7 +1,7 @@
-"""Vocabularies: exact counts that merge in any order, cut into token files or bucket boundaries.
+"""Vocabularies of features: exact counts of values, merged in any order and cut to tokens or bucket boundaries.
 
-A vocabulary is a text file `vocabulary/<feature>.txt`, one entry a line: for a categorical feature its tokens, most
-frequent first, ties by token; for a numeric feature its ascending bucket boundaries.
+A vocabulary is a text file `vocabulary/<feature>.txt` with one entry per line. For a categorical feature these are its
+tokens, most frequent first, ties by token; for a numeric feature its ascending bucket boundaries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,13 +23,13 @@ _EXPONENT_OFFSET = 1100  # below the smallest exponent of a float64
 
 
 def bin_numbers(values: np.ndarray) -> np.ndarray:
-    """Bins numbers on a fixed log scale, eight bins an octave, mirrored for negative ones; 0 is its own bin.
+    """Bins numbers on a fixed log scale with eight bins per octave, mirrored for negative numbers; 0 is a bin of its own.
 
     Args:
         values: float array without NaN.
 
     Returns:
-        int64 array; ordered as the values are.
+        int64 array of bins in the order of the values.
     """
     mantissa, exponent = np.frexp(np.abs(values, dtype=np.float64))
     size = (exponent + _EXPONENT_OFFSET) * _BINS_PER_OCTAVE + ((mantissa - 0.5) * 2 * _BINS_PER_OCTAVE).astype(np.int64)
@@ -37,20 +37,20 @@ def bin_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _lower_edge(bins: np.ndarray) -> np.ndarray:
-    size = np.abs(bins) + (bins < 0)  # a negative bin's lower edge is the far end of its mirror image
+    size = np.abs(bins) + (bins < 0)  # the lower edge of a negative bin is the upper edge of its mirror image
     exponent, part = np.divmod(size, _BINS_PER_OCTAVE)
     edge = np.ldexp(0.5 + part / (2 * _BINS_PER_OCTAVE), exponent - _EXPONENT_OFFSET)
     return np.where(bins == 0, 0.0, np.sign(bins) * edge)
 
 
 def count(feature: "Feature", values: pa.Array) -> pa.Table:
-    """Counts a column's values: columns `token` (as `Feature.tokens` gives them) and `count` (int64)."""
+    """Counts the values of a column. Returns columns `token` (see `Feature.tokens`) and `count` (int64)."""
     counts = pc.value_counts(feature.tokens(values.drop_null()))
     return pa.table({"token": counts.field("values"), "count": counts.field("counts")})
 
 
 def merge(counts: Iterable[pa.Table]) -> pa.Table:
-    """Adds up counts; exact, so the order does not matter."""
+    """Adds up counts. They are exact integers, so the order does not matter."""
     merged = pa.concat_tables(list(counts)).group_by("token").aggregate([("count", "sum")])
     merged = merged.rename_columns(["count" if name == "count_sum" else name for name in merged.column_names])
     return merged.select(["token", "count"])
@@ -62,19 +62,19 @@ def cut(
     """Turns counts into the lines of the vocabulary file.
 
     Args:
-        feature: whose values were counted.
+        feature: feature whose values were counted.
         counts: columns `token`, `count`.
-        config: limits, where the feature has none of its own.
-        previous: lines of an earlier vocabulary: they keep their places, tokens that it lacks come after them, as far
-            as the size allows. Bucket boundaries stay as they were.
+        config: limits for a feature that has none of its own.
+        previous: lines of an earlier vocabulary. They keep their places, and tokens that it lacks follow as far as the
+            size limit allows. Bucket boundaries stay as they were.
     """
     return feature.cut(counts, config, previous)
 
 
 def cut_tokens(counts: pa.Table, min_count: int, max_size: int | None, previous: Sequence[str]) -> list[str]:
-    """The most frequent tokens, ties by token, after those of `previous`.
+    """Tokens of `previous`, followed by the most frequent other ones, ties by token.
 
-    Tokens with a line break can't be lines: they stay out of the vocabulary.
+    Tokens with a line break are left out, because they can't be lines of the vocabulary file.
     """
     previous = list(previous)
     counts = counts.filter(pc.greater_equal(counts["count"], min_count))
@@ -87,19 +87,19 @@ def cut_tokens(counts: pa.Table, min_count: int, max_size: int | None, previous:
 
 
 def cut_boundaries(counts: pa.Table, buckets: int) -> list[str]:
-    """Boundaries between buckets of about equal mass, of counted bins."""
+    """Boundaries between buckets of about equal mass, from counts of `bin_numbers`."""
     return [repr(float(boundary)) for boundary in _boundaries(counts, buckets)]
 
 
 def vocabularies(features: "FeatureSpec", clicks: pd.DataFrame | pa.Table) -> dict[str, list[str]]:
-    """Vocabularies of the features, from the clicks to train on.
+    """Builds the vocabularies of the features from the clicks to train on.
 
     Args:
-        features: the feature spec.
+        features: features and limits of their vocabularies.
         clicks: a column per feature, such as `mal_tf.labels` returns.
 
     Returns:
-        Tokens or bucket boundaries by feature; hashed features and histories have none of their own.
+        Tokens or bucket boundaries by feature name. Hashed features and histories have no vocabulary of their own.
 
     Example:
         >>> import mal_tf
@@ -118,15 +118,15 @@ def _boundaries(counts: pa.Table, buckets: int) -> np.ndarray:
     if not len(bins):
         return np.zeros(0, np.float32)
     quantiles = np.searchsorted(mass, mass[-1] * np.arange(1, buckets) / buckets, side="left")
-    # The lowest bin's edge would leave an empty bucket below it.
+    # The edge of the lowest bin is left out, since the bucket below it would be empty.
     return np.unique(_lower_edge(bins[quantiles[quantiles > 0]]).astype(np.float32))
 
 
 def read(text: str) -> list[str]:
-    """Lines of a vocabulary file."""
+    """Splits the text of a vocabulary file into lines."""
     return text.split("\n")[:-1]
 
 
 def write(lines: list[str]) -> str:
-    """Text of a vocabulary file."""
+    """Joins lines to the text of a vocabulary file."""
     return "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,7 @@
-"""Registers mal-tf's Keras objects as soon as Keras is imported, without importing it: TensorFlow takes seconds to load."""
+"""Import hook that registers mal-tf's Keras objects when Keras is imported.
+
+It does not import Keras itself, since TensorFlow takes seconds to load.
+"""
 
 import contextlib
 import importlib
@@ -13,7 +16,7 @@ _KERAS, _OBJECTS = "tf_keras", "mal_tf.keras_objects"
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Finds Keras as the other finders do, with a loader that registers mal-tf's objects after it."""
+    """Finds Keras by the other finders and makes its loader register mal-tf's objects afterwards."""
 
     def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """See base class."""
@@ -27,7 +30,7 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
 
         def exec_module(module: types.ModuleType) -> None:
             execute(module)
-            # In the middle of `features.keras2` its importers can't be imported yet; the front door registers after it.
+            # While `features.keras2` is being imported, modules that import it can't be; `mal_tf` registers afterwards.
             if "features.keras2" not in sys.modules:
                 register()
 
@@ -36,7 +39,7 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
 
 
 def register() -> None:
-    """Registers the objects, unless TensorFlow is set up with Keras 3, where none of them can be used."""
+    """Registers the objects, unless TensorFlow is set up with Keras 3, with which none of them can be used."""
     with contextlib.suppress(MalTfError):
         importlib.import_module(_OBJECTS)
 

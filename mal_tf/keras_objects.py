@@ -1,7 +1,7 @@
-"""Every Keras object of mal-tf: importing this module registers them all, so that any saved model can be loaded.
+"""Imports all modules with Keras objects of mal-tf, which registers them, so that any saved model can be loaded.
 
 Keras resolves the classes in a saved model by their registered names, such as `mal_tf>MLP`, and a class is registered when its
-module is imported. `import mal_tf` arranges that this module is imported together with Keras (`mal_tf.keras_hook`).
+module is imported. `import mal_tf` causes this module to be imported together with Keras (`mal_tf.keras_hook`).
 """
 
 import tensorflow_recommenders  # noqa: F401 - the cross layer

@@ -1,1 +1,1 @@
-"""Attribution: journeys, mechanisms and labels, in NumPy. Imports neither TensorFlow nor Beam."""
+"""Attribution of conversions to clicks: journeys, mechanisms and labels, in NumPy, without TensorFlow or Beam."""

@@ -1,4 +1,4 @@
-"""Attribution by a trained sequence model with attention over time. Imports no TensorFlow until it is fitted or used."""
+"""Attribution by a sequence model with attention over time. TensorFlow is imported only when it is fitted or used."""
 
 import functools
 import logging
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.errors import MalTfError
-from mal_tf.attribution.attention_sample import KNOWN, NOTHING, Moments, Sample, at_end, coded, draw, merge
+from mal_tf.attribution.attention_sample import FIRST_KNOWN, NO_JOURNEYS, Moments, Sample, at_end, coded, draw, merge
 from mal_tf.attribution.by_type import FALLBACKS, normalised
 from mal_tf.attribution.journeys import Journeys
 from mal_tf.attribution.mechanism import DataDrivenMechanism
@@ -20,40 +20,42 @@ log = logging.getLogger("mal_tf.attribution")
 
 CREDITS, BALANCES = ("leave_one_out", "attention"), ("propensity", "none")
 
-#: Touches the network scores at once, those of the journeys without one touch included.
-_SCORED_AT_ONCE = 1 << 17
+#: Touches that the network scores in one batch, including those of the journeys with one touch removed.
+_BATCH_TOUCHES = 1 << 17
 
-#: Smaller contributions are 0: no sample tells them from nothing, and shares of rounding errors would mean nothing.
-_LEAST = 1e-3
+#: Smaller contributions are set to 0, because they can't be distinguished from rounding errors.
+_MIN_CONTRIBUTION = 1e-3
 
 
 class Attention(DataDrivenMechanism):
-    """Credit by how much lower the rate of conversion would be without a touch, by a network with attention over time.
+    """Credit by how much the conversion rate would drop without a touch, from a network with attention over time.
 
-    The network (`attention_network.Network`) gives the rate r of conversion at a moment, from the touches before it and
-    the user; it learns from moments with and without a conversion (`attention_sample.Moments`).
-    contribution_i = 1 − r(journey without i) / r(journey) at the moment of conversion, 0 where that is below 0.001;
+    The network (`attention_network.Network`) estimates the conversion rate r at a moment from the touches before it and
+    the user. It is trained on moments with and without a conversion (`attention_sample.Moments`).
+    contribution_i = 1 − r(journey without i) / r(journey) at the time of conversion, 0 where that is below 0.001;
     credits are normalised per journey.
 
-    In the line of DNAMTA (arXiv 1809.02230), CAMTA (arXiv 2012.11403) and CausalMTA (arXiv 2201.00689). Types should not
-    have parts by recency or position: time is in the network, and those parts tell the outcome.
+    Related to DNAMTA (arXiv 1809.02230), CAMTA (arXiv 2012.11403) and CausalMTA (arXiv 2201.00689). Touchpoint types should
+    not have parts by recency or position: the network models time itself, and those parts reveal the outcome.
 
     Args:
-        sample: journeys to train on, half of them converting where there are as many. Both classes are weighted back.
-        credit: `leave_one_out`, without the touch the others are encoded anew; `attention`, only its term (attention
-            times encoding) leaves the pool: cheaper, and what it did to the encoding of later touches is not counted.
-        max_touches: only so many of a journey's latest touches count; earlier ones get no credit.
-        min_count: types of fewer touches in the sample are one, that of types the fit does not know.
+        sample: number of journeys to train on, half of them converting if there are enough. Weights restore the share of
+            both classes.
+        credit: how a touch is removed. `leave_one_out` encodes the other touches anew without it. `attention` removes
+            only its term (attention times encoding) from the pool, which is cheaper but neglects its effect on the
+            encoding of later touches.
+        max_touches: number of a journey's latest touches that are scored; earlier ones get no credit.
+        min_count: types with fewer touches in the sample are treated as unknown.
         units: width of the network.
         epochs: passes over the sample.
-        learning_rate: of Adam at first.
+        learning_rate: initial learning rate of Adam.
         batch_size: journeys per step.
-        confounder_buckets: values per user feature, by hash.
-        balance: `propensity`: a journey of the training weighs the more the less its types are typical of its user, by
-            the geometric mean of p(type) / p(type | user) within 0.1 … 10; `none`. Without confounders there is nothing
-            to balance.
+        confounder_buckets: number of hash buckets per user feature.
+        balance: `propensity` weights a training journey by the geometric mean of p(type) / p(type | user), within
+            0.1 … 10, so that journeys whose types are untypical of their user weigh more. `none` does not. Without
+            confounders it has no effect.
         fallback: who gets the credit of a journey without positive contribution: `none`, `linear` or `last`.
-        seed: of the training.
+        seed: seed of the training.
 
     Raises:
         ValueError: an argument is out of range.
@@ -74,14 +76,14 @@ class Attention(DataDrivenMechanism):
         fallback: str = "none",
         seed: int = 17,
     ):
-        for name, choice, known in (
+        for name, choice, options in (
             ("credit", credit, CREDITS),
             ("balance", balance, BALANCES),
             ("fallback", fallback, FALLBACKS),
         ):
-            if choice not in known:
-                raise ValueError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not {choice!r}")
-        for name, value, least in (
+            if choice not in options:
+                raise ValueError(f"{name} must be {', '.join(options[:-1])} or {options[-1]}, not {choice!r}")
+        for name, value, minimum in (
             ("sample", sample, 2),
             ("max_touches", max_touches, 1),
             ("min_count", min_count, 1),
@@ -91,8 +93,8 @@ class Attention(DataDrivenMechanism):
             ("confounder_buckets", confounder_buckets, 1),
             ("seed", seed, 0),
         ):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            if not isinstance(value, int) or value < minimum:
+                raise ValueError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, not {learning_rate!r}")
         self.sample, self._credit, self.max_touches, self.min_count = sample, credit, max_touches, min_count
@@ -102,22 +104,22 @@ class Attention(DataDrivenMechanism):
         self._network: Network | None = None
 
     def statistics(self, converting: Journeys, other: Journeys) -> Sample:
-        """Draws the journeys with the smallest keys; see `attention_sample.draw`."""
-        # Twice as many touches as count, so that a moment between the latest ones has as many before it.
+        """Draws the journeys with the smallest keys, see `attention_sample.draw`."""
+        # Keep twice as many touches as are scored, so that a moment between the latest ones has enough touches before it.
         return draw(converting, other, self.sample // 2, 2 * self.max_touches)
 
     def merge(self, parts: Iterable[Sample]) -> Sample:
         """See base class."""
-        together = functools.partial(merge, count=self.sample // 2)
-        return functools.reduce(together, parts, self.statistics(NOTHING, NOTHING))
+        merge_pair = functools.partial(merge, count=self.sample // 2)
+        return functools.reduce(merge_pair, parts, self.statistics(NO_JOURNEYS, NO_JOURNEYS))
 
     def fit(self, statistics: Sample) -> dict:
-        """Trains the network on the sample, but for the journeys whose key ends in 0, on which it is measured.
+        """Trains the network on the sample. Journeys whose key ends in 0 are held out to measure it.
 
         Returns:
-            `converting`, `other`: how many journeys with touches there are; `sampled`: how many of either were used;
-            `horizon`: hours of the longest converting one; `training`: see `attention_network.train`; the network's size
-            and `weights`. Where one class is missing there are no weights, and all contributions are 0.
+            `converting` and `other`, the numbers of journeys with touches; `sampled`, how many of each were used;
+            `horizon`, hours of the longest converting journey; `training`, see `attention_network.train`; the size of the
+            network and its `weights`. If one class is missing there are no weights, and all contributions are 0.
         """
         sampled = [len(statistics.converting), len(statistics.other)]
         types = statistics.types(self.min_count)
@@ -159,7 +161,7 @@ class Attention(DataDrivenMechanism):
         """See base class.
 
         Raises:
-            MalTfError: the journeys have another number of confounders than those of the fit.
+            MalTfError: the number of confounders differs from that of the fit.
         """
         parameters, columns = self._parameters, journeys.confounders.shape[1]
         contribution = np.zeros(journeys.click.size)
@@ -169,15 +171,15 @@ class Attention(DataDrivenMechanism):
                     f"the attention mechanism was fitted with {parameters['confounders']} confounders, found {columns}; "
                     "fit it anew, or configure the same ones"
                 )
-            known = coded(journeys, parameters["types"])
-            counted = np.minimum(journeys.lengths, parameters["max_touches"])
-            for length in np.unique(counted[counted > 0]):
-                chosen = np.flatnonzero(counted == length)
-                for part in np.array_split(chosen, -(-chosen.size * length * (length + 1) // _SCORED_AT_ONCE)):
-                    rows = at_end(known.take(part), length, parameters["horizon"], parameters["confounder_buckets"])
+            encoded = coded(journeys, parameters["types"])
+            scored_lengths = np.minimum(journeys.lengths, parameters["max_touches"])
+            for length in np.unique(scored_lengths[scored_lengths > 0]):
+                same_length = np.flatnonzero(scored_lengths == length)
+                for part in np.array_split(same_length, -(-same_length.size * length * (length + 1) // _BATCH_TOUCHES)):
+                    rows = at_end(encoded.take(part), length, parameters["horizon"], parameters["confounder_buckets"])
                     lifts = self._scorer().lifts(rows, self._credit == "leave_one_out")
                     contribution[journeys.offsets[part + 1][:, None] - np.arange(length, 0, -1)] = lifts
-        return normalised(np.where(contribution > _LEAST, contribution, 0.0), journeys, self.fallback)
+        return normalised(np.where(contribution > _MIN_CONTRIBUTION, contribution, 0.0), journeys, self.fallback)
 
     def _scorer(self) -> "Network":
         if self._network is None:
@@ -194,7 +196,7 @@ class Attention(DataDrivenMechanism):
 
 def _size(parameters: dict) -> dict:
     return {
-        "types": KNOWN + len(parameters["types"]),
+        "types": FIRST_KNOWN + len(parameters["types"]),
         "columns": parameters["confounders"],
         "buckets": parameters["confounder_buckets"],
         "units": parameters["units"],

@@ -1,8 +1,8 @@
-"""The network of the `attention` mechanism and its training. Imports TensorFlow.
+"""Network of the `attention` mechanism and its training, in TensorFlow.
 
-Sources: DNAMTA (arXiv 1809.02230), attention that decays with time; CAMTA (arXiv 2012.11403) and CausalMTA (arXiv
-2201.00689), users as confounders and reweighted journeys. In their line, not their models: here one causal GRU, decays
-by type, a pool that is a sum, and propensities of single touches by a linear model.
+Sources: DNAMTA (arXiv 1809.02230) for attention that decays with time; CAMTA (arXiv 2012.11403) and CausalMTA (arXiv
+2201.00689) for user features as confounders and reweighted journeys. The model differs from theirs: it has one causal GRU,
+decay rates by type, sum pooling, and propensities of single touches from a linear model.
 """
 
 import dataclasses
@@ -27,22 +27,22 @@ _USER_UNITS = 4
 #: Passes over the touches when their propensities are fitted.
 _PROPENSITY_EPOCHS = 3
 
-#: This share of the touches is shown to the training as of an unknown type, so that there is something to say of those.
+#: Share of the touches whose type is replaced by the unknown one in training, so that its embedding is trained.
 _HIDDEN = 0.01
 
 
 class Network:
-    """Rate of conversion at a moment, given the touches before it and the user.
+    """Network for the conversion rate at a moment, given the touches before it and the user.
 
     x_i = E[type_i] + W·log(1 + gap_i); h_i = x_i + GRU(x_1 … x_i); a_i = σ(u·h_i + b)·exp(−λ[type_i]·age_i), λ > 0;
     pool = Σ_i a_i·h_i, a sum, so that a touch seen twice counts twice; logit = MLP([pool, E_1[user_1] … E_F[user_F]]).
     Up to a constant factor, exp(logit) is the rate (see `Moments`).
 
     Args:
-        types: how many codes of types there are.
-        columns: F, of confounders.
-        buckets: values per confounder.
-        units: width.
+        types: number of type codes.
+        columns: number of confounders, F.
+        buckets: hash buckets per confounder.
+        units: width of the layers.
         dtype: float32 or float64.
     """
 
@@ -54,7 +54,7 @@ class Network:
         gap = tf.math.log1p(gap / RESOLUTION) / math.log1p(1 / RESOLUTION)
         touch = embedding(types, units)(kind) + dense(units, use_bias=False)(gap[..., tf.newaxis])
         encoded = touch + keras.layers.GRU(units, return_sequences=True, dtype=dtype)(touch)
-        # At first an effect is down to 1/e after a tenth of the horizon.
+        # Initially an effect decays to 1/e within a tenth of the horizon.
         speed = embedding(types, 1, embeddings_initializer=keras.initializers.Constant(math.log(10)))(kind)
         attention = dense(1, activation="sigmoid")(encoded) * tf.exp(-tf.exp(speed) * age[..., tf.newaxis])
         terms = attention * tf.cast(kind != PADDING, dtype)[..., tf.newaxis] * encoded
@@ -71,33 +71,33 @@ class Network:
         self._attention = tf.function(self._without_term, input_signature=signature)
 
     def loss(self, kind: tf.Tensor, age: tf.Tensor, user: tf.Tensor, label: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        """Mean over [R] rows of weight · log-loss."""
+        """Mean of weight · log-loss over R rows."""
         logit = self.model([kind, age, user])[:, 0]
         return tf.reduce_mean(weight * tf.nn.sigmoid_cross_entropy_with_logits(label, logit))
 
     def logits(self, rows: Rows) -> np.ndarray:
-        """Float64 [R]."""
+        """Logits of the rows, float64 [R]."""
         return self._logits(*self.inputs(rows)).numpy()[:, 0].astype(np.float64)
 
     def lifts(self, rows: Rows, reencode: bool) -> np.ndarray:
-        """By which share the rate is higher with each touch than without it: 1 − rate without / rate, float64 [R, W].
+        """Share of the rate that is lost without each touch: 1 − rate without / rate, float64 [R, W].
 
         Args:
             rows: R rows of exactly W touches.
-            reencode: whether a touch is taken from the journey (leave-one-out), or its term only from the pool: the
-                other touches then stay as they were encoded, with it before them.
+            reencode: whether the touch is removed from the journey and the others are encoded anew (leave-one-out).
+                Otherwise only its term is removed from the pool, and the encodings of the others stay as they were.
         """
         change = self._leave_one_out if reencode else self._attention
         return -np.expm1(change(*self.inputs(rows)).numpy().astype(np.float64))
 
     def inputs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Types, ages and users as the model takes them."""
+        """Types, ages and users in the form of the model's inputs."""
         return rows.types, rows.age.astype(self._dtype), rows.user
 
     def _without_touch(self, kind: tf.Tensor, age: tf.Tensor, user: tf.Tensor) -> tf.Tensor:
         """Logit without touch i − logit, [R, W]."""
         width = tf.shape(kind)[1]
-        # Row 0 has all touches, row 1 + i those but i, padded behind.
+        # Row 0 has all touches, row 1 + i all but touch i, padded at the end.
         place = tf.range(width) + tf.cast(tf.range(width)[:, tf.newaxis] <= tf.range(width), tf.int32)
         place = tf.concat([tf.range(width)[tf.newaxis], place], axis=0)
         kind = tf.gather(tf.pad(kind, [[0, 0], [0, 1]], constant_values=PADDING), place, axis=1)
@@ -118,13 +118,13 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How long and in what steps a network is trained.
+    """Schedule of the training of a network.
 
     Attributes:
-        epochs: how many passes over the sample.
-        learning_rate: of Adam at first; falls to 0 along a cosine.
+        epochs: number of passes over the sample.
+        learning_rate: initial learning rate of Adam, which decays to 0 along a cosine.
         batch_size: rows per step.
-        seed: of the initial weights, the moments and the order.
+        seed: seed of the initial weights, the moments and their order.
     """
 
     epochs: int
@@ -136,32 +136,34 @@ class Schedule:
 def train(
     size: dict[str, Any], moments: Moments, held_out: np.ndarray, balanced: bool, schedule: Schedule
 ) -> tuple[list[np.ndarray], dict]:
-    """Trains a network, with new moments in every epoch.
+    """Trains a network, drawing new moments in every epoch.
 
     Args:
         size: arguments of `Network`.
-        moments: of the sample.
+        moments: moments of the sample.
         held_out: bool [J], journeys to measure on.
-        balanced: whether journeys weigh by inverse propensity in training.
+        balanced: whether training journeys are weighted by inverse propensity.
         schedule: epochs, steps and seed.
 
     Returns:
-        Weights, and a report: `loss` and `held_out_loss`, weighted log-losses by epoch, log 2 = 0.693 for a model that
-        knows nothing; `held_out_auc`, weighted, of conversions against other moments. What is held out is not balanced;
-        None where nothing is.
+        The weights, and a report: `loss` and `held_out_loss`, weighted log-losses by epoch, log 2 = 0.693 for a constant
+        prediction; `held_out_auc`, the weighted AUC of conversions against other moments. Held-out journeys are not
+        weighted by propensity; without any, their values are None.
 
     Raises:
-        MalTfError: a loss that is not finite.
+        MalTfError: the loss is not finite.
     """
     keras.utils.set_random_seed(schedule.seed)
     tf.config.experimental.enable_op_determinism()
     network = Network(**size)
-    even = np.zeros(moments.journeys.age.size)
+    unweighted = np.zeros(moments.journeys.age.size)
     ratio = (
-        log_ratios(moments, size["types"], size["buckets"], schedule.batch_size, schedule.seed) if balanced else even
+        log_ratios(moments, size["types"], size["buckets"], schedule.batch_size, schedule.seed)
+        if balanced
+        else unweighted
     )
-    training, measured = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    held, label, weight = moments.draw(measured, even, np.random.default_rng([schedule.seed, 0]))
+    training, random = np.flatnonzero(~held_out), np.random.default_rng([schedule.seed, 0])
+    held_out_rows, label, weight = moments.draw(np.flatnonzero(held_out), unweighted, random)
     steps = math.ceil((training.size + moments.converted[training].sum()) / schedule.batch_size)
     decay = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * steps)
     step = _step(keras.optimizers.Adam(decay), network.model.trainable_variables, network.loss)
@@ -173,12 +175,12 @@ def train(
         rows = dataclasses.replace(rows, types=np.where(hidden, UNKNOWN, rows.types))
         batches = np.array_split(random.permutation(converted.size), steps)
         losses = [step(*network.inputs(rows.take(b)), _float(converted[b]), _float(share[b])).numpy() for b in batches]
-        logits = network.logits(held)
+        logits = network.logits(held_out_rows)
         loss, held_out_loss = float(np.mean(losses)), _log_loss(label, logits, weight)
         if not np.isfinite(loss):
             raise MalTfError("attention: the training's loss is not finite; lower the mechanism's learning_rate")
-        shown = "nothing" if held_out_loss is None else f"{held_out_loss:.4f}"
-        log.info("attention: epoch %d of %d, loss %.4f, held out %s", epoch + 1, schedule.epochs, loss, shown)
+        shown = "none" if held_out_loss is None else f"{held_out_loss:.4f}"
+        log.info("attention: epoch %d of %d, loss %.4f, held-out loss %s", epoch + 1, schedule.epochs, loss, shown)
         report["loss"].append(loss)
         report["held_out_loss"].append(held_out_loss)
     held_out_auc = weighted_auc(label, logits, weight)
@@ -186,17 +188,17 @@ def train(
 
 
 def log_ratios(moments: Moments, types: int, buckets: int, batch_size: int, seed: int) -> np.ndarray:
-    """Stabilised inverse propensities of the sample's touches: log p(type) − log p(type | user), float64 [T].
+    """Logarithms of stabilised inverse propensities of the sample's touches: log p(type) − log p(type | user), float64 [T].
 
-    p(type | user) = softmax(b + Σ_f B_f[user_f]), fitted to the touches, each weighted to the shares of the classes in
-    all journeys.
+    p(type | user) = softmax(b + Σ_f B_f[user_f]) is fitted to the touches, weighted so that both classes have the shares
+    that they have among all journeys.
 
     Args:
-        moments: of the sample.
-        types: how many codes of types there are.
-        buckets: values per confounder.
+        moments: moments of the sample.
+        types: number of type codes.
+        buckets: hash buckets per confounder.
         batch_size: touches per step.
-        seed: of their order.
+        seed: seed of the order of the touches.
     """
     user, kind = moments.user[moments.journeys.owner], moments.journeys.touchpoint
     weight = moments.scale[moments.journeys.owner]
@@ -214,14 +216,14 @@ def log_ratios(moments: Moments, types: int, buckets: int, batch_size: int, seed
     batches = np.array_split(np.random.default_rng(seed).permutation(kind.size), math.ceil(kind.size / batch_size))
     for batch in batches * _PROPENSITY_EPOCHS:
         step(user[batch], kind[batch], _float(weight[batch]))
-    found = np.empty(kind.size)
+    surprises = np.empty(kind.size)
     for batch in batches:
-        found[batch] = surprise(user[batch], kind[batch]).numpy()
-    return marginal[kind] + found
+        surprises[batch] = surprise(user[batch], kind[batch]).numpy()
+    return marginal[kind] + surprises
 
 
 def _step(optimizer: keras.optimizers.Optimizer, variables: list[tf.Variable], loss: Callable) -> Callable:
-    """One step of the optimiser as a function of a batch; returns the loss."""
+    """Function that takes one optimiser step on a batch and returns the loss."""
     optimizer.build(variables)
 
     @tf.function(reduce_retracing=True)

@@ -1,4 +1,4 @@
-"""What the `attention` mechanism learns from: a sample of journeys, and moments with and without a conversion."""
+"""Training data of the `attention` mechanism: a sample of journeys, and moments with and without a conversion."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from features.arrays import flatten_ranges
 from features.hashing import mix64
 from mal_tf.attribution.journeys import Journeys
 
-#: Codes of types: no touch, a type that the fit did not know, and the first known one.
-PADDING, UNKNOWN, KNOWN = 0, 1, 2
+#: Type codes: no touch, a type that the fit does not know, and the first of the known types.
+PADDING, UNKNOWN, FIRST_KNOWN = 0, 1, 2
 
-#: Shortest time that matters, as a share of the horizon.
+#: Time resolution of the model, as a share of the horizon.
 RESOLUTION = 1e-3
 
-#: No journeys.
-NOTHING = Journeys(
+#: An empty set of journeys.
+NO_JOURNEYS = Journeys(
     offsets=np.zeros(1, np.int64),
     click=np.zeros(0, np.int64),
     touchpoint=np.zeros(0, np.int64),
@@ -34,13 +34,13 @@ _CLIP = (0.1, 10.0)
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A sample of journeys with at least one touch, and what it was drawn from.
+    """A sample of journeys with at least one touch, and the size of the population it was drawn from.
 
     Attributes:
-        converting: in the order of the key; `click` and `value` are 0.
-        other: the same.
-        totals: how many of either there are in all.
-        horizon: hours of the longest converting journey of all.
+        converting: sampled converting journeys, ordered by key; `click` and `value` are 0.
+        other: sampled other journeys, likewise.
+        totals: numbers of converting and other journeys in the population.
+        horizon: hours of the longest converting journey of the population.
     """
 
     converting: Journeys
@@ -49,14 +49,14 @@ class Sample:
     horizon: float
 
     def types(self, min_count: int) -> list[str]:
-        """Names of the types of at least `min_count` touches of the sample, sorted."""
+        """Sorted names of the types with at least `min_count` touches in the sample."""
         both = _concatenate(self.converting, self.other)
         return both.touchpoints[np.bincount(both.touchpoint, minlength=both.touchpoints.size) >= min_count].tolist()
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """What the network reads: R moments and the touches before each, at most W, in time order, padded behind.
+    """Inputs of the network: R moments, each with at most W touches before it in time order, padded at the end.
 
     Attributes:
         types: int64 [R, W], codes; `PADDING` where there is no touch.
@@ -74,23 +74,23 @@ class Rows:
 
 
 class Moments:
-    """Case-base sampling: the moments of conversion, and one moment per journey at which nothing was bought.
+    """Case-base sampling: the moments of conversion, and one moment without a conversion per journey.
 
-    A logistic regression of the ones against the others has the logarithm of the rate of conversion, up to a constant,
-    as its logit (Hanley and Miettinen, "Fitting smooth-in-time prognostic risk functions via logistic regression",
-    2009; for recurrent events Saarela, 2016). The journeys as they are would give the answer away: the last touch of
-    one that led to nothing is of age 0, that of a converting one hardly ever is.
+    The logit of a logistic regression of the former against the latter is the logarithm of the conversion rate, up to a
+    constant (Hanley and Miettinen, "Fitting smooth-in-time prognostic risk functions via logistic regression", 2009; for
+    recurrent events Saarela, 2016). Whole journeys would reveal the label: the last touch of a journey without conversion
+    has age 0, that of a converting one almost never.
 
-    A journey is under observation from its first touch to its conversion or, where there is none, until the horizon
-    after its last touch. Its moment: one of its latest `width` touches by chance, and a time s until the next touch or
-    the end, a gap g later at most, with density ∝ 1 / (s + r), r the resolution: rates change most right after a touch.
-    It weighs one over that density and over the share of its class that is in the sample.
+    A journey is under observation from its first touch to its conversion or, without one, until the horizon after its last
+    touch. Its moment is drawn from one of its latest `width` touches, chosen at random, at a time s after it and before
+    the next touch or the end, with density ∝ 1 / (s + r), r being the resolution, because rates change most right after a
+    touch. It is weighted by the inverse of that density and of the sampled share of its class.
 
     Args:
-        sample: what to learn from.
+        sample: journeys to draw moments from.
         types: names of the known types.
         width: touches per row; older ones, and those older than the horizon, are left out.
-        buckets: values per confounder.
+        buckets: hash buckets per confounder.
     """
 
     def __init__(self, sample: Sample, types: Sequence[str], width: int, buckets: int):
@@ -105,16 +105,16 @@ class Moments:
     def draw(
         self, chosen: np.ndarray, balance: np.ndarray, random: np.random.Generator
     ) -> tuple[Rows, np.ndarray, np.ndarray]:
-        """Draws the rows of some journeys.
+        """Draws moments of the given journeys.
 
         Args:
             chosen: int64, positions of the journeys.
-            balance: float64 [T], logarithm of each touch's inverse-propensity ratio; a row weighs the more by the
-                geometric mean over its touches, within 0.1 … 10.
-            random: where chance comes from.
+            balance: float64 [T], logarithm of each touch's inverse-propensity ratio. The weight of a row is multiplied by
+                the geometric mean over its touches, within 0.1 … 10.
+            random: random generator.
 
         Returns:
-            Rows, whether each is a conversion, bool [R], and its weight, float64 [R]: either class weighs R / 2.
+            R rows; whether each is a conversion, bool [R]; and weights, float64 [R], which sum to R / 2 for each class.
         """
         journeys, converted = self.journeys, self.converted[chosen]
         begin, end = journeys.offsets[chosen], journeys.offsets[chosen + 1]
@@ -146,11 +146,11 @@ def draw(converting: Journeys, other: Journeys, count: int, touches: int) -> Sam
     """Draws the sample of one part of the data.
 
     Args:
-        converting: journeys, of any length.
-        other: journeys, of any length.
-        count: how many of either at most: those with the smallest keys, equal keys in the order of a hash of what is in
-            the journey.
-        touches: so many of the latest touches of each are kept.
+        converting: converting journeys, also empty ones.
+        other: other journeys, also empty ones.
+        count: most journeys of each class. Those with the smallest keys are drawn, equal keys in the order of a hash of the
+            journey's contents.
+        touches: number of latest touches to keep of each journey.
     """
     converting, other = (journeys.take(np.flatnonzero(journeys.lengths > 0)) for journeys in (converting, other))
     drawn = [_smallest(_latest(_below(journeys, count), touches), count) for journeys in (converting, other)]
@@ -158,7 +158,7 @@ def draw(converting: Journeys, other: Journeys, count: int, touches: int) -> Sam
 
 
 def merge(one: Sample, another: Sample, count: int) -> Sample:
-    """The sample of two parts together: exactly that of the whole, however it was cut."""
+    """Sample of two parts together, identical to the sample drawn from the whole, however it was split."""
     converting, other = (
         _smallest(_concatenate(*pair), count)
         for pair in ((one.converting, another.converting), (one.other, another.other))
@@ -168,19 +168,19 @@ def merge(one: Sample, another: Sample, count: int) -> Sample:
 
 
 def coded(journeys: Journeys, types: Sequence[str]) -> Journeys:
-    """The journeys with the network's codes as touchpoints: `KNOWN` + place in `types`, or `UNKNOWN`."""
-    known = {name: KNOWN + place for place, name in enumerate(types)}
-    code = np.array([known.get(name, UNKNOWN) for name in journeys.touchpoints], np.int64)
+    """Replaces touchpoint types by the codes of the network: `FIRST_KNOWN` + index in `types`, or `UNKNOWN`."""
+    code_by_name = {name: FIRST_KNOWN + index for index, name in enumerate(types)}
+    code = np.array([code_by_name.get(name, UNKNOWN) for name in journeys.touchpoints], np.int64)
     return dataclasses.replace(journeys, touchpoint=code[journeys.touchpoint])
 
 
 def users(journeys: Journeys, buckets: int) -> np.ndarray:
-    """Buckets of the journeys' confounders: int64 [J, F]."""
+    """Hash buckets of the journeys' confounders: int64 [J, F]."""
     return (journeys.confounders % np.uint64(buckets)).astype(np.int64)
 
 
 def at_end(journeys: Journeys, length: int, horizon: float, buckets: int) -> Rows:
-    """One row per journey, at its end: its latest `length` touches, of which it has so many. Types must be `coded`."""
+    """One row per journey at its end, with its latest `length` touches, which all must have. Types must be `coded`."""
     lengths, zeros = np.full(len(journeys), length), np.zeros(len(journeys))
     types, age, _ = _latest_touches(journeys, journeys.offsets[1:], lengths, zeros, horizon, length, oldest=np.inf)
     return Rows(types, age, users(journeys, buckets))
@@ -189,7 +189,7 @@ def at_end(journeys: Journeys, length: int, horizon: float, buckets: int) -> Row
 def _latest_touches(
     journeys, stop, length, moment, horizon, width, *, oldest=1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Types and ages of the `length` touches before `stop`, and how many of them are not older than `oldest` horizons."""
+    """Types and ages of the last `length` touches before `stop`, and the number of them at most `oldest` horizons old."""
     back = np.arange(width, 0, -1)
     index = np.maximum(stop[:, None] - back, 0)
     length = ((back <= length[:, None]) & (journeys.age[index] - moment[:, None] <= oldest * horizon)).sum(axis=1)
@@ -201,21 +201,21 @@ def _latest_touches(
 
 
 def _below(journeys: Journeys, count: int) -> Journeys:
-    """Those that can be among the `count` with the smallest keys."""
+    """Journeys that can be among the `count` with the smallest keys."""
     if len(journeys) <= count:
         return journeys
     return journeys.take(np.flatnonzero(journeys.key <= np.partition(journeys.key, count - 1)[count - 1]))
 
 
 def _smallest(journeys: Journeys, count: int) -> Journeys:
-    """The `count` with the smallest keys, in that order, with no more type names than they have."""
+    """The `count` journeys with the smallest keys, in that order, with only the type names that occur in them."""
     journeys = journeys.take(np.lexsort((_digest(journeys), journeys.key))[:count])
     used, touchpoint = np.unique(journeys.touchpoint, return_inverse=True)
     return dataclasses.replace(journeys, touchpoint=touchpoint, touchpoints=journeys.touchpoints[used])
 
 
 def _latest(journeys: Journeys, touches: int) -> Journeys:
-    """Journeys of their latest touches, without clicks and values, type names sorted."""
+    """Journeys cut to their latest touches, without clicks and values, and with sorted type names."""
     length = np.minimum(journeys.lengths, touches)
     offsets, index = flatten_ranges(journeys.offsets[1:] - length, length)
     names, code = np.unique(journeys.touchpoints, return_inverse=True)
@@ -231,7 +231,7 @@ def _latest(journeys: Journeys, touches: int) -> Journeys:
 
 
 def _concatenate(one: Journeys, another: Journeys) -> Journeys:
-    """The journeys of both, numbered by the sorted type names of both."""
+    """Concatenates journeys and sorts the union of their type names."""
     if not len(one) or not len(another):
         return one if len(one) else another
     names = np.unique(np.concatenate([one.touchpoints, another.touchpoints]))
@@ -245,7 +245,7 @@ def _concatenate(one: Journeys, another: Journeys) -> Journeys:
 
 
 def _digest(journeys: Journeys) -> np.ndarray:
-    """Hash of what is in each journey, touch by touch: uint64 [J]. Journeys have at least one touch."""
+    """Hash of the contents of each journey: uint64 [J]. Journeys have at least one touch."""
     if not len(journeys):
         return np.zeros(0, np.uint64)
     place = np.arange(journeys.age.size) - np.repeat(journeys.offsets[:-1], journeys.lengths)

@@ -1,4 +1,4 @@
-"""Mechanisms that give each touchpoint type of a journey a contribution: what they have in common."""
+"""Base classes of mechanisms that compute a contribution of each distinct touchpoint type of a journey."""
 
 import abc
 import dataclasses
@@ -14,24 +14,24 @@ from mal_tf.attribution.mechanism import DataDrivenMechanism
 #: Who gets the credit of a journey without any positive contribution: nobody (total 0), every touch, or the last one.
 FALLBACKS = ("none", "linear", "last")
 
-#: Contributions are differences of probabilities; up to this they are rounding errors of 0, not a reason for credit.
+#: Contributions are differences of probabilities. Up to this size they are rounding errors and set to 0.
 NEGLIGIBLE = 1e-12
 
-#: Pairs looked at in one go, so many that they stay in the cache.
+#: Pairs of types that are processed at a time, chosen so that they fit into the CPU cache.
 PAIRS = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
 class DistinctTypes:
-    """The D distinct (journey, type) pairs of some journeys, sorted by journey, then name of the type.
+    """The D distinct (journey, type) pairs of J journeys, sorted by journey, then by name of the type.
 
     Attributes:
-        journey: int64 [D].
-        type: int64 [D], code, an index into `names`.
-        names: object [K], ascending: what is computed in the order of types does not depend on how a block numbers them.
-        touch: int64 [T], the pair of each touch.
-        repeats: int64 [D], touches per pair.
-        journeys: J.
+        journey: int64 [D], journey of each pair.
+        type: int64 [D], type of each pair, an index into `names`.
+        names: object [K], sorted, so that computations in the order of types do not depend on the codes of a block.
+        touch: int64 [T], pair of each touch.
+        repeats: int64 [D], number of touches of each pair.
+        journeys: number of journeys, J.
     """
 
     journey: np.ndarray
@@ -42,8 +42,8 @@ class DistinctTypes:
     journeys: int
 
     @classmethod
-    def of(cls, journeys: Journeys) -> "DistinctTypes":
-        """Finds them."""
+    def from_journeys(cls, journeys: Journeys) -> "DistinctTypes":
+        """Finds the distinct pairs of some journeys."""
         order = np.argsort(journeys.touchpoints)
         rank, span = np.argsort(order), max(order.size, 1)
         keys, touch, repeats = np.unique(
@@ -53,18 +53,18 @@ class DistinctTypes:
 
     @property
     def counts(self) -> np.ndarray:
-        """int64 [J], distinct types per journey."""
+        """Number of distinct types of each journey, int64 [J]."""
         return np.bincount(self.journey, minlength=self.journeys)
 
-    def codes(self, known: dict[str, int]) -> np.ndarray:
-        """int64 [D], each pair's type in another numbering; -1 for types it lacks."""
-        return np.array([known.get(name, -1) for name in self.names], np.int64)[self.type]
+    def codes(self, code_by_name: dict[str, int]) -> np.ndarray:
+        """Code of each pair's type in another numbering, int64 [D]; -1 for types that it lacks."""
+        return np.array([code_by_name.get(name, -1) for name in self.names], np.int64)[self.type]
 
     def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All ordered pairs of different positions in [0, D) within the same journey, some at a time.
+        """Yields all ordered pairs of different positions in [0, D) within the same journey, in blocks.
 
         Yields:
-            left: int64 [P], ascending, P ≥ 1; all pairs of a left position come in one go.
+            left: int64 [P], ascending, P ≥ 1; all pairs of a left position are in one block.
             right: int64 [P], ascending for each left.
         """
         start = np.cumsum(self.counts) - self.counts
@@ -84,8 +84,8 @@ class DistinctTypes:
 class ByType(DataDrivenMechanism):
     """Credit by the contributions of a journey's distinct touchpoint types.
 
-    Contributions up to `NEGLIGIBLE` and below zero become 0. A type that comes several times shares its contribution
-    equally among its touches; credits are normalised per journey.
+    Contributions up to `NEGLIGIBLE`, and negative ones, become 0. The contribution of a type with several touches is split
+    equally among them; credits are normalised per journey.
 
     Args:
         fallback: who gets the credit of a journey without positive contribution: `none` (total 0), `linear` or `last`.
@@ -98,36 +98,36 @@ class ByType(DataDrivenMechanism):
 
     @abc.abstractmethod
     def contributions(self, types: DistinctTypes) -> np.ndarray:
-        """Contribution of each distinct (journey, type): float64 [D], of any sign. Types the fit never saw give 0."""
+        """Contribution of each distinct (journey, type): float64 [D], of any sign; 0 for types that the fit never saw."""
 
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
-        types = DistinctTypes.of(journeys)
+        types = DistinctTypes.from_journeys(journeys)
         contribution = self.contributions(types)
         contribution = np.where(contribution > NEGLIGIBLE, contribution, 0.0)
         return normalised((contribution / types.repeats)[types.touch], journeys, self.fallback)
 
 
-def whole(name: str, value: int, least: int) -> int:
-    """The value of a parameter that must be a whole number of at least `least`; ValueError where it is not."""
-    if not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+def checked_integer(name: str, value: int, minimum: int) -> int:
+    """Returns the value of an integer parameter; raises ValueError if it is no integer or below `minimum`."""
+    if not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
     return value
 
 
-#: Journeys by what types they have: how many converted, and how many did not.
+#: Numbers of converting and other journeys by their tuple of types.
 Counts = dict[tuple[str, ...], tuple[int, int]]
 
 
 class ByCounts(ByType):
-    """Contributions from counts of converting and other journeys."""
+    """Base class of mechanisms whose contributions follow from counts of converting and other journeys."""
 
     @abc.abstractmethod
     def count(self, journeys: Journeys) -> Counter:
         """Counts journeys by tuples of type names."""
 
     def statistics(self, converting: Journeys, other: Journeys) -> Counts:
-        """Both kinds of journeys counted."""
+        """Counts converting and other journeys."""
         positive, negative = self.count(converting), self.count(other)
         return {types: (positive[types], negative[types]) for types in positive | negative}
 
@@ -142,7 +142,7 @@ class ByCounts(ByType):
 
 
 def normalised(share: np.ndarray, journeys: Journeys, fallback: str) -> np.ndarray:
-    """Shares ≥ 0 of touches divided by their journey's total; where that is 0, what `fallback` says: float64 [T]."""
+    """Divides shares ≥ 0 of touches by the total of their journey; journeys of total 0 get the `fallback`: float64 [T]."""
     owner = journeys.owner
     total = np.bincount(owner, share, len(journeys))
     credit = np.divide(share, total[owner], out=np.zeros_like(share), where=total[owner] > 0)

@@ -1,4 +1,4 @@
-"""The catalog of attribution mechanisms: built-in and registered ones by name, any other by import path."""
+"""Catalog of attribution mechanisms: built-in and registered ones by name, any other by import path."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,7 +7,7 @@ from features.errors import MalTfError
 from features.registry import find
 from mal_tf.attribution.mechanism import Mechanism
 
-#: Name in configs to import path. Adding a mechanism is one file and one line here.
+#: Import paths of the built-in mechanisms by their name in configs.
 MECHANISMS = {
     "first": "mal_tf.attribution.rules:First",
     "last": "mal_tf.attribution.rules:Last",
@@ -20,19 +20,19 @@ MECHANISMS = {
     "attention": "mal_tf.attribution.attention:Attention",
 }
 
-#: Mechanisms that this process registered, by name.
+#: Mechanisms registered in this process, by name.
 _registered: dict[str, type[Mechanism]] = {}
 
 AnyMechanism = TypeVar("AnyMechanism", bound=type[Mechanism])
 
 
 def register(name: str) -> Callable[[AnyMechanism], AnyMechanism]:
-    """Registers a mechanism of one's own under a name, to be used like the built-in ones: a decorator of its class.
+    """Class decorator that registers your own mechanism under a name, for use like a built-in one in this process.
 
-    A class in an installed package needs no registration: its type is `package.module:Class`, which works in every process.
+    A class in an installed package needs no registration. Its type is `package.module:Class`, which works in every process.
 
     Args:
-        name: the mechanism's type, as in `AttributionConfig`. Registering it again replaces the class.
+        name: type of the mechanism in `MechanismConfig`. Registering a name again replaces the class.
 
     Raises:
         MalTfError: a built-in mechanism has the name, or the class is not a `Mechanism`.
@@ -60,11 +60,11 @@ def register(name: str) -> Callable[[AnyMechanism], AnyMechanism]:
 
 
 def create(kind: str, parameters: dict) -> Mechanism:
-    """Makes a mechanism with its configured parameters.
+    """Creates a mechanism with its configured parameters.
 
     Args:
-        kind: a name of `MECHANISMS`, a registered one, or `package.module:Class` of a user's own.
-        parameters: arguments of its constructor.
+        kind: a name in `MECHANISMS`, a registered name, or `package.module:Class`.
+        parameters: arguments of the constructor.
 
     Raises:
         MalTfError: there is no such mechanism, or it does not take these parameters.
@@ -77,8 +77,8 @@ def create(kind: str, parameters: dict) -> Mechanism:
 
 
 def _find(kind: str) -> type[Mechanism]:
-    known: dict[str, str | type[Mechanism]] = {**MECHANISMS, **_registered}
-    return find(kind, known, Mechanism, "attribution mechanism")
+    available: dict[str, str | type[Mechanism]] = {**MECHANISMS, **_registered}
+    return find(kind, available, Mechanism, "attribution mechanism")
 
 
 def _checked(kind: str, mechanism: object) -> type[Mechanism]:

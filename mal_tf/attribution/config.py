@@ -1,4 +1,4 @@
-"""The `attribution` block of a config: the mechanisms, and which clicks are eligible for a conversion."""
+"""The `attribution` block of a config: the attribution mechanisms, and which clicks are eligible for a conversion."""
 
 from typing import Any, Literal
 
@@ -13,19 +13,20 @@ from mal_tf.attribution.labels import MAX_MECHANISMS
 from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.attribution.touchpoints import TouchpointConfig
 
-#: Type of a mechanism whose labels the source has ready-made.
+#: Type of a mechanism whose labels are read from the source instead of computed.
 READY = "ready"
 
 
 class MechanismConfig(Frozen):
-    """One attribution mechanism, hence one label, one tower and one bit of the CAT label.
+    """One attribution mechanism, which defines one label, one tower and one bit of the CAT label.
 
     Attributes:
-        name: what its label is called: `label_<name>`.
-        type: a kind of `mal_tf.attribution.catalog.MECHANISMS`, or `package.module:Class` of your own; `ready` with adapter
-            `mac`, whose column `name` it is then.
-        parameters: arguments of that kind.
-        window_hours: its own window; `attribution.window_hours` if absent.
+        name: name of its label, `label_<name>`.
+        type: name of a built-in mechanism (`first`, `last`, `linear`, `position`, `time_decay`, `shao_li`, `shapley`,
+            `markov`, `attention`), or `package.module:Class` of your own. With adapter `mac` it is `ready`, and the label is
+            the column `name`.
+        parameters: arguments of the mechanism's class.
+        window_hours: window of this mechanism; `attribution.window_hours` if absent.
 
     Example:
         >>> import mal_tf
@@ -53,20 +54,20 @@ class MechanismConfig(Frozen):
         return self
 
     def make(self) -> Mechanism:
-        """A fresh mechanism."""
+        """Creates the mechanism, without a fit."""
         return create(self.type, dict(self.parameters))
 
 
 def mechanism(
     kind: str, /, name: str | None = None, *, window_hours: float | None = None, **parameters: Any
 ) -> MechanismConfig:
-    """An attribution mechanism with its parameters.
+    """Configures an attribution mechanism.
 
     Args:
         kind: `first`, `last`, `linear`, `position`, `time_decay`, `shao_li`, `shapley`, `markov`, `attention`, a name given
             to `register`, or `package.module:Class`.
-        name: what its label is called, `label_<name>`; `kind` by default.
-        window_hours: its own window; that of the `AttributionConfig` by default.
+        name: name of its label, `label_<name>`; `kind` by default.
+        window_hours: window of this mechanism; that of the `AttributionConfig` by default.
         **parameters: arguments of the mechanism's class.
 
     Raises:
@@ -81,16 +82,16 @@ def mechanism(
 
 
 class AttributionConfig(Frozen):
-    """Which clicks are eligible for a conversion, and who gets credit.
+    """Which clicks are eligible for a conversion, and the mechanisms that distribute its credit among them.
 
     Attributes:
         window_hours: a click is eligible up to this long before the conversion. A click is mature when the longest
-            window of all mechanisms has passed. Ready-made labels go without.
-        simultaneous: whether a click at the very time of the conversion is eligible.
+            window of all mechanisms has passed. Not needed for ready-made labels.
+        simultaneous: whether a click at exactly the time of the conversion is eligible.
         reset_after_conversion: cut journeys at the previous conversion of the same user and match key.
-        mechanisms: in the order of the CAT label's bits.
-        touchpoint: how touchpoint types are made of the click table's `touchpoint` columns.
-        confounders: features of the user that mechanisms which can (`attention`) balance touchpoints by.
+        mechanisms: attribution mechanisms, in the order of the CAT label's bits.
+        touchpoint: how touchpoint types are derived from the click table's `touchpoint` columns.
+        confounders: user features by which mechanisms that support it (`attention`) balance touchpoints.
         fit_from: output directory of an earlier label job, relative to the config, whose fits are used instead of new
             ones.
 
@@ -124,23 +125,23 @@ class AttributionConfig(Frozen):
 
     @property
     def longest_window_hours(self) -> float:
-        """Hours until a click is mature: the longest of the common window and the mechanisms' own; 0 with ready-made labels."""
+        """Hours until a click is mature: the longest window of all mechanisms; 0 with ready-made labels."""
         return max(self.window_hours or 0, *(mechanism.window_hours or 0 for mechanism in self.mechanisms))
 
     @property
     def data_driven(self) -> tuple[MechanismConfig, ...]:
-        """The mechanisms that are fitted."""
+        """The mechanisms that need to be fitted."""
         return tuple(m for m in self.mechanisms if m.type != READY and m.make().data_driven)
 
     def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
-        """Eligibility in time units, by a mechanism's own window or the common one.
+        """Eligibility rules in time units, for a mechanism's own window or the common one.
 
         Raises:
-            MalTfError: there is neither.
+            MalTfError: neither window is given.
         """
         hours = window_hours or self.window_hours
         if hours is None:
-            raise MalTfError("attribution.window_hours is missing: mechanisms that compute labels need a window")
+            raise MalTfError("attribution.window_hours is missing; mechanisms that compute labels need a window")
         return JourneyRules(
             window=round(hours * SECONDS_PER_HOUR * units_per_second),
             simultaneous=self.simultaneous == "eligible",

@@ -1,4 +1,4 @@
-"""Labels for click and conversion tables in memory, by the code that the label job runs on each of its shards."""
+"""Labelling of click and conversion tables in memory, with the code that the label job runs on each of its shards."""
 
 import datetime
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from features.spec import FeatureSpec
 from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.config import READY, AttributionConfig
 from mal_tf.attribution.labelling import LabelPlan
-from mal_tf.attribution.mechanism import named
-from mal_tf.attribution.shard import PLACE, Shard
+from mal_tf.attribution.mechanism import mechanism_errors
+from mal_tf.attribution.shard import SOURCE_COLUMNS, Shard
 
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
-#: Bad rows that an error shows.
+#: Number of bad rows that an error message lists.
 _SHOWN = 3
 
 AnyTable = TypeVar("AnyTable", pd.DataFrame, pa.Table)
@@ -36,30 +36,31 @@ def labels(
     observed_until: datetime.datetime | None = None,
     fit_until: datetime.datetime | None = None,
 ) -> AnyTable:
-    """Labels clicks under every attribution mechanism; data-driven mechanisms are fitted on the same tables first.
+    """Labels clicks under every attribution mechanism, after fitting data-driven mechanisms on the same tables.
 
-    Columns are found by name. `clicks`: `click_id`, `user_id`, `timestamp` and, optionally, `match_key`, `touchpoint` (the type
-    that data-driven mechanisms model), and the columns of the features. `conversions`: `conversion_id`, `user_id`, `timestamp`
-    and, optionally, `match_key` and `value`. Timestamps are Arrow or pandas ones, without a time zone in UTC, or whole
-    numbers since 1970.
+    Columns are found by name. `clicks` has `click_id`, `user_id`, `timestamp` and optionally `match_key`, `touchpoint` (the
+    type that data-driven mechanisms model) and the columns of the features. `conversions` has `conversion_id`, `user_id`,
+    `timestamp` and optionally `match_key` and `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time
+    zone, or whole numbers since 1970.
 
     Args:
         clicks: the click log; a click delivered twice counts once.
-        conversions: the conversion log, likewise.
+        conversions: the conversion log; a conversion delivered twice counts once.
         attribution: mechanisms and eligibility.
-        features: what a model sees of a click, histories included; none by default.
-        time_unit: of timestamps, and of the result's; needed where they are whole numbers, `us` for others.
-        observed_until: the logs are complete up to here; later events are left out, and clicks whose window ends later are
-            immature. By default the latest event.
-        fit_until: data-driven mechanisms are fitted on what happened before; by default on everything.
+        features: features to compute for each click, histories included; none by default.
+        time_unit: unit of the timestamps given and returned. Required if they are whole numbers, otherwise `us`.
+        observed_until: time up to which the logs are complete, by default that of the latest event. Later events are left
+            out, and clicks whose window ends later are immature.
+        fit_until: data-driven mechanisms are fitted on events before this time; by default on all.
 
     Returns:
-        A table of the kind of `clicks`, a row per click in their order: `click_id`, `user_id` (as text), `timestamp`,
-        `path_length`, `mature`, by mechanism `label_<name>`, `credit_<name>` and, if conversions have a value,
-        `valued_credit_<name>`, then `label_cat` and the features. A data frame keeps the index of `clicks`.
+        A table of the same type as `clicks`, with a row per click in their order: `click_id`, `user_id` (as text),
+        `timestamp`, `path_length` int64, `mature` int64 (1 or 0); by mechanism `label_<name>` and `credit_<name>` float32
+        and, if conversions have a value, `valued_credit_<name>`; then `label_cat` int64 and the features. A data frame keeps
+        the index of `clicks`.
 
     Raises:
-        BadInput: a column is missing or of the wrong type, or rows are bad: without an id, twice with other content, ….
+        BadInput: a column is missing or of the wrong type, or rows are bad, such as without an id or with repeated ids.
         MalTfError: `attribution` can't be applied to tables in memory, or a mechanism failed.
 
     Example:
@@ -82,16 +83,16 @@ def labels(
     tables = _arrow(clicks), _arrow(conversions)
     unit = time_unit or _time_unit(*tables)
     units = UNITS_PER_SECOND[unit]
-    spec = features or FeatureSpec.model_construct(features=())  # A spec of a config has at least one feature.
+    spec = features or FeatureSpec.model_construct(features=())  # Not validated, since a valid spec has a feature.
     click_columns, conversion_columns = _columns(*tables)
     events = [
         _canonical(tables[0], click_columns, spec.columns("clicks"), units),
         _canonical(tables[1], conversion_columns, spec.columns("conversions"), units),
     ]
     until = _latest(events) if observed_until is None else _time(observed_until, units)
-    known = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
-    prepared = shard.sort(_without_repeats(known[0], "click_id"), _without_repeats(known[1], "conversion_id"))
-    plan = LabelPlan.configured(attribution, spec, units, valued=conversion_columns.value is not None)
+    observed = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
+    prepared = shard.sort(_without_repeats(observed[0], "click_id"), _without_repeats(observed[1], "conversion_id"))
+    plan = LabelPlan.from_config(attribution, spec, units, valued=conversion_columns.value is not None)
     types = _fit(prepared, plan, until + 1 if fit_until is None else _time(fit_until, units), until)
     labelled, _ = labelling.label(prepared, plan, types, until)
     rows = prepared.clicks["source_row"].to_numpy()
@@ -99,14 +100,14 @@ def labels(
     labelled = labelled.take(pa.array(order)).combine_chunks()
     if isinstance(clicks, pa.Table):
         return labelled
-    # Integers with missing values stay integers: as floats, large ones would be rounded.
+    # Integers with missing values are kept as objects, because large ones would be rounded as floats.
     return labelled.to_pandas(integer_object_nulls=True).set_axis(clicks.index[rows[order]])
 
 
 def _check(attribution: AttributionConfig) -> None:
     if attribution.fit_from:
         raise MalTfError(
-            f"attribution.fit_from: {attribution.fit_from}: tables in memory are labelled with fits of their own; leave it out"
+            f"attribution.fit_from: {attribution.fit_from}: tables in memory are labelled with new fits; leave it out"
         )
     ready = [mechanism.name for mechanism in attribution.mechanisms if mechanism.type == READY]
     if ready or attribution.window_hours is None:
@@ -131,7 +132,7 @@ def _time_unit(*tables: pa.Table) -> str:
 
 
 def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumns, table.ConversionColumns]:
-    """The columns by their roles' names, those that a table may lack only where it has them."""
+    """Roles of the columns, which are named like the roles. Optional roles are filled if the table has the column."""
     with_key = [
         name for name, rows in (("clicks", clicks), ("conversions", conversions)) if "match_key" in rows.column_names
     ]
@@ -140,25 +141,25 @@ def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumn
     key = ("match_key",) if with_key else ()
     touchpoint = ("touchpoint",) if "touchpoint" in clicks.column_names else ()
     value = "value" if "value" in conversions.column_names else None
-    of_clicks = {"click_id": "click_id", "user_id": "user_id", "timestamp": "timestamp"}
-    of_conversions = {"conversion_id": "conversion_id", "user_id": "user_id", "timestamp": "timestamp"}
+    click_roles = {"click_id": "click_id", "user_id": "user_id", "timestamp": "timestamp"}
+    conversion_roles = {"conversion_id": "conversion_id", "user_id": "user_id", "timestamp": "timestamp"}
     return (
-        table.ClickColumns.model_validate(of_clicks | {"match_key": key, "touchpoint": touchpoint}),
-        table.ConversionColumns.model_validate(of_conversions | {"match_key": key, "value": value}),
+        table.ClickColumns.model_validate(click_roles | {"match_key": key, "touchpoint": touchpoint}),
+        table.ConversionColumns.model_validate(conversion_roles | {"match_key": key, "value": value}),
     )
 
 
 def _canonical(
     rows: pa.Table, columns: table.ClickColumns | table.ConversionColumns, features: dict[str, str], units: int
 ) -> pa.Table:
-    """Rows in canonical columns, with their place."""
+    """Rows in canonical columns, with their position in the source (`SOURCE_COLUMNS`)."""
     batch = pa.RecordBatch.from_arrays([flat(column) for column in rows.columns], rows.column_names)
     bounds = table.TimeBounds(0, 2**63 - 1)
     normalised = table.normalise(batch, columns, features, bounds, units, columns.TABLE)
     if normalised.bad_index.size:
         raise _bad(columns.TABLE, normalised.bad_index.tolist(), normalised.reasons)
     places = [pa.array(np.zeros(batch.num_rows, np.int32)), pa.array(np.arange(batch.num_rows))]
-    return pa.Table.from_arrays([*normalised.rows.columns, *places], [*normalised.rows.schema.names, *PLACE])
+    return pa.Table.from_arrays([*normalised.rows.columns, *places], [*normalised.rows.schema.names, *SOURCE_COLUMNS])
 
 
 def _bad(name: str, rows: Sequence[int], reasons: Sequence[str]) -> BadInput:
@@ -180,18 +181,18 @@ def _latest(events: Sequence[pa.Table]) -> int:
 
 
 def _time(moment: datetime.datetime, units: int) -> int:
-    """A moment, by default in UTC, in time units since 1970."""
+    """Converts a time, in UTC if it has no time zone, to time units since 1970."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
     return round(moment.timestamp() * units)
 
 
 def _fit(events: Shard, plan: LabelPlan, fit_until: int, observed_until: int) -> list[str]:
-    """Fits the data-driven mechanisms; returns the touchpoint types that do not fold into the rare one."""
+    """Fits the data-driven mechanisms and returns the touchpoint types that do not fold into the rare one."""
     if not plan.data_driven:
         return []
     counts = labelling.count_touchpoints(events, plan, fit_until)
     types = vocabulary.cut(plan.touchpoint_feature, counts, plan.spec.vocabulary)
     for name, statistics in labelling.statistics(events, plan, types, fit_until, observed_until).items():
-        with named(name, "fit"):
+        with mechanism_errors(name, "fit"):
             plan.data_driven[name].load(plan.data_driven[name].fit(statistics))
     return types

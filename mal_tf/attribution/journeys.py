@@ -1,4 +1,4 @@
-"""Journeys: which clicks are eligible for which conversion, as flat arrays (CSR)."""
+"""Journeys, the eligible clicks of each conversion, as flat arrays in compressed sparse row (CSR) form."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from mal_tf.attribution.touchpoints import Touchpoints
 
 @dataclasses.dataclass(frozen=True)
 class JourneyRules:
-    """What makes a click eligible.
+    """Rules for which clicks are eligible for a conversion.
 
     Attributes:
-        window: largest `t_conv - t_click`, in time units, included.
-        simultaneous: whether a click at the very time of the conversion is eligible.
-        reset_after_conversion: whether a journey begins anew after the previous conversion of its user and match key.
+        window: largest time from click to conversion, in time units, included.
+        simultaneous: whether a click at exactly the time of the conversion is eligible.
+        reset_after_conversion: whether journeys are cut at the previous conversion of the same user and match key.
     """
 
     window: int
@@ -29,22 +29,27 @@ class Journeys:
     """J journeys of T touches in all; touches of a journey are adjacent and in time order.
 
     Attributes:
-        offsets: int64 [J + 1], where each journey begins.
+        offsets: int64 [J + 1], index of the first touch of each journey, then T.
         click: int64 [T], position of each touch in the click arrays.
         touchpoint: int64 [T], code of the touchpoint type, an index into `touchpoints`.
         touchpoints: object [K], names of the touchpoint types, all different.
-        age: float64 [T], hours from the touch to the end of the journey: the conversion or, where there is none, the
-            last touch.
-        value: float64 [J], worth of the conversion; 0 for journeys that led to nothing.
-        key: uint64 [J], stable hash of the conversion's (or the first click's) user and id, to draw samples by.
+        age: float64 [T], hours from the touch to the end of the journey: the conversion or, without one, the last touch.
+        value: float64 [J], worth of the conversion; 0 for journeys without conversion.
+        key: uint64 [J], stable hash of user and id of the conversion (without one, of the first click), for sampling.
         confounders: uint64 [J, F], stable hashes of the user's features at the first touch.
 
     Example:
-        >>> two = np.zeros(2)
-        >>> names = np.array(["feed", "search"], object)
-        >>> journeys = Journeys(
-        ...     offsets=np.array([0, 2, 3]), click=np.array([5, 6, 9]), touchpoint=np.array([0, 1, 1]), touchpoints=names,
-        ...     age=np.array([3.0, 1.0, 0.5]), value=two, key=two, confounders=np.zeros((2, 0)),
+        >>> import numpy as np
+        >>> import mal_tf
+        >>> journeys = mal_tf.Journeys(
+        ...     offsets=np.array([0, 2, 3]),
+        ...     click=np.array([5, 6, 9]),
+        ...     touchpoint=np.array([0, 1, 1]),
+        ...     touchpoints=np.array(["feed", "search"], object),
+        ...     age=np.array([3.0, 1.0, 0.5]),
+        ...     value=np.ones(2),
+        ...     key=np.zeros(2, np.uint64),
+        ...     confounders=np.zeros((2, 0), np.uint64),
         ... )
         >>> journeys.lengths, journeys.owner
         (array([2, 1]), array([0, 0, 1]))
@@ -61,12 +66,12 @@ class Journeys:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [J], touches per journey."""
+        """Number of touches of each journey, int64 [J]."""
         return np.diff(self.offsets)
 
     @property
     def owner(self) -> np.ndarray:
-        """int64 [T], the journey of each touch."""
+        """Journey of each touch, int64 [T]."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, journeys: np.ndarray) -> "Journeys":
@@ -102,12 +107,12 @@ class Events:
 
 @dataclasses.dataclass(frozen=True)
 class Touches:
-    """What journeys take from the sorted clicks [C].
+    """Columns of the C sorted clicks from which journeys are built.
 
     Attributes:
         time: int64 [C].
-        touchpoint: int64 [C], codes of the types by column.
-        touchpoints: their names and what is derived from the journey.
+        touchpoint: int64 [C], code of the type from the touchpoint column.
+        touchpoints: names of the types, and which parts are derived from the journey.
         confounders: uint64 [C, F].
         units_per_hour: time units in an hour.
     """
@@ -121,7 +126,7 @@ class Touches:
 
 @dataclasses.dataclass(frozen=True)
 class Spans:
-    """J journeys as ranges of the sorted clicks: what is known before any touch is written out.
+    """J journeys as ranges of the sorted clicks, a compact form from which `Journeys` are expanded.
 
     Attributes:
         start: int64 [J], position of the first touch.
@@ -138,24 +143,24 @@ class Spans:
     key: np.ndarray
 
     def covered(self, clicks: int) -> np.ndarray:
-        """Bool [clicks], whether a click is in any journey."""
+        """Whether each click is in any journey, bool [clicks]."""
         steps = np.bincount(self.start, self.length > 0, clicks + 1) - np.bincount(
             self.start + self.length, self.length > 0, clicks + 1
         )
         return np.cumsum(steps)[:clicks] > 0
 
     def select(self, keep: np.ndarray | slice) -> "Spans":
-        """The journeys that a mask or slice picks."""
+        """The journeys that a mask or slice selects."""
         return Spans(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
 
     def blocks(self, touches: Touches, cost: int = 20_000_000) -> Iterator[Journeys]:
-        """Writes the journeys out, so many at a time that a block stays bounded however long they are.
+        """Expands the journeys in blocks of bounded memory, however long they are.
 
-        A journey of n touches of K types costs n + min(n, K)², what the largest array of any mechanism takes of it.
+        A journey of n touches of K types costs n + min(n, K)², the size of the largest array of any mechanism.
 
         Args:
-            touches: of the sorted clicks.
-            cost: bound per block; a single journey may go above it.
+            touches: columns of the sorted clicks.
+            cost: limit per block, which a single journey may exceed.
         """
         distinct = np.minimum(self.length, touches.touchpoints.names.size)
         total = np.cumsum(self.length + distinct * distinct)
@@ -167,7 +172,7 @@ class Spans:
             begin = stop
 
     def journeys(self, touches: Touches) -> Journeys:
-        """Writes the journeys out."""
+        """Expands the journeys."""
         offsets, index = flatten_ranges(self.start, self.length)
         age = (np.repeat(self.end, self.length) - touches.time[index]) / touches.units_per_hour
         touchpoint, names = touches.touchpoints.derive(touches.touchpoint[index], offsets, age)
@@ -179,7 +184,7 @@ class Spans:
 def converting_spans(
     clicks: Events, conversions: Events, rules: JourneyRules, value: np.ndarray, key: np.ndarray
 ) -> Spans:
-    """Finds one journey per conversion: its eligible clicks; of length 0 where there is none.
+    """Finds the eligible clicks of each conversion, as one journey per conversion; of length 0 without any.
 
     Args:
         clicks: sorted clicks [C].
@@ -197,22 +202,22 @@ def converting_spans(
     stop = after if rules.simultaneous else np.searchsorted(click_key, end_key, side="left")
     start = np.searchsorted(click_key, begin_key, side="left")
     if rules.reset_after_conversion and len(after) > 1:
-        # Clicks up to and at the previous conversion are spent; a simultaneous one too, unless it was not eligible.
+        # Clicks that were eligible for the previous conversion or came before it are not eligible again.
         same = conversions.group[1:] == conversions.group[:-1]
         start[1:] = np.where(same, np.maximum(start[1:], stop[:-1]), start[1:])
     return Spans(start, np.maximum(stop - start, 0), conversions.time, value, key)
 
 
 def other_spans(clicks: Events, claimed: np.ndarray, window: int) -> Spans:
-    """Finds the journeys that led to nothing, with keys of 0.
+    """Finds the journeys without conversion, with keys of 0.
 
-    One is a maximal run of neighbouring clicks of one user and match key that no conversion claims and whose gaps are
-    at most the window.
+    Such a journey is a maximal run of consecutive clicks of one user and match key that are not `claimed` and whose gaps
+    are at most the window.
 
     Args:
         clicks: sorted clicks [C].
-        claimed: bool [C], whether the click is in a converting journey, or may not be used for another reason.
-        window: time units.
+        claimed: bool [C], clicks that are in a converting journey or excluded for another reason.
+        window: largest gap, in time units.
     """
     index = np.flatnonzero(~claimed)
     group, time = clicks.group[index], clicks.time[index]

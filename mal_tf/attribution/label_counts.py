@@ -1,4 +1,4 @@
-"""Exact counts of labels, which add up: of a file, of a split, of several days."""
+"""Exact counts of labels, which can be added up over files, splits and days."""
 
 import dataclasses
 from collections import Counter
@@ -9,19 +9,19 @@ import numpy as np
 
 from mal_tf.attribution.labels import cat_label
 
-#: Credits are summed as integers of this fraction, so that the sum is exact in any order.
+#: Unit in which credits are summed as integers, so that sums are exact in any order.
 CREDIT_UNIT = 2.0**-24
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelCounts:
-    """Counts of the labels of some mature clicks.
+    """Counts of the labels of mature clicks.
 
     Attributes:
-        clicks: how many clicks.
-        positives: clicks with a label above 0, by mechanism.
-        credit: Σ label, by mechanism; a multiple of `CREDIT_UNIT`.
-        cat_classes: clicks by CAT class, of the mechanisms in the order of `positives`; classes without clicks are left out.
+        clicks: number of clicks.
+        positives: number of clicks with a label above 0, by mechanism.
+        credit: Σ label by mechanism, a multiple of `CREDIT_UNIT`.
+        cat_classes: number of clicks by CAT class, with the mechanisms in the order of `positives`; only classes with clicks.
 
     Example:
         >>> counts = LabelCounts.count({"last": np.array([1.0, 0.0, 0.0]), "linear": np.array([0.5, 0.5, 0.0])})
@@ -38,7 +38,7 @@ class LabelCounts:
 
     @classmethod
     def count(cls, labels: Mapping[str, np.ndarray]) -> "LabelCounts":
-        """Counts labels: float [C] by mechanism, in configured order."""
+        """Counts labels, given as float [C] by mechanism in configured order."""
         classes, clicks = np.unique(cat_label(labels), return_counts=True)
         return cls(
             int(clicks.sum()),
@@ -49,7 +49,9 @@ class LabelCounts:
 
     def __add__(self, other: "LabelCounts") -> "LabelCounts":
         if tuple(self.positives) != tuple(other.positives):
-            raise ValueError(f"counts of other mechanisms: {', '.join(self.positives)}; {', '.join(other.positives)}")
+            raise ValueError(
+                f"expected counts of the same mechanisms, found {', '.join(self.positives)} and {', '.join(other.positives)}"
+            )
         return LabelCounts(
             self.clicks + other.clicks,
             {name: count + other.positives[name] for name, count in self.positives.items()},
@@ -57,21 +59,21 @@ class LabelCounts:
             dict(sorted((Counter(self.cat_classes) + Counter(other.cat_classes)).items())),
         )
 
-    def cat_classes_of(self, targets: Sequence[str]) -> dict[int, int]:
-        """Clicks by CAT class of some of the mechanisms, in the order of `targets`."""
+    def cat_classes_for(self, targets: Sequence[str]) -> dict[int, int]:
+        """Number of clicks by the CAT class that only the mechanisms `targets` make up, in that order."""
         bits = [list(self.positives).index(name) for name in targets]
-        found: Counter = Counter()
+        by_class: Counter = Counter()
         for cat_class, clicks in self.cat_classes.items():
-            found[sum((cat_class >> bit & 1) << place for place, bit in enumerate(bits))] += clicks
-        return dict(sorted(found.items()))
+            by_class[sum((cat_class >> bit & 1) << place for place, bit in enumerate(bits))] += clicks
+        return dict(sorted(by_class.items()))
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a manifest."""
+        """Fields in the form in which a manifest holds them."""
         return dataclasses.asdict(self) | {"cat_classes": {str(key): n for key, n in self.cat_classes.items()}}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "LabelCounts":
-        """From a manifest."""
+        """Counts from fields that `to_json` returned."""
         return cls(**dict(fields) | {"cat_classes": {int(key): n for key, n in fields["cat_classes"].items()}})
 
 
@@ -81,8 +83,8 @@ def credit_units(label: np.ndarray) -> int:
 
 
 def total(parts: Iterable[LabelCounts]) -> LabelCounts | None:
-    """Counts of all parts together; None if there is none."""
-    found = None
+    """Sum of the counts of all parts; None without parts."""
+    counts = None
     for part in parts:
-        found = part if found is None else found + part
-    return found
+        counts = part if counts is None else counts + part
+    return counts

@@ -1,4 +1,4 @@
-"""Attribution of one shard of users: statistics that mechanisms are fitted on, and labelled clicks, by NumPy alone."""
+"""Attribution for one shard of users: statistics for fitting mechanisms, and labelled clicks, in NumPy."""
 
 import dataclasses
 from collections import Counter
@@ -17,24 +17,24 @@ from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution import labels, touchpoints
 from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.journeys import JourneyRules, Spans, Touches, converting_spans, other_spans
-from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism, checked_credit, named
+from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism, checked_credit, mechanism_errors
 from mal_tf.attribution.shard import USER, Shard, event_keys
 from mal_tf.attribution.touchpoints import TouchpointConfig, Touchpoints
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelPlan:
-    """How shards are labelled.
+    """Everything that labelling a shard depends on.
 
     Attributes:
         spec: features.
-        mechanisms: by name, in configured order.
-        rules: eligibility of each mechanism, by name.
-        common_rules: eligibility by the common window, for path lengths and the report.
-        touchpoint: how types are made.
+        mechanisms: attribution mechanisms by name, in configured order.
+        rules: eligibility rules of each mechanism, by name.
+        common_rules: eligibility rules with the common window, for path lengths and the report.
+        touchpoint: how touchpoint types are derived.
         confounders: names of the features that data-driven mechanisms may balance.
         units_per_second: time units in a second.
-        valued: whether to write credit times value as well.
+        valued: whether to compute credit times value as well.
     """
 
     spec: FeatureSpec
@@ -47,10 +47,10 @@ class LabelPlan:
     valued: bool
 
     @classmethod
-    def configured(
+    def from_config(
         cls, attribution: AttributionConfig, spec: FeatureSpec, units_per_second: int, valued: bool
     ) -> "LabelPlan":
-        """The plan of a config; its data-driven mechanisms are still without fits."""
+        """Plan for a config, whose data-driven mechanisms have no fits yet."""
         return cls(
             spec=spec,
             mechanisms={m.name: m.make() for m in attribution.mechanisms},
@@ -64,37 +64,37 @@ class LabelPlan:
 
     @property
     def maturity(self) -> int:
-        """Time units until a click is mature: the longest window, the same for all mechanisms."""
+        """Time units until a click is mature: the longest window of all mechanisms."""
         return max(rules.window for rules in (*self.rules.values(), self.common_rules))
 
     @property
     def data_driven(self) -> dict[str, DataDrivenMechanism]:
-        """The mechanisms to be fitted."""
+        """The mechanisms that need to be fitted, by name."""
         return {name: m for name, m in self.mechanisms.items() if isinstance(m, DataDrivenMechanism)}
 
     @property
     def touchpoint_feature(self) -> CategoricalFeature:
-        """The touchpoint type as a feature whose vocabulary is the types that do not fold into the rare one."""
+        """The touchpoint type as a feature whose vocabulary holds the types that do not fold into the rare one."""
         limits = {"min_count": self.touchpoint.min_count, "max_size": self.touchpoint.max_types}
         return CategoricalFeature(type="categorical", name="touchpoint", **limits)
 
 
 def count_touchpoints(shard: Shard, plan: LabelPlan, fit_until: int) -> pa.Table:
-    """Counts the types of the clicks before `fit_until`: columns `token`, `count`."""
+    """Counts the touchpoint types of the clicks before `fit_until`. Returns columns `token` and `count`."""
     early = shard.clicks["touchpoint"].filter(pa.array(shard.click_time < fit_until))
     return vocabulary.count(plan.touchpoint_feature, flat(early))
 
 
 def statistics(shard: Shard, plan: LabelPlan, types: Sequence[str], fit_until: int, observed_until: int) -> dict:
-    """Statistics of each data-driven mechanism, from what happened before `fit_until`.
+    """Statistics of each data-driven mechanism by name, from events before `fit_until`.
 
-    Converting journeys are those whose conversion is earlier; other journeys are made of clicks that are earlier, whose
-    window has passed, and that are in no converting journey at all.
+    Converting journeys are those whose conversion is earlier. Other journeys consist of clicks that are earlier, whose
+    window has passed by `observed_until`, and that are in no converting journey.
     """
-    touches, time = touches_of(shard, plan, types), shard.click_time
-    found = {}
+    touches, time = shard_touches(shard, plan, types), shard.click_time
+    by_mechanism = {}
     for rules, mechanisms in by_rules(plan, plan.data_driven):
-        converting = converting_of(shard, rules)
+        converting = shard_converting_spans(shard, rules)
         claimed = converting.covered(time.size) | (time >= fit_until) | (time + rules.window > observed_until)
         early = converting.select((converting.end < fit_until) & (converting.length > 0))
         other = other_spans(shard.click_events, claimed, rules.window)
@@ -104,71 +104,71 @@ def statistics(shard: Shard, plan: LabelPlan, types: Sequence[str], fit_until: i
         parts += [(nothing, block) for block in other.blocks(touches)]
         for name in mechanisms:
             mechanism = plan.data_driven[name]
-            with named(name, "statistics"):
-                found[name] = mechanism.merge([mechanism.statistics(*part) for part in parts])
-    return found
+            with mechanism_errors(name, "statistics"):
+                by_mechanism[name] = mechanism.merge([mechanism.statistics(*part) for part in parts])
+    return by_mechanism
 
 
 def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: int) -> tuple[pa.Table, Counter]:
     """Labels all clicks of a shard.
 
     Returns:
-        Table in the shard's order: `click_id`, `user_id`, `timestamp`, `path_length`, `mature`, `label_<mechanism>`,
-        `credit_<mechanism>` (the sum before it is capped), `valued_credit_<mechanism>` where conversions have a value,
-        `label_cat`, features.
-        Counts: attributed and unattributed conversions, and conversions by path length, by the common window.
+        A table in the order of the shard: `click_id`, `user_id`, `timestamp`, `path_length`, `mature`,
+        `label_<mechanism>`, `credit_<mechanism>` (the sum before it is capped), `valued_credit_<mechanism>` if conversions
+        have a value, `label_cat`, and the features.
+        Counts under the common window: attributed and unattributed conversions, and conversions by path length.
     """
-    touches, time = touches_of(shard, plan, types), shard.click_time
+    touches, time = shard_touches(shard, plan, types), shard.click_time
     credits = {name: labels.ClickCredit(time.size) for name in plan.mechanisms}
     longest = np.zeros(time.size, np.int64)
     for rules, mechanisms in by_rules(plan, plan.mechanisms):
-        for block in converting_of(shard, rules).blocks(touches):
+        for block in shard_converting_spans(shard, rules).blocks(touches):
             for name in mechanisms:
                 credits[name].add(block, checked_credit(name, plan.mechanisms[name], block))
             if rules == plan.common_rules:
                 labels.path_length(longest, block)
-    found = {name: credit.label for name, credit in credits.items()}
+    label_by_name = {name: credit.label for name, credit in credits.items()}
     columns = {name: shard.clicks[name] for name in ("click_id", "user_id", "timestamp")}
     columns["path_length"] = longest
     columns["mature"] = (time + plan.maturity <= observed_until).astype(np.int64)
-    columns |= {f"label_{name}": values for name, values in found.items()}
+    columns |= {f"label_{name}": values for name, values in label_by_name.items()}
     columns |= {f"credit_{name}": credit.raw.astype(np.float32) for name, credit in credits.items()}
     if plan.valued:
         columns |= {f"valued_credit_{name}": credit.valued.astype(np.float32) for name, credit in credits.items()}
-    columns["label_cat"] = labels.cat_label(found)
+    columns["label_cat"] = labels.cat_label(label_by_name)
     clicks = _Clicks(shard, plan)
     columns |= {feature.name: feature.select(clicks, plan.spec) for feature in plan.spec.features}
-    return pa.table(columns), _count_paths(converting_of(shard, plan.common_rules))
+    return pa.table(columns), _count_paths(shard_converting_spans(shard, plan.common_rules))
 
 
 def by_rules(plan: LabelPlan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
-    """Mechanisms by what they hold eligible; the common rules come even if no mechanism has them."""
-    found: dict[JourneyRules, list[str]] = {plan.common_rules: []}
+    """Names of mechanisms grouped by eligibility rules. The common rules are included even if no mechanism uses them."""
+    groups: dict[JourneyRules, list[str]] = {plan.common_rules: []}
     for name in mechanisms:
-        found.setdefault(plan.rules[name], []).append(name)
-    return list(found.items())
+        groups.setdefault(plan.rules[name], []).append(name)
+    return list(groups.items())
 
 
-def converting_of(shard: Shard, rules: JourneyRules) -> Spans:
-    """A journey per conversion, in the shard's order; of length 0 where no click is eligible."""
+def shard_converting_spans(shard: Shard, rules: JourneyRules) -> Spans:
+    """One journey per conversion in the order of the shard; of length 0 if no click is eligible."""
     keys = event_keys(shard.conversions, "conversion_id", np.arange(shard.conversions.num_rows))
     value = shard.conversions["value"].to_numpy()
     return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys)
 
 
-def touches_of(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touches:
-    """What journeys take from the shard's clicks; `types`: touchpoint types that do not fold into the rare one."""
+def shard_touches(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touches:
+    """Columns of the shard's clicks from which journeys are built; touchpoints that are not in `types` become rare."""
     column = flat(shard.clicks["touchpoint"]).dictionary_encode()
-    # Codes in the order of the names, so that sums over types come in the same order in every shard.
+    # Codes follow the order of the names, so that sums over types have the same order in every shard.
     (code,) = codes(column.dictionary)
     names = np.empty(code.size, object)
     names[code] = column.dictionary.to_numpy(zero_copy_only=False)
     names, touchpoint = touchpoints.fold(names, code[column.indices.to_numpy()], types)
-    known = Touchpoints(names, plan.touchpoint.recency_hours, plan.touchpoint.position)
-    clicks, chosen = _Clicks(shard, plan), [plan.spec.scalar(name) for name in plan.confounders]
-    hashes = [stable_hash(feature.discrete(feature.select(clicks, plan.spec))) for feature in chosen]
+    derived = Touchpoints(names, plan.touchpoint.recency_hours, plan.touchpoint.position)
+    clicks, features = _Clicks(shard, plan), [plan.spec.scalar(name) for name in plan.confounders]
+    hashes = [stable_hash(feature.discrete(feature.select(clicks, plan.spec))) for feature in features]
     confounders = np.stack(hashes, axis=1) if hashes else np.zeros((shard.clicks.num_rows, 0), np.uint64)
-    return Touches(shard.click_time, touchpoint, known, confounders, SECONDS_PER_HOUR * plan.units_per_second)
+    return Touches(shard.click_time, touchpoint, derived, confounders, SECONDS_PER_HOUR * plan.units_per_second)
 
 
 def _count_paths(converting: Spans) -> Counter:
@@ -182,7 +182,7 @@ def _count_paths(converting: Spans) -> Counter:
 
 
 class _Clicks:
-    """A shard's clicks, as features take their values from them (`features.feature.Clicks`)."""
+    """Clicks of a shard as the source of feature values (implements `features.feature.Clicks`)."""
 
     def __init__(self, shard: Shard, plan: LabelPlan):
         self._shard, self._spec = shard, plan.spec

@@ -1,4 +1,4 @@
-"""From credits to labels: one per mechanism, and the CAT label of all of them."""
+"""Labels from credits: one label per mechanism, and the CAT label of all mechanisms."""
 
 from collections.abc import Mapping
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from features.errors import MalTfError
 from mal_tf.attribution.journeys import Journeys
-from mal_tf.attribution.mechanism import LAST, PLACES, Mechanism
+from mal_tf.attribution.mechanism import LAST, POSITIONS, Mechanism
 
-#: More mechanisms would make more than 65,536 CAT classes.
+#: Largest number of mechanisms, which allows 65,536 CAT classes.
 MAX_MECHANISMS = 16
 
 
 class ClickCredit:
-    """One mechanism's credit per click, added up block by block of journeys.
+    """Credit of each click under one mechanism, added up over blocks of journeys.
 
-    Added one after the other in the order of the journeys, so that the sums do not depend on how blocks are cut.
+    Credits are added one by one in the order of the journeys, so that sums do not depend on the size of the blocks.
 
     Attributes:
-        raw: float64 [C], Σ credit over conversions; above 1 where a click led to several.
+        raw: float64 [C], Σ credit over conversions, above 1 if a click led to several.
         valued: float64 [C], Σ credit · value of the conversion.
     """
 
@@ -26,13 +26,13 @@ class ClickCredit:
         self.raw, self.valued = np.zeros(clicks), np.zeros(clicks)
 
     def add(self, journeys: Journeys, credit: np.ndarray) -> None:
-        """Adds converting journeys' credits: float64 [T]."""
+        """Adds the credits of converting journeys, float64 [T]."""
         np.add.at(self.raw, journeys.click, credit)
         np.add.at(self.valued, journeys.click, credit * journeys.value[journeys.owner])
 
     @property
     def label(self) -> np.ndarray:
-        """float32 [C], the raw sum capped at 1."""
+        """The raw sum capped at 1, float32 [C]."""
         return np.minimum(self.raw, 1.0).astype(np.float32)
 
 
@@ -46,17 +46,17 @@ def cat_label(labels: Mapping[str, np.ndarray]) -> np.ndarray:
         int64 [C], in [0, 2^N).
     """
     if not 1 <= len(labels) <= MAX_MECHANISMS:
-        raise MalTfError(f"the CAT label takes 1 to {MAX_MECHANISMS} mechanisms, found {len(labels)}")
+        raise MalTfError(f"the CAT label supports 1 to {MAX_MECHANISMS} mechanisms, found {len(labels)}")
     positive = np.stack([values > 0 for values in labels.values()])
     return (positive * (1 << np.arange(len(labels)))[:, None]).sum(axis=0)
 
 
 def implied(mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Pairs (a, b) of mechanisms such that no click has a label of a above 0 and one of b of 0.
+    """Pairs (a, b) of mechanisms such that every click with a label above 0 under a has one above 0 under b.
 
     Args:
-        mechanisms: by name, with the same rules but for their windows.
-        windows: of each, by name.
+        mechanisms: mechanisms by name, whose eligibility rules differ only in their windows.
+        windows: window of each mechanism, by name.
     """
     return [(a, b) for a in mechanisms for b in mechanisms if a != b and _implies(a, b, mechanisms, windows)]
 
@@ -64,12 +64,12 @@ def implied(mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -
 def _implies(a: str, b: str, mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -> bool:
     if windows[a] > windows[b]:
         return False
-    places = mechanisms[a].may_credit
-    if windows[a] < windows[b] and places != {LAST}:
-        places = frozenset(PLACES)  # The longer journey ends with the same click, and may begin with an earlier one.
-    return places <= mechanisms[b].always_credits
+    positions = mechanisms[a].may_credit
+    if windows[a] < windows[b] and positions != {LAST}:
+        positions = frozenset(POSITIONS)  # The longer journey ends with the same click and may begin earlier.
+    return positions <= mechanisms[b].always_credits
 
 
 def path_length(longest: np.ndarray, journeys: Journeys) -> None:
-    """Raises `longest`, int64 [C], to the touches of the longest converting journey each click is part of."""
+    """Updates `longest`, int64 [C], the length of the longest converting journey that each click is part of."""
     np.maximum.at(longest, journeys.click, np.repeat(journeys.lengths, journeys.lengths))

@@ -1,4 +1,4 @@
-"""Markov chain attribution: what conversions are lost when a touchpoint type is removed.
+"""Markov chain attribution by the removal effect: the share of conversions lost without a touchpoint type.
 
 Source: Anderl, Becker, von Wangenheim and Schumann, "Mapping the customer journey: lessons learned from graph-based
 online attribution modeling", IJRM 2016; absorbing chains: Kemeny and Snell, "Finite Markov chains", 1960.
@@ -10,44 +10,45 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from features.errors import MalTfError
-from mal_tf.attribution.by_type import ByType, DistinctTypes, whole
+from mal_tf.attribution.by_type import ByType, DistinctTypes, checked_integer
 from mal_tf.attribution.journeys import Journeys
 
-#: More states would make a matrix to invert that takes more than about 10 seconds and half a gigabyte.
+#: Largest number of states. Inverting the matrix of so many takes about 10 seconds and half a gigabyte.
 MAX_STATES = 4000
 
-#: A state is the last types of a journey so far, oldest first; () at the start, CONVERSION or NULL at the end.
+#: The last types of a journey so far, oldest first; () at the start, CONVERSION or NULL at the end.
 State = tuple[str, ...] | str
 CONVERSION, NULL = "conversion", "null"
 
-#: How often a journey went from one state to another.
+#: Number of transitions from one state to another.
 Statistics = Counter[tuple[State, State]]
 
 
 class Markov(ByType):
     """Credit by the removal effect of a journey's distinct touchpoint types.
 
-    The chain goes from the start over states, the last ≤ k types, to conversion or null, with the transition
-    probabilities counted in all journeys; a type that follows itself counts once. Removing type c sends all transitions
-    into states whose last type is c to null: RE(c) = 1 − P_without(c) / P, P the probability of conversion.
+    The chain leads from the start over states, the last ≤ k types, to conversion or null. Its transition probabilities
+    are the frequencies in all journeys, where consecutive touches of one type count once. Removing type c redirects all
+    transitions into states whose last type is c to null: RE(c) = 1 − P_without(c) / P, P the probability of conversion.
 
-    Solved exactly: with N = (I − Q)^−1 the fundamental matrix over the transient states, x = N r the probability of
-    conversion from each (r: in one step) and n the row of N at the start, expected visits, the states C that end in c
-    lose P − P_without(c) = n_C (N_CC)^−1 x_C, since n_C (N_CC)^−1 is where the chain first enters C. For k = 1 that is
-    h(c)·x(c), h(c) the probability of ever visiting c. P = 0 makes every effect 0; a type the fit never saw has 0.
+    The solution is exact. With N = (I − Q)^−1 the fundamental matrix over the transient states, x = N r the probability of
+    conversion from each (r: in one step), and n the row of N at the start, the expected visits, the states C that end in c
+    lose P − P_without(c) = n_C (N_CC)^−1 x_C, since n_C (N_CC)^−1 is the distribution of the first entry into C. For
+    k = 1 this is h(c)·x(c), h(c) the probability of ever visiting c. If P = 0, every effect is 0, as is that of a type
+    that the fit never saw.
 
     Args:
-        order: k, how many types a state remembers, ≥ 1.
-        fallback: see `ByType`.
+        order: number of types in a state, k ≥ 1.
+        fallback: who gets the credit of a journey without positive contribution: `none`, `linear` or `last`.
     """
 
     def __init__(self, order: int = 1, fallback: str = "none"):
         super().__init__(fallback)
-        self.order = whole("order", order, 1)
+        self.order = checked_integer("order", order, 1)
         self._effect: dict[str, float] = {}
 
     def statistics(self, converting: Journeys, other: Journeys) -> Statistics:
-        """Counts transitions; journeys without touches say nothing and are left out."""
+        """Counts transitions. Journeys without touches are left out."""
         return _count(converting, self.order, CONVERSION) + _count(other, self.order, NULL)
 
     def merge(self, parts: Iterable[Statistics]) -> Statistics:
@@ -58,12 +59,12 @@ class Markov(ByType):
         return total
 
     def fit(self, statistics: Statistics) -> dict:
-        """Solves the chain. Its transitions are kept for people to read; credit needs the removal effects alone.
+        """Solves the chain. The transitions are saved for inspection; `credit` needs only the removal effects.
 
         Raises:
             MalTfError: there are more than `MAX_STATES` states.
         """
-        # The end states, text, come after the others.
+        # The end states, which are strings, are sorted after the others.
         rows = sorted(statistics.items(), key=lambda row: (row[0][0], isinstance(row[0][1], str), row[0][1]))
         rate, effects = _solve(rows, self.order)
         return {
@@ -87,7 +88,7 @@ def _solve(rows: list[tuple[tuple[State, State], int]], order: int) -> tuple[flo
     states = sorted({before for (before, _), _ in rows} | {()})
     if len(states) - 1 > MAX_STATES:
         raise MalTfError(
-            f"{len(states) - 1:,} states in a Markov chain of order {order}, at most {MAX_STATES:,} can be solved; lower "
+            f"a Markov chain of order {order} has {len(states) - 1:,} states, at most {MAX_STATES:,} can be solved; lower "
             "`order`, raise `attribution.touchpoint.min_count` or lower `attribution.touchpoint.max_types`"
         )
     code = {state: i for i, state in enumerate(states)} | {CONVERSION: len(states), NULL: len(states) + 1}
@@ -95,7 +96,7 @@ def _solve(rows: list[tuple[tuple[State, State], int]], order: int) -> tuple[flo
     step = np.zeros((len(states), len(states) + 2))
     step[before, after] = counts / np.bincount(before, counts)[before]
 
-    # States that never lead to a conversion go: they are worth exactly 0, not a rounding error.
+    # States that never lead to a conversion are removed, so that they are worth exactly 0 and not a rounding error.
     live, reached = np.arange(len(code)) == code[CONVERSION], 0
     while reached < live.sum():
         reached = live.sum()
@@ -120,13 +121,13 @@ def _count(journeys: Journeys, order: int, end: str) -> Counter:
     first = np.zeros(journeys.touchpoint.size, bool)
     first[journeys.offsets[:-1][filled]] = True
     kept = first | np.append(True, np.diff(journeys.touchpoint) != 0)[: first.size]
-    # 0 stands for what is before the journey.
+    # Code 0 stands for positions before the start of the journey.
     types, first = journeys.touchpoint[kept] + 1, np.flatnonzero(first[kept])
     place: np.ndarray = np.arange(types.size) - np.repeat(first, np.diff(np.append(first, types.size)))
     names = [None, *journeys.touchpoints]
 
     def windows(touch: np.ndarray, width: int) -> Iterator[tuple[tuple[str | None, ...], int]]:
-        """The last types up to each of these touches, by name, where they differ, and how often each comes."""
+        """Distinct sequences of the last types up to each touch, by name, and how often each occurs."""
         columns = [
             np.where(place[touch] >= back, types[np.maximum(touch - back, 0)], 0) for back in reversed(range(width))
         ]
@@ -135,8 +136,8 @@ def _count(journeys: Journeys, order: int, end: str) -> Counter:
             if code.size and int(code.max()) + 1 > 2**62 // len(names):
                 code = np.unique(code, return_inverse=True)[1]
             code = code * len(names) + column
-        _, found, counts = np.unique(code, return_index=True, return_counts=True)
-        for row, n in zip(np.stack(columns, axis=1)[found].tolist(), counts.tolist(), strict=True):
+        _, first_index, counts = np.unique(code, return_index=True, return_counts=True)
+        for row, n in zip(np.stack(columns, axis=1)[first_index].tolist(), counts.tolist(), strict=True):
             yield tuple(names[i] for i in row), n
 
     def state(window):

@@ -1,4 +1,4 @@
-"""The attribution mechanism: the one interface that rules and data-driven mechanisms have."""
+"""Base classes of attribution mechanisms: rules, and data-driven mechanisms that are fitted."""
 
 import abc
 import contextlib
@@ -10,18 +10,19 @@ import numpy as np
 from features.errors import MalTfError
 from mal_tf.attribution.journeys import Journeys
 
-#: Where a click is in a converting journey; the only click of a journey is its first and its last.
-FIRST, MIDDLE, LAST = PLACES = ("first", "middle", "last")
+#: Position of a click in a converting journey. The only click of a journey is both its first and its last.
+FIRST, MIDDLE, LAST = POSITIONS = ("first", "middle", "last")
 
 
 class Mechanism(abc.ABC):
     """A rule that gives each touch of a converting journey a credit ≥ 0, in total at most 1 per journey.
 
-    Its parameters are the arguments of its constructor, which raises ValueError or TypeError for bad ones.
+    The arguments of the constructor are its parameters. The constructor raises ValueError or TypeError for bad ones.
 
     Example:
+        >>> import numpy as np
         >>> import mal_tf
-        >>> class Longest(mal_tf.Mechanism):
+        >>> class LongJourneys(mal_tf.Mechanism):
         ...     def credit(self, journeys):
         ...         return ((journeys.lengths > 2) / np.maximum(journeys.lengths, 1))[journeys.owner]
     """
@@ -29,25 +30,26 @@ class Mechanism(abc.ABC):
     #: Whether `load` must be called with fitted parameters before `credit`.
     data_driven = False
 
-    #: Places whose clicks alone get credit, and places whose clicks get some in every journey, as far as is known.
-    may_credit: frozenset[str] = frozenset(PLACES)
+    #: Positions outside of which no click gets credit, and positions whose clicks get credit in every journey.
+    may_credit: frozenset[str] = frozenset(POSITIONS)
     always_credits: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     def credit(self, journeys: Journeys) -> np.ndarray:
-        """Credits of converting journeys: float64 [T], ≥ 0, in total at most 1 per journey.
+        """Credits of the touches of converting journeys: float64 [T], ≥ 0, in total at most 1 per journey.
 
-        A journey's credits depend on that journey alone: the job hands journeys over in blocks as it sees fit.
+        The credits of a journey must depend on that journey alone, because journeys come in blocks of arbitrary size.
         """
 
 
 class DataDrivenMechanism(Mechanism):
     """A mechanism whose parameters are fitted on converting and other journeys.
 
-    Statistics of parts of the data are made where the data is, merged in any order, and turned into parameters once.
+    Statistics are computed on each part of the data, merged in any order, and turned into parameters once.
 
     Example:
         >>> from collections import Counter
+        >>> import numpy as np
         >>> import mal_tf
         >>> class Weighted(mal_tf.DataDrivenMechanism):
         ...     def statistics(self, converting, other):
@@ -68,31 +70,31 @@ class DataDrivenMechanism(Mechanism):
 
     @abc.abstractmethod
     def statistics(self, converting: Journeys, other: Journeys) -> Any:
-        """Sufficient statistics of one part of the data; must pickle and merge exactly (integer counts, samples).
+        """Sufficient statistics of one part of the data, which can be pickled and merge exactly (integer counts, samples).
 
-        Parts are cut anywhere between journeys; either argument may be empty.
+        Parts may be split anywhere between journeys, and either argument may be empty.
         """
 
     @abc.abstractmethod
     def merge(self, parts: Iterable[Any]) -> Any:
-        """Statistics of all parts together, whatever their order; of no part: the empty statistics."""
+        """Merges the statistics of parts, whatever their order. Without parts, returns empty statistics."""
 
     @abc.abstractmethod
     def fit(self, statistics: Any) -> dict:
-        """Parameters as a JSON-able dict, saved under `attribution/<label>.json`."""
+        """Fits the parameters and returns them as a JSON-serializable dict, saved as `attribution/<label>.json`."""
 
     @abc.abstractmethod
     def load(self, parameters: dict) -> None:
-        """Takes parameters that `fit` returned, now or in an earlier run."""
+        """Sets parameters that `fit` returned, now or in an earlier run."""
 
 
 def checked_credit(name: str, mechanism: Mechanism, journeys: Journeys) -> np.ndarray:
-    """Credits of a mechanism that may be anybody's, once they are what `Mechanism.credit` promises.
+    """Computes the credits of a mechanism and checks that they satisfy the contract of `Mechanism.credit`.
 
     Raises:
-        MalTfError: they are not, or the mechanism failed.
+        MalTfError: the credits violate the contract, or the mechanism failed.
     """
-    with named(name, "credit"):
+    with mechanism_errors(name, "credit"):
         credit = np.asarray(mechanism.credit(journeys))
         expected = "one finite number ≥ 0 per touch, at most 1 in total per journey"
         if credit.shape != journeys.click.shape:
@@ -109,8 +111,8 @@ def checked_credit(name: str, mechanism: Mechanism, journeys: Journeys) -> np.nd
 
 
 @contextlib.contextmanager
-def named(name: str, method: str) -> Iterator[None]:
-    """Turns whatever a mechanism raises into a message that names it."""
+def mechanism_errors(name: str, method: str) -> Iterator[None]:
+    """Context manager that turns exceptions raised within into a MalTfError that names the mechanism and its method."""
     try:
         yield
     except MalTfError as error:

@@ -1,12 +1,13 @@
-"""Rules: attribution mechanisms without parameters to fit. Sources: MAL (arXiv 2508.15217) for first, last and linear.
+"""Rule-based attribution mechanisms, which need no fit: first, last, linear, position-based and time decay.
 
-Position and time decay are what web analytics calls so: 40/20/40 by place, a half-life of a week by age.
+First, last and linear are those of MAL (arXiv 2508.15217). The defaults of position-based attribution (40 % each to the first
+and last click, 20 % to those between them) and of time decay (a half-life of a week) are those common in web analytics.
 """
 
 import numpy as np
 
 from mal_tf.attribution.journeys import Journeys
-from mal_tf.attribution.mechanism import FIRST, LAST, MIDDLE, PLACES, Mechanism
+from mal_tf.attribution.mechanism import FIRST, LAST, MIDDLE, POSITIONS, Mechanism
 
 
 class First(Mechanism):
@@ -30,9 +31,9 @@ class Last(Mechanism):
 
 
 class Linear(Mechanism):
-    """The same credit, 1 / length, to every eligible click."""
+    """Equal credit, 1 / length, to every eligible click."""
 
-    always_credits = frozenset(PLACES)
+    always_credits = frozenset(POSITIONS)
 
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
@@ -43,7 +44,7 @@ class Linear(Mechanism):
 class Position(Mechanism):
     """Fixed shares to the first and the last eligible click, the rest evenly to those between them.
 
-    A journey of one click gives it all; one of two shares first : last, equally if both are 0.
+    The only click of a journey gets all credit; two clicks share it in the ratio first : last, equally if both are 0.
 
     Args:
         first: share of the first click, ≥ 0.
@@ -71,10 +72,10 @@ class Position(Mechanism):
 
 
 class TimeDecay(Mechanism):
-    """Credit ∝ 2^(−age / half-life), age being the time from the click to the conversion; in total 1 per journey.
+    """Credit ∝ 2^(−age / half-life), where age is the time from the click to the conversion; in total 1 per journey.
 
     Args:
-        half_life_hours: the age, in hours > 0, at which a click is worth half of one at the conversion.
+        half_life_hours: age in hours, > 0, at which a click gets half the credit of one at the time of the conversion.
     """
 
     always_credits = frozenset([LAST])
@@ -87,7 +88,7 @@ class TimeDecay(Mechanism):
     def credit(self, journeys: Journeys) -> np.ndarray:
         """See base class."""
         owner = journeys.owner
-        # Relative to the last, youngest click: its weight is 1 however old it is, so that no total underflows.
+        # Weights are relative to the last click, whose weight is 1 however old it is, so that no total underflows.
         youngest = journeys.age[journeys.offsets[1:][owner] - 1]
         weight = np.exp2((youngest - journeys.age) / self.half_life_hours)
         return weight / np.bincount(owner, weight, len(journeys))[owner]

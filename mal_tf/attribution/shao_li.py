@@ -1,4 +1,4 @@
-"""Shao–Li's probabilistic multi-touch attribution.
+"""Probabilistic multi-touch attribution by Shao and Li.
 
 Source: Shao and Li, "Data-driven multi-touch attribution models", KDD '11.
 """
@@ -13,13 +13,13 @@ from mal_tf.attribution.journeys import Journeys
 
 
 class ShaoLi(ByCounts):
-    """Credit by the contribution of touchpoint types alone and in pairs.
+    """Credit by the contribution of touchpoint types, alone and in pairs, to the conversion probability.
 
     C(i) = p(y|i) + 1/(2(n−1)) Σ_{j≠i} [p(y|i,j) − p(y|i) − p(y|j)], p = N⁺/(N⁺+N⁻), j over the other distinct types of
     the journey, n of them with i; for n = 1, C(i) = p(y|i).
 
     Args:
-        fallback: see `ByType`.
+        fallback: who gets the credit of a journey without positive contribution: `none`, `linear` or `last`.
     """
 
     def __init__(self, fallback: str = "none"):
@@ -28,23 +28,23 @@ class ShaoLi(ByCounts):
 
     def count(self, journeys: Journeys) -> Counter:
         """Counts journeys by distinct type and by distinct pair of types."""
-        types = DistinctTypes.of(journeys)
+        types = DistinctTypes.from_journeys(journeys)
         span = max(types.names.size, 1)
         keys, counts = [types.type * (span + 1)], [np.ones(types.type.size, np.int64)]
         for left, right in types.pairs():
-            found = np.unique((types.type[left] * span + types.type[right])[left < right], return_counts=True)
-            keys.append(found[0])
-            counts.append(found[1])
-        distinct, which = np.unique(np.concatenate(keys), return_inverse=True)
-        # Exact: float64 adds up whole numbers below 2^53.
-        total = np.bincount(which, np.concatenate(counts), distinct.size)
+            pair, count = np.unique((types.type[left] * span + types.type[right])[left < right], return_counts=True)
+            keys.append(pair)
+            counts.append(count)
+        distinct, index = np.unique(np.concatenate(keys), return_inverse=True)
+        # float64 sums of whole numbers below 2^53 are exact.
+        total = np.bincount(index, np.concatenate(counts), distinct.size)
         names = types.names
         return Counter(
             {(names[key // span], names[key % span]): int(n) for key, n in zip(distinct, total, strict=True)}
         )
 
     def fit(self, statistics: Counts) -> dict:
-        """The counts themselves are the parameters: p follows from them exactly."""
+        """Returns the counts as the parameters; the probabilities p follow from them exactly."""
         return {
             "counts": [
                 {"types": list(key) if key[0] != key[1] else [key[0]], "converted": plus, "not_converted": minus}
@@ -65,7 +65,7 @@ class ShaoLi(ByCounts):
         self._synergy = HashTable(self._key(first, second), synergy, missing=0.0)
 
     def contributions(self, types: DistinctTypes) -> np.ndarray:
-        """C(i) of each distinct (journey, type). A pair the fit never saw together has no synergy."""
+        """C(i) of each distinct (journey, type). A pair that the fit never saw in one journey has no synergy."""
         code = types.codes(self._types)
         alone = np.append(self._contribution, 0.0)[code]
         others = np.maximum(types.counts[types.journey] - 1, 1)
@@ -76,7 +76,7 @@ class ShaoLi(ByCounts):
         return alone + mutual / (2 * others)
 
     def _key(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """A pair as one number, by codes first < second; with a code of -1 it is none of a pair that has a synergy."""
+        """Key of a pair of codes first < second; with a code of -1 it differs from the key of every pair with a synergy."""
         return (first * len(self._types) + second).view(np.uint64)
 
 

@@ -1,4 +1,4 @@
-"""One shard of users: its events sorted and free of duplicates. No Beam, no Python per click."""
+"""Events of one shard of users, sorted and free of duplicates, in vectorised NumPy and Arrow code without Beam."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import codes, flat, stable_hash
+from features.hashing import INCREMENT
 from mal_tf.attribution.journeys import Events
 
-#: Where a row came from, carried through the shuffle for the dead letters.
-PLACE = ("source_file", "source_row")
+#: Columns that hold the source of a row, which the shuffle preserves for the dead letters.
+SOURCE_COLUMNS = ("source_file", "source_row")
 
-#: Codes that sorting adds: of the user, and of user and match key; both tables share them.
+#: Columns that `sort` adds: codes of the user and of (user, match key), in a numbering that both tables share.
 USER, GROUP = "user_code", "group_code"
 
 
@@ -22,8 +23,8 @@ class Shard:
     """All events of the shard's users, free of duplicates, sorted by user, match key, time and id.
 
     Attributes:
-        clicks: canonical rows with `USER` and `GROUP`.
-        conversions: the same.
+        clicks: canonical click rows with the columns `USER` and `GROUP`.
+        conversions: canonical conversion rows, likewise.
     """
 
     clicks: pa.Table
@@ -31,29 +32,29 @@ class Shard:
 
     @property
     def click_time(self) -> np.ndarray:
-        """int64 [C]."""
+        """Times of the clicks, int64 [C]."""
         return self.clicks["timestamp"].to_numpy()
 
     @property
     def click_events(self) -> Events:
-        """The clicks [C]."""
+        """Groups and times of the clicks [C]."""
         return Events(self.clicks[GROUP].to_numpy(), self.click_time)
 
     @property
     def conversion_events(self) -> Events:
-        """The conversions [J]."""
+        """Groups and times of the conversions [J]."""
         return Events(self.conversions[GROUP].to_numpy(), self.conversions["timestamp"].to_numpy())
 
 
 def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table, int]:
-    """Keeps one row per user and id: the earliest, among those the first by content.
+    """Keeps one row per user and id: the earliest, and among equally early ones the first by content.
 
     Args:
-        table: canonical rows with `PLACE`.
+        table: canonical rows with `SOURCE_COLUMNS`.
         id_column: `click_id` or `conversion_id`.
 
     Returns:
-        The rows kept, rows with the same id and other content, and how many exact repeats were dropped.
+        The rows kept, the dropped rows whose content differs from a kept one, and the number of exact repeats dropped.
     """
     (user,), (identity,) = codes(flat(table["user_id"])), codes(flat(table[id_column]))
     order = np.lexsort((identity, user))
@@ -64,13 +65,13 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
     in_group = same.copy()
     in_group[:-1] |= same[1:]
     repeated = np.sort(order[in_group])
-    content = [name for name in table.column_names if name not in PLACE]
+    content = [name for name in table.column_names if name not in SOURCE_COLUMNS]
     by = [
         "user_id",
         id_column,
         "timestamp",
         *(c for c in content if c not in ("user_id", id_column, "timestamp")),
-        *PLACE,
+        *SOURCE_COLUMNS,
     ]
     group = table.take(repeated)
     comparable = _comparable(group)
@@ -85,7 +86,7 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
 
 
 def _comparable(table: pa.Table) -> pa.Table:
-    """The table with its lists of numbers as bytes: Arrow neither sorts nor compares lists."""
+    """The table with its lists of numbers as bytes, because Arrow can neither sort nor compare lists."""
     for place, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             lists = flat(table[field.name])
@@ -126,6 +127,6 @@ def sort(clicks: pa.Table, conversions: pa.Table) -> Shard:
 
 
 def event_keys(table: pa.Table, id_column: str, rows: np.ndarray) -> np.ndarray:
-    """uint64 keys of some rows: stable hashes of user and id, which together are unique."""
-    chosen = table.select(["user_id", id_column]).take(pa.array(rows))
-    return stable_hash(flat(chosen["user_id"])) * np.uint64(0x9E3779B97F4A7C15) ^ stable_hash(flat(chosen[id_column]))
+    """Stable hashes of user and id of the given rows, uint64."""
+    selected = table.select(["user_id", id_column]).take(pa.array(rows))
+    return stable_hash(flat(selected["user_id"])) * INCREMENT ^ stable_hash(flat(selected[id_column]))

@@ -1,4 +1,4 @@
-"""Touchpoint types: what data-driven attribution models as 'channel', by column and by place in the journey."""
+"""Touchpoint types, the channels of data-driven attribution, from click columns and from the position in the journey."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ import pydantic
 
 from features.frozen import Frozen
 
-#: The type that rare ones fold into.
+#: Name of the type that replaces rare ones.
 RARE = "(rare)"
 
-#: Joins the parts of a derived type's name.
-SEPARATOR = "|"
+#: Joins the parts of the name of a derived type.
+_SEPARATOR = "|"
 
 
 class TouchpointConfig(Frozen):
-    """How touchpoint types are made of the click table's `touchpoint` columns.
+    """How touchpoint types are derived from the click table's `touchpoint` columns.
 
     Attributes:
-        min_count: types of fewer clicks before `labels.eval_from` fold into one, `(rare)`.
-        max_types: so many of the most frequent types stay, the others fold into `(rare)` too.
-        recency_hours: ascending boundaries; the type gets a part for the hours from the click to the end of its journey
-            (the conversion or, where there is none, the last click): `<1h`, `1-24h`, `>=24h` for `[1, 24]`.
-        position: the type gets a part for the place in the journey: `only`, `first`, `middle`, `last`.
+        min_count: types with fewer clicks before `labels.eval_from` fold into one, `(rare)`.
+        max_types: number of most frequent types to keep; the others fold into `(rare)` too.
+        recency_hours: ascending boundaries. If given, the type gets a part for the hours from the click to the end of its
+            journey (the conversion or, without one, the last click): `<1h`, `1-24h`, `>=24h` for `[1, 24]`.
+        position: whether the type gets a part for the position in the journey: `only`, `first`, `middle`, `last`.
 
     Example:
         >>> import mal_tf
@@ -46,7 +46,7 @@ class TouchpointConfig(Frozen):
 
 @dataclasses.dataclass(frozen=True)
 class Touchpoints:
-    """Names of the types by column, and which parts the journey adds.
+    """Names of the types from the touchpoint column, and the parts that are derived from the journey.
 
     Attributes:
         names: object [K].
@@ -59,11 +59,11 @@ class Touchpoints:
     position: bool = False
 
     def derive(self, codes: np.ndarray, offsets: np.ndarray, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Types of the touches of journeys.
+        """Derives the types of the touches of journeys.
 
         Args:
-            codes: int64 [T], types by column.
-            offsets: int64 [J + 1], where each journey begins.
+            codes: int64 [T], types from the touchpoint column.
+            offsets: int64 [J + 1], index of the first touch of each journey, then T.
             age: float64 [T], hours to the end of the journey.
 
         Returns:
@@ -78,16 +78,16 @@ class Touchpoints:
             parts.append(np.array(["only", "first", "middle", "last"], object))
         if len(parts) == 1:
             return codes, self.names
-        found, touchpoint = np.unique(np.ravel_multi_index(places, [p.size for p in parts]), return_inverse=True)
-        names = [p[i] for p, i in zip(parts, np.unravel_index(found, [p.size for p in parts]), strict=True)]
+        used, touchpoint = np.unique(np.ravel_multi_index(places, [p.size for p in parts]), return_inverse=True)
+        names = [p[i] for p, i in zip(parts, np.unravel_index(used, [p.size for p in parts]), strict=True)]
         joined = names[0]
         for part in names[1:]:
-            joined = joined + SEPARATOR + part
+            joined = joined + _SEPARATOR + part
         return touchpoint, joined
 
 
 def fold(names: np.ndarray, codes: np.ndarray, kept: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Folds all types but the `kept` ones into `RARE`.
+    """Replaces all types except the `kept` ones by `RARE`.
 
     Args:
         names: object [K], all different.
@@ -97,14 +97,14 @@ def fold(names: np.ndarray, codes: np.ndarray, kept: Sequence[str]) -> tuple[np.
     Returns:
         object [K'] names and int64 [C] codes.
     """
-    stays = np.isin(names, np.array([*kept, RARE], object))
-    place = np.where(stays, np.cumsum(stays) - 1, stays.sum())
-    if stays.all():
+    is_kept = np.isin(names, np.array([*kept, RARE], object))
+    new_code = np.where(is_kept, np.cumsum(is_kept) - 1, is_kept.sum())
+    if is_kept.all():
         return names, codes
-    rare = np.flatnonzero(names[stays] == RARE)
+    rare = np.flatnonzero(names[is_kept] == RARE)
     if rare.size:
-        return names[stays], np.where(stays, place, rare[0])[codes]
-    return np.append(names[stays], RARE), place[codes]
+        return names[is_kept], np.where(is_kept, new_code, rare[0])[codes]
+    return np.append(names[is_kept], RARE), new_code[codes]
 
 
 def _recency_names(hours: Sequence[float]) -> np.ndarray:
@@ -113,7 +113,7 @@ def _recency_names(hours: Sequence[float]) -> np.ndarray:
 
 
 def _position(touches: int, offsets: np.ndarray) -> np.ndarray:
-    """0 only, 1 first, 2 middle, 3 last."""
+    """Position of each touch in its journey: 0 only, 1 first, 2 middle, 3 last."""
     filled = np.diff(offsets) > 0
     first, last = offsets[:-1][filled], offsets[1:][filled] - 1
     position = np.full(touches, 2)

@@ -50,7 +50,7 @@ def log_shares(counts: LabelCounts, targets: Sequence[str]) -> np.ndarray:
         [0.796, 0.005, 0.1, 0.1]
     """
     clicks = np.zeros(2 ** len(targets))
-    for cat_class, count in counts.cat_classes_of(targets).items():
+    for cat_class, count in counts.cat_classes_for(targets).items():
         clicks[cat_class] = count
     unseen = clicks == 0
     clicks[unseen] = _UNSEEN / max(unseen.sum(), 1)

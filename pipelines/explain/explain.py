@@ -11,7 +11,7 @@ from features import raw_columns
 from features.errors import MalTfError
 from features.keras2 import tf
 from features.time_units import SECONDS_PER_HOUR
-from mal_tf.attribution.mechanism import named
+from mal_tf.attribution.mechanism import mechanism_errors
 from mal_tf.serving.exports import Exports
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
@@ -143,7 +143,7 @@ def attributed(
     columns, plan = job.sources.clicks.columns, job.plan()
     fitted, types = fits.read(directory, config.attribution, columns.touchpoint)
     for name, fit in fitted.items():
-        with named(name, "load"):
+        with mechanism_errors(name, "load"):
             plan.data_driven[name].load(fit)
     events, clock = logs.events_of(job, users, advance)
     return Attributed(events, plan, types, clock, len(columns.match_key))
@@ -164,7 +164,7 @@ def _users_in_log(job: LabelJob, directory: str, click_id: str, advance: Advance
             f"({directory}/dead_letter/)"
         )
     if not in_log.users:
-        columns = raw_columns.SEPARATOR.join(job.sources.clicks.columns.click_id)
+        columns = raw_columns.ROLE_SEPARATOR.join(job.sources.clicks.columns.click_id)
         raise MalTfError(
             f"no click '{click_id}' in {directory}, nor in the click log. An id is made of {columns}, such as "
             f"'{in_log.example}'; mind that `where` of the config's `sources` leaves out other rows"

@@ -102,11 +102,11 @@ class Attributed:
     @functools.cached_property
     def _spans(self) -> list[tuple[list[str], Spans]]:
         rules = labelling.by_rules(self.plan, self.plan.mechanisms)
-        return [(names, labelling.converting_of(self.events, rule)) for rule, names in rules if names]
+        return [(names, labelling.shard_converting_spans(self.events, rule)) for rule, names in rules if names]
 
     @functools.cached_property
     def _touches(self) -> Touches:
-        return labelling.touches_of(self.events, self.plan, self.types)
+        return labelling.shard_touches(self.events, self.plan, self.types)
 
     @functools.cached_property
     def linked(self) -> tuple[np.ndarray, np.ndarray]:

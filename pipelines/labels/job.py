@@ -179,7 +179,7 @@ class LabelJob(beam.PTransform):
     def plan(self) -> LabelPlan:
         """How shards are labelled; its data-driven mechanisms are still without fits."""
         valued = self.sources.conversions.columns.value is not None
-        return LabelPlan.configured(self.attribution, self.spec, self.sources.units_per_second, valued)
+        return LabelPlan.from_config(self.attribution, self.spec, self.sources.units_per_second, valued)
 
     def _columns(self, source: TableSource) -> dict[str, str]:
         return self.spec.columns(source.columns.TABLE)

@@ -18,7 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 from features import table
 from features.errors import BadInput
 from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
-from mal_tf.attribution.shard import PLACE
+from mal_tf.attribution.shard import SOURCE_COLUMNS
 from pipelines.config.labels import LabelsConfig
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
@@ -151,7 +151,7 @@ class Read(beam.DoFn):
             yield TaggedOutput("times", (earliest, int(times[known].max())))
         numbers = np.delete(kept.numbers, found.bad_index)
         columns = [*found.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
-        rows = pa.Table.from_arrays(columns, [*found.rows.schema.names, *PLACE])
+        rows = pa.Table.from_arrays(columns, [*found.rows.schema.names, *SOURCE_COLUMNS])
         return rows if known.all() else rows.filter(pa.array(known))
 
     def _split(self, waiting: list[pa.Table]) -> Iterator[Any]:

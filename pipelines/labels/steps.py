@@ -21,8 +21,8 @@ from features.spec import FeatureSpec
 from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.label_counts import LabelCounts, credit_units
 from mal_tf.attribution.labelling import LabelPlan
-from mal_tf.attribution.mechanism import DataDrivenMechanism, named
-from mal_tf.attribution.shard import PLACE, Shard
+from mal_tf.attribution.mechanism import DataDrivenMechanism, mechanism_errors
+from mal_tf.attribution.shard import SOURCE_COLUMNS, Shard
 from pipelines.config.labels import LabelsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange, from_ipc, to_ipc
@@ -95,7 +95,7 @@ class Prepare(beam.DoFn):
             reasons = [f"{id_column} is a duplicate with other content"] * part.num_rows
             numbers = part["source_row"].to_pylist()
             yield dead_letters.letters(
-                name, file, self._paths[file], numbers, reasons, part.drop(list(PLACE)).to_pandas()
+                name, file, self._paths[file], numbers, reasons, part.drop(list(SOURCE_COLUMNS)).to_pandas()
             )
 
 
@@ -125,7 +125,7 @@ class Fit:
     def __call__(self, statistics: Any) -> tuple[str, dict]:
         """Fits the mechanism."""
         log.info("fitting %s", self._name)
-        with named(self._name, "fit"):
+        with mechanism_errors(self._name, "fit"):
             fit = self._mechanism.fit(statistics)
             fits.write(self._output, self._name, self._made_for, fit)
         return self._name, fit
@@ -141,7 +141,7 @@ class Label(beam.DoFn):
         """Labels one shard."""
         (number, parcels), timed = element, _Stopwatch()
         for name, fit in found.items():
-            with named(name, "load"):
+            with mechanism_errors(name, "load"):
                 self._plan.data_driven[name].load(fit)
         with timed("attribute"):
             prepared = Shard(*map(Exchange.unpack, parcels))

@@ -25,7 +25,7 @@ SHOP = {"type": "categorical", "name": "shop"}
             "column 'shop' is used as string and as list of float32",
         ),
         ([SHOP | {"hash_lookups": 2}], "feature 'shop' is hashed: vocabulary.hash_buckets, .* is missing"),
-        ([SHOP | {"hash_lookups": 2, "min_count": 3}], "'shop' is hashed and has no vocabulary: take min_count"),
+        ([SHOP | {"hash_lookups": 2, "min_count": 3}], "'shop' is hashed and has no vocabulary: remove min_count"),
         ([{"type": "numeric", "name": "n", "hash_lookups": 2}], "unknown key 'hash_lookups'"),
     ],
 )

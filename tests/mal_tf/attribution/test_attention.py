@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.errors import MalTfError
-from mal_tf.attribution.attention_sample import KNOWN, Moments
+from mal_tf.attribution.attention_sample import FIRST_KNOWN, Moments
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import Journeys
 from tests.mal_tf.attribution import simulation
@@ -118,8 +118,8 @@ def test_propensities_are_those_of_the_groups(market):
     mechanism = create("attention", {})
     sample = mechanism.statistics(market.converting, market.other)
     moments = Moments(sample, sample.types(1), 20, 64)
-    found = attention_network.log_ratios(moments, KNOWN + 5, 64, 1024, seed=0)
-    kind = moments.journeys.touchpoint - KNOWN
+    found = attention_network.log_ratios(moments, FIRST_KNOWN + 5, 64, 1024, seed=0)
+    kind = moments.journeys.touchpoint - FIRST_KNOWN
     group = moments.journeys.confounders[moments.journeys.owner, 0]
     counts = np.zeros((2, 5))
     np.add.at(counts, (group.astype(int), kind), 1)

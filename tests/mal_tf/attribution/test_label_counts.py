@@ -23,7 +23,7 @@ def test_counts_by_hand():
     assert found == LabelCounts(
         4, {"first": 2, "last": 2, "linear": 3}, {"first": 2.0, "last": 2.0, "linear": 2.0}, {0: 1, 5: 1, 6: 1, 7: 1}
     )
-    assert found.cat_classes_of(["linear", "first"]) == {0: 1, 1: 1, 3: 2}
+    assert found.cat_classes_for(["linear", "first"]) == {0: 1, 1: 1, 3: 2}
 
 
 @given(rows=CREDITS, cut=st.integers(0, 30), targets=st.permutations(NAMES).map(lambda names: names[:2]))
@@ -35,10 +35,10 @@ def test_parts_add_up_to_the_whole_in_any_order_and_by_way_of_json(rows, cut, ta
     assert total(parts) == total(parts[::-1]) == whole
     assert LabelCounts.from_json(json.loads(json.dumps(whole.to_json()))) == whole
     classes = cat_label({name: labels(rows)[name] for name in targets})
-    assert whole.cat_classes_of(targets) == {int(c): int((classes == c).sum()) for c in np.unique(classes)}
+    assert whole.cat_classes_for(targets) == {int(c): int((classes == c).sum()) for c in np.unique(classes)}
 
 
 def test_counts_of_other_mechanisms_do_not_add_up():
-    with pytest.raises(ValueError, match="counts of other mechanisms: first, last, linear; last"):
+    with pytest.raises(ValueError, match="expected counts of the same mechanisms, found first, last, linear and last"):
         _ = LabelCounts.count(labels([])) + LabelCounts.count({"last": np.zeros(1)})
     assert total([]) is None

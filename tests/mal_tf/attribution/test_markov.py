@@ -116,7 +116,7 @@ def test_windows_too_long_for_one_integer_are_counted_alike(codes, order):
 def test_too_many_states():
     paths = [[f"t{i:04}"] for i in range(4001)]
     with pytest.raises(
-        MalTfError, match="4,001 states in a Markov chain of order 1, at most 4,000.*min_count.*max_types"
+        MalTfError, match="a Markov chain of order 1 has 4,001 states, at most 4,000.*min_count.*max_types"
     ):
         _fit(paths, [])
 

@@ -16,7 +16,7 @@ from tests.mal_tf.attribution.logs import PATHS, by_hand, credits_of, fitted
 
 def _values(mechanism, types):
     """φ by type of one set, in order of name."""
-    return mechanism.contributions(DistinctTypes.of(by_hand([types]))).tolist()
+    return mechanism.contributions(DistinctTypes.from_journeys(by_hand([types]))).tolist()
 
 
 def _rates(converting, other):

@@ -216,7 +216,7 @@ def test_no_serving_log_or_none_of_the_day(tmp_path):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"rows": [2, 0.5]}, "expected the least, then the largest, found 2, 0.5"),
+        ({"rows": [2, 0.5]}, "expected the smallest, then the largest, found 2, 0.5"),
         ({"drift": {"linf": 0.1}}, "unknown key 'linf'"),
         ({"skew": {"presence": -1}}, "greater than or equal to 0"),
     ],

@@ -210,7 +210,7 @@ def test_order_of_clicks_does_not_matter_and_no_model_is_worse_than_itself(rows,
         ({"floors": {"auc": 5}}, "auc: expected a number from 0 to 1, found 5"),
         ({"allowed_loss": {"ece": 0.1}}, "expected metrics among auc, gauc, log_loss, pcoc, found 'ece'"),
         ({"allowed_loss": {"auc": -0.1}}, "greater than or equal to 0"),
-        ({"pcoc": [1.2, 0.8]}, "expected the least, then the largest, found 1.2, 0.8"),
+        ({"pcoc": [1.2, 0.8]}, "expected the smallest, then the largest, found 1.2, 0.8"),
         ({"slices": {"min_positive": 5}}, "did you mean 'min_positives'"),
     ],
 )
