@@ -27,7 +27,7 @@ from pipelines.clicks import labelled
 from pipelines.clicks.scoring import score
 from pipelines.core import files, manifest
 from pipelines.retrain import config as schedules
-from pipelines.retrain.run import retraining
+from pipelines.retrain.run import plan_retraining
 from pipelines.retrain.schedule import retrain
 from pipelines.retrain.spans import days as all_days
 from pipelines.studies.simulation import config as market_config
@@ -102,7 +102,7 @@ def main(
     with Progress(console=shown) as progress:
         for span in progress.track(wanted):
             retrain(daily, run, span, first=not once)
-            mine, other = f"{daily.root}/spans/{span}", retraining(scratch, run, span, first=True)
+            mine, other = f"{daily.root}/spans/{span}", plan_retraining(scratch, run, span, first=True)
             number = manifest.read(f"{mine}/export/{run.model.name}")["result"]["version"]
             model = f"{mine}/serving/{run.model.name}/{number}"
             once = once or model

@@ -1,1 +1,1 @@
-"""Explanation of clicks: the journeys they belong to and each mechanism's credits, recomputed from the logs."""
+"""Explains clicks: their journeys and each mechanism's credits, recomputed from the logs."""

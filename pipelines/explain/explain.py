@@ -1,4 +1,4 @@
-"""`mal-tf explain`: one click, its journey, what each mechanism gives it and why, and what the models predict."""
+"""Explains one click: its journey, each mechanism's credits, its labels and features, and the models' predictions."""
 
 import dataclasses
 import datetime
@@ -25,33 +25,34 @@ from pipelines.labels import fits
 from pipelines.labels import run as labels
 from pipelines.labels.job import LabelJob
 
-#: Clicks of the same user and match key that are shown on each side of those that share conversions with the click.
+#: Number of further clicks, of the same user and match key, that are shown on each side of those that share conversions
+#: with the explained click.
 _NEIGHBOURS = 3
 
-#: Clicks on each side of the click, at most.
-_MOST = 25
+#: Largest number of clicks that are shown on each side of the explained click.
+_MAX_PER_SIDE = 25
 
-#: Serialized tf.Examples to predictions by model.
+#: Maps serialized tf.Examples to predictions by model.
 Predict = Callable[[list[bytes]], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """All about one click.
+    """The explanation of one click.
 
     Attributes:
-        journey: the clicks around it, with the conversions that they may have led to and the next.
-        place: of the click in the journey.
-        split: `train` or `eval`; None where it is in neither.
-        why_not: why it is in no split's files; empty where it is.
-        mature: whether its window had passed when the logs ended.
-        closes: when its window ends, the longest of all mechanisms.
-        windows: hours, by mechanism.
-        path_length: clicks of the longest journey to a conversion that it is part of, by the common window.
-        cat: CAT label.
-        features: by name.
-        differs: columns in which the label files have another value than what the logs say now.
-        changed: whether logs or config changed since the labels were made.
+        journey: the clicks around it, the conversions that they may have led to, and the next conversion.
+        place: index of the click in the journey.
+        split: `train` or `eval`; None if the click is in neither.
+        why_not: why the click is in no split; empty if it is in one.
+        mature: whether its window had closed by the end of the logs.
+        closes: end of its window, the longest of all mechanisms, UTC.
+        windows: attribution window in hours, by mechanism.
+        path_length: number of clicks of the longest path to a conversion that the click is part of, by the common window.
+        cat: the CAT label.
+        features: values of the features, by name.
+        differs: columns whose value in the label files differs from the one that the logs give now.
+        changed: whether logs or config have changed since the labels were made.
     """
 
     journey: Journey
@@ -76,50 +77,51 @@ def explain(
     versions: Mapping[str, str] | None = None,
     advance: Advance = silent,
 ) -> Explanation:
-    """Explains a click: nothing is fitted or written.
+    """Explain a click. Nothing is fitted or written.
 
     Args:
-        config: the run.
-        directory: of the finished label job.
-        click_id: as text.
-        user_id: whose click; needed where several users have one of this id.
+        config: the run's config.
+        directory: directory of the finished label job.
+        click_id: the click's id as text.
+        user_id: the click's user, required if several users have a click with this id.
         versions: directory of the SavedModel by model name.
         advance: called with the number of rows read since the last call.
 
     Raises:
-        MalTfError: there is no such click, or no usable one; the source has no logs; the labels were made by another config.
+        MalTfError: there is no such click, or it was not labelled; or the source has no logs; or the labels were made with
+            another config.
     """
-    stated = manifest.read(directory, "a finished label job")
+    label_manifest = manifest.read(directory, "a finished label job")
     job = read_job(config, directory)
-    written = labelled_clicks.find(labelled.load(directory, config.feature_spec), click_id, advance)
-    users = {one.user_id for one in written}
+    labelled_records = labelled_clicks.find(labelled.load(directory, config.feature_spec), click_id, advance)
+    users = {one.user_id for one in labelled_records}
     if not users or user_id not in users | {""}:
         users |= _users_in_log(job, directory, click_id, advance)
     if user_id:
         users &= {user_id}
     if len(users) != 1:
-        raise MalTfError(_which(click_id, user_id, sorted(users)))
+        raise MalTfError(_user_error(click_id, user_id, sorted(users)))
     (user,) = users
-    record = next((one for one in written if one.user_id == user), None)
+    record = next((one for one in labelled_records if one.user_id == user), None)
     events = attributed(job, directory, config, [user], advance)
     place = events.position(user, click_id)
     if place is None:
         raise MalTfError(
-            f"click '{click_id}' of user '{user}' is in {directory}, but no more in the click log: the logs or the "
-            "config's `sources` changed since"
+            f"click '{click_id}' of user '{user}' is in {directory}, but no longer in the click log: the logs or the "
+            "config's `sources` have changed since"
             if record
             else f"click '{click_id}' was not labelled: it is later than labels.observed_until, "
             f"{events.moment(events.clock.observed_until):%Y-%m-%d %H:%M} UTC"
         )
     predict = predictor(versions or {})
-    return _explained(events, place, predict, record, stated["made_from"] != job.made_from)
+    return _explained(events, place, predict, record, label_manifest["made_from"] != job.made_from)
 
 
 def read_job(config: RunConfig, directory: str) -> LabelJob:
-    """The label job of a finished directory, for reading its logs as it did.
+    """Return the label job that wrote a finished directory, to read its logs as it did.
 
     Raises:
-        MalTfError: the labels came with the source; an input is missing.
+        MalTfError: the source has ready-made labels, or an input is missing.
     """
     if config.ready_made:
         raise MalTfError(
@@ -127,7 +129,7 @@ def read_job(config: RunConfig, directory: str) -> LabelJob:
             "there is no journey to explain"
         )
     job = labels.label_job(config, directory, Exchange())
-    # What was in the future when the labels were made is so still.
+    # Events that were in the future when the labels were made still count as such.
     now = int(files.modified(f"{directory}/{manifest.MANIFEST}") * job.sources.units_per_second)
     return dataclasses.replace(job, now=now)
 
@@ -135,10 +137,10 @@ def read_job(config: RunConfig, directory: str) -> LabelJob:
 def attributed(
     job: LabelJob, directory: str, config: RunConfig, users: Sequence[str], advance: Advance = silent
 ) -> Attributed:
-    """All events of some users, with the mechanisms as they were fitted.
+    """Read and label all events of some users, with the mechanisms as the label job fitted them.
 
     Raises:
-        MalTfError: the fits were made for another config; the logs can't be read.
+        MalTfError: the fits were made with another config, or the logs can't be read.
     """
     columns, plan = job.sources.clicks.columns, job.plan()
     fitted, types = fits.read(directory, config.attribution, columns.touchpoint)
@@ -150,7 +152,7 @@ def attributed(
 
 
 def predictor(versions: Mapping[str, str]) -> Predict:
-    """Loads exported models, by name; gives their predictions of serialized tf.Examples."""
+    """Load exported models and return a function from serialized tf.Examples to predictions by model."""
     exports = Exports(versions)
     return lambda records: exports.predict(tf.constant(records, tf.string), "the journey's clicks")
 
@@ -158,31 +160,31 @@ def predictor(versions: Mapping[str, str]) -> Predict:
 def _users_in_log(job: LabelJob, directory: str, click_id: str, advance: Advance) -> set[str]:
     in_log = logs.look_up(job, click_id, advance)
     if not in_log.users and in_log.bad:
-        one = in_log.bad[0]
+        letter = in_log.bad[0]
         raise MalTfError(
-            f"click '{click_id}' was not labelled: {one['reason']}, in row {one['row']:,} of {one['file']} "
+            f"click '{click_id}' was not labelled: {letter['reason']}, in row {letter['row']:,} of {letter['file']} "
             f"({directory}/dead_letter/)"
         )
     if not in_log.users:
         columns = raw_columns.ROLE_SEPARATOR.join(job.sources.clicks.columns.click_id)
         raise MalTfError(
-            f"no click '{click_id}' in {directory}, nor in the click log. An id is made of {columns}, such as "
-            f"'{in_log.example}'; mind that `where` of the config's `sources` leaves out other rows"
+            f"no click '{click_id}' in {directory} or in the click log. An id is made of {columns}, such as "
+            f"'{in_log.example}'; note that `where` in the config's `sources` leaves out other rows"
         )
     return set(in_log.users)
 
 
-def _which(click_id: str, user_id: str, users: list[str]) -> str:
+def _user_error(click_id: str, user_id: str, users: list[str]) -> str:
     if not users:
-        return f"click '{click_id}' is not user '{user_id}''s; leave out --user to see whose it is"
+        return f"user '{user_id}' has no click '{click_id}'; leave out --user to see which user has"
     shown = ", ".join(users[:5]) + (", …" if len(users) > 5 else "")
-    return f"click '{click_id}' is of {len(users)} users, as ids are unique within a user alone: {shown}. Add --user"
+    return f"{len(users)} users have a click '{click_id}', as ids are unique within a user only: {shown}. Add --user"
 
 
 def _explained(
     events: Attributed, place: int, predict: Predict, record: LabelledClick | None, changed: bool
 ) -> Explanation:
-    begin, end = events.around(place, _NEIGHBOURS, _MOST)
+    begin, end = events.around(place, _NEIGHBOURS, _MAX_PER_SIDE)
     records = events.records(begin, end)
     row = events.labelled.slice(place, 1).to_pylist()[0]
     time, plan = row["timestamp"], events.plan
@@ -213,4 +215,4 @@ def _why_not(events: Attributed, time: int, mature: bool) -> str:
         return "context: its day is one of labels.without_days"
     if not mature:
         return f"immature: its window ends after the logs, {events.moment(clock.observed_until):%Y-%m-%d %H:%M}, and was dropped"
-    return "not in the label files, although it should be: the logs or the config changed since"
+    return "not in the label files, although it should be: the logs or the config have changed since"

@@ -1,4 +1,4 @@
-"""Journeys from users' events: each conversion's credits, by the label job's own code."""
+"""Builds journeys from users' events, with each conversion's credits, by the label job's own code."""
 
 import dataclasses
 import datetime
@@ -26,12 +26,12 @@ class Click:
     """A click of a journey.
 
     Attributes:
-        click_id: of the log.
-        timestamp: UTC.
-        touchpoint: its type, by its columns alone.
-        label: by mechanism, in configured order.
-        credit: by mechanism: the sum over conversions that the label caps at 1.
-        cvr: prediction by model.
+        click_id: the id in the log.
+        timestamp: time of the click, UTC.
+        touchpoint: the touchpoint type, before rare types are merged.
+        label: label by mechanism, in configured order.
+        credit: credit by mechanism, the sum over conversions, which the label caps at 1.
+        cvr: predicted conversion rate by model.
     """
 
     click_id: str | int
@@ -47,10 +47,10 @@ class Conversion:
     """A conversion of a journey.
 
     Attributes:
-        conversion_id: of the log.
-        timestamp: UTC.
-        value: 1 where the log has none.
-        credit: by mechanism, for each click of the journey; None where that click is not eligible under it.
+        conversion_id: the id in the log.
+        timestamp: time of the conversion, UTC.
+        value: the conversion's value; 1 if the log has none.
+        credit: credit by mechanism, for each click of the journey; None if the click is not eligible.
     """
 
     conversion_id: str | int
@@ -64,10 +64,10 @@ class Journey:
     """Neighbouring clicks of one user and match key, and the conversions that they could have led to.
 
     Attributes:
-        user_id: of the log.
-        match_key: a part for each of its columns.
-        clicks: by time and id.
-        conversions: by time and id.
+        user_id: the user.
+        match_key: the match key, a part for each of its columns.
+        clicks: clicks in the order of time and id.
+        conversions: conversions in the order of time and id.
     """
 
     user_id: str
@@ -78,14 +78,14 @@ class Journey:
 
 @dataclasses.dataclass(frozen=True)
 class Attributed:
-    """Users' events, labelled.
+    """All events of some users, with their labels and journeys.
 
     Attributes:
-        events: sorted, free of duplicates.
-        plan: how they are labelled; its mechanisms have their fits.
-        types: touchpoint types that do not fold into the rare one.
-        clock: of the label job.
-        match_columns: how many columns the match key is made of.
+        events: the events, sorted and without duplicates.
+        plan: how they are labelled, with fitted mechanisms.
+        types: touchpoint types that are not merged into the rare one.
+        clock: the label job's clock.
+        match_columns: number of columns that the match key is made of.
     """
 
     events: Shard
@@ -96,7 +96,7 @@ class Attributed:
 
     @functools.cached_property
     def labelled(self) -> pa.Table:
-        """The clicks as the label job writes them, those in no split too."""
+        """The clicks as the label job labels them, including those in no split."""
         return labelling.label(self.events, self.plan, self.types, self.clock.observed_until)[0].combine_chunks()
 
     @functools.cached_property
@@ -110,7 +110,7 @@ class Attributed:
 
     @functools.cached_property
     def linked(self) -> tuple[np.ndarray, np.ndarray]:
-        """Begin and end, int64 [C], of the clicks that share conversions with each click, directly or by others."""
+        """Begin and end, int64 [clicks], of the clicks that share conversions with each click, directly or through others."""
         start, length = (np.concatenate([getattr(s, key) for _, s in self._spans]) for key in ("start", "length"))
         order = np.argsort(start[length > 0], kind="stable")
         start, stop = start[length > 0][order], (start + length)[length > 0][order]
@@ -126,19 +126,19 @@ class Attributed:
         return begins, ends
 
     def position(self, user_id: str, click_id: str) -> int | None:
-        """Position of a click among the events; None if it is not there."""
+        """Return the position of a click among the events; None if it is not there."""
         clicks = self.events.clicks
         same = pc.and_(pc.equal(clicks["user_id"], user_id), pc.equal(clicks["click_id"].cast(pa.string()), click_id))
         places = np.flatnonzero(same)
         return int(places[0]) if places.size else None
 
     def around(self, click: int, neighbours: int, most: int) -> tuple[int, int]:
-        """Begin and end of the clicks linked with one and some neighbours of the same user and match key.
+        """Return begin and end of the clicks that are linked with one, and of some neighbours of the same user and match key.
 
         Args:
-            click: its position.
-            neighbours: how many on each side.
-            most: so many clicks on each side of `click` at most.
+            click: position of the click.
+            neighbours: number of neighbours on each side of the linked clicks.
+            most: largest number of clicks on each side of `click`.
         """
         group = self.events.clicks[GROUP].to_numpy()
         first, last = (int(np.searchsorted(group, group[click], side)) for side in ("left", "right"))
@@ -146,20 +146,20 @@ class Attributed:
         return max(begin - neighbours, first, click - most), min(end + neighbours, last, click + most + 1)
 
     def records(self, begin: int, end: int) -> list[bytes]:
-        """The clicks' serialized tf.Examples, as the label job writes them."""
+        """Return the serialized tf.Examples of the clicks, as the label job writes them."""
         (batch,) = self.labelled.slice(begin, end - begin).to_batches()
         return example.encode(example.to_lists(batch))
 
     def journey(
         self, begin: int, end: int, cvr: Mapping[str, Sequence[float] | np.ndarray] | None = None, further: int = 0
     ) -> Journey:
-        """The journey of some neighbouring clicks of one user and match key.
+        """Build the journey of neighbouring clicks of one user and match key.
 
         Args:
-            begin: of their positions, `end` after it.
-            end: of their positions.
-            cvr: predictions of the clicks by model.
-            further: how many conversions to add that follow those which any of the clicks may have led to.
+            begin: position of the first click.
+            end: position after the last click.
+            cvr: predictions for the clicks, by model.
+            further: number of conversions to add after those that any of the clicks may have led to.
         """
         clicks = self.events.clicks.slice(begin, end - begin)
         columns = ("click_id", "timestamp", "touchpoint", "user_id", "match_key")
@@ -174,7 +174,7 @@ class Attributed:
         return Journey(users[0], table.parts(keys[0], self.match_columns), tuple(journey_clicks), tuple(conversions))
 
     def moment(self, time: int) -> datetime.datetime:
-        """A time of the logs, UTC."""
+        """Convert a time in the logs' unit to a datetime, UTC."""
         return _EPOCH + datetime.timedelta(microseconds=time * 1_000_000 // self.plan.units_per_second)
 
     def _by_mechanism(self, kind: str, begin: int, end: int) -> dict[str, list[float]]:
@@ -182,7 +182,7 @@ class Attributed:
         return {name: rows[f"{kind}_{name}"].to_pylist() for name in self.plan.mechanisms}
 
     def _conversions(self, begin: int, end: int, further: int) -> list[Conversion]:
-        """The conversions of the clicks' user and match key from the first click to the end of the last one's window."""
+        """Return the conversions of the user and match key from the first click to the end of the last click's window."""
         group, time = self.events.clicks[GROUP].to_numpy()[begin], self.events.click_time
         conversions = self.events.conversion_events
         first, last = (int(np.searchsorted(conversions.group, group, side)) for side in ("left", "right"))
@@ -193,12 +193,17 @@ class Attributed:
         rows = self.events.conversions.slice(start, stop - start)
         ids, times, values = (rows[name].to_pylist() for name in ("conversion_id", "timestamp", "value"))
         return [
-            Conversion(ids[j], self.moment(times[j]), values[j], {name: _known(of[j]) for name, of in credit.items()})
+            Conversion(
+                ids[j],
+                self.moment(times[j]),
+                values[j],
+                {name: _or_none(credits[j]) for name, credits in credit.items()},
+            )
             for j in range(stop - start)
         ]
 
     def _credits(self, begin: int, end: int, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Float [conversions, clicks] by mechanism; NaN where a click is not eligible for a conversion."""
+        """Return credits by mechanism, float [conversions, clicks]; NaN if a click is not eligible for a conversion."""
         credit = {name: np.full((stop - start, end - begin), np.nan) for name in self.plan.mechanisms}
         for names, spans in self._spans:
             done = 0
@@ -212,8 +217,8 @@ class Attributed:
 
 
 def _at(values: Mapping[str, list[float]], index: int) -> dict[str, float]:
-    return {name: of[index] for name, of in values.items()}
+    return {name: column[index] for name, column in values.items()}
 
 
-def _known(values: np.ndarray) -> tuple[float | None, ...]:
+def _or_none(values: np.ndarray) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(value) else value for value in values.tolist())

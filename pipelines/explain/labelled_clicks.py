@@ -1,4 +1,4 @@
-"""Labelled clicks as the label job wrote them: one by its id, or those that the mechanisms label most differently."""
+"""Finds labelled clicks in the label files: by id, or those that the mechanisms label most differently."""
 
 import dataclasses
 import re
@@ -13,19 +13,19 @@ from features.keras2 import tf
 from pipelines.clicks.labelled import Labelled
 from pipelines.explain.logs import Advance, silent
 
-#: Clicks that are parsed at a time.
+#: Number of clicks that are parsed at a time.
 _BATCH = 16_384
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelledClick:
-    """A labelled click.
+    """A labelled click in the label files.
 
     Attributes:
-        split: it is in.
-        user_id: whose it is.
-        click_id: as text.
-        record: serialized tf.Example.
+        split: the split that contains it.
+        user_id: the click's user.
+        click_id: the id as text.
+        record: the serialized tf.Example.
     """
 
     split: str
@@ -35,7 +35,7 @@ class LabelledClick:
 
 
 def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[LabelledClick]:
-    """All labelled clicks with this id: ids are unique within a user alone.
+    """Return all labelled clicks with an id. There may be several, as ids are unique within a user only.
 
     Raises:
         MalTfError: a file is damaged.
@@ -54,7 +54,7 @@ def find(data: Labelled, click_id: str, advance: Advance = silent) -> list[Label
 
 
 def differing(record: bytes, other: bytes) -> list[str]:
-    """Names of the columns in which two labelled clicks differ."""
+    """Return the names of the columns in which two labelled clicks, given as tf.Examples, differ."""
     if record == other:
         return []
     now, then = (dict(tf.train.Example.FromString(one).features.feature) for one in (record, other))
@@ -62,19 +62,19 @@ def differing(record: bytes, other: bytes) -> list[str]:
 
 
 def candidates(data: Labelled, mechanisms: Sequence[str], lengths: tuple[int, int], per_length: int) -> pd.DataFrame:
-    """The mature clicks that mechanisms label most differently, so many for each path length, of different users.
+    """Return the mature clicks that mechanisms label most differently, for each path length and each of another user.
 
-    The evaluation split's, whose predictions no model has learnt from; the training split's too, where there are too few.
+    Clicks are from the evaluation split, which no model was trained on, and from the training split if there are too few.
 
     Args:
-        data: labelled clicks.
-        mechanisms: names.
-        lengths: shortest and longest path.
-        per_length: clicks of each path length.
+        data: the labelled clicks.
+        mechanisms: names of the mechanisms.
+        lengths: shortest and longest path length.
+        per_length: number of clicks of each path length.
 
     Returns:
-        `path_length`, `difference` (the mean over pairs of mechanisms), `user_id`, `click_id` (text), `record`; the order
-        and the choice do not depend on that of the files.
+        Columns `path_length`, `difference` (the mean over pairs of mechanisms), `user_id`, `click_id` (text) and `record`.
+        Neither the choice nor the order depends on the order of the files.
 
     Raises:
         MalTfError: a file is damaged.
@@ -97,14 +97,14 @@ def candidates(data: Labelled, mechanisms: Sequence[str], lengths: tuple[int, in
 
 
 def difference(values: np.ndarray) -> np.ndarray:
-    """Mean absolute difference over the pairs of N values: float [N, C] to [C]; 0 of one value."""
+    """Return the mean absolute difference over all pairs of N values: float [N, C] to float64 [C]; 0 if N is 1."""
     count = len(values)
     weights = 2.0 * np.arange(count) - count + 1  # Σ_{i<j} |x_i − x_j| = Σ_k (2k − N + 1) x_(k), k from 0.
     return weights @ np.sort(values.astype(np.float64), axis=0) / max(count * (count - 1) / 2, 1)
 
 
 def _best(rows: pd.DataFrame, per_length: int) -> pd.DataFrame:
-    # Equal differences are many, as labels are often 0 or 1: a hash of the ids chooses among them.
+    # Many differences are equal, as labels are often 0 or 1. A hash of the ids chooses among those.
     rows = rows.assign(drawn=pd.util.hash_pandas_object(rows[["user_id", "click_id"]], index=False))
     by = {"path_length": True, "difference": False, "drawn": True, "user_id": True, "click_id": True}
     rows = rows.sort_values(list(by), ascending=list(by.values())).drop(columns="drawn")

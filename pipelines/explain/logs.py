@@ -1,4 +1,4 @@
-"""Selective reading of a run's logs: the label job's own code reads and cleans them, and some rows are kept."""
+"""Reads selected rows of a run's logs, with the label job's own code, which also cleans them."""
 
 import dataclasses
 import json
@@ -22,14 +22,14 @@ Advance = Callable[[int], None]
 
 
 def silent(_: int) -> None:
-    """Shows no progress."""
+    """Ignore progress: an `Advance` that does nothing."""
 
 
 def events_of(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
-    """Reads all events of some users, in one pass over both logs; memory holds a batch beside those events.
+    """Read all events of some users in one pass over both logs, a batch at a time.
 
     Returns:
-        The events, sorted and without duplicates; the label job's clock, from the events of all users.
+        The events, sorted and without duplicates, and the label job's clock, from the events of all users.
 
     Raises:
         MalTfError: the logs can't be read.
@@ -49,12 +49,12 @@ def events_of(job: LabelJob, users: Sequence[str], advance: Advance = silent) ->
 
 @dataclasses.dataclass(frozen=True)
 class InLog:
-    """A click id as it occurs in the click log.
+    """The occurrences of a click id in the click log.
 
     Attributes:
-        users: with a click of this id.
+        users: users with a click of this id.
         bad: dead letters of rows with this id.
-        example: the first id of the log; empty if there is none.
+        example: the first id in the log, as an example; empty if the log has no clicks.
     """
 
     users: list[str]
@@ -63,7 +63,7 @@ class InLog:
 
 
 def look_up(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
-    """Looks a click up in the whole click log, after `observed_until` too.
+    """Look a click id up in the whole click log, including clicks after `observed_until`.
 
     Raises:
         MalTfError: the log can't be read.
@@ -78,7 +78,7 @@ def look_up(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
             example = example or text[0].as_py()
         elif not isinstance(part, pa.Table) and part.tag == "dead":
             letters = map(json.loads, part.value[1]["line"])
-            bad += [one for one in letters if tuple(str(one["record"].get(c)) for c in columns) == wanted]
+            bad += [letter for letter in letters if tuple(str(letter["record"].get(c)) for c in columns) == wanted]
     return InLog(sorted(users), bad, example)
 
 
@@ -97,5 +97,5 @@ def _joined(job: LabelJob, name: str, id_column: str, kept: list[pa.Table]) -> p
     kinds = {str(part.schema.field(id_column).type) for part in kept if part.num_rows}
     if len(kinds) > 1:
         raise_mixed_ids(id_column, kinds)
-    filled = [part for part in kept if part.num_rows] or [job.schema(name).empty_table()]
-    return pa.concat_tables(filled).combine_chunks()
+    non_empty = [part for part in kept if part.num_rows] or [job.schema(name).empty_table()]
+    return pa.concat_tables(non_empty).combine_chunks()

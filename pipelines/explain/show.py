@@ -1,4 +1,4 @@
-"""Prints an explanation in the terminal, readable at 80 columns."""
+"""Prints an explanation in the terminal, for 80 columns."""
 
 import contextlib
 import json
@@ -18,10 +18,10 @@ from pipelines.explain.explain import Explanation
 from pipelines.explain.journey import Conversion
 from pipelines.labels.finish import REPORT
 
-#: Mechanisms side by side; more go into another table.
+#: Largest number of mechanisms side by side; further ones are shown in another table.
 _WIDE = 6
 
-#: Conversions whose credits are shown.
+#: Number of conversions whose credits are shown.
 _CONVERSIONS = 5
 
 #: Seconds before the progress bar appears.
@@ -31,7 +31,7 @@ _SPLITS = {"train": "training split", "eval": "evaluation split"}
 
 
 def show(console: Console, explanation: Explanation) -> None:
-    """Prints an explanation: the click, its journey, credits, labels, predictions, features."""
+    """Print an explanation: the click, its journey, credits, labels, predictions and features."""
     click, key = explanation.journey.clicks[explanation.place], ", ".join(explanation.journey.match_key)
     where = _SPLITS[explanation.split] if explanation.split else f"in no split: {explanation.why_not}"
     state = "mature" if explanation.mature else "immature"
@@ -46,15 +46,17 @@ def show(console: Console, explanation: Explanation) -> None:
     )
     console.print(_agreement(explanation) + "\n", soft_wrap=True)
     _timeline(console, explanation)
-    own = [
-        c for c in explanation.journey.conversions if any(of[explanation.place] is not None for of in c.credit.values())
+    in_window = [
+        c
+        for c in explanation.journey.conversions
+        if any(credits[explanation.place] is not None for credits in c.credit.values())
     ]
-    for conversion in own[:_CONVERSIONS]:
+    for conversion in in_window[:_CONVERSIONS]:
         _credits(console, explanation, conversion)
-    if not own:
-        console.print("No conversion is within its window: no mechanism gives it credit.\n")
-    if len(own) > _CONVERSIONS:
-        console.print(f"… and {len(own) - _CONVERSIONS} more conversions in its window")
+    if not in_window:
+        console.print("No conversion is within its window, so no mechanism gives it credit.\n")
+    if len(in_window) > _CONVERSIONS:
+        console.print(f"… and {len(in_window) - _CONVERSIONS} more conversions in its window")
     _labels(console, explanation)
     _features(console, explanation)
 
@@ -64,24 +66,24 @@ def _agreement(explanation: Explanation) -> str:
         columns = ", ".join(explanation.differs)
         return (
             f"[bold red]By the logs as they are now, the click differs from the label files in: {escape(columns)}.[/] "
-            + ("Logs or config changed since." if explanation.changed else "This is a bug, please report it.")
+            + ("Logs or config have changed since." if explanation.changed else "This is a bug, please report it.")
         )
     if not explanation.split:
         return "As the label job would write it."
     return "As in the label files, byte for byte" + (
-        ", although logs or config changed since." if explanation.changed else "."
+        ", although logs or config have changed since." if explanation.changed else "."
     )
 
 
 def _timeline(console: Console, explanation: Explanation) -> None:
-    clicks, here = explanation.journey.clicks, explanation.journey.clicks[explanation.place]
+    clicks, explained = explanation.journey.clicks, explanation.journey.clicks[explanation.place]
     table = _table(
         "Journey: clicks and conversions of the user and match key", "#", "time, UTC", "hours", "event", "touchpoint"
     )
     rows = [(c.timestamp, 0, i) for i, c in enumerate(clicks)]
     rows += [(c.timestamp, 1, i) for i, c in enumerate(explanation.journey.conversions)]
     for moment, is_conversion, index in sorted(rows):
-        hours = f"{(moment - here.timestamp).total_seconds() / SECONDS_PER_HOUR:+.2f}"
+        hours = f"{(moment - explained.timestamp).total_seconds() / SECONDS_PER_HOUR:+.2f}"
         if is_conversion:
             one = explanation.journey.conversions[index]
             cells = ("", f"{moment:%m-%d %H:%M:%S}", hours, f"conversion {one.conversion_id}, worth {one.value:g}", "")
@@ -97,14 +99,16 @@ def _timeline(console: Console, explanation: Explanation) -> None:
 def _credits(console: Console, explanation: Explanation, conversion: Conversion) -> None:
     names = list(conversion.credit)
     touched = [
-        i for i in range(len(explanation.journey.clicks)) if any(of[i] is not None for of in conversion.credit.values())
+        i
+        for i in range(len(explanation.journey.clicks))
+        if any(credits[i] is not None for credits in conversion.credit.values())
     ]
     for first in range(0, len(names), _WIDE):
-        some = names[first : first + _WIDE]
-        table = _table(f"Credit for conversion {conversion.conversion_id}", "#", numbers=some)
+        columns = names[first : first + _WIDE]
+        table = _table(f"Credit for conversion {conversion.conversion_id}", "#", numbers=columns)
         for index in touched:
             number = f"{index + 1}{' ◀' if index == explanation.place else ''}"
-            cells = ("–" if (of := conversion.credit[name][index]) is None else f"{of:.4f}" for name in some)
+            cells = ("–" if (credit := conversion.credit[name][index]) is None else f"{credit:.4f}" for name in columns)
             table.add_row(number, *cells, style="bold" if index == explanation.place else None)
         console.print(table)
 
@@ -151,7 +155,7 @@ def _table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
 
 
 def rows_read(directory: str) -> int | None:
-    """Rows that explaining a click reads, of a finished label job and its logs; None if it is not finished."""
+    """Return the number of rows that are read to explain a click; None if the label job is not finished."""
     if not files.exists(path := f"{directory}/{REPORT}"):
         return None
     report = json.loads(files.read_text(path))
@@ -161,7 +165,7 @@ def rows_read(directory: str) -> int | None:
 
 @contextlib.contextmanager
 def progress(console: Console, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar that appears after a few seconds; yields a function to call with the number of rows just read."""
+    """Show a progress bar after a few seconds. Yields a function to call with the number of rows just read."""
     began, bar = time.monotonic(), Progress(console=console, transient=True)
     task = bar.add_task("reading", total=total)
 

@@ -1,4 +1,4 @@
-"""Blessings: files that say whether a candidate may serve, `BLESSED` or `NOT_BLESSED`, and why, `reason.json`."""
+"""Blessings: the files `BLESSED` or `NOT_BLESSED`, whether a candidate may serve, and `reason.json`, why."""
 
 import dataclasses
 import json
@@ -16,9 +16,9 @@ class Blessing:
     """Verdict on a candidate.
 
     Attributes:
-        blessed: whether it may serve.
-        reasons: against it; none if it is blessed.
-        facts: measurements that the reasons rest on.
+        blessed: whether the candidate may serve.
+        reasons: reasons against it; empty if it is blessed.
+        facts: measurements that the verdict is based on.
     """
 
     blessed: bool
@@ -27,14 +27,14 @@ class Blessing:
 
 
 def write(directory: str, reasons: Sequence[str], facts: dict[str, Any]) -> None:
-    """Blesses a candidate if there is no reason against it; replaces an earlier verdict.
+    """Bless a candidate if there is no reason against it. An earlier verdict is replaced.
 
-    The mark is removed first and written last, so a mark never stands beside the reasons of another verdict.
+    The mark is removed first and written last, so that a mark never goes with the reasons of another verdict.
 
     Args:
-        directory: to write to.
-        reasons: against the candidate.
-        facts: JSON-able.
+        directory: directory to write to.
+        reasons: reasons against the candidate.
+        facts: measurements that the verdict is based on, JSON-serializable.
     """
     for mark in (BLESSED, NOT_BLESSED):
         files.delete(f"{directory}/{mark}")
@@ -44,10 +44,10 @@ def write(directory: str, reasons: Sequence[str], facts: dict[str, Any]) -> None
 
 
 def read(directory: str) -> Blessing:
-    """Reads what `write` wrote.
+    """Read the blessing in a directory.
 
     Raises:
-        MalTfError: there is not exactly one mark: no verdict was written, `write` did not finish, or somebody changed it.
+        MalTfError: there is not exactly one mark: no verdict was written, `write` did not finish, or the files were changed.
     """
     marks = [mark for mark in (BLESSED, NOT_BLESSED) if files.exists(f"{directory}/{mark}")]
     if len(marks) != 1:

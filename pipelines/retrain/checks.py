@@ -1,4 +1,4 @@
-"""Check stage: labelled clicks before training, for missing days, drift, skew, and unusual or impossible labels."""
+"""The check stage, which tests labelled clicks before training for missing days, drift, skew and implausible labels."""
 
 import dataclasses
 import datetime
@@ -20,23 +20,23 @@ from pipelines.retrain.measurement import Measurement
 from pipelines.retrain.spans import PLACEHOLDER, MissingLog
 from pipelines.validate import statistics as split_statistics
 
-#: What `run` writes.
+#: Name of the file that `run` writes.
 MEASUREMENTS = "measurements.json"
 
-#: Positives that a split must have, or be expected to have, for their number to tell anything.
-_FEWEST_POSITIVES = 20
+#: Positives are compared if their number, or the expected one, is at least this.
+_MIN_POSITIVES = 20
 
 
 class ChecksConfig(Frozen):
     """Limits on the labelled clicks.
 
     Attributes:
-        drift: how far the newest clicks may be from those before.
-        skew: how far the newest clicks may be from those that the server was asked about.
-        serving_log: files or globs of what the server was asked: tf.Examples in TFRecords, gzipped or not. `{date}` stands
-            for the day that the candidate is judged on. Without it, skew is not checked.
-        rows: least and largest number of a table's rows on a day, relative to the median of the days before.
-        positives: least and largest share of positives of a mechanism, relative to the median of the spans before.
+        drift: largest distances between the newest clicks and earlier ones.
+        skew: largest distances between the newest clicks and the requests in the serving log.
+        serving_log: files or globs of logged requests to the server: tf.Examples in TFRecords, gzipped or not. `{date}`
+            stands for the day that the candidate is judged on. Without it, skew is not checked.
+        rows: least and largest number of a table's rows on a day, relative to the median of earlier days.
+        positives: least and largest share of positives of a mechanism, relative to the median of earlier spans.
     """
 
     drift: DistanceLimits = DistanceLimits()
@@ -50,16 +50,16 @@ class ChecksConfig(Frozen):
 
 @dataclasses.dataclass(frozen=True)
 class SpanData:
-    """What is checked of a span's labelled clicks, and the same of earlier spans for comparison.
+    """Statistics and label report of a span's labelled clicks, with those of earlier spans for comparison.
 
     Attributes:
-        statistics: of the `train` and the `eval` split.
-        previous: the same of the last good run; None on a first run, whose splits are compared with each other.
+        statistics: TFDV's statistics of the `train` and the `eval` split.
+        previous: the statistics of the last good run; None on a first run, whose splits are compared with each other.
         report: the label report.
         history: label reports of earlier spans, oldest first.
-        days: that both tables have to have rows of.
+        days: days of which both tables must have rows.
         judge: day that the candidate is judged on.
-        anomalies: those of the validation against the schema, a line each.
+        anomalies: anomalies found by the validation against the schema, a line each.
     """
 
     statistics: Mapping[str, DatasetFeatureStatisticsList]
@@ -72,19 +72,19 @@ class SpanData:
 
 
 def run(data: SpanData, config: RunConfig, limits: ChecksConfig, output: str) -> dict[str, list[str]]:
-    """Runs the check stage: measures the clicks to train on; writes `measurements.json`.
+    """Run the check stage: measure the clicks to train on, and write `measurements.json`.
 
     Args:
-        data: the clicks to train on.
-        config: of the run.
-        limits: on them.
+        data: statistics and report of the clicks to train on.
+        config: the run's config.
+        limits: limits on the measurements.
         output: directory to write to.
 
     Returns:
-        `{"anomalies": lines}`, the schema's and the measurements'; any of them has to stop the span.
+        `{"anomalies": lines}`, of the schema and of the measurements. If there are any, the span must be refused.
 
     Raises:
-        MissingLog: there is no serving log of the day that judges.
+        MissingLog: there is no serving log of the day that the candidate is judged on.
     """
     measurements = check(data, config, limits, serving_statistics(limits, data.judge, output))
     as_json = [dataclasses.asdict(one) | {"anomalous": one.anomalous} for one in measurements]
@@ -95,12 +95,12 @@ def run(data: SpanData, config: RunConfig, limits: ChecksConfig, output: str) ->
 def check(
     data: SpanData, config: RunConfig, limits: ChecksConfig, serving: DatasetFeatureStatisticsList | None
 ) -> list[Measurement]:
-    """Measures the clicks to train on.
+    """Measure the clicks to train on.
 
     Args:
-        data: the clicks to train on.
-        config: of the run.
-        limits: on them.
+        data: statistics and report of the clicks to train on.
+        config: the run's config.
+        limits: limits on the measurements.
         serving: statistics of the serving log; None without one.
     """
     spec, newest = config.feature_spec, data.statistics["eval"]
@@ -120,15 +120,15 @@ def check(
 
 
 def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) -> DatasetFeatureStatisticsList | None:
-    """Statistics of the requests in the serving log; None without `checks.serving_log`.
+    """Compute statistics of the requests in the serving log; return None without `checks.serving_log`.
 
     Args:
-        checks: where the log is.
-        day: that `{date}` stands for.
-        output: directory to write them to.
+        checks: the config, which names the log.
+        day: day that `{date}` stands for.
+        output: directory to write the statistics to.
 
     Raises:
-        MalTfError: there is no such file.
+        MissingLog: a file does not exist.
     """
     paths = [path for path, _ in serving_log(checks, day)]
     if not paths:
@@ -138,10 +138,10 @@ def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) ->
 
 
 def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int]]:
-    """Serving log files of a day: (path, bytes); none without `checks.serving_log`.
+    """Return path and size in bytes of each serving log file of a day; none without `checks.serving_log`.
 
     Raises:
-        MissingLog: there is no such file.
+        MissingLog: a file does not exist.
     """
     patterns = tuple(pattern.replace(PLACEHOLDER, str(day)) for pattern in checks.serving_log)
     if missing := [pattern for pattern in patterns if not files.matches(pattern)]:
@@ -152,50 +152,52 @@ def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int
 def _days(
     report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], days: Sequence[datetime.date], limits: Range
 ) -> Iterator[Measurement]:
-    """Rows of each day; those of new days against the median of the last seven days that earlier spans have read."""
+    """Measure the rows of each day, those of new days against the median of the last seven days that earlier spans read."""
     for table, rows in report["days"].items():
         before = {day: rows for earlier in history for day, rows in earlier["days"][table].items()}
-        usual = float(np.median([before[day] for day in sorted(before)[-7:]])) if before else 0.0
+        median = float(np.median([before[day] for day in sorted(before)[-7:]])) if before else 0.0
         for day in map(str, days):
-            low, high = (limit * usual for limit in limits) if before and day not in before else (0.0, None)
+            low, high = (limit * median for limit in limits) if before and day not in before else (0.0, None)
             yield Measurement("logs", table, f"rows on {day}", rows.get(day, 0), max(low, 1.0), high)
 
 
 def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Range) -> Iterator[Measurement]:
-    """Positives of each mechanism, against the median share of the same split in earlier spans."""
+    """Measure the positives of each mechanism, against the median share of the same split in earlier spans."""
     for split, counts in report["splits"].items():
-        before = [earlier["splits"][split] for earlier in history if earlier["splits"][split]["clicks"]]
-        for name, mine in counts["mechanisms"].items():
+        earlier_counts = [earlier["splits"][split] for earlier in history if earlier["splits"][split]["clicks"]]
+        for name, mechanism_counts in counts["mechanisms"].items():
             shares = [
-                one["mechanisms"][name]["positives"] / one["clicks"] for one in before if name in one["mechanisms"]
+                one["mechanisms"][name]["positives"] / one["clicks"]
+                for one in earlier_counts
+                if name in one["mechanisms"]
             ]
             if not shares:
                 continue
             expected = float(np.median(shares) * counts["clicks"])
-            if max(expected, mine["positives"]) < _FEWEST_POSITIVES:
+            if max(expected, mechanism_counts["positives"]) < _MIN_POSITIVES:
                 continue
             low, high = (limit * expected for limit in limits)
             measure = f"positives among {counts['clicks']:,} clicks"
-            yield Measurement(f"{split} split", f"label_{name}", measure, mine["positives"], low, high)
+            yield Measurement(f"{split} split", f"label_{name}", measure, mechanism_counts["positives"], low, high)
 
 
 def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> Iterator[Measurement]:
-    """Whether CAT classes agree with the labels, and whether there are classes that no journey can have."""
+    """Measure whether CAT classes agree with the labels, and whether there are classes that no journey can produce."""
     names = report["cat_bits"]
     mechanisms = {mechanism.name: mechanism for mechanism in attribution.mechanisms}
     windows = {name: mechanisms[name].window_hours or attribution.window_hours or 0 for name in names}
-    never = implied({name: mechanisms[name].make() for name in names}, windows)
+    implications = implied({name: mechanisms[name].make() for name in names}, windows)
     for split, counts in report["splits"].items():
         classes = np.array([int(number) for number in counts["cat_classes"]], np.int64)
         clicks = np.array(list(counts["cat_classes"].values()), np.int64)
-        has = {name: classes >> bit & 1 == 1 for bit, name in enumerate(names)}
+        positive = {name: classes >> bit & 1 == 1 for bit, name in enumerate(names)}
         where, valid = f"{split} split", classes < 2 ** len(names)
         measure = f"clicks of classes 0 to {2 ** len(names) - 1}"
         yield Measurement(where, "label_cat", measure, int(clicks[valid].sum()), counts["clicks"], counts["clicks"])
         for name in names:
             positives = counts["mechanisms"][name]["positives"]
             measure = f"clicks of classes with label_{name} above 0"
-            yield Measurement(where, "label_cat", measure, int(clicks[has[name]].sum()), positives, positives)
-        for name, other in never:
+            yield Measurement(where, "label_cat", measure, int(clicks[positive[name]].sum()), positives, positives)
+        for name, other in implications:
             measure = f"clicks of classes with label_{name} above 0 and label_{other} 0, which cannot be"
-            yield Measurement(where, "label_cat", measure, int(clicks[has[name] & ~has[other]].sum()), 0, 0)
+            yield Measurement(where, "label_cat", measure, int(clicks[positive[name] & ~positive[other]].sum()), 0, 0)

@@ -1,4 +1,4 @@
-"""The configuration of scheduled retraining: one YAML file beside the run's."""
+"""The configuration of scheduled retraining, a YAML file in addition to the run's."""
 
 import datetime
 import math
@@ -22,32 +22,32 @@ DELAYED = "delayed_feedback"
 
 
 class RetrainConfig(ConfigFile):
-    """Everything about a schedule.
+    """The configuration of a retraining schedule.
 
     Attributes:
-        name: of the schedule.
+        name: name of the schedule.
         run: the run's YAML file, relative to this one; `{date}` in the paths of its sources stands for a day, such as
-            2025-05-20. Its `labels` may only say `shards` and `max_bad_share`, and `eval_from`, which is not used.
-        overrides: `key=value`, of the run's keys.
-        root: directory of all that retraining writes, relative to this file; local.
-        first_day: of the logs, UTC.
-        immature: what becomes of clicks whose window has not closed: `wait` until it has; `mark` them, which writes them
-            with `mature = 0`, so that the checks see the newest day, and trains as `wait` does; or `delayed_feedback`, which
-            trains on the newest day as known at its end, and again when its labels are final
+            2025-05-20. Its `labels` may only set `shards` and `max_bad_share`, and `eval_from`, which is not used.
+        overrides: overrides of the run's keys, each `key=value`.
+        root: local directory of everything that retraining writes, relative to this file.
+        first_day: first day of the logs, UTC.
+        immature: what to do with clicks whose window has not closed. `wait` leaves them to a later span. `mark` writes them
+            with `mature = 0`, so that the checks see the newest day, and trains as `wait` does. `delayed_feedback` trains on
+            the newest day with the labels known at its end, and again when its labels are final
             (`pipelines.retrain.feedback`).
-        judge_users: with delayed feedback, the share of users whose clicks train when final alone, so that models can be
-            judged on clicks that they have not seen (`mal_tf.training.delayed_feedback.waits`).
-        context_days: days of logs read before the first that trains, for journeys and histories; by default the longest
-            window's.
-        fit_age_days: data-driven attribution is fitted anew when the fit is older than this.
-        missing_days: days without logs, known and accepted; clicks whose window reaches into one neither train nor judge.
-        after_refusal: what becomes of the days that a refused candidate trained on: the next one goes on without them
+        judge_users: with delayed feedback, the share of users whose clicks train only when their labels are final, so that
+            models can be judged on clicks that they were not trained on (`mal_tf.training.delayed_feedback.waits`).
+        context_days: number of days of logs that are read before the first day that trains, for journeys and histories; by
+            default the longest window.
+        fit_age_days: data-driven attribution is fitted again when the fit is older than this number of days.
+        missing_days: days known to have no logs. Clicks whose window reaches into one neither train nor judge.
+        after_refusal: what to do with the days that a refused candidate trained on: the next candidate leaves them out
             (`skip`) or trains on them again (`retry`).
-        checks: of the data, before training.
-        gates: what a candidate must hold.
-        infra: what an export must hold.
-        keep_versions: how many versions stay in `serving`.
-        metadata: where the history is.
+        checks: limits on the data, checked before training.
+        gates: what a candidate must meet before it may serve.
+        infra: how an export is checked before it may serve.
+        keep_versions: number of versions that are kept in `serving`.
+        metadata: where the history of retraining is stored.
     """
 
     run: Path
@@ -75,14 +75,14 @@ class RetrainConfig(ConfigFile):
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> tuple[RetrainConfig, RunConfig]:
-    """Reads a schedule's file and the run's that it names.
+    """Read a schedule's config and the run's config that it names.
 
     Raises:
-        MalTfError: what is wrong, with the place of each key.
+        MalTfError: a config is invalid; the message names each key and what is wrong with it.
     """
     config = RetrainConfig.load(path, overrides)
     if not files.is_local(config.root):
-        raise MalTfError(f"{path}: root: {config.root}: expected a local directory")
+        raise MalTfError(f"{path}: root: expected a local directory, found {config.root}")
     run = RunConfig.load(config.run, config.overrides)
     if run.ready_made:
         raise MalTfError(
@@ -105,8 +105,8 @@ def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
         )
     if run.calibration:
         raise MalTfError(
-            f"calibration: expected none with immature: {DELAYED}, whose days have all been trained on before they could fit a "
-            "map; leave one of the two out"
+            f"calibration: expected none with immature: {DELAYED}, as all days have been trained on before they could fit a "
+            "calibration map; remove one of the two"
         )
     window = run.attribution.longest_window_hours
     if window < 24:
@@ -123,5 +123,5 @@ def _check_delayed(config: RetrainConfig, run: RunConfig) -> None:
 
 
 def context_days(config: RetrainConfig, run: RunConfig) -> int:
-    """Days of logs before the first that trains."""
+    """Return the number of days of logs that are read before the first day that trains."""
     return math.ceil(run.attribution.longest_window_hours / 24) if config.context_days is None else config.context_days

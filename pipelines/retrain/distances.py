@@ -1,4 +1,4 @@
-"""Distances between the feature distributions of two sets of clicks, by TFDV's drift comparators."""
+"""Measures distances between the feature distributions of two sets of clicks, with TFDV's drift comparators."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from features.spec import FeatureSpec
 from pipelines.retrain.measurement import Measurement
 from pipelines.validate.tfdv import tfdv
 
-#: What TFDV calls the types of a distance.
+#: TFDV's types of distances, and their names in measurements.
 _DISTANCES = anomalies_pb2.DriftSkewInfo.Measurement
 _NAMES = {_DISTANCES.L_INFTY: "L-infinity distance", _DISTANCES.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence"}
 
@@ -22,12 +22,12 @@ _Distance = pydantic.NonNegativeFloat | None
 
 
 class FeatureLimits(Frozen):
-    """Largest distances between a feature of some clicks and of others; null for any.
+    """Largest distances between the distributions of a feature in two sets of clicks; null for no limit.
 
     Attributes:
-        l_infinity: of tokens: difference of one token's share of all tokens.
-        new_tokens: share of tokens that the others lack, among the 1,000 most frequent of both.
-        jensen_shannon: of numbers, int64 tokens among them: Jensen-Shannon divergence of their histograms.
+        l_infinity: for tokens, the largest difference of a token's share of all tokens.
+        new_tokens: for tokens, the share of tokens that the other clicks lack, among the 1,000 most frequent of both.
+        jensen_shannon: for numbers, including int64 tokens, the Jensen-Shannon divergence of their histograms.
         presence: difference of the share of clicks that have the feature.
     """
 
@@ -38,30 +38,30 @@ class FeatureLimits(Frozen):
 
 
 class DistanceLimits(FeatureLimits):
-    """Largest distances between the features of some clicks and of others.
+    """Largest distances between the distributions of features in two sets of clicks.
 
     Attributes:
         l_infinity: see `FeatureLimits`.
         new_tokens: see `FeatureLimits`.
         jensen_shannon: see `FeatureLimits`.
         presence: see `FeatureLimits`.
-        features: what is different for a feature, by name; null for any distance.
+        features: limits of single features, by name, where they differ; null for no limit.
     """
 
     features: dict[str, FeatureLimits | None] = {}
 
-    def of(self, name: str) -> FeatureLimits:
-        """Limits of the feature called `name`."""
+    def for_feature(self, name: str) -> FeatureLimits:
+        """Return the limits of the feature called `name`."""
         own = self.features.get(name, FeatureLimits())
         if own is None:
             return FeatureLimits(**dict.fromkeys(FeatureLimits.model_fields))
         return FeatureLimits(**self.model_dump(exclude={"features"}) | own.model_dump(exclude_unset=True))
 
     def check(self, spec: FeatureSpec, key: str) -> None:
-        """Checks that the features are known.
+        """Check that the features exist.
 
         Raises:
-            MalTfError: one is not.
+            MalTfError: a feature does not exist.
         """
         names = [feature.name for feature in spec.features]
         if unknown := [name for name in self.features if name not in names]:
@@ -75,14 +75,14 @@ def distances(
     limits: DistanceLimits,
     where: str,
 ) -> Iterator[Measurement]:
-    """Measures the distances of all features.
+    """Measure the distances of all features.
 
     Args:
-        statistics: of the clicks; nothing is measured where there are none.
-        control: of the others.
-        spec: features.
-        limits: of the distances.
-        where: what the two are.
+        statistics: statistics of the clicks. Without clicks, nothing is measured.
+        control: statistics of the clicks to compare with.
+        spec: the features.
+        limits: limits of the distances.
+        where: description of the two sets of clicks, for messages.
     """
     here, there = _by_name(statistics), _by_name(control)
     clicks, others = (one.datasets[0].num_examples for one in (statistics, control))
@@ -93,20 +93,22 @@ def distances(
         return
     schema = schema_pb2.Schema()
     for name in (feature.name for feature in spec.features):
-        own, sides = limits.of(name), [here.get(name), there.get(name)]
-        shares = [_present(side) / of for side, of in zip(sides, (clicks, others), strict=True)]
+        own, sides = limits.for_feature(name), [here.get(name), there.get(name)]
+        shares = [_present(side) / count for side, count in zip(sides, (clicks, others), strict=True)]
         measure = "difference of the share of clicks that have it"
         yield Measurement(where, name, measure, abs(shares[0] - shares[1]), 0, own.presence)
         if min(shares) == 0:
             continue
-        types = [side.type for side in sides if side is not None]  # Both there, or a share would be 0.
+        types = [side.type for side in sides if side is not None]  # Neither is None, as then a share would be 0.
         tokens = [kind == _TYPE.STRING for kind in types]
-        if tokens[0] != tokens[1]:  # TFDV would compare them silently, or not at all.
+        if tokens[0] != tokens[1]:  # TFDV would compare them without a warning, or not at all.
             named = " against ".join(map(_TYPE.Name, types))
             yield Measurement(where, name, f"agreement of types, {named}", 0, 1)
             continue
         if tokens[0]:
-            yield Measurement(where, name, "share of tokens that are new", _new(*sides), 0, own.new_tokens)
+            yield Measurement(
+                where, name, "share of tokens that are new", _share_of_new_tokens(*sides), 0, own.new_tokens
+            )
         _compare(schema.feature.add(name=name), sides[0], own)
     anomalies = tfdv.validate_statistics(statistics, schema, previous_statistics=control)
     for info in anomalies.drift_skew_info:
@@ -120,21 +122,23 @@ def _by_name(statistics: DatasetFeatureStatisticsList) -> dict[str, FeatureNameS
 
 
 def _present(feature: FeatureNameStatistics | None) -> int:
-    """Number of clicks that have a feature."""
+    """Return the number of clicks that have a feature."""
     if feature is None:
         return 0
     return getattr(feature, feature.WhichOneof("stats")).common_stats.num_non_missing
 
 
-def _new(here: FeatureNameStatistics, there: FeatureNameStatistics) -> float:
-    """Share of the most frequent tokens here that are not among those there."""
-    labels = {bucket.label for bucket in there.string_stats.rank_histogram.buckets}
-    counts = [(bucket.sample_count, bucket.label in labels) for bucket in here.string_stats.rank_histogram.buckets]
+def _share_of_new_tokens(statistics: FeatureNameStatistics, control: FeatureNameStatistics) -> float:
+    """Return the share of the most frequent tokens in `statistics` that are not among those in `control`."""
+    labels = {bucket.label for bucket in control.string_stats.rank_histogram.buckets}
+    counts = [
+        (bucket.sample_count, bucket.label in labels) for bucket in statistics.string_stats.rank_histogram.buckets
+    ]
     return sum(count for count, old in counts if not old) / sum(count for count, _ in counts)
 
 
 def _compare(feature: schema_pb2.Feature, statistics: FeatureNameStatistics, limits: FeatureLimits) -> None:
-    """Sets a feature's type and comparator."""
+    """Set a feature's type and its drift comparator in the schema."""
     tokens = statistics.type == _TYPE.STRING
     feature.type = (
         schema_pb2.BYTES if tokens else schema_pb2.FLOAT if statistics.type == _TYPE.FLOAT else schema_pb2.INT

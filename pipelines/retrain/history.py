@@ -1,4 +1,4 @@
-"""History of all retraining runs in ML Metadata: runs are contexts, stages executions, inputs and outputs artifacts."""
+"""Records the history of retraining in ML Metadata: runs as contexts, stages as executions, inputs and outputs as artifacts."""
 
 import contextlib
 import functools
@@ -17,25 +17,25 @@ from pipelines.retrain.metadata import MetadataConfig, Store, connect
 
 log = logging.getLogger("mal_tf.history")
 
-#: Outcomes given here; others are the runner's.
+#: Outcomes of a run that `History.run` records; `OpenRun.end` takes others.
 RUNNING, FINISHED, FAILED, ABANDONED = "running", "finished", "failed", "abandoned"
 
 _RUN, _STAGE = f"{PREFIX}run", f"{PREFIX}stage"
 _KILLED = "abandoned: the process was killed or the machine stopped"
-#: A context is given by its id; an artifact that is known by its external id is updated.
+#: Contexts are given by id, and an artifact whose external id is already recorded is updated.
 _REUSE = {"force_reuse_context": True, "reuse_artifact_if_already_exist_by_external_id": True}
 
 
 def open_history(config: MetadataConfig, root: str, create: bool = True) -> "History":
-    """The history of a schedule; see `pipelines.retrain.metadata.connect`."""
+    """Open the history of a schedule; see `pipelines.retrain.metadata.connect`."""
     return History(connect(config, root, create))
 
 
 class History:
-    """What every run did. One process writes at a time, which the schedule's lock sees to; any number read.
+    """The history of a schedule's runs. Any number of processes may read it; the schedule's lock admits one writer at a time.
 
     Attributes:
-        store: ML Metadata's.
+        store: ML Metadata's store.
     """
 
     def __init__(self, store: Store):
@@ -43,14 +43,15 @@ class History:
 
     @contextlib.contextmanager
     def run(self, span: str, config: str, revision: str) -> Iterator["OpenRun"]:
-        """Records a run: `running`, then as `OpenRun.end` says, `finished`, or `failed` with the error, which is raised on.
+        """Record a run while the block runs: as `running`, then with the outcome given to `OpenRun.end`, or `finished`.
 
-        Runs and stages that still count as running are marked as abandoned: whoever calls this holds the schedule's lock.
+        If the block raises, the run is recorded as `failed` with the error, which is raised again. The caller holds the
+        schedule's lock, so other runs and stages that are recorded as running were killed; they are marked as abandoned.
 
         Args:
-            span: day.
+            span: the span's day.
             config: fingerprint of the config.
-            revision: of the code.
+            revision: git revision of the code.
         """
         self._abandon()
         attempt = 1 + sum(run.span == span for run in self.runs())
@@ -62,22 +63,22 @@ class History:
             yield opened
         except BaseException as error:
             outcome, reasons = (opened.outcome, opened.reasons) if opened.outcome else (FAILED, [_message(error)])
-            _try(lambda: self._put(context, outcome, reasons))
+            _record_or_warn(lambda: self._put(context, outcome, reasons))
             raise
         self._put(context, opened.outcome or FINISHED, opened.reasons)
 
     def runs(self) -> list[Run]:
-        """All runs, the oldest first."""
+        """Return all runs, the oldest first."""
         return sorted(map(history_records.run, self.store.get_contexts_by_type(_RUN)), key=lambda run: run.id)
 
     def stages(self, run: Run) -> list[Stage]:
-        """A run's stages, in order."""
+        """Return a run's stages, in order."""
         return sorted(
             map(history_records.stage, self.store.get_executions_by_context(run.id)), key=lambda stage: stage.id
         )
 
     def outputs(self, stage: Stage) -> list[Artifact]:
-        """What a stage made, or found made."""
+        """Return the outputs of a stage, those that it found up to date included."""
         events = self.store.get_events_by_execution_ids([stage.id])
         ids = [event.artifact_id for event in events if event.type == proto.Event.OUTPUT]
         return sorted(
@@ -85,7 +86,7 @@ class History:
         )
 
     def last_made(self, uri: str) -> Artifact | None:
-        """What was last made, or read as external, at a place; None if nothing was."""
+        """Return the last artifact that a stage made at a URI, or read there as external; None if there is none."""
         artifacts = {artifact.id: artifact for artifact in self.store.get_artifacts_by_uri(absolute(uri))}
         if not artifacts:
             return None
@@ -97,7 +98,7 @@ class History:
 
     @functools.cached_property
     def types(self) -> dict[str, int]:
-        """Ids of our types, which are made if they are not there."""
+        """Ids of mal-tf's types in the store, which are created if they do not exist."""
         ids = {PREFIX + kind: self.store.put_artifact_type(proto.ArtifactType(name=PREFIX + kind)) for kind in KINDS}
         ids[_RUN] = self.store.put_context_type(proto.ContextType(name=_RUN))
         ids[_STAGE] = self.store.put_execution_type(proto.ExecutionType(name=_STAGE))
@@ -108,25 +109,27 @@ class History:
         return self.store.put_contexts([context])[0]
 
     def _abandon(self) -> None:
-        left = [e for e in self.store.get_executions_by_type(_STAGE) if e.last_known_state == proto.Execution.RUNNING]
-        for execution in left:
+        running = [
+            e for e in self.store.get_executions_by_type(_STAGE) if e.last_known_state == proto.Execution.RUNNING
+        ]
+        for execution in running:
             execution.last_known_state = proto.Execution.CANCELED
             history_records.put(execution, {"reason": _KILLED})
-        if left:
-            self.store.put_executions(left)
+        if running:
+            self.store.put_executions(running)
         for context in self.store.get_contexts_by_type(_RUN):
             run = history_records.run(context)
             if run.outcome == RUNNING:
-                stages = [stage.name for stage in map(history_records.stage, left) if stage.run == run.id]
+                stages = [stage.name for stage in map(history_records.stage, running) if stage.run == run.id]
                 self._put(context, ABANDONED, [f"{name}: {_KILLED}" for name in stages] or [_KILLED])
 
 
 class OpenRun:
-    """A run under way; `History.run` makes it.
+    """A run in progress, created by `History.run`.
 
     Attributes:
-        outcome: as `end` said; None until then.
-        reasons: for it.
+        outcome: the outcome given to `end`; None until then.
+        reasons: reasons for the outcome.
     """
 
     def __init__(self, history: History, context: proto.Context):
@@ -135,17 +138,19 @@ class OpenRun:
         self.reasons: Sequence[str] = ()
 
     def end(self, outcome: str, reasons: Sequence[str] = ()) -> None:
-        """Says how the run ends, such as `pushed`; recorded when the run's `with` is left, by an error too."""
+        """Set the outcome of the run, such as `pushed`. It is recorded when the block of `History.run` ends, also by an error."""
         self.outcome, self.reasons = outcome, reasons
 
     @contextlib.contextmanager
     def stage(self, name: str, inputs: Iterable[str] = ()) -> Iterator["OpenStage"]:
-        """Records a stage: RUNNING, then COMPLETE with its outputs, CACHED if all of them were known, or FAILED with the
-        error, which is raised on.
+        """Record a stage while the block runs: as RUNNING, then as COMPLETE with its outputs.
+
+        The stage is CACHED if all outputs were recorded before, and FAILED if the block raises; the error is raised again.
 
         Args:
-            name: such as `train/mal`; differs from the run's other stages.
-            inputs: uris of what it reads: what was last made there, `external` where nothing known was.
+            name: name of the stage, such as `train/mal`, unique in the run.
+            inputs: URIs that the stage reads. Each stands for the artifact that was last made there, or for an `external`
+                one if none was.
         """
         store, types = self._history.store, self._history.types
         execution = proto.Execution(type_id=types[_STAGE], name=f"{self._context.name}/{name}")
@@ -160,18 +165,18 @@ class OpenRun:
             for kind, artifact in opened.outputs:
                 artifact.type_id = types[PREFIX + kind]
                 made.append((artifact, proto.Event(type=proto.Event.OUTPUT)))
-            cached = made and all(self._is_known(artifact) for artifact, _ in made)
+            cached = made and all(self._is_recorded(artifact) for artifact, _ in made)
             execution.last_known_state = proto.Execution.CACHED if cached else proto.Execution.COMPLETE
             store.put_execution(execution, made, [self._context], **_REUSE)
         except BaseException as error:
             execution.last_known_state = proto.Execution.FAILED
             history_records.put(execution, {"reason": _message(error)})
-            _try(lambda: store.put_executions([execution]))
+            _record_or_warn(lambda: store.put_executions([execution]))
             raise
 
-    def _is_known(self, artifact: proto.Artifact) -> bool:
-        there = self._history.store.get_artifacts_by_uri(artifact.uri)
-        return any(other.external_id == artifact.external_id for other in there)
+    def _is_recorded(self, artifact: proto.Artifact) -> bool:
+        artifacts = self._history.store.get_artifacts_by_uri(artifact.uri)
+        return any(other.external_id == artifact.external_id for other in artifacts)
 
     def _input(self, uri: str) -> tuple[proto.Artifact | None, proto.Event]:
         if last := self._history.last_made(uri):
@@ -182,25 +187,25 @@ class OpenRun:
 
 
 class OpenStage:
-    """A stage under way; `OpenRun.stage` makes it.
+    """A stage in progress, created by `OpenRun.stage`.
 
     Attributes:
-        outputs: (kind, artifact) that `output` said.
+        outputs: kind and artifact of each output.
     """
 
     def __init__(self):
         self.outputs: list[tuple[str, proto.Artifact]] = []
 
     def output(self, kind: str, uri: str, fingerprint: str = "", **properties: Value) -> None:
-        """Says what the stage made, or found made; recorded, all outputs at once, when the stage is complete.
+        """Add an output that the stage made or found up to date. Outputs are recorded together when the stage is complete.
 
         Args:
             kind: one of `pipelines.retrain.history_records.KINDS`.
-            uri: where it is.
-            fingerprint: of its content, or of what it was made from. Artifacts of the same kind, uri and fingerprint are
-                one, so that a resumed run adds none.
-            properties: anything else. `mal-tf history --serving` shows `days` (that it was trained on) of a model and
-                `fitted_by` (directory of the label job that fitted the attribution) of labels.
+            uri: path or URI of the output.
+            fingerprint: fingerprint of its content or of its inputs. Outputs of the same kind, URI and fingerprint are the
+                same artifact, so that a resumed run adds none.
+            properties: further properties. `mal-tf history --serving` shows `days` of a model, the days that it was trained
+                on, and `fitted_by` of labels, the directory of the label job that fitted the attribution.
         """
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, found {kind}")
@@ -211,7 +216,7 @@ class OpenStage:
 
 
 def absolute(uri: str) -> str:
-    """`uri` as it is recorded: local paths from the root of the filesystem."""
+    """Return a URI as it is recorded: local paths are made absolute."""
     return os.path.abspath(uri) if files.is_local(uri) else uri
 
 
@@ -223,8 +228,8 @@ def _message(error: BaseException) -> str:
     return str(error) if isinstance(error, MalTfError) else f"{type(error).__name__}: {error}"
 
 
-def _try(record: Callable[[], object]) -> None:
-    """Records something while an error is on its way up, which is not to be hidden if that fails."""
+def _record_or_warn(record: Callable[[], object]) -> None:
+    """Record something while another error is handled. A failure is only logged, so that it does not hide that error."""
     try:
         record()
     except MalTfError as error:

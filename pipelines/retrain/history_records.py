@@ -1,4 +1,4 @@
-"""Runs, stages and artifacts of the history, and how ML Metadata's records are read as such."""
+"""Runs, stages and artifacts of the retraining history, and their conversion from ML Metadata's records."""
 
 import dataclasses
 import datetime
@@ -8,10 +8,10 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-#: What stages make, and `external`: what they read that no recorded stage made.
+#: Kinds of artifacts. `external` ones were read by a stage but not made by a recorded one.
 KINDS = ("labels", "statistics", "model", "export", "judgement", "blessing", "served", "external")
 
-#: ML Metadata's types are called `mal_tf.run`, `mal_tf.stage` and `mal_tf.<kind>`.
+#: Prefix of the names of types in ML Metadata: `mal_tf.run`, `mal_tf.stage` and `mal_tf.<kind>`.
 PREFIX = "mal_tf."
 
 Value = str | int | float | bool
@@ -19,13 +19,13 @@ Value = str | int | float | bool
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """Something a stage made or read.
+    """An output or input of a stage.
 
     Attributes:
-        id: in the store.
+        id: id in the store.
         kind: one of `KINDS`.
-        uri: where it is, or was.
-        properties: what its stage said of it.
+        uri: absolute path or URI where it is, or was.
+        properties: fingerprint and further properties.
     """
 
     id: int
@@ -39,13 +39,13 @@ class Stage:
     """A stage of a run.
 
     Attributes:
-        id: in the store; later stages have larger ones.
-        run: id of its run.
-        name: such as `train/mal`.
-        state: ML Metadata's: RUNNING, COMPLETE, CACHED (it made nothing new), FAILED, CANCELED (abandoned).
-        reason: why it is FAILED or CANCELED.
-        started: when.
-        changed: when the record last changed: the end, unless it is RUNNING or CANCELED.
+        id: id in the store; later stages have larger ids.
+        run: id of the stage's run.
+        name: name of the stage, such as `train/mal`.
+        state: ML Metadata's state: RUNNING, COMPLETE, CACHED (nothing new was made), FAILED, CANCELED (abandoned).
+        reason: why the stage is FAILED or CANCELED.
+        started: start of the stage, UTC.
+        changed: last change of the record, UTC: the end of the stage, unless it is RUNNING or CANCELED.
     """
 
     id: int
@@ -62,15 +62,15 @@ class Run:
     """One attempt at a span.
 
     Attributes:
-        id: in the store; later runs have larger ones, whatever the clock says.
-        span: day.
-        attempt: counts from 1.
+        id: id in the store; later runs have larger ids, independently of the clock.
+        span: the span's day.
+        attempt: number of the attempt, from 1.
         config: fingerprint of the config.
-        revision: of the code.
-        outcome: `running`, `finished`, `failed`, `abandoned`, or what the runner said.
-        reasons: for it.
-        started: when.
-        changed: when the record last changed: the end, unless it is `running` or `abandoned`.
+        revision: git revision of the code.
+        outcome: `running`, `finished`, `failed`, `abandoned`, or the outcome given to `OpenRun.end`.
+        reasons: reasons for the outcome.
+        started: start of the run, UTC.
+        changed: last change of the record, UTC: the end of the run, unless it is `running` or `abandoned`.
     """
 
     id: int
@@ -85,36 +85,38 @@ class Run:
 
 
 def artifact(record: proto.Artifact) -> Artifact:
-    """Reads an artifact's record."""
+    """Convert an artifact's record."""
     return Artifact(record.id, record.type.removeprefix(PREFIX), record.uri, _properties(record))
 
 
 def stage(record: proto.Execution) -> Stage:
-    """Reads a stage's record."""
-    said, state = _properties(record), proto.Execution.State.Name(record.last_known_state)
-    return Stage(record.id, said["run"], said["stage"], state, said.get("reason", ""), *_times(record))
+    """Convert a stage's record."""
+    properties, state = _properties(record), proto.Execution.State.Name(record.last_known_state)
+    return Stage(
+        record.id, properties["run"], properties["stage"], state, properties.get("reason", ""), *_times(record)
+    )
 
 
 def run(record: proto.Context) -> Run:
-    """Reads a run's record."""
-    said = _properties(record)
+    """Convert a run's record."""
+    properties = _properties(record)
     started, changed = _times(record)
-    fields = (said[name] for name in ("span", "attempt", "config", "revision", "outcome"))
+    fields = (properties[name] for name in ("span", "attempt", "config", "revision", "outcome"))
     span, attempt, config, revision, outcome = fields
-    return Run(record.id, span, attempt, config, revision, outcome, json.loads(said["reasons"]), started, changed)
+    return Run(record.id, span, attempt, config, revision, outcome, json.loads(properties["reasons"]), started, changed)
 
 
 def put(record: proto.Artifact | proto.Execution | proto.Context, properties: Mapping[str, Value]) -> None:
-    """Sets properties of a record; the others stay.
+    """Set properties of a record, and keep its others.
 
     Raises:
-        TypeError: a value is no text, number or boolean.
+        TypeError: a value is not a string, number or boolean.
     """
     for name, value in properties.items():
         kinds = {bool: "bool_value", int: "int_value", float: "double_value", str: "string_value"}
         field = next((field for kind, field in kinds.items() if isinstance(value, kind)), None)
         if field is None:
-            raise TypeError(f"property {name}: expected text, a number or a boolean, found {type(value).__name__}")
+            raise TypeError(f"property {name}: expected a string, a number or a boolean, found {type(value).__name__}")
         setattr(record.custom_properties[name], field, value)
 
 

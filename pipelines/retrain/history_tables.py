@@ -1,4 +1,4 @@
-"""What `mal-tf history` prints."""
+"""Tables that `mal-tf history` prints: all runs, the attempts at a span, the lineage of the serving model."""
 
 import datetime
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ from pipelines.retrain.serving import Version
 
 
 def show_runs(console: Console, history: History, versions: Sequence[Version] = ()) -> None:
-    """All runs, the newest last; below them the versions that are copies made by rollbacks."""
+    """Print all runs, the newest last, and below them the versions that are copies made by rollbacks."""
     table = _table("Runs", "span", "attempt", "started", "took", "outcome", "reasons")
     for run in history.runs():
         table.add_row(
-            *_cells(run.span, run.attempt, _moment(run.started), _took(run), run.outcome, _lines(run.reasons))
+            *_cells(run.span, run.attempt, _moment(run.started), _duration(run), run.outcome, _lines(run.reasons))
         )
     console.print(table)
     for version in versions:
         if origin := version.lineage.get("rolled_back_from"):
-            said = f"version {version.number}: rolled back from version {origin} to {version.origin}"
+            rollback = f"version {version.number}: rolled back from version {origin} to {version.origin}"
             console.print(
-                f"{said}, the model of span {version.lineage.get('span', '?')}", highlight=False, soft_wrap=True
+                f"{rollback}, the model of span {version.lineage.get('span', '?')}", highlight=False, soft_wrap=True
             )
 
 
 def show_span(console: Console, history: History, span: str, root: str) -> None:
-    """Each attempt at a span, stage by stage; places under `root` without it.
+    """Print each attempt at a span, stage by stage, with paths relative to `root`.
 
     Raises:
-        MalTfError: there was none.
+        MalTfError: the span was never run.
     """
     attempts = [run for run in history.runs() if run.span == span]
     if not attempts:
@@ -47,8 +47,8 @@ def show_span(console: Console, history: History, span: str, root: str) -> None:
         title = f"{span}, attempt {run.attempt}: {run.outcome}"
         table = _table(title, "stage", "state", "took", "made, or why not")
         for stage in history.stages(run):
-            outputs = [f"{artifact.kind} {_place(artifact.uri, root)}" for artifact in history.outputs(stage)]
-            table.add_row(*_cells(stage.name, stage.state, _took(stage), stage.reason or _lines(outputs)))
+            outputs = [f"{artifact.kind} {_relative(artifact.uri, root)}" for artifact in history.outputs(stage)]
+            table.add_row(*_cells(stage.name, stage.state, _duration(stage), stage.reason or _lines(outputs)))
         console.print(table)
         made_by = f"config {run.config}, revision {run.revision}, started {_moment(run.started)}"
         for line in (made_by, *run.reasons):
@@ -56,55 +56,55 @@ def show_span(console: Console, history: History, span: str, root: str) -> None:
 
 
 def show_serving(console: Console, history: History, version: Version | None, root: str) -> None:
-    """What made the model that serves: a row per training since the one from scratch, then all that its own run used.
+    """Print the lineage of the serving model: a row for each training since the one from scratch, then its run's artifacts.
 
-    Places under `root` are shown without it.
+    Paths are relative to `root`.
 
     Raises:
-        MalTfError: nothing serves, or the history has no record of it.
+        MalTfError: no model serves, or the history has no record of it.
     """
     if version is None:
-        raise MalTfError(f"{root}: expected a model that serves, found none: none was pushed yet")
+        raise MalTfError(f"{root}: expected a serving model, found none: no model was pushed yet")
     back = f", rolled back from version {origin}" if (origin := version.lineage.get("rolled_back_from")) else ""
     console.print(f"{version.path} serves{back}", markup=False, highlight=False, soft_wrap=True)
-    # A copy that a rollback made is not recorded, nor is a push that was killed at its very end.
+    # Copies made by rollbacks are not recorded, nor is a push that was killed at its very end.
     pushed = history.last_made(version.path)
     node = lineage(history, version.path if pushed else version.lineage.get("model", version.path))
     title = "Trainings, the newest first; each started from the next one's weights"
     table = _table(title, "span", "model", "trained on", "labels", "attribution fitted by", "config", "revision")
     for model in generations(node):
         labels = [part.artifact for part in model.inputs if part.artifact.kind == "labels"]
-        places = [_place(label.uri, root) for label in labels]
-        fits = [_place(label.properties.get("fitted_by", "?"), root) for label in labels]
+        places = [_relative(label.uri, root) for label in labels]
+        fits = [_relative(label.properties.get("fitted_by", "?"), root) for label in labels]
         span, *versions = (model.run.span, model.run.config[:12], model.run.revision[:12]) if model.run else ("?",) * 3
-        where, days = _place(model.artifact.uri, root), model.artifact.properties.get("days", "?")
+        where, days = _relative(model.artifact.uri, root), model.artifact.properties.get("days", "?")
         table.add_row(*_cells(span, where, days, _lines(places), _lines(fits), *versions))
     console.print(table)
     tree = Tree(_line(node, root))
-    _grow(tree, node, root, {node})
+    _add_inputs(tree, node, root, {node})
     console.print(tree)
 
 
-def _grow(branch: Tree, node: Node, root: str, shown: set[Node]) -> None:
-    """Adds what `node` was made from. What runs of other spans made is not taken apart, what was shown before neither."""
+def _add_inputs(branch: Tree, node: Node, root: str, shown: set[Node]) -> None:
+    """Add the inputs of `node` to a tree. Inputs from other spans, and those shown before, are not expanded."""
     for part in node.inputs:
         added, seen = branch.add(_line(part, root)), part in shown
         shown.add(part)
         if not seen and part.run and node.run and part.run.span == node.run.span:
-            _grow(added, part, root, shown)
+            _add_inputs(added, part, root, shown)
 
 
 def _line(node: Node, root: str) -> str:
     by = f" ← {node.stage.name} of {node.run.span}" if node.stage and node.run else ""
-    return escape(f"{node.artifact.kind} {_place(node.artifact.uri, root)}{by}")
+    return escape(f"{node.artifact.kind} {_relative(node.artifact.uri, root)}{by}")
 
 
-def _place(uri: Any, root: str) -> str:
+def _relative(uri: Any, root: str) -> str:
     return uri.removeprefix(f"{absolute(root)}/")
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table whose long cells go on in the next line."""
+    """Return a table whose long cells are wrapped."""
     return Table(*(Column(name, overflow="fold") for name in columns), title=escape(title))
 
 
@@ -120,8 +120,8 @@ def _moment(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _took(record: Run | Stage) -> str:
-    """From start to end, if the end is known."""
+def _duration(record: Run | Stage) -> str:
+    """Format the duration from start to end; a dash if the end is not known."""
     state = record.state if isinstance(record, Stage) else record.outcome
     seconds = (record.changed - record.started).total_seconds()
     return "–" if state in ("RUNNING", "CANCELED", RUNNING, ABANDONED) else f"{seconds:,.1f} s"

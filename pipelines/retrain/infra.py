@@ -1,4 +1,4 @@
-"""Infra check: an export must answer real requests in a fresh process, within a latency limit."""
+"""The infra check: an export must answer real requests in a fresh process, within a latency limit."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from features.frozen import Frozen
 from mal_tf.serving.check import Checked
 from mal_tf.serving.check import check as check_export
 
-#: Inputs by signature and name.
+#: Inputs by signature and by name.
 Requests = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -18,9 +18,9 @@ class InfraConfig(Frozen):
     """How an export is checked before it may serve.
 
     Attributes:
-        rows: clicks of a request.
-        calls: timed calls of each signature.
-        latency_ms: limit on the 99th percentile of each signature; None for no limit.
+        rows: number of clicks in a request.
+        calls: number of timed calls of each signature.
+        latency_ms: limit on the 99th percentile of each signature's latency in milliseconds; null for no limit.
         timeout_s: seconds after which the process is killed.
     """
 
@@ -31,12 +31,12 @@ class InfraConfig(Frozen):
 
 
 def check(saved_model: str, requests: Requests, config: InfraConfig) -> Checked:
-    """Checks an export in a fresh process; what fails, or is too slow, is a reason. Nothing is raised.
+    """Check an export in a fresh process. Failures and exceeded limits are returned as reasons, not raised.
 
     Args:
         saved_model: directory of the SavedModel.
-        requests: real ones, to each signature that has to be there (`mal_tf.serving.requests`).
-        config: limits; `rows` are those that `requests` were made of.
+        requests: real requests to each signature that must exist (`mal_tf.serving.requests`).
+        config: the limits; its `rows` is the number of clicks in `requests`.
     """
     cases = {name: (inputs, None) for name, inputs in requests.items()}
     checked = check_export(saved_model, cases, config.calls, config.timeout_s)

@@ -1,4 +1,4 @@
-"""Gates: a candidate is compared with the model that serves, on the same clicks."""
+"""The gates: compares a candidate with the serving model on the same clicks, and with fixed limits."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ _NO_INTERVAL = f"no interval as less than {MIN_USERS} users carry it"
 
 
 def _check_names(limits: dict[str, float], but: str = "") -> dict[str, float]:
-    """Checks that limits are of metrics with intervals, whose better direction is not `but`, and that they can be met."""
+    """Check that limits are of metrics with intervals, whose better direction is not `but`, and that they can be met."""
     metrics = {name: metric for name, metric in additive_metrics().items() if metric.better != but}
     for name, limit in limits.items():
         if name not in metrics:
@@ -38,23 +38,23 @@ def _check_names(limits: dict[str, float], but: str = "") -> dict[str, float]:
     return limits
 
 
-#: Limits by the name of a metric.
+#: Limits by metric name.
 Floors = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _check_names(limits, LOWER))]
 Ceilings = Annotated[dict[str, float], pydantic.AfterValidator(lambda limits: _check_names(limits, HIGHER))]
 Losses = Annotated[dict[str, pydantic.NonNegativeFloat], pydantic.AfterValidator(_check_names)]
 
 
 class Limits(Frozen):
-    """What a candidate must hold.
+    """Limits that a candidate must meet.
 
     Attributes:
-        floors: least values, by metric, such as `auc` and `gauc`; not of those that are better lower.
-        ceilings: largest values, by metric, such as `log_loss`; not of those that are better higher.
+        floors: least values, by metric, such as `auc` and `gauc`; not for metrics that are better when lower.
+        ceilings: largest values, by metric, such as `log_loss`; not for metrics that are better when higher.
         pcoc: least and largest PCOC.
         allowed_loss: by how much each metric may be worse than the blessed model's: AUC and GAUC lower, log-loss higher,
             |PCOC − 1| higher.
-        significant: refuse for a loss only if its 95% bootstrap interval lies above the allowed one too; otherwise the
-            loss on the clicks as they are decides.
+        significant: whether a loss leads to refusal only if its whole 95% bootstrap interval is above the allowed loss.
+            Otherwise the loss itself decides.
     """
 
     floors: Floors = {}
@@ -65,12 +65,12 @@ class Limits(Frozen):
 
 
 class SliceLimits(Limits):
-    """What a candidate must hold on each slice of enough positives.
+    """Limits that a candidate must meet on each slice with enough positives.
 
     Attributes:
-        by: categorical features, or `path_length` (of the positives; with all negatives).
-        min_positives: slices of fewer are not judged.
-        significant: see `Limits`; here it is the default, as of many slices some lose by chance.
+        by: categorical features, or `path_length`, whose slices have the positives of that length and all negatives.
+        min_positives: slices with fewer positives are not judged.
+        significant: see `Limits`; by default true, as among many slices some lose by chance.
     """
 
     by: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class SliceLimits(Limits):
     _as_tuple = pydantic.field_validator("by", mode="before")(as_tuple)
 
     def features(self, spec: FeatureSpec) -> tuple[str, ...]:
-        """The features that slices are by.
+        """Return the features that slices are by.
 
         Raises:
             MalTfError: one is not a categorical feature.
@@ -96,14 +96,14 @@ class SliceLimits(Limits):
 
 
 class GatesConfig(Limits):
-    """What a candidate must hold on all clicks and on slices.
+    """Limits that a candidate must meet on all clicks and on slices.
 
     Attributes:
         floors: see `Limits`; by default better than chance.
         pcoc: see `Limits`; by default within a factor of 2.
         allowed_loss: see `Limits`.
-        slices: of each slice.
-        samples: resamplings of users for the intervals.
+        slices: limits on each slice.
+        samples: number of bootstrap resamples of the users, for the intervals.
     """
 
     floors: Floors = {Auc.name: 0.5}
@@ -115,16 +115,16 @@ class GatesConfig(Limits):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Both models on a part of the clicks; None where a metric has no value.
+    """Results of both models on all clicks or on a slice. Metrics that are not defined are None.
 
     Attributes:
-        by: what it is a slice by; empty for all clicks.
-        name: which slice.
-        clicks: how many.
-        positives: how many of them.
-        metrics: by model and metric.
-        losses: by metric, `difference`: how much worse the candidate is (see `Limits.allowed_loss`), with its 95% interval
-            `low`, `high`; empty without a blessed model.
+        by: kind of slice; empty for all clicks.
+        name: name of the slice.
+        clicks: number of clicks.
+        positives: number of positives.
+        metrics: metrics by model and name.
+        losses: for each metric `difference`, how much worse the candidate is (see `Limits.allowed_loss`), with its 95%
+            interval `low`, `high`; empty without a blessed model.
     """
 
     by: str
@@ -144,10 +144,10 @@ class Judgement:
     """The result of the gates.
 
     Attributes:
-        all: both models on all clicks.
-        slices: on each slice of enough positives.
-        reasons: against the candidate; none if it passes.
-        notes: on what could not be judged.
+        all: results on all clicks.
+        slices: results on each slice with enough positives.
+        reasons: reasons against the candidate; empty if it passes.
+        notes: notes on what could not be judged.
     """
 
     all: Part
@@ -157,14 +157,15 @@ class Judgement:
 
 
 def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> Judgement:
-    """Judges a candidate, beside the blessed model where there is one.
+    """Judge a candidate, against the blessed model if there is one.
 
     Args:
-        clicks: as `pipelines.clicks.scoring.score` gives them: `user_id`, `label_<target>`, `cvr_candidate`,
-            `cvr_blessed` (not there on a first run: floors, ceilings and PCOC alone are judged), and what slices are by.
-        target: mechanism whose label is the truth.
-        gates: what must hold.
-        seed: of the resamples.
+        clicks: scored clicks, as returned by `pipelines.clicks.scoring.score`: `user_id`, `label_<target>`,
+            `cvr_candidate`, `cvr_blessed`, and the columns that slices are by. On a first run there is no `cvr_blessed`, and
+            only floors, ceilings and PCOC are judged.
+        target: mechanism whose label is the ground truth.
+        gates: the limits.
+        seed: seed of the resamples.
     """
     user, hashed = users.coded(clicks["user_id"])
     label = clicks[f"label_{target}"].to_numpy(np.float64)
@@ -173,9 +174,12 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     samples = gates.samples if BLESSED in scores else 0
 
     def compared(by: str, name: str, chosen: np.ndarray) -> Part:
-        some = {model: Scored(user[chosen], label[chosen], score[chosen]) for model, score in scores.items()}
-        values = resampled_together(hashed, some, samples, seed)
-        metrics = {model: {metric: _finite(of[0]) for metric, of in one.items()} for model, one in values.items()}
+        scored = {model: Scored(user[chosen], label[chosen], score[chosen]) for model, score in scores.items()}
+        values = resampled_together(hashed, scored, samples, seed)
+        metrics = {
+            model: {metric: _finite(resampled[0]) for metric, resampled in metrics.items()}
+            for model, metrics in values.items()
+        }
         worse = losses(values[CANDIDATE], values[BLESSED]) if BLESSED in values else {}
         finite = {metric: {end: _finite(value) for end, value in loss.items()} for metric, loss in worse.items()}
         return Part(by, name, int(chosen.sum()), int((label[chosen] > 0).sum()), metrics, finite)
@@ -184,7 +188,7 @@ def judge(clicks: pd.DataFrame, target: str, gates: GatesConfig, seed: int) -> J
     against, unknown = _against(whole, gates, "gates")
     infinite = {model: int((~np.isfinite(score)).sum()) for model, score in scores.items()}
     reasons = [f"{whole}: {n:,} predictions of the {model} model are not finite" for model, n in infinite.items() if n]
-    reasons += against + unknown  # On all clicks, what can't be judged is a reason too.
+    reasons += against + unknown  # On all clicks, a metric that can't be judged is a reason too.
     parts: list = []
     notes: list[str] = []
     for by in gates.slices.by:
@@ -208,7 +212,7 @@ def _finite(value: float) -> float | None:
 
 
 def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[str]]:
-    """Reasons against the candidate, and what has limits but no value."""
+    """Return reasons against the candidate, and notes on metrics that have limits but no value."""
     reasons, unknown, metrics = [], [], additive_metrics()
     for key, metric, low, high in _bounds(limits):
         value = part.metrics[CANDIDATE][metric]
@@ -226,12 +230,12 @@ def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[st
         elif limits.significant and loss["low"] is None:
             unknown.append(f"{part}: {metric} may have lost by chance, {_NO_INTERVAL} ({key})")
         elif not limits.significant or (loss["low"] is not None and loss["low"] > allowed):
-            ours, theirs = (part.metrics[model][metric] for model in (CANDIDATE, BLESSED))
+            candidate, blessed = (part.metrics[model][metric] for model in (CANDIDATE, BLESSED))
             interval = (
                 f"95% interval {loss['low']:.4g} … {loss['high']:.4g}" if loss["low"] is not None else _NO_INTERVAL
             )
             reasons.append(
-                f"{part}: {metric} {ours:.4g} against the blessed model's {theirs:.4g} is worse by "
+                f"{part}: {metric} {candidate:.4g} against the blessed model's {blessed:.4g} is worse by "
                 f"{loss['difference']:.4g} ({interval}), more than the allowed "
                 f"{allowed:g} ({key})"
             )
@@ -239,7 +243,7 @@ def _against(part: Part, limits: Limits, place: str) -> tuple[list[str], list[st
 
 
 def _bounds(limits: Limits) -> Iterator[tuple[str, str, float, float]]:
-    """Key, metric, least and largest value."""
+    """Yield key, metric, least and largest value of each limit."""
     yield from ((f"floors.{metric}", metric, low, math.inf) for metric, low in limits.floors.items())
     yield from ((f"ceilings.{metric}", metric, -math.inf, high) for metric, high in limits.ceilings.items())
     if limits.pcoc:

@@ -1,4 +1,4 @@
-"""Lineage of an artifact: its inputs, and theirs, back to the labels."""
+"""Traces the lineage of an artifact in the history: its inputs, and theirs, back to the labels."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ _WEIGHTS = ("served", "export", "model")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Node:
-    """An artifact and its inputs. Nodes are shared: an input of two stages is one object.
+    """An artifact and its inputs. An input of two stages is one shared object.
 
     Attributes:
         artifact: the artifact.
-        stage: that first made it; None if no recorded one did.
-        run: of the stage.
-        inputs: of the stage.
+        stage: the stage that first made it; None if no recorded stage did.
+        run: the stage's run.
+        inputs: the stage's inputs.
     """
 
     artifact: Artifact
@@ -32,14 +32,14 @@ class Node:
 
 
 def lineage(history: History, uri: str) -> Node:
-    """The artifact last written at `uri`, with all its ancestors.
+    """Return the artifact last written at `uri`, with all its ancestors.
 
     Raises:
-        MalTfError: no recorded stage made or read anything there.
+        MalTfError: no recorded stage made or read an artifact there.
     """
     start = history.last_made(uri)
     if start is None:
-        raise MalTfError(f"{uri}: expected something a recorded stage made or read, found no record of it")
+        raise MalTfError(f"{uri}: expected an artifact of a recorded stage, found no record of it")
     makers, inputs = _ancestors(history, start.id)
     artifacts = {
         record.id: history_records.artifact(record) for record in history.store.get_artifacts_by_id(list(makers))
@@ -47,7 +47,7 @@ def lineage(history: History, uri: str) -> Node:
     stages = {record.id: history_records.stage(record) for record in history.store.get_executions_by_id(list(inputs))}
     runs = {run.id: run for run in history.runs()}
     nodes: dict[int, Node] = {}
-    # What a stage reads was made by earlier stages, which have smaller ids.
+    # The inputs of a stage were made by earlier stages, which have smaller ids.
     for key in sorted(makers, key=lambda key: makers[key] or 0):
         stage = stages.get(makers[key])
         parts = tuple(nodes[part] for part in inputs[stage.id]) if stage else ()
@@ -56,7 +56,7 @@ def lineage(history: History, uri: str) -> Node:
 
 
 def generations(node: Node) -> Iterator[Node]:
-    """The chain of models that started from one another, newest first."""
+    """Yield the chain of models that started from one another, newest first."""
     current: Node | None = node
     while current is not None:
         if current.artifact.kind == "model":
@@ -65,7 +65,7 @@ def generations(node: Node) -> Iterator[Node]:
 
 
 def _ancestors(history: History, start: int) -> tuple[dict[int, int | None], dict[int, list[int]]]:
-    """Artifact ids with the stage that first made each, and those stages' inputs."""
+    """Return the stage that first made each artifact, and the inputs of each stage, all by id."""
     makers: dict[int, int | None] = {}
     inputs: dict[int, list[int]] = {}
     fresh = {start}

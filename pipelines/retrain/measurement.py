@@ -1,4 +1,4 @@
-"""A number measured on the data, with its limits."""
+"""Measurements of the check stage: numbers measured on the data, with their limits."""
 
 import dataclasses
 import math
@@ -9,12 +9,12 @@ class Measurement:
     """A number measured on the data, with its limits.
 
     Attributes:
-        where: what was looked at.
-        feature: the column, or the table.
-        measure: what was measured.
-        value: of it.
-        low: least that is good; None for any.
-        high: most that is good; None for any.
+        where: the data, such as a split or two splits that are compared.
+        feature: the column or the table.
+        measure: name of the measure.
+        value: the measured value.
+        low: least normal value; None for no limit.
+        high: largest normal value; None for no limit.
     """
 
     where: str
@@ -26,7 +26,7 @@ class Measurement:
 
     @property
     def anomalous(self) -> bool:
-        """Whether the value is beyond its limits, or not a number."""
+        """Whether the value is outside its limits, or not a number."""
         low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
         return not low <= self.value <= high
 

@@ -1,4 +1,4 @@
-"""ML Metadata's store of one schedule: its config, the connection, and its errors as messages for people."""
+"""Connects to a schedule's ML Metadata store, and turns its errors into `MalTfError`."""
 
 import contextlib
 import functools
@@ -16,19 +16,20 @@ from features.errors import MalTfError
 from features.frozen import Frozen
 from pipelines.core import files
 
-#: What the database said, in a message of ML Metadata's that quotes the record before it and the query after it.
+#: Matches the database's own error in a message of ML Metadata, which quotes a record before and the query after it.
 _CAUSE = re.compile(r"Error when executing query: (.+?) query:", re.DOTALL)
 
 
 class MysqlConfig(Frozen):
-    """A database on a MySQL server; it is made if it is not there.
+    """A database on a MySQL server, which is created if it does not exist.
 
     Attributes:
-        host: name or IP address.
-        port: of the server.
-        database: of this schedule alone: a run takes every other unfinished run in it for one that was killed.
-        user: who may write there.
-        password_env: environment variable that holds the password; without one there is none.
+        host: name or IP address of the server.
+        port: port of the server.
+        database: name of the database. No other schedule may use it, as a run takes every other unfinished run in it for a
+            killed one.
+        user: user with write access.
+        password_env: environment variable that holds the password; by default no password is used.
     """
 
     host: str = pydantic.Field(min_length=1)
@@ -39,11 +40,11 @@ class MysqlConfig(Frozen):
 
 
 class MetadataConfig(Frozen):
-    """Where the history is kept.
+    """Where the history is stored.
 
     Attributes:
-        sqlite: file, relative to the schedule's root; on a local disk, since SQLite's locks can't be relied on elsewhere.
-        mysql: a server instead.
+        sqlite: SQLite file, relative to the schedule's root, on a local disk, as SQLite's locks are not reliable elsewhere.
+        mysql: a MySQL server to use instead.
     """
 
     sqlite: str = "metadata.sqlite"
@@ -57,17 +58,17 @@ class MetadataConfig(Frozen):
 
 
 class Store:
-    """`ml_metadata.MetadataStore`, method by method, whose errors are `MalTfError`."""
+    """An `ml_metadata.MetadataStore` whose methods raise `MalTfError`."""
 
     def __init__(self, connection: proto.ConnectionConfig, where: str):
-        """Connects.
+        """Connect to a database.
 
         Args:
-            connection: to the database.
-            where: what errors call it.
+            connection: configuration of the connection.
+            where: name of the database in error messages.
         """
         self._where = where
-        with _said(where):
+        with _store_errors(where):
             self._store = metadata_store.MetadataStore(connection)
 
     def __getattr__(self, name: str):
@@ -75,22 +76,22 @@ class Store:
 
         @functools.wraps(method)
         def call(*args, **kwargs):
-            with _said(self._where):
+            with _store_errors(self._where):
                 return method(*args, **kwargs)
 
         return call
 
 
 def connect(config: MetadataConfig, root: str, create: bool) -> Store:
-    """Connects to a schedule's store.
+    """Connect to a schedule's store.
 
     Args:
-        config: where it is.
+        config: where the store is.
         root: the schedule's directory.
-        create: make it if it is not there; SQLite only, a MySQL database is always made.
+        create: whether to create an SQLite file that does not exist. A MySQL database is always created.
 
     Raises:
-        MalTfError: it can't be reached or is none, or there is none and `create` is not set.
+        MalTfError: the store can't be reached or is not ML Metadata's, or does not exist and `create` is not set.
     """
     if config.mysql:
         return Store(proto.ConnectionConfig(mysql=_mysql(config.mysql)), _url(config.mysql))
@@ -99,13 +100,13 @@ def connect(config: MetadataConfig, root: str, create: bool) -> Store:
         raise MalTfError(
             f"metadata.sqlite is {path}: expected a file on a local disk; set it to one, or use metadata.mysql"
         )
-    mode = proto.SqliteMetadataSourceConfig.READWRITE  # Also for readers, who roll back what a killed writer left.
+    mode = proto.SqliteMetadataSourceConfig.READWRITE  # Also for readers, which roll back what a killed writer left.
     if create:
-        with _said(path):
+        with _store_errors(path):
             pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         mode = proto.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     elif not pathlib.Path(path).exists():
-        raise MalTfError(f"{path}: expected the history of earlier runs, found no such file: nothing ran yet here")
+        raise MalTfError(f"{path}: expected the history of earlier runs, found no such file: no span was run yet")
     sqlite = proto.SqliteMetadataSourceConfig(filename_uri=path, connection_mode=mode)
     return Store(proto.ConnectionConfig(sqlite=sqlite), path)
 
@@ -129,14 +130,14 @@ def _url(config: MysqlConfig) -> str:
 
 
 @contextlib.contextmanager
-def _said(where: str) -> Iterator[None]:
+def _store_errors(where: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, errors.StatusError, RuntimeError) as error:  # RuntimeError is what connecting raises.
+    except (OSError, errors.StatusError, RuntimeError) as error:  # Connecting raises RuntimeError.
         if isinstance(error, errors.AbortedError) or "ABORTED" in str(error):
-            advice = "Other processes wrote to it all the time; run the same command again"
+            advice = "Other processes kept writing to it; run the same command again"
         else:
-            advice = "Check that it is ML Metadata's, that it may be written and that the disk is not full"
+            advice = "Check that it is an ML Metadata database, that it is writable and that the disk is not full"
         cause = _CAUSE.search(str(error))
-        told = cause[1] if cause else str(error).rstrip(".")
-        raise MalTfError(f"{where} can't be used: {told}. {advice}") from error
+        message = cause[1] if cause else str(error).rstrip(".")
+        raise MalTfError(f"{where} can't be used: {message}. {advice}") from error

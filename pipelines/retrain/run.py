@@ -1,4 +1,4 @@
-"""Retraining of one span: label, check, train, judge, bless, push; finished stages are not repeated."""
+"""Retrains for one span in stages: label, check, train, judge, bless, push. Finished stages are not repeated."""
 
 import dataclasses
 import datetime
@@ -30,8 +30,8 @@ from pipelines.retrain.planning import (
     SPANS,
     Base,
     Refused,
-    base_of,
-    planned,
+    base_from,
+    plan_span,
     report,
     trailing_reports,
 )
@@ -42,14 +42,16 @@ from pipelines.validate import gate, statistics
 
 @dataclasses.dataclass(frozen=True)
 class Retraining:
-    """A span's retraining. Each method brings a stage, and the stages that it needs, up to date; it returns the directory.
+    """The retraining of a span.
+
+    Each method of a stage brings it, and the stages that it depends on, up to date, and returns its directory.
 
     Attributes:
         config: the schedule.
         plan: the span's days.
-        base: what to start from; None on a first run.
+        base: the model to start from; None on a first run.
         fit_span: span whose label job fits, or has fitted, the attribution.
-        run: of the span.
+        run: the span's run.
     """
 
     config: RetrainConfig
@@ -60,32 +62,32 @@ class Retraining:
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.run.config.model.name
 
     @property
     def served(self) -> str:
-        """Directory of the versions that are served."""
+        """Directory of the served versions."""
         return f"{self.config.root}/{SERVING}"
 
     def label(self) -> str:
-        """Labels the clicks of the span's days.
+        """Label the clicks of the span's days.
 
         Raises:
-            Refused: a log is damaged, or is not what the base's run read with the same config.
+            Refused: a log is damaged or has changed, as the base's run read logs with the same config.
         """
         try:
             return self.run.labels()
         except BadInput as error:
             if self.base and has_same_config(self.base.run, self.run.config, "sources", "features"):
-                raise Refused(f"span {self.plan.span}: its logs are not as those before:", [str(error)]) from error
+                raise Refused(f"span {self.plan.span}: its logs differ from earlier ones:", [str(error)]) from error
             raise
 
     def check(self) -> str:
-        """Measures the labelled clicks.
+        """Check the labelled clicks.
 
         Raises:
-            Refused: anomalies, each with feature, measure, value and limit.
+            Refused: the data has anomalies, each reported with feature, measure, value and limit.
         """
         labels = self.label()
         try:
@@ -108,33 +110,33 @@ class Retraining:
             )
             return checks.run(data, self.run.config, self.config.checks, output)
 
-        asked = checks.serving_log(self.config.checks, self.plan.judge)
+        log_files = checks.serving_log(self.config.checks, self.plan.judge)
         made_from: list[Any] = [
             manifest.made_from(labels),
             schema,
             self.config.checks.model_dump(mode="json"),
             self._base_version(),
         ]
-        made_from += [earlier, list(map(str, days)), [[path, size, files.modified(path)] for path, size in asked]]
+        made_from += [earlier, list(map(str, days)), [[path, size, files.modified(path)] for path, size in log_files]]
         output = self.run.stages.run(CHECKS, made_from, stage)
         if anomalies := manifest.read(output)["result"]["anomalies"]:
             raise Refused(f"span {self.plan.span}: anomalies in the data, nothing was trained:", anomalies)
         return output
 
     def delay(self) -> str:
-        """Measures the delay of credit, for delayed feedback.
+        """Measure the delay of credit, for delayed feedback.
 
         Raises:
-            Refused: anomalies.
+            Refused: the data has anomalies.
         """
         self.check()
-        labels, before = self.label(), feedback.curve_of(self.base.run) if self.base else None
+        labels, before = self.label(), feedback.read_curve(self.base.run) if self.base else None
         if before and self.base and not has_same_config(self.base.run, self.run.config, "attribution"):
             before = None
         early = feedback.early_runs(self.config.root, self.plan.train) if self.config.immature == DELAYED else {}
 
         def make(output: str) -> dict:
-            curve = feedback.measured(before, early, self.plan, labels, self.run.config)
+            curve = feedback.merge_delay(before, early, self.plan, labels, self.run.config)
             if curve:
                 files.write_text(f"{output}/{feedback.CURVE}", curve.model_dump_json() + "\n")
             return {}
@@ -144,58 +146,58 @@ class Retraining:
 
     @functools.cached_property
     def copies(self) -> Copies | None:
-        """What trains in place of the training split; None if the split trains, as no delay is known or asked for.
+        """The clicks that train instead of the training split; None if the split trains, without delayed feedback or a delay.
 
         Raises:
-            Refused: anomalies.
+            Refused: the data has anomalies.
         """
         early = self.base.fresh if self.base else ()
         if not (early or self.plan.fresh):
             return None
         self.delay()
-        curve = feedback.curve_of(self.run.directory)
+        curve = feedback.read_curve(self.run.directory)
         return feedback.copies(curve, self.plan, early, self.run.resolved(), self.config.judge_users)
 
     @property
     def fresh(self) -> tuple[datetime.date, ...]:
-        """Days that the candidate, or a model before it, has been trained on before their labels are final, and not since."""
+        """Days that the candidate, or a model before it, was trained on before their labels were final, and not since."""
         early = self.base.fresh if self.base else ()
         new = self.copies.fresh if self.copies else ()
         return (*(day for day in early if day >= self.plan.judge), *new)
 
     def train(self) -> str:
-        """Trains the candidate on checked clicks.
+        """Train the candidate on checked clicks.
 
         Raises:
-            Refused: anomalies.
+            Refused: the data has anomalies.
         """
         self.check()
         return self._training.train(self.name)
 
     def export(self) -> str:
-        """Exports the candidate: its SavedModel."""
+        """Export the candidate and return its SavedModel's directory."""
         self.train()
         return self._training.export(self.name)
 
     def judge(self) -> str:
-        """Scores the day that judges with the candidate and with its base, and applies the gates.
+        """Score the judging day's clicks with the candidate and with its base, and apply the gates.
 
         Raises:
-            Refused: anomalies.
+            Refused: the data has anomalies.
         """
         versions = {judge.CANDIDATE: self.export()} | ({judge.BLESSED: self.base.version.path} if self.base else {})
         gates, config, labels = self.config.gates, self.run.config, self.label()
         users = self.config.judge_users if self.fresh else None
 
         def make(output: str) -> dict:
-            return judged(config, gates, labels, versions, output, users)
+            return judge_candidate(config, gates, labels, versions, output, users)
 
         exported = manifest.made_from(self.run.path("export", self.name))
         made_from = [exported, self._base_version(), gates.model_dump(mode="json"), config.seed, users]
         return self.run.stages.run(JUDGE, made_from, make)
 
     def bless(self) -> str:
-        """Blesses the candidate, or records the reasons against it."""
+        """Bless the candidate, or record the reasons against it."""
         judged = self.judge()
 
         def make(output: str) -> dict:
@@ -215,15 +217,15 @@ class Retraining:
         return self.run.stages.run(BLESS, [manifest.made_from(judged)], make)
 
     def try_export(self) -> str:
-        """Checks the export in a fresh process.
+        """Run the infra check: load and call the export in a fresh process.
 
         Raises:
-            Refused: it failed; it is tried again when the span is repeated.
+            Refused: the check failed. It is repeated when the span is run again.
         """
         version, config, labels = self.export(), self.run.config, self.label()
 
         def make(output: str) -> dict:
-            checked = tried(config, self.config.infra, labels, version)
+            checked = check_export(config, self.config.infra, labels, version)
             if checked.reasons:
                 reasons = [*blessing.read(self.bless()).reasons, *checked.reasons]
                 raise Refused(f"span {self.plan.span}: the export failed the infra check:", reasons)
@@ -233,26 +235,25 @@ class Retraining:
         return self.run.stages.run(INFRA, [exported, self.config.infra.model_dump(mode="json")], make)
 
     def push(self) -> serving.Version:
-        """Pushes the candidate to serving: its version.
+        """Push the candidate to the serving directory and return its version.
 
         Raises:
-            Refused: all reasons against it.
+            Refused: there are reasons against it, which the error lists.
         """
         blessed = blessing.read(self.bless())
         self.try_export()
         current = serving.current(self.served)
-        others = current is not None and base_of(current).span != self.plan.span
-        stale = (
-            current is not None and others and current.origin != self._base_version()
-        )  # Somebody has rolled back in the meantime.
-        if against := serving.may_push(blessed.blessed, True, False, stale):
-            raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(against)}", blessed.reasons)
+        is_other_span = current is not None and base_from(current).span != self.plan.span
+        # After a rollback in the meantime, the serving model is not the base.
+        stale = current is not None and is_other_span and current.origin != self._base_version()
+        if reasons := serving.may_push(blessed.blessed, True, False, stale):
+            raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(reasons)}", blessed.reasons)
         lineage = {
             "span": str(self.plan.span),
             "model": self.export(),
             "run": self.run.directory,
             "train": list(map(str, self.plan.train)),
-            **spans.handed_on(self.plan),
+            **spans.facts_for_later(self.plan),
             "fit_span": str(self.fit_span),
             "base": self._base_version(),
         }
@@ -271,7 +272,7 @@ class Retraining:
         return self.base.version.origin if self.base else None
 
 
-def judged(
+def judge_candidate(
     config: RunConfig,
     gates: judge.GatesConfig,
     labels: str,
@@ -279,15 +280,15 @@ def judged(
     output: str,
     users: float | None = None,
 ) -> dict:
-    """Scores the `eval` split with a candidate, and the blessed model where there is one, and applies the gates.
+    """Score the `eval` split with a candidate, and with the blessed model if there is one, and apply the gates.
 
     Args:
-        config: of the run.
-        gates: what must hold.
+        config: the run's config.
+        gates: the limits to meet.
         labels: directory of the label job.
-        versions: SavedModels by `judge.CANDIDATE` and `judge.BLESSED`.
+        versions: directory of the SavedModel by `judge.CANDIDATE` and `judge.BLESSED`.
         output: directory to write to.
-        users: share of the users that judge (`mal_tf.training.delayed_feedback.waits`); all if not given.
+        users: share of the users that judge (`mal_tf.training.delayed_feedback.waits`); by default all.
 
     Returns:
         `{"reasons", "notes", "all"}` of the `Judgement`.
@@ -303,35 +304,35 @@ def judged(
     return {"reasons": judgement["reasons"], "notes": judgement["notes"], "all": judgement["all"]}
 
 
-def tried(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> Checked:
-    """Checks an export in a fresh process, with requests made of clicks of the `eval` split."""
+def check_export(config: RunConfig, limits: infra.InfraConfig, labels: str, saved_model: str) -> Checked:
+    """Check an export in a fresh process, with requests made from clicks of the `eval` split."""
     examples = labelled.load(labels, config.feature_spec).clicks("eval").head(limits.rows)
     requests = signature_requests(examples, config.feature_spec, config.export.user_features)
     return infra.check(saved_model, requests, limits)
 
 
-def retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> Retraining:
-    """Plans a span's retraining from the newest model that serves and is of an earlier span; nothing is written.
+def plan_retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> Retraining:
+    """Plan a span's retraining, which starts from the newest served model of an earlier span. Nothing is written.
 
     Args:
         config: the schedule.
-        run: the config of all spans' runs.
+        run: the config that all spans' runs are derived from.
         span: newest day of the logs.
-        first: see `planned`.
+        first: see `plan_span`.
 
     Raises:
-        MalTfError: see `planned`.
+        MalTfError: see `plan_span`.
     """
-    bases = [base for base in map(base_of, serving.versions(f"{config.root}/{SERVING}")) if base.span < span]
+    bases = [base for base in map(base_from, serving.versions(f"{config.root}/{SERVING}")) if base.span < span]
     base = bases[-1] if bases else None
-    days, fresh = planned(config, run, span, base, first)
-    configured = spans.configured(
+    days, refit = plan_span(config, run, span, base, first)
+    run_config = spans.span_config(
         run,
         days,
         "drop" if config.immature == "wait" else "mark",
         config.missing_days,
         base.run if base else None,
-        base.labels if base and not fresh else None,
+        base.labels if base and not refit else None,
     )
     directory = f"{config.root}/{SPANS}/{span}"
-    return Retraining(config, days, base, base.fit_span if base and not fresh else span, Run(configured, directory))
+    return Retraining(config, days, base, base.fit_span if base and not refit else span, Run(run_config, directory))

@@ -1,4 +1,4 @@
-"""Scheduled retraining: spans in order, one process at a time, each stage recorded in the history."""
+"""Runs scheduled retraining: spans in order, one process at a time, each stage recorded in the history."""
 
 import datetime
 import json
@@ -14,85 +14,85 @@ from pipelines.retrain import serving, spans
 from pipelines.retrain.config import RetrainConfig
 from pipelines.retrain.history import OpenRun, open_history
 from pipelines.retrain.planning import SPANS, Refused, pushed_before
-from pipelines.retrain.run import Retraining, retraining
+from pipelines.retrain.run import Retraining, plan_retraining
 from pipelines.run.run import Run
 
-#: Outcomes of a run in the history, besides those of `pipelines.retrain.history`.
+#: Outcomes of a run in the history, in addition to those of `pipelines.retrain.history`.
 PUSHED, REFUSED = "pushed", "refused"
 
 log = logging.getLogger("mal_tf.retrain")
 
 
 def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool = False) -> serving.Version | None:
-    """Retrains for one span: the version that was pushed; None where the span had been pushed before.
+    """Retrain for one span and return the version that was pushed; None if the span was pushed before.
 
     Args:
         config: the schedule.
-        run: the config of all spans' runs.
+        run: the config that all spans' runs are derived from.
         span: newest day of the logs.
-        first: see `pipelines.retrain.run.retraining`.
+        first: see `pipelines.retrain.run.plan_retraining`.
 
     Raises:
-        Refused: data or model are not good enough.
-        MissingLog: of a day.
+        Refused: the data or the model does not meet the limits.
+        MissingLog: the log of a day does not exist.
         Busy: another process retrains.
         Interrupted: the day has not ended yet.
-        MalTfError: anything else that stops it. In all cases the model that serves is unchanged.
+        MalTfError: any other error. In all cases the serving model is unchanged.
     """
     try:
         with manifest.lock(config.root):
-            number, against = None, None
+            number, refusal = None, None
             try:
                 number = pushed_before(config.root, span)
             except Refused as error:
-                against = error
+                refusal = error
             if number is not None:
-                log.info("span %s: pushed before, as version %d", span, number)
+                log.info("span %s: already pushed, as version %d", span, number)
                 return None
             with report.at_the_end(f"{config.root}/{SPANS}/{span}"):
-                return _recorded(config, run, span, first, against)
+                return _run_span(config, run, span, first, refusal)
     except OSError as error:  # Such as a full disk.
         raise MalTfError(
-            f"span {span}: {error}. Fix that and run the span again; the model that serves is unchanged"
+            f"span {span}: {error}. Fix that and run the span again; the serving model is unchanged"
         ) from error
 
 
-def _recorded(
-    config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool, against: Refused | None
+def _run_span(
+    config: RetrainConfig, run: RunConfig, span: datetime.date, first: bool, refusal: Refused | None
 ) -> serving.Version:
     history = open_history(config.metadata, config.root)
-    made_of = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
+    fingerprint = manifest.fingerprint(config.model_dump(mode="json"), run.model_dump(mode="json"))
     revision = provenance()["git_revision"] or "unknown"
-    with history.run(str(span), made_of, revision) as recorded:
+    with history.run(str(span), fingerprint, revision) as recorded:
         try:
-            if against:
-                raise against
-            attempt = retraining(config, run, span, first)
-            version = _stages(attempt, recorded)
+            if refusal:
+                raise refusal
+            attempt = plan_retraining(config, run, span, first)
+            version = _run_stages(attempt, recorded)
         except (Refused, spans.MissingLog) as error:
             recorded.end(REFUSED, getattr(error, "reasons", None) or [str(error)])
             raise
         recorded.end(PUSHED, [f"version {version.number}"])
-    _draw(attempt.run)
+    _draw_journeys(attempt.run)
     return version
 
 
 def backfill(
     config: RetrainConfig, run: RunConfig, wanted: Sequence[datetime.date], first: bool = False
 ) -> Iterator[tuple[datetime.date, serving.Version | MalTfError | None]]:
-    """Retrains for some spans in order; one that is refused does not stop those after it.
+    """Retrain for several spans in order. A span that is refused does not stop those after it.
 
     Args:
         config: the schedule.
-        run: the config of all spans' runs.
+        run: the config that all spans' runs are derived from.
         wanted: the spans.
-        first: whether the first of them that is not refused starts from nothing.
+        first: whether the first of them that is not refused starts from scratch.
 
-    Returns:
-        Each span with the version that was pushed, why it was refused, or None where it had been pushed before.
+    Yields:
+        Each span with the version that was pushed, the error that refused it, or None if it was pushed before.
 
     Raises:
-        MalTfError: as `retrain`, but for refusals.
+        MalTfError: as `retrain`, except for refusals.
     """
     for span in wanted:
         try:
@@ -103,10 +103,10 @@ def backfill(
             yield span, error
 
 
-def _stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
+def _run_stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
     plan, run, name = attempt.plan, attempt.run, attempt.name
     base = attempt.base.version.path if attempt.base else None
-    origin = [attempt.base.version.lineage["model"]] if attempt.base else []  # Copies of it serve.
+    origin = [attempt.base.version.lineage["model"]] if attempt.base else []  # The serving version is a copy of it.
     train = f"{plan.train[0]} to {plan.train[-1]} ({len(plan.train)} day{'s' if plan.train[1:] else ''})"
     log.info(
         "span %s: trains on %s, calibrated on %s, judged on %s, from %s",
@@ -151,8 +151,8 @@ def _stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
     return version
 
 
-def _draw(run: Run) -> None:
-    """Draws journeys for the report. The model serves by now, so a failure to draw is only logged."""
+def _draw_journeys(run: Run) -> None:
+    """Draw journeys for the report. The model already serves, so a failure is only logged."""
     try:
         with run.opened():
             run.journeys()

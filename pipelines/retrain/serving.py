@@ -1,4 +1,4 @@
-"""The serving directory that TensorFlow Serving watches: versions are pushed whole, rolled back and retained."""
+"""Manages the versions in the directory that TensorFlow Serving watches: atomic push, rollback, deletion of old ones."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 from features.errors import Busy, MalTfError
 from pipelines.core import manifest
 
-#: File in a version with its lineage.
+#: Path of the lineage file in a version.
 LINEAGE = "assets.extra/lineage.json"
 
 _SAVED_MODEL = "saved_model.pb"
@@ -24,10 +24,10 @@ class Version:
     """A complete version.
 
     Attributes:
-        number: TensorFlow Serving takes the largest.
-        path: of the SavedModel.
-        lineage: what `push` was given; of a copy made by `rollback` also `rolled_back_from`, the number that served, and
-            `copy_of`, the number that was first pushed with this model. Empty for a version that `push` did not make.
+        number: the version number; TensorFlow Serving serves the largest.
+        path: directory of the SavedModel.
+        lineage: the lineage given to `push`. A copy made by `rollback` also has `rolled_back_from`, the number that served,
+            and `copy_of`, the number that the model was first pushed as. Empty for a version that `push` did not make.
     """
 
     number: int
@@ -36,12 +36,12 @@ class Version:
 
     @property
     def origin(self) -> int:
-        """The number that was first pushed with this model: a copy's is that of what was copied."""
+        """The number that the model was first pushed as, also for a copy made by `rollback`."""
         return self.lineage.get("copy_of", self.number)
 
 
 def versions(directory: str) -> list[Version]:
-    """Complete versions, the oldest first; none if there is no such directory.
+    """Return the complete versions, the oldest first; none if the directory does not exist.
 
     Raises:
         MalTfError: a version's lineage is not JSON.
@@ -51,93 +51,95 @@ def versions(directory: str) -> list[Version]:
 
 
 def current(directory: str) -> Version | None:
-    """The version that serves: the complete one with the largest number."""
+    """Return the serving version, the complete one with the largest number; None if there is none."""
     return max(versions(directory), key=lambda version: version.number, default=None)
 
 
 def may_push(blessed: bool, infra: bool, anomalies: bool, stale: bool) -> list[str]:
-    """Reasons against pushing a candidate; empty if it may serve.
+    """Return reasons against pushing a candidate; empty if it may serve.
 
     Args:
-        blessed: it was blessed.
-        infra: it passed the infra check.
-        anomalies: its data has some.
-        stale: what serves is not what it started from and was judged against.
+        blessed: whether it was blessed.
+        infra: whether it passed the infra check.
+        anomalies: whether its data has anomalies.
+        stale: whether the serving model is not the one that it started from and was judged against.
     """
-    against = {
+    reasons = {
         "it is not blessed": not blessed,
         "it failed the infra check": not infra,
         "its data has anomalies": anomalies,
-        "it is stale: what serves is not what it started from": stale,
+        "it is stale: the serving model is not the one that it started from": stale,
     }
-    return [reason for reason, holds in against.items() if holds]
+    return [reason for reason, applies in reasons.items() if applies]
 
 
 def push(saved_model: str, directory: str, lineage: dict[str, Any], serves: int | None = None) -> int:
-    """Copies a model as the next version, which appears whole or not at all.
+    """Copy a model as the next version, atomically.
 
     A push that was killed after its version appeared does not make a second one when it is repeated.
 
     Args:
         saved_model: directory of the SavedModel.
-        directory: of all versions; local.
-        lineage: JSON-able, the same if the push is repeated: no time of day; at least `{"span", "model", "run"}`.
-        serves: the version that served when the push was decided on; None: any.
+        directory: local directory of all versions.
+        lineage: JSON-serializable, at least `{"span", "model", "run"}`. It must be the same if the push is repeated, so it
+            must not contain the time.
+        serves: number of the version that served when the push was decided on; None for any.
 
     Returns:
-        Number of the version that serves it.
+        Number of the version that serves the model.
 
     Raises:
-        Busy: another version serves than `serves`.
-        MalTfError: there is no such model, it was pushed already and rolled back, another process changes the directory, or
-            it can't be written.
+        Busy: a version other than `serves` serves.
+        MalTfError: the model does not exist, or it was pushed and rolled back, or another process changes the directory, or
+            it is not writable.
     """
     source = pathlib.Path(saved_model)
     if not (source / _SAVED_MODEL).exists():
         raise MalTfError(f"{saved_model}: expected a SavedModel to push, found no {_SAVED_MODEL}")
-    with _changing(directory):
+    with _locked(directory):
         existing = versions(directory)
         for version in existing:
             if version.lineage == lineage and _same(source, pathlib.Path(version.path)):
                 if existing[-1].origin != version.number:
                     raise MalTfError(
-                        f"{directory}: {saved_model} was pushed as version {version.number} already, and since then "
-                        f"{existing[-1].number} serves; to serve it again, roll back to {version.number}"
+                        f"{directory}: {saved_model} was already pushed as version {version.number}, and version "
+                        f"{existing[-1].number} serves since; to serve it again, roll back to {version.number}"
                     )
                 return existing[-1].number
         if serves is not None and existing[-1].number != serves:
             raise Busy(
-                f"{directory}: version {existing[-1].number} serves now, and {serves} did when this push was decided on; run the "
-                "span again"
+                f"{directory}: version {existing[-1].number} serves now, but {serves} served when this push was decided on; run "
+                "the span again"
             )
         return _add(source, directory, lineage).number
 
 
 def rollback(directory: str, to: int | None = None) -> Version:
-    """Serves an earlier model again: a copy of its version gets the next number; nothing is deleted.
+    """Serve an earlier model again, as a copy of its version with the next number. Nothing is deleted.
 
     Args:
-        directory: of all versions; local.
-        to: the version to go back to; None: the newest that is older than the first version with the model that serves.
-            So each rollback goes one model further back, never to one that was rolled back from.
+        directory: local directory of all versions.
+        to: the version to go back to. By default the newest that is older than the first version with the serving model, so
+            that each rollback goes one model further back, never to one that was rolled back from.
 
     Returns:
-        What serves now.
+        The version that serves now.
 
     Raises:
-        MalTfError: no such version, nothing earlier, another process changes the directory, or it can't be written.
+        MalTfError: the version does not exist, or there is no earlier one, or another process changes the directory, or it
+            is not writable.
     """
-    with _changing(directory):
+    with _locked(directory):
         by_number = {version.number: version for version in versions(directory)}
         if not by_number:
-            raise MalTfError(f"{directory}: nothing serves, so there is nothing to roll back")
+            raise MalTfError(f"{directory}: expected a serving version to roll back, found none")
         serving = by_number[max(by_number)]
         complete = f"complete versions: {', '.join(map(str, by_number))}"
         if to is None:
             to = max((number for number in by_number if number < serving.origin), default=None)
             if to is None:
                 raise MalTfError(
-                    f"{directory}: no version is earlier than {serving.origin}, the model that serves as {serving.number}; "
+                    f"{directory}: no version is earlier than {serving.origin}, whose model serves as {serving.number}; "
                     f"{complete}"
                 )
         if to not in by_number:
@@ -150,35 +152,36 @@ def rollback(directory: str, to: int | None = None) -> Version:
 
 
 def retain(directory: str, keep: int) -> list[int]:
-    """Deletes all complete versions but the newest `keep`; the one that serves always stays.
+    """Delete all complete versions but the newest `keep`. The serving version is always kept.
 
     Returns:
-        Numbers of those deleted.
+        Numbers of the deleted versions.
 
     Raises:
-        MalTfError: another process changes the directory, or it can't be written.
+        MalTfError: another process changes the directory, or it is not writable.
     """
-    with _changing(directory):
+    with _locked(directory):
         old = versions(directory)[: -max(keep, 1)]
         for version in old:
             hidden = _hidden(directory, version.number)
-            os.rename(version.path, hidden)  # Half deleted, it would still be a version to TensorFlow Serving.
+            # TensorFlow Serving would still take a half-deleted directory for a version.
+            os.rename(version.path, hidden)
             shutil.rmtree(hidden)
         return [version.number for version in old]
 
 
 @contextlib.contextmanager
-def _changing(directory: str) -> Iterator[None]:
-    """Locks the directory, and removes what a killed process left behind."""
+def _locked(directory: str) -> Iterator[None]:
+    """Lock the directory, and remove partial versions that a killed process left behind."""
     try:
         with manifest.lock(directory):
-            for left in pathlib.Path(directory).glob(".*.partial"):
-                shutil.rmtree(left)
+            for partial in pathlib.Path(directory).glob(".*.partial"):
+                shutil.rmtree(partial)
             yield
     except OSError as error:
         raise MalTfError(
-            f"{directory}: its versions can't be changed: {error}. Free disk space or correct the permissions, then try again; "
-            "the model that served still serves."
+            f"{directory}: its versions can't be changed: {error}. Free disk space or fix the permissions, then try again; the "
+            "serving model is unchanged."
         ) from error
 
 
@@ -201,14 +204,14 @@ def _add(source: pathlib.Path, directory: str, lineage: dict[str, Any]) -> Versi
 
 
 def _numbered(directory: str) -> Iterator[tuple[int, pathlib.Path]]:
-    """Directories that TensorFlow Serving takes for versions, complete or not."""
+    """Yield the directories that TensorFlow Serving takes for versions, complete or not."""
     for path in pathlib.Path(directory).glob("*"):
         if path.name.isascii() and path.name.isdigit():
             yield int(path.name), path
 
 
 def _hidden(directory: str, number: int) -> pathlib.Path:
-    """A path that TensorFlow Serving ignores, as its name is no integer."""
+    """Return a path that TensorFlow Serving ignores, as its name is not an integer."""
     return pathlib.Path(directory, f".{number}.partial")
 
 
@@ -220,24 +223,24 @@ def _lineage(version: pathlib.Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise MalTfError(
-            f"{path}: expected JSON: {error}. Correct the file, or move version {version.name} away."
+            f"{path}: expected JSON: {error}. Fix the file, or move version {version.name} away."
         ) from error
 
 
 def _files(model: pathlib.Path) -> list[str]:
-    """A model's files, relative, `saved_model.pb` last, without the lineage."""
+    """Return the relative paths of a model's files, `saved_model.pb` last, without the lineage."""
     names = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()} - {LINEAGE}
     return sorted(names, key=lambda name: (name == _SAVED_MODEL, name))
 
 
 def _same(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two models hold the same files, byte for byte."""
+    """Return whether two models have the same files, byte for byte."""
     names = _files(one)
     return names == _files(other) and filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
 
 
 def _sync(path: pathlib.Path) -> None:
-    """Flushes a file, or a directory's entries, to disk."""
+    """Flush a file, or a directory's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Days of a span: which of them train, calibrate and judge, and the config of a run that does so."""
+"""Plans which days of a span train, calibrate and judge, and makes the config of the span's run."""
 
 import dataclasses
 import datetime
@@ -11,14 +11,14 @@ from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.validate.gate import SCHEMA
 
-#: Stands for a day, such as 2025-05-20, in the paths of the logs.
+#: Placeholder for a day, such as 2025-05-20, in the paths of the logs.
 PLACEHOLDER = "{date}"
 
 _ONE_DAY = datetime.timedelta(days=1)
 
 
 class MissingLog(MalTfError):
-    """A day's log does not exist (yet)."""
+    """A day's log does not exist, or not yet."""
 
     exit_code = 3
 
@@ -29,13 +29,13 @@ class SpanPlan:
 
     Attributes:
         span: the newest day of the logs.
-        train: days whose clicks train, with final labels; none, where there is nothing new.
-        judge: day whose clicks judge the candidate and the model that serves: the newest whose windows have all closed, on
-            days with logs.
-        logs: days whose logs are read: those before `train` are context for journeys and histories.
+        train: days whose clicks train, with final labels; empty if there is no new day.
+        judge: day whose clicks the candidate and the serving model are judged on: the newest whose windows have all closed,
+            on days with logs.
+        logs: days whose logs are read. Those before `train` are context for journeys and histories.
         calibrate: days after `train` whose clicks fit the calibration; they train in the next span.
-        left_out: days that were not to train.
-        fresh: days whose clicks may train as known at the end of the span; with delayed feedback, the span's own day.
+        left_out: days that must not train.
+        fresh: days whose clicks may train with the labels known at the end of the span: with delayed feedback, its own day.
         spoilt: days after `judge` that are left out.
     """
 
@@ -51,17 +51,17 @@ class SpanPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Calendar:
-    """What a schedule says of days.
+    """The part of a schedule that determines a span's days.
 
     Attributes:
-        first_day: of the logs.
+        first_day: first day of the logs.
         window_hours: longest attribution window.
-        context_days: days read before the first that trains.
-        missing: days without logs. They neither train nor judge, and no more do the days before whose windows reach into
-            them: their conversions are not all known.
-        held_out: how many of the last days that could train fit the calibration instead.
-        delayed: whether a span's own day may train before its windows close. Days after the one that judges train or have
-            trained then, so those of them that are left out are in no split, and do not judge later.
+        context_days: number of days that are read before the first that trains.
+        missing: days without logs. They neither train nor judge, nor do the days before whose windows reach into them, as
+            their conversions are not all known.
+        held_out: number of the last days that could train, but fit the calibration instead.
+        delayed: whether a span's own day may train before its windows close. Days after the judging one then train or have
+            been trained on, so those of them that are left out are in no split, and do not judge later.
     """
 
     first_day: datetime.date
@@ -74,12 +74,12 @@ class Calendar:
     def plan(
         self, span: datetime.date, trained_until: datetime.date | None, left_out: Sequence[datetime.date] = ()
     ) -> SpanPlan:
-        """Plans the retraining of a span.
+        """Plan the days of a span.
 
         Args:
             span: the newest day of the logs.
             trained_until: last day that the model to start from could be trained on; None without such a model.
-            left_out: days that are not to train.
+            left_out: days that must not train.
 
         Raises:
             MalTfError: the logs are too short to train and to judge on.
@@ -87,11 +87,11 @@ class Calendar:
         window = datetime.timedelta(hours=self.window_hours)
         judge = (midnight(span + _ONE_DAY) - window).date() - _ONE_DAY
         reach = math.ceil(self.window_hours / 24)
-        unknown = {day for lost in self.missing for day in days(lost - reach * _ONE_DAY, lost)}
-        while judge in unknown or (self.delayed and judge in left_out):
+        incomplete = {day for missing_day in self.missing for day in days(missing_day - reach * _ONE_DAY, missing_day)}
+        while judge in incomplete or (self.delayed and judge in left_out):
             judge -= _ONE_DAY
         begin = self.first_day if trained_until is None else max(trained_until + _ONE_DAY, self.first_day)
-        usable = tuple(day for day in days(begin, judge - _ONE_DAY) if day not in left_out and day not in unknown)
+        usable = tuple(day for day in days(begin, judge - _ONE_DAY) if day not in left_out and day not in incomplete)
         train, calibrate = usable[: max(len(usable) - self.held_out, 0)], usable[max(len(usable) - self.held_out, 0) :]
         if judge <= self.first_day + self.held_out * _ONE_DAY:
             closed = midnight(self.first_day + (2 + self.held_out) * _ONE_DAY) + window
@@ -102,18 +102,18 @@ class Calendar:
                 f"{(closed - datetime.timedelta(microseconds=1)).date()}"
             )
         context = max((train[0] if train else judge) - datetime.timedelta(days=self.context_days), self.first_day)
-        fresh = (span,) if self.delayed and span not in unknown else ()
+        fresh = (span,) if self.delayed and span not in incomplete else ()
         spoilt = tuple(
-            day for day in days(judge + _ONE_DAY, span) if day in unknown or (self.delayed and day in left_out)
+            day for day in days(judge + _ONE_DAY, span) if day in incomplete or (self.delayed and day in left_out)
         )
         return SpanPlan(span, train, judge, tuple(days(context, span)), calibrate, tuple(left_out), fresh, spoilt)
 
 
-def handed_on(planned: SpanPlan) -> dict[str, Any]:
-    """What later spans need to know of this plan, JSON-able.
+def facts_for_later(planned: SpanPlan) -> dict[str, Any]:
+    """Return what later spans need to know of a plan, JSON-serializable.
 
     Returns:
-        `trained_until`, the last day that the candidate could be trained on, and `left_out`, later ones that are not to train.
+        `trained_until`, the last day that the candidate could be trained on, and `left_out`, later days that must not train.
     """
     trained_until = (planned.calibrate[0] if planned.calibrate else planned.judge) - _ONE_DAY
     left_out = [str(day) for day in planned.left_out if day > trained_until]
@@ -121,20 +121,20 @@ def handed_on(planned: SpanPlan) -> dict[str, Any]:
 
 
 def midnight(day: datetime.date) -> datetime.datetime:
-    """A day's first moment, UTC."""
+    """Return the start of a day, UTC."""
     return datetime.datetime.combine(day, datetime.time(), datetime.timezone.utc)
 
 
 def days(first: datetime.date, last: datetime.date) -> list[datetime.date]:
-    """All days from the first to the last, both included; none if the last is earlier."""
+    """Return all days from the first to the last, both included; none if the last is earlier."""
     return [first + number * _ONE_DAY for number in range((last - first).days + 1)]
 
 
 def wanted(span: str, first: str, last: str, today: datetime.date | None = None) -> list[datetime.date]:
-    """The spans that a command line asks for: one, by default yesterday's, or all from a first to a last.
+    """Return the spans that a command line asks for: one, by default yesterday's, or all from a first to a last.
 
     Raises:
-        MalTfError: not a date, or one of two.
+        MalTfError: a value is not a date, or only one of the first and the last is given.
     """
     if (span and (first or last)) or bool(first) != bool(last):
         raise MalTfError("expected --span alone, or --from and --to together")
@@ -149,7 +149,7 @@ def wanted(span: str, first: str, last: str, today: datetime.date | None = None)
     return days(begin, end)
 
 
-def configured(
+def span_config(
     config: RunConfig,
     planned: SpanPlan,
     immature: str,
@@ -157,19 +157,20 @@ def configured(
     base: str | None = None,
     fit_from: str | None = None,
 ) -> RunConfig:
-    """The config of a span's run.
+    """Make the config of a span's run.
 
     Args:
-        config: of all runs; `{date}` in the paths of its sources stands for each day that is read.
+        config: the config that all spans' runs are derived from. `{date}` in the paths of its sources stands for each day
+            that is read.
         planned: the span's days.
-        immature: `drop`, or `mark` to write the clicks after `planned.judge` too, with `mature = 0`.
+        immature: `drop`, or `mark` to also write the clicks after `planned.judge`, with `mature = 0`.
         missing: days that are known to have no logs.
-        base: directory of the run whose model this one starts from; its schema holds, where none was reviewed.
+        base: directory of the run whose model this one starts from. Its schema is used if `config` names none.
         fit_from: directory of the label job whose fits are used.
 
     Raises:
-        MissingLog: of a day.
-        MalTfError: the placeholder is where no list of files is.
+        MissingLog: the log of a day does not exist.
+        MalTfError: the placeholder is not in a list of files.
     """
     data = config.model_dump(mode="json")
     read = [day for day in planned.logs if day not in missing]
@@ -177,12 +178,12 @@ def configured(
     unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
     first = planned.train[0] if planned.train else planned.judge - _ONE_DAY
     trained = (*planned.train, *planned.calibrate)
-    without = [*(day for day in days(first, planned.judge - _ONE_DAY) if day not in trained), *planned.spoilt]
+    left_out_days = [*(day for day in days(first, planned.judge - _ONE_DAY) if day not in trained), *planned.spoilt]
     data["labels"] |= {
         "train_from": midnight(first).isoformat(),
         "eval_from": midnight(planned.judge).isoformat(),
         "eval_until": midnight(planned.judge + _ONE_DAY).isoformat() if immature == "drop" else None,
-        "without_days": [str(day) for day in without],
+        "without_days": [str(day) for day in left_out_days],
         "observed_until": (midnight(planned.span + _ONE_DAY) - unit).isoformat(),
         "immature": immature,
         "segment_hours": 24,
@@ -192,20 +193,19 @@ def configured(
     data["attribution"]["fit_from"] = fit_from
     if base and not config.validation.schema_file:
         data["validation"]["schema_file"] = f"{base}/validate/{SCHEMA}"
-    data["model"] = config.model.alone(config.model.name).model_dump(
-        mode="json"
-    )  # Without the keys of compared models.
+    # Without the keys of compared models.
+    data["model"] = config.model.alone(config.model.name).model_dump(mode="json")
     data["training"]["warm_start"] = f"{base}/train/{config.model.name}" if base else None
     return RunConfig.model_validate(data)
 
 
 def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
-    """Sources in which each path with the placeholder is replaced by one per day."""
+    """Replace each path with the placeholder by one path per day."""
     if isinstance(data, dict):
         return {key: _dated(value, read) for key, value in data.items()}
     if not isinstance(data, list):
         if isinstance(data, str) and PLACEHOLDER in data:
-            raise MalTfError(f"{data}: {PLACEHOLDER} goes into a list of files, as `files` is, alone")
+            raise MalTfError(f"{data}: expected {PLACEHOLDER} only in lists of files, such as `files`")
         return data
     items = []
     for item in data:
@@ -216,7 +216,7 @@ def _dated(data: Any, read: Sequence[datetime.date]) -> Any:
             items.append(item.replace(PLACEHOLDER, day.isoformat()))
             if not files.matches(items[-1]):
                 raise MissingLog(
-                    f"no log of {day}: expected {items[-1]}. Bring it and run this span again; or, if there is none and "
-                    f"never will be, add {day} to missing_days."
+                    f"no log of {day}: expected {items[-1]}. Provide it and run this span again, or, if there will never be "
+                    f"one, add {day} to missing_days."
                 )
     return items

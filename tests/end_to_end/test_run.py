@@ -169,7 +169,7 @@ def test_an_evaluation_with_features_is_judged_by_slice(finished, tmp_path):
     assert judged.all.metrics["blessed"]["auc"] == pytest.approx(all_metrics(*_columns(frame))["auc"])
     assert any(reason.startswith("place = ") for reason in judged.reasons)
     labels, output = str(run / "labels"), tmp_path / "judge"
-    assert retraining.judged(config, gates, labels, versions, str(output))["reasons"] == judged.reasons
+    assert retraining.judge_candidate(config, gates, labels, versions, str(output))["reasons"] == judged.reasons
     events = EventAccumulator(str(output / "events/blessed"), size_guidance={"tensors": 0}).Reload()
     assert set(events.Tags()["tensors"]) == {f"label_last/{metric}" for metric in ("auc", "gauc", "log_loss", "pcoc")}
 

@@ -35,9 +35,8 @@ def parts(run: RunFiles) -> list[Part]:
         return []
     from pipelines.studies.comparison.report import tables
 
-    first, *others = (
-        Numbers(table, SOURCE) for table in tables(result)[1:]
-    )  # The first table is of the labels, which have their own section.
+    # The first table is of the labels, which have their own section.
+    first, *others = (Numbers(table, SOURCE) for table in tables(result)[1:])
     return [*_pictures(result), first, Folded(f"{len(others)} more tables, slices among them", others)]
 
 

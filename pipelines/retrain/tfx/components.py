@@ -1,4 +1,4 @@
-"""Custom components of the TFX pipeline, and its Trainer's `run_fn`: they run the stages of `mal-tf retrain`."""
+"""Custom components of the TFX pipeline, and the `run_fn` of its Trainer, which run the stages of `mal-tf retrain`."""
 
 import dataclasses
 import json
@@ -21,8 +21,8 @@ from pipelines.retrain import blessing as blessings
 from pipelines.retrain import checks, serving, spans
 from pipelines.retrain.config import RetrainConfig
 from pipelines.retrain.judge import BLESSED, CANDIDATE
-from pipelines.retrain.planning import BLESS, CHECKS, Refused, planned, trailing_reports
-from pipelines.retrain.run import judged, tried
+from pipelines.retrain.planning import BLESS, CHECKS, Refused, plan_span, trailing_reports
+from pipelines.retrain.run import check_export, judge_candidate
 from pipelines.retrain.tfx import artifacts
 from pipelines.retrain.tfx.artifacts import local
 from pipelines.validate import gate
@@ -43,9 +43,9 @@ _IS_BLESSED = "blessed"
 
 
 class Measurements(tfx.dsl.Artifact):
-    """What the checks measured: `measurements.json`."""
+    """Measurements of the checks, in `measurements.json`."""
 
-    TYPE_NAME = "maltf.Measurements"  # as Kubeflow Pipelines wants it
+    TYPE_NAME = "maltf.Measurements"  # In the format that Kubeflow Pipelines requires.
 
 
 @tfx.dsl.components.component
@@ -58,16 +58,16 @@ def label(
     base: _Input[_types.Model] = None,
     blessing: _Input[_types.ModelBlessing] = None,
 ):
-    """Plans a span from the last blessed model and labels its clicks.
+    """Plan a span from the last blessed model and label its clicks.
 
     Args:
-        examples: the label job's directory, which has the layout of TFX's.
+        examples: the label job's directory, which has the layout of TFX's Examples.
         schedule: a `RetrainConfig` as JSON.
-        run: a `RunConfig` as JSON, of all spans.
+        run: the `RunConfig` that all spans' runs are derived from, as JSON.
         span: newest day of the logs, or `yesterday`.
-        first: 1 if there is nothing yet to start from.
-        base: last blessed model.
-        blessing: its.
+        first: 1 on a first run, without a model to start from.
+        base: the last blessed model.
+        blessing: the blessing of `base`.
 
     Raises:
         Refused: there is no day to train on.
@@ -75,25 +75,25 @@ def label(
     config, base_run = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
     (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
     last = blessings.read(local(blessing.uri)).facts if blessing else None
-    start = artifacts.base_of(local(base.uri), last) if base else None
+    start = artifacts.base_from(local(base.uri), last) if base else None
     if start and start.span >= day:
         raise Refused(f"span {day}: the last blessed model is of span {start.span}", [])
-    days, fresh = planned(config, base_run, day, start, bool(first))
-    fit_from = None if fresh else last["labels"]
+    days, refit = plan_span(config, base_run, day, start, bool(first))
+    fit_from = None if refit else last["labels"]
     immature = "drop" if config.immature == "wait" else "mark"
-    configured = spans.configured(base_run, days, immature, config.missing_days, fit_from=fit_from)
+    run_config = spans.span_config(base_run, days, immature, config.missing_days, fit_from=fit_from)
     if start:
-        configured = configured.model_copy(
+        run_config = run_config.model_copy(
             update={
-                "labels": configured.labels.model_copy(update={"grow_from": last["labels"]}),
-                "training": configured.training.model_copy(
-                    update={"warm_start": artifacts.training_of(start.run, configured.model.name)}
+                "labels": run_config.labels.model_copy(update={"grow_from": last["labels"]}),
+                "training": run_config.training.model_copy(
+                    update={"warm_start": artifacts.training_directory(start.run, run_config.model.name)}
                 ),
             }
         )
     output = local(examples.uri)
-    label_job.run(configured, output, overwrite=True)
-    plan = artifacts.Planned(span=days, fit_span=day if fresh else start.fit_span, run=configured)
+    label_job.run(run_config, output, overwrite=True)
+    plan = artifacts.Planned(span=days, fit_span=day if refit else start.fit_span, run=run_config)
     files.write_text(f"{output}/{artifacts.PLANNED}", plan.model_dump_json(indent=1))
     examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
     examples.span = int(f"{day:%Y%m%d}")
@@ -101,8 +101,8 @@ def label(
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     record: dict[str, Any] = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
     record |= {"span": str(day), "judge": str(days.judge)}
-    files.write_text(artifacts.record(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
-    files.write_text(artifacts.record(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
+    files.write_text(artifacts.record_path(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
+    files.write_text(artifacts.record_path(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
 
 
 @tfx.dsl.components.component
@@ -112,13 +112,13 @@ def schema(
     statistics: _Input[_types.ExampleStatistics],
     blessing: _Input[_types.ModelBlessing] = None,
 ):
-    """The schema that the last blessed run held; on a first run, one with environments inferred from the train split.
+    """Output the last blessed run's schema; on a first run, a schema with environments, inferred from the train split.
 
     Args:
         schema: the schema.
         examples: labelled clicks.
         statistics: their statistics.
-        blessing: of the last blessed model.
+        blessing: blessing of the last blessed model.
     """
     if blessing:
         held = blessings.read(local(blessing.uri)).facts["schema"]
@@ -141,19 +141,19 @@ def check(
     schedule: _Parameter[str],
     blessing: _Input[_types.ModelBlessing] = None,
 ):
-    """Stops the run for anomalies, ExampleValidator's and our own; ExampleValidator itself only notes them.
+    """Stop the pipeline if the checks or ExampleValidator find anomalies; ExampleValidator itself only records them.
 
     Args:
-        measurements: what was measured.
+        measurements: measurements of the checks.
         examples: labelled clicks.
         statistics: their statistics.
-        schema: that they were held against.
-        anomalies: what ExampleValidator found.
+        schema: the schema that they were validated against.
+        anomalies: anomalies that ExampleValidator found.
         schedule: a `RetrainConfig` as JSON.
-        blessing: of the last blessed model.
+        blessing: blessing of the last blessed model.
 
     Raises:
-        Refused: anomalies, each with feature, measure, value and limit.
+        Refused: the data has anomalies, each reported with feature, measure, value and limit.
     """
     config, labels = RetrainConfig.model_validate_json(schedule), local(examples.uri)
     plan, by_split = artifacts.read_planned(labels), artifacts.read_statistics(local(statistics.uri))
@@ -174,7 +174,7 @@ def check(
         ],
     )
     made_from = manifest.fingerprint(manifest.made_from(labels), reference, schedule)
-    output = artifacts.record(config, plan.span.span, CHECKS)
+    output = artifacts.record_path(config, plan.span.span, CHECKS)
     lines = run_stage(output, made_from, lambda output: checks.run(data, plan.run, config.checks, output))["anomalies"]
     measured = files.read_text(f"{output}/{checks.MEASUREMENTS}")
     files.write_text(f"{local(measurements.uri)}/{checks.MEASUREMENTS}", measured)
@@ -183,15 +183,16 @@ def check(
 
 
 def run_fn(arguments: tfx.components.FnArgs) -> None:
-    """What TFX's Trainer calls: trains the candidate and exports it.
+    """Train the candidate and export it; called by TFX's Trainer.
 
-    The Model artifact holds the SavedModel where TFX expects it, and a run's other outputs, which a later span starts from.
+    The Model artifact contains the SavedModel where TFX expects it, and the run's other outputs, which a later span starts
+    from.
     """
     labels = str(pathlib.Path(local(arguments.train_files[0])).parent.parent)
     saved_model, plan = pathlib.Path(local(arguments.serving_model_dir)), artifacts.read_planned(labels)
     run = artifacts.LabelledRun(plan.run, str(saved_model.parent), labelled=labels)
     pathlib.Path(run.export(plan.run.model.name)).rename(saved_model)
-    lineage = {"model": str(saved_model), "run": run.directory, "labels": labels} | artifacts.facts_of(plan)
+    lineage = {"model": str(saved_model), "run": run.directory, "labels": labels} | artifacts.span_facts(plan)
     files.write_text(f"{saved_model}/{serving.LINEAGE}", json.dumps(lineage, indent=1) + "\n")
 
 
@@ -202,7 +203,7 @@ def infra(
     model: _Input[_types.Model],
     schedule: _Parameter[str],
 ):
-    """Checks the export in a fresh process.
+    """Check the export in a fresh process.
 
     Args:
         blessing: whether it can serve, and `infra.json`.
@@ -214,7 +215,9 @@ def infra(
     saved_model = serving_model_dir(local(model.uri))
 
     def stage(output: str) -> dict:
-        checked = dataclasses.asdict(tried(artifacts.read_planned(labels).run, config.infra, labels, saved_model))
+        checked = dataclasses.asdict(
+            check_export(artifacts.read_planned(labels).run, config.infra, labels, saved_model)
+        )
         files.write_text(f"{output}/infra.json", json.dumps(checked, indent=1) + "\n")
         files.write_text(f"{output}/{'INFRA_NOT_BLESSED' if checked['reasons'] else 'INFRA_BLESSED'}", "")
         return checked
@@ -236,18 +239,18 @@ def judge(
     schedule: _Parameter[str],
     base: _Input[_types.Model] = None,
 ):
-    """Judges the candidate beside the last blessed model, GAUC included, and blesses it or records the reasons against it.
+    """Judge the candidate against the last blessed model, and bless it or record the reasons against it.
 
     Args:
         evaluation: `judgement.json`, metrics and predictions.
-        blessing: as TFX's Evaluator gives it, and `reason.json`, whose facts name what the next span is held against.
+        blessing: the blessing, as TFX's Evaluator writes it, with `reason.json`, whose facts the next span is compared with.
         examples: labelled clicks.
         statistics: their statistics.
-        schema: that they were held against.
+        schema: the schema that they were validated against.
         model: the candidate.
-        tried: whether it can serve.
+        tried: the infra check's blessing: whether the candidate can serve.
         schedule: a `RetrainConfig` as JSON.
-        base: last blessed model.
+        base: the last blessed model.
     """
     config, labels, output = RetrainConfig.model_validate_json(schedule), local(examples.uri), local(blessing.uri)
     plan = artifacts.read_planned(labels)
@@ -256,17 +259,19 @@ def judge(
         versions[BLESSED] = serving_model_dir(local(base.uri))
     made_from = manifest.fingerprint(manifest.made_from(labels), versions, config.gates.model_dump(mode="json"))
     judgement = run_stage(
-        local(evaluation.uri), made_from, lambda output: judged(plan.run, config.gates, labels, versions, output)
+        local(evaluation.uri),
+        made_from,
+        lambda output: judge_candidate(plan.run, config.gates, labels, versions, output),
     )
     reasons = [*judgement["reasons"], *_infra_reasons(tried)]
-    facts = artifacts.facts_of(plan) | {
+    facts = artifacts.span_facts(plan) | {
         "judge": str(plan.span.judge),
         "all": judgement["all"],
         "labels": labels,
         "statistics": local(statistics.uri),
         "schema": local(schema.uri),
     }
-    for directory in (output, artifacts.record(config, plan.span.span, BLESS)):
+    for directory in (output, artifacts.record_path(config, plan.span.span, BLESS)):
         blessings.write(directory, reasons, facts)
     blessing.set_int_custom_property(_IS_BLESSED, int(not reasons))
     blessing.set_string_custom_property("current_model", model.uri)
@@ -276,5 +281,5 @@ def judge(
 def _infra_reasons(tried: tfx.dsl.Artifact) -> list[str]:
     if tried.get_int_custom_property(_IS_BLESSED):
         return []
-    said = f"{local(tried.uri)}/infra.json"
-    return json.loads(files.read_text(said))["reasons"] if files.exists(said) else ["TFX's InfraValidator failed"]
+    path = f"{local(tried.uri)}/infra.json"
+    return json.loads(files.read_text(path))["reasons"] if files.exists(path) else ["TFX's InfraValidator failed"]

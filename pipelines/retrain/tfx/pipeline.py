@@ -16,7 +16,7 @@ from pipelines.retrain.planning import BLESS, SERVING, SPANS, Refused
 from pipelines.retrain.tfx import components as tfx_components
 from pipelines.retrain.tfx import push
 
-#: Under the schedule's root: TFX's artifacts, and its own ML Metadata.
+#: Names in the schedule's root of TFX's artifacts and of its ML Metadata.
 ARTIFACTS, METADATA = "tfx", "tfx.sqlite"
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
@@ -30,19 +30,19 @@ def build(
     pipeline_root: str,
     tensorflow_serving: str = "",
 ) -> tfx.dsl.Pipeline:
-    """The pipeline of a span.
+    """Build the pipeline of a span.
 
     Args:
         config: the schedule.
-        run: the config of all spans' runs.
-        span: newest day of the logs, or `yesterday`, UTC, when it runs.
-        first: whether there is nothing yet to start from and to be judged against.
-        pipeline_root: where the artifacts go.
-        tensorflow_serving: tag of TensorFlow Serving's image that TFX's InfraValidator starts in Docker on this machine;
-            empty: our own check in a fresh process.
+        run: the config that all spans' runs are derived from.
+        span: newest day of the logs, or `yesterday`, in UTC when the pipeline runs.
+        first: whether this is the first run, without a model to start from or to be judged against.
+        pipeline_root: directory or URI of the artifacts.
+        tensorflow_serving: tag of TensorFlow Serving's image that TFX's InfraValidator starts in Docker on this machine. If
+            empty, the export is checked in a fresh process instead.
 
     Raises:
-        MalTfError: delayed feedback, which this runner has not.
+        MalTfError: the schedule uses delayed feedback, which this pipeline does not support.
     """
     if config.immature == DELAYED:
         raise MalTfError(
@@ -121,18 +121,18 @@ def build(
 def run_here(
     config: RetrainConfig, run: RunConfig, span: str, first: bool, tensorflow_serving: str = ""
 ) -> serving.Version:
-    """Runs the pipeline of a span on this machine with TFX's LocalDagRunner: the version that was pushed.
+    """Run the pipeline of a span on this machine with TFX's LocalDagRunner and return the version that was pushed.
 
     Args:
         config: the schedule.
-        run: the config of all spans' runs.
-        span: newest day of the logs; empty: yesterday, UTC.
+        run: the config that all spans' runs are derived from.
+        span: newest day of the logs; by default yesterday, UTC.
         first: see `build`.
         tensorflow_serving: see `build`.
 
     Raises:
-        Refused: data or model are not good enough.
-        MalTfError: anything else that stops it. In all cases what serves is as it was.
+        Refused: the data or the model does not meet the limits.
+        MalTfError: any other error. In all cases the serving model is unchanged.
     """
     (day,) = spans.wanted(span, "", "")
     with manifest.lock(config.root):
@@ -151,14 +151,14 @@ def run_here(
 
 
 def compile_to(config: RetrainConfig, run: RunConfig, first: bool, pipeline_root: str, image: str, output: str) -> None:
-    """Compiles the pipeline for Kubeflow Pipelines and Vertex AI; with a parameter `span`.
+    """Compile the pipeline, with a parameter `span`, for Kubeflow Pipelines and Vertex AI.
 
     Args:
-        config: the schedule; its root has to be a path that all containers see, such as `/gcs/<bucket>/…` on Vertex AI.
-        run: the config of all spans' runs.
+        config: the schedule. Its root must be a path that all containers see, such as `/gcs/<bucket>/…` on Vertex AI.
+        run: the config that all spans' runs are derived from.
         first: see `build`.
-        pipeline_root: where the artifacts go, such as `gs://<bucket>/…`.
-        image: of containers, with mal-tf and TFX.
+        pipeline_root: directory or URI of the artifacts, such as `gs://<bucket>/…`.
+        image: container image with mal-tf and TFX.
         output: JSON file to write.
     """
     span = tfx.dsl.experimental.RuntimeParameter(name="span", ptype=str)
@@ -172,17 +172,19 @@ def compile_to(config: RetrainConfig, run: RunConfig, first: bool, pipeline_root
 
 
 _Config = Annotated[str, typer.Argument(help="The schedule's YAML file, such as examples/retraining/market.yaml.")]
-_First = Annotated[bool, typer.Option("--first", help="Nothing is blessed yet: floors alone decide.")]
-_Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: root=/gcs/bucket/daily.")]
+_First = Annotated[bool, typer.Option("--first", help="No model is blessed yet: judge by floors alone.")]
+_Set = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as root=/gcs/bucket/daily.")
+]
 
 
 @app.command("run")
 def _run(
     config: _Config,
-    span: Annotated[str, typer.Option(help="Newest day of the logs; yesterday, UTC, if not given.")] = "",
+    span: Annotated[str, typer.Option(help="Newest day of the logs. By default yesterday, in UTC.")] = "",
     first: _First = False,
     tensorflow_serving: Annotated[
-        str, typer.Option(help="Tag of TensorFlow Serving's image for TFX's InfraValidator, in Docker.")
+        str, typer.Option(help="Tag of TensorFlow Serving's image for TFX's InfraValidator, which starts it in Docker.")
     ] = "",
     set_: _Set = [],  # noqa: B006
 ):
@@ -194,19 +196,21 @@ def _run(
 @app.command("compile")
 def _compile(
     config: _Config,
-    pipeline_root: Annotated[str, typer.Option(help="Where the artifacts go: gs://bucket/tfx.")],
-    image: Annotated[str, typer.Option(help="Of the containers, with mal-tf and TFX.")],
+    pipeline_root: Annotated[str, typer.Option(help="Directory of the artifacts, such as gs://bucket/tfx.")],
+    image: Annotated[str, typer.Option(help="Container image with mal-tf and TFX.")],
     output: Annotated[str, typer.Option(help="JSON file to write.")] = "pipeline.json",
     first: _First = False,
     set_: _Set = [],  # noqa: B006
 ):
     """Compile the pipeline for Kubeflow Pipelines and Vertex AI."""
     compile_to(*load(config, set_), first, pipeline_root, image, output)
-    print(f"{output}: submit it with the parameter span, the newest day of the logs or {tfx_components.YESTERDAY}")
+    print(
+        f"Wrote {output}. Submit it with the parameter span: the newest day of the logs, or {tfx_components.YESTERDAY}"
+    )
 
 
 def main() -> None:
-    """Entry point: errors for people are printed alone, with the exit codes of `mal-tf retrain`."""
+    """Entry point: a MalTfError is printed without a traceback; exit codes are those of `mal-tf retrain`."""
     try:
         app()
     except MalTfError as error:

@@ -1,4 +1,4 @@
-"""TFX's Pusher with an executor that pushes versions whole or not at all, under the next number."""
+"""A Pusher for TFX that pushes versions atomically, with the next version number."""
 
 import json
 import pathlib
@@ -14,15 +14,15 @@ from pipelines.retrain.tfx.artifacts import local
 
 
 class Executor(executor.Executor):
-    """Pushes as `mal-tf retrain` does, where TFX's own copies file by file into the directory that is served."""
+    """Pushes atomically, as `mal-tf retrain` does; TFX's own executor copies files one by one into the served directory."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """Pushes a blessed model, with the lineage that the Trainer wrote.
+        """Push a blessed model, with the lineage that the Trainer wrote.
 
         Args:
-            input_dict: `model`, `model_blessing` and `infra_blessing`.
-            output_dict: `pushed_model`, which says whether and as which version.
-            exec_properties: `push_destination`, a file system.
+            input_dict: artifacts `model`, `model_blessing` and `infra_blessing`.
+            output_dict: artifact `pushed_model`, which records whether the model was pushed and as which version.
+            exec_properties: `push_destination`, a directory of the file system.
 
         Raises:
             MalTfError: see `serving.push`.
@@ -40,6 +40,6 @@ class Executor(executor.Executor):
 
 
 class Pusher(tfx.components.Pusher):
-    """TFX's component with the executor above."""
+    """TFX's Pusher component with the executor above."""
 
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)

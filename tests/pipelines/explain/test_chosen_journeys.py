@@ -56,7 +56,7 @@ def test_journeys_that_are_not_as_labelled_are_left_out_and_said(project, caplog
     project.write()
     with caplog.at_level(logging.WARNING, "mal_tf.explain"):
         _, found = write(project)
-    assert "clicks have other labels in the label files than by the logs" in caplog.text
+    assert "clicks have other labels in the label files than the logs give now" in caplog.text
     assert {tuple(journey["match_key"]) for journey in found["journeys"]} == {("s1",)}
 
 

@@ -60,11 +60,11 @@ def test_the_delay_goes_on_from_the_days_before(project, two_spans):
     early = feedback.early_runs(root, PLAN.train)
     assert early == {DAYS[1]: f"{root}/spans/2023-11-16"}
     labels = f"{root}/spans/2023-11-17/labels"
-    found = feedback.measured(None, early, PLAN, labels, two_spans)
+    found = feedback.merge_delay(None, early, PLAN, labels, two_spans)
     assert 0 < sum(found.known["first"]) < sum(found.final["first"])
     before = curve(1.0, 2.0, ("first", "last"))
-    assert feedback.measured(before, early, PLAN, labels, two_spans) == before.merged(found)
-    assert feedback.measured(before, {}, PLAN, labels, two_spans) == before
+    assert feedback.merge_delay(before, early, PLAN, labels, two_spans) == before.merged(found)
+    assert feedback.merge_delay(before, {}, PLAN, labels, two_spans) == before
 
 
 def test_a_day_that_was_labelled_otherwise_is_not_measured(project, two_spans):
@@ -74,7 +74,7 @@ def test_a_day_that_was_labelled_otherwise_is_not_measured(project, two_spans):
     then = yaml.safe_load(path.read_text())
     then["attribution"]["window_hours"] = 6
     path.write_text(yaml.safe_dump(then))
-    assert feedback.measured(None, early, PLAN, labels, two_spans) is None
+    assert feedback.merge_delay(None, early, PLAN, labels, two_spans) is None
 
 
 def test_a_day_of_another_fit_is_not_measured(project, label):
@@ -82,15 +82,15 @@ def test_a_day_of_another_fit_is_not_measured(project, label):
     root = str(project.folder)
     early, labels = feedback.early_runs(root, PLAN.train), f"{root}/spans/2023-11-17/labels"
     config = label(DAYS[2])
-    assert feedback.measured(None, early, PLAN, labels, config) is None
+    assert feedback.merge_delay(None, early, PLAN, labels, config) is None
     reused = label(DAYS[2], fit_from=f"{early[DAYS[1]]}/labels")
-    assert feedback.measured(None, early, PLAN, labels, reused).measures("mta")
+    assert feedback.merge_delay(None, early, PLAN, labels, reused).measures("mta")
 
 
 def test_a_span_without_labels_has_none_to_measure(tmp_path):
     (tmp_path / "spans" / str(DAYS[0]) / "labels").mkdir(parents=True)  # It was killed.
     assert feedback.early_runs(str(tmp_path), DAYS) == {}
-    assert feedback.curve_of(f"{tmp_path}/spans/{DAYS[0]}") is None
+    assert feedback.read_curve(f"{tmp_path}/spans/{DAYS[0]}") is None
 
 
 def test_a_day_with_anomalies_is_not_measured(tmp_path, monkeypatch):

@@ -128,7 +128,7 @@ def test_unknown_kinds_and_values_are_refused():
     with history.run("2025-05-20", "c1", "r1") as run, run.stage("labels") as stage:
         with pytest.raises(ValueError, match="kind: expected one of labels, .* found label"):
             stage.output("label", "/spans/labels")
-        with pytest.raises(TypeError, match="property days: expected text, a number or a boolean, found list"):
+        with pytest.raises(TypeError, match="property days: expected a string, a number or a boolean, found list"):
             stage.output("labels", "/spans/labels", days=["2025-05-19"])
 
 
@@ -218,7 +218,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_message_and_the_next_goes_on(t
 
 
 def test_readers_make_no_store(tmp_path):
-    with pytest.raises(MalTfError, match=f"{tmp_path}/metadata.sqlite: .* nothing ran yet here"):
+    with pytest.raises(MalTfError, match=f"{tmp_path}/metadata.sqlite: .* no span was run yet"):
         open_history(MetadataConfig(), str(tmp_path), create=False)
     assert not list(tmp_path.iterdir())
     open_history(MetadataConfig(), str(tmp_path))

@@ -99,9 +99,9 @@ def test_a_version_rolled_back_to_is_traced_to_the_model_it_is_a_copy_of(history
     lines = _shown(history_tables.show_serving, history, Version(3, "/root/serving/3", lineage), "/root")
     assert lines[0] == "/root/serving/3 serves, rolled back from version 2"
     assert [line.split()[0] for line in lines if line.startswith("2025-")] == ["2025-05-19"]
-    with pytest.raises(MalTfError, match="/root/serving/4: expected something a recorded stage made"):
+    with pytest.raises(MalTfError, match="/root/serving/4: expected an artifact of a recorded stage"):
         history_tables.show_serving(Console(), history, Version(4, "/root/serving/4", {}), "/root")
-    with pytest.raises(MalTfError, match="expected a model that serves, found none"):
+    with pytest.raises(MalTfError, match="expected a serving model, found none"):
         history_tables.show_serving(Console(), history, None, "/root")
 
 

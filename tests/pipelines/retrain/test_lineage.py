@@ -82,5 +82,5 @@ def test_a_long_chain_of_warm_starts_is_traced():
 
 
 def test_unknown_places_are_named(history):
-    with pytest.raises(MalTfError, match="/root/serving/9: expected something a recorded stage made or read"):
+    with pytest.raises(MalTfError, match="/root/serving/9: expected an artifact of a recorded stage"):
         lineage(history, "/root/serving/9")

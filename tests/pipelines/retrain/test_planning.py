@@ -10,7 +10,7 @@ from features.errors import Interrupted, MalTfError
 from pipelines.config.run import CalibrationConfig
 from pipelines.retrain import blessing, serving
 from pipelines.retrain.planning import Refused, pushed_before, trailing_reports
-from pipelines.retrain.run import retraining
+from pipelines.retrain.run import plan_retraining
 from pipelines.retrain.spans import days
 from tests.support.schedule import MADE_FOR, day, delayed, pushed
 
@@ -34,7 +34,7 @@ def refused(config, span, train, judge, anomalies=(), reasons=("bad",), calibrat
 
 
 def test_first_span(schedule):
-    found = retraining(*schedule, day(10), first=True)
+    found = plan_retraining(*schedule, day(10), first=True)
     assert found.base is None
     assert (found.plan.train, found.plan.judge) == (tuple(days(day(1), day(8))), day(9))
     assert found.run.config.training.warm_start is None
@@ -44,16 +44,16 @@ def test_first_span(schedule):
 
 def test_a_first_span_has_to_be_asked_for_and_only_once(schedule):
     with pytest.raises(MalTfError, match="needs --first"):
-        retraining(*schedule, day(10))
+        plan_retraining(*schedule, day(10))
     pushed(schedule[0], day(10), day(8), day(10))
-    with pytest.raises(MalTfError, match="serves the model of span 2024-01-10: leave out --first"):
-        retraining(*schedule, day(11), first=True)
+    with pytest.raises(MalTfError, match="serves the model of span 2024-01-10; leave out --first"):
+        plan_retraining(*schedule, day(11), first=True)
 
 
 def test_goes_on_from_what_serves_with_its_fit(schedule):
     config = schedule[0]
     pushed(config, day(10), day(8), day(10))
-    found = retraining(*schedule, day(11))
+    found = plan_retraining(*schedule, day(11))
     assert (found.plan.train, found.plan.judge, found.base.version.number) == ((day(9),), day(10), 1)
     assert found.run.config.training.warm_start == f"{config.root}/spans/2024-01-10/train/mal"
     assert found.run.config.labels.grow_from == f"{config.root}/spans/2024-01-10/labels"
@@ -65,7 +65,7 @@ def test_goes_on_from_what_serves_with_its_fit(schedule):
 
 def test_attribution_is_fitted_anew_when_the_fit_is_old(schedule):
     pushed(schedule[0], day(16), day(14), day(10))
-    found = retraining(*schedule, day(17))
+    found = plan_retraining(*schedule, day(17))
     assert (found.fit_span, found.run.config.attribution.fit_from) == (day(17), None)
 
 
@@ -74,14 +74,14 @@ def test_a_rolled_back_model_is_what_the_next_span_starts_from(schedule):
     pushed(config, day(10), day(8), day(10))
     pushed(config, day(11), day(9), day(10))
     serving.rollback(f"{config.root}/serving")
-    found = retraining(*schedule, day(12))
+    found = plan_retraining(*schedule, day(12))
     assert (found.base.span, found.base.version.number, found.plan.train) == (day(10), 3, (day(9), day(10)))
 
 
 def test_an_earlier_span_starts_from_what_was_before_it(schedule):
     pushed(schedule[0], day(10), day(8), day(10))
     pushed(schedule[0], day(14), day(12), day(10))
-    found = retraining(*schedule, day(12))
+    found = plan_retraining(*schedule, day(12))
     assert (found.base.span, found.plan.train) == (day(10), (day(9), day(10)))
 
 
@@ -90,24 +90,24 @@ def test_days_of_refused_candidates_and_with_anomalies_are_left_out(schedule):
     pushed(config, day(10), day(8), day(10))
     refused(config, day(11), [day(9)], day(10))
     refused(config, day(12), [day(10)], day(11), anomalies=["eval split against train split, city: far"])
-    found = retraining(*schedule, day(14))
+    found = plan_retraining(*schedule, day(14))
     assert found.plan.train == (day(10), day(12))
     assert found.run.config.labels.without_days == (day(11),)
-    retried = retraining(config.model_copy(update={"after_refusal": "retry"}), schedule[1], day(14))
+    retried = plan_retraining(config.model_copy(update={"after_refusal": "retry"}), schedule[1], day(14))
     assert retried.plan.train == (day(9), day(10), day(11), day(12))
 
 
 def test_refusals_before_what_serves_count_no_more(schedule):
     refused(schedule[0], day(9), [day(7)], day(8))
     pushed(schedule[0], day(10), day(8), day(10))
-    assert retraining(*schedule, day(11)).plan.train == (day(9),)
+    assert plan_retraining(*schedule, day(11)).plan.train == (day(9),)
 
 
 def test_days_that_a_refused_candidate_was_calibrated_on_are_left_out_too(schedule):
     config = schedule[0]
     pushed(config, day(10), day(7), day(10))
     refused(config, day(11), [day(8)], day(10), calibrate=[day(9)])
-    found = retraining(*calibrated(schedule), day(13)).plan
+    found = plan_retraining(*calibrated(schedule), day(13)).plan
     assert (found.train, found.calibrate, found.judge) == ((day(10),), (day(11),), day(12))
 
 
@@ -117,29 +117,29 @@ def test_a_spoilt_day_after_the_last_that_trained_does_not_come_back_once_a_late
     pushed(config, day(10), day(7), day(10))
     refused(config, day(11), [day(8)], day(10), anomalies=["eval split against train split, city: far"])
     two = config, schedule[1].model_copy(update={"calibration": CalibrationConfig(method="platt", segments=2)})
-    found = retraining(*two, day(13)).plan
+    found = plan_retraining(*two, day(13)).plan
     assert (found.train, found.calibrate, found.left_out) == ((day(8),), (day(9), day(11)), (day(10),))
     pushed(config, day(13), day(8), day(10), left_out=[str(day(10))])
-    later = retraining(*two, day(14))
+    later = plan_retraining(*two, day(14))
     assert later.base.left_out == (day(10),)
     assert (later.plan.train, later.plan.calibrate) == ((day(9),), (day(11), day(12)))
     assert later.run.config.labels.without_days == (day(10),)
-    retried = retraining(config.model_copy(update={"after_refusal": "retry"}), two[1], day(14))
+    retried = plan_retraining(config.model_copy(update={"after_refusal": "retry"}), two[1], day(14))
     assert retried.plan.train == (day(9), day(10))
 
 
 def test_a_first_calibration_waits_for_a_day_to_train_on(schedule):
     pushed(schedule[0], day(10), day(8), day(10))
     with pytest.raises(Refused, match=r"no new day to train on\n.*\n  held out for calibration .*: 2024-01-09"):
-        retraining(*calibrated(schedule), day(11))
-    found = retraining(*calibrated(schedule), day(12)).plan
+        plan_retraining(*calibrated(schedule), day(11))
+    found = plan_retraining(*calibrated(schedule), day(12)).plan
     assert (found.train, found.calibrate) == ((day(9),), (day(10),))
 
 
 def test_a_day_that_has_not_ended(schedule):
     tomorrow = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=1)
     with pytest.raises(Interrupted, match="this machine's clock says"):
-        retraining(*schedule, tomorrow, first=True)
+        plan_retraining(*schedule, tomorrow, first=True)
 
 
 def test_a_version_that_others_made(schedule, tmp_path):
@@ -147,46 +147,44 @@ def test_a_version_that_others_made(schedule, tmp_path):
     version.mkdir(parents=True)
     (version / "saved_model.pb").touch()
     with pytest.raises(MalTfError, match="expected a version that `mal-tf retrain` pushed"):
-        retraining(*schedule, day(10))
+        plan_retraining(*schedule, day(10))
 
 
 def test_attribution_is_fitted_anew_when_its_settings_are_others(schedule):
     pushed(schedule[0], day(10), day(8), day(10), MADE_FOR | {"window_hours": 48})
-    found = retraining(*schedule, day(11))
+    found = plan_retraining(*schedule, day(11))
     assert (found.fit_span, found.run.config.attribution.fit_from) == (day(11), None)
 
 
 def test_a_span_without_a_new_day_is_refused_before_anything_runs(schedule):
     pushed(schedule[0], day(10), day(9), day(10))
-    with pytest.raises(
-        Refused, match="no new day to train on\n  the model that serves has been trained up to 2024-01-09"
-    ):
-        retraining(*schedule, day(11))
+    with pytest.raises(Refused, match="no new day to train on\n  the serving model has been trained up to 2024-01-09"):
+        plan_retraining(*schedule, day(11))
     refused(schedule[0], day(11), [day(10)], day(11))
     with pytest.raises(Refused, match=r"left out .*2024-01-10"):
-        retraining(*schedule, day(12))
+        plan_retraining(*schedule, day(12))
 
 
 def test_a_first_run_that_was_refused_loses_no_day(schedule):
     refused(schedule[0], day(10), days(day(1), day(8)), day(9))
-    assert retraining(*schedule, day(11), first=True).plan.train == tuple(days(day(1), day(9)))
+    assert plan_retraining(*schedule, day(11), first=True).plan.train == tuple(days(day(1), day(9)))
 
 
 def test_marked_clicks_do_not_blame_the_day_that_judges(schedule):
     config = schedule[0].model_copy(update={"immature": "mark"})
     pushed(config, day(10), day(8), day(10))
     refused(config, day(11), [day(9)], day(10), anomalies=["eval split against train split, city: far"])
-    assert retraining(config, schedule[1], day(12)).plan.train == (day(9), day(10))
+    assert plan_retraining(config, schedule[1], day(12)).plan.train == (day(9), day(10))
 
 
 def test_the_days_that_a_model_was_trained_on_early_go_on_with_it(schedule):
     schedule, serving_of = delayed(schedule), f"{schedule[0].root}/serving"
     pushed(schedule[0], day(10), day(8), day(10), fresh=["2024-01-09", "2024-01-10"], judge_users=0.2)
-    found = retraining(*schedule, day(11))
+    found = plan_retraining(*schedule, day(11))
     assert (found.base.fresh, found.plan.train, found.plan.fresh) == ((day(9), day(10)), (day(9),), (day(11),))
     pushed(schedule[0], day(11), day(9), day(10), fresh=["2024-01-10", "2024-01-11"], judge_users=0.2)
     serving.rollback(serving_of)
-    assert retraining(*schedule, day(12)).base.fresh == (day(9), day(10))
+    assert plan_retraining(*schedule, day(12)).base.fresh == (day(9), day(10))
 
 
 def test_other_users_can_not_judge_on_days_that_were_trained_on_early(schedule):
@@ -194,8 +192,8 @@ def test_other_users_can_not_judge_on_days_that_were_trained_on_early(schedule):
     assert for_all == 1
     for config, run in (schedule, delayed(schedule)):
         with pytest.raises(MalTfError, match=r"judge_users: expected 0.1, found 0.2: .*2024-01-10"):
-            retraining(config, run, day(11))
-        retraining(config.model_copy(update={"judge_users": 0.1}), run, day(11))
+            plan_retraining(config, run, day(11))
+        plan_retraining(config.model_copy(update={"judge_users": 0.1}), run, day(11))
 
 
 def test_with_delayed_feedback_anomalies_are_those_of_the_days_that_no_clean_span_has_read(schedule):
@@ -205,7 +203,7 @@ def test_with_delayed_feedback_anomalies_are_those_of_the_days_that_no_clean_spa
     refused(config, day(11), [day(9)], day(10), reasons=(), anomalies=())
     for number in (13, 14):
         refused(config, day(number), [day(number - 2)], day(number - 1), anomalies=anomaly)
-    found = retraining(config, run, day(15)).plan
+    found = plan_retraining(config, run, day(15)).plan
     assert (found.train, found.judge, found.spoilt) == ((day(9), day(10)), day(11), (day(12), day(13), day(14)))
 
 
@@ -214,8 +212,8 @@ def test_with_delayed_feedback_the_early_copy_of_a_refused_candidate_counts(sche
     pushed(config, day(10), day(8), day(10))
     refused(config, day(11), [day(9)], day(10), fresh=["2024-01-11"])
     with pytest.raises(Refused, match=r"left out .*2024-01-09, 2024-01-11"):
-        retraining(config, run, day(12))  # The 11th would judge.
-    assert retraining(config, run, day(13)).plan.train == (day(10),)
+        plan_retraining(config, run, day(12))  # The 11th would judge.
+    assert plan_retraining(config, run, day(13)).plan.train == (day(10),)
 
 
 def test_a_span_is_pushed_once(schedule):
@@ -226,7 +224,7 @@ def test_a_span_is_pushed_once(schedule):
     assert pushed_before(config.root, day(11)) is None
     pushed(config, day(12), day(10), day(10))
     assert pushed_before(config.root, day(10)) == 1
-    with pytest.raises(Refused, match="the model of span 2024-01-12 serves, which is later"):
+    with pytest.raises(Refused, match="the model of the later span 2024-01-12 serves"):
         pushed_before(config.root, day(11))
 
 
@@ -247,7 +245,7 @@ def test_a_span_that_was_rolled_back_does_not_come_back_by_itself(schedule):
     pushed(config, day(11), day(9), day(10))
     serving.rollback(f"{config.root}/serving")
     with pytest.raises(
-        Refused, match="version 2, was rolled back, and that of span 2024-01-10 serves: .*roll back to 2"
+        Refused, match="version 2, was rolled back, and that of span 2024-01-10 serves. .*roll back to 2"
     ):
         pushed_before(config.root, day(11))
     assert pushed_before(config.root, day(10)) == 1

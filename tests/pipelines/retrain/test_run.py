@@ -20,7 +20,7 @@ from pipelines.retrain import blessing, checks, feedback, run, serving
 from pipelines.retrain.judge import GatesConfig
 from pipelines.retrain.measurement import Measurement
 from pipelines.retrain.planning import Refused
-from pipelines.retrain.run import retraining
+from pipelines.retrain.run import plan_retraining
 from pipelines.run.run import Run
 from pipelines.validate import statistics
 from tests.support.schedule import day, delayed, pushed
@@ -83,14 +83,14 @@ def reasons(monkeypatch):
         asked.append((sorted(versions), users))
         return {"reasons": list(against), "notes": [], "all": {"clicks": 7}}
 
-    monkeypatch.setattr(run, "judged", judged)
-    monkeypatch.setattr(run, "tried", lambda *_: Checked([]))
+    monkeypatch.setattr(run, "judge_candidate", judged)
+    monkeypatch.setattr(run, "check_export", lambda *_: Checked([]))
     return against, asked
 
 
 def small(schedule, span, **more):
     """A span's retraining with stand-ins, as a fresh process would make it."""
-    found = retraining(*schedule, span, **more)
+    found = plan_retraining(*schedule, span, **more)
     return dataclasses.replace(found, run=Small(found.run.config, found.run.directory))
 
 
@@ -161,7 +161,7 @@ def test_what_is_not_blessed_is_not_pushed(schedule, measured, reasons):
 
 def test_a_failed_infra_check_says_all_reasons_and_is_tried_again(schedule, measured, reasons, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(run, "tried", lambda *_: Checked(["it does not load"]))
+        patched.setattr(run, "check_export", lambda *_: Checked(["it does not load"]))
         with pytest.raises(Refused, match="failed the infra check:\n  it does not load"):
             small(schedule, day(10), first=True).push()
     assert small(schedule, day(10), first=True).push().number == 1
@@ -192,7 +192,7 @@ def test_bad_input_refuses_the_span_where_the_same_config_has_read_logs_before(s
     with pytest.raises(BadInput):  # It can't be told.
         of_span.label()
     before.write_text(dump(of_span.run.config))
-    with pytest.raises(Refused, match="its logs are not as those before:\n  clicks.parquet can't be read"):
+    with pytest.raises(Refused, match="its logs differ from earlier ones:\n  clicks.parquet can't be read"):
         of_span.label()
     before.write_text(before.read_text().replace("time_unit: s", "time_unit: ms"))
     with pytest.raises(BadInput):
@@ -205,7 +205,7 @@ def fed(schedule, measured, reasons, monkeypatch):
     config, of_all = delayed(schedule)
     of_all = of_all.model_copy(update={"training": of_all.training.model_copy(update={"loss": "soft"})})
     pushed(config, day(10), day(8), day(10), fresh=["2024-01-09", "2024-01-10"], judge_users=0.2)
-    base = retraining(config, of_all, day(11)).base.run
+    base = plan_retraining(config, of_all, day(11)).base.run
     pathlib.Path(base, "config.yaml").write_text(dump(of_all))
     curve = DelayCurve(known={"last": [1.0] * 24, "mta": [1.0] * 24}, final={"last": [2.0] * 24, "mta": [2.0] * 24})
     files.write_text(f"{base}/delay/{feedback.CURVE}", curve.model_dump_json())
@@ -215,7 +215,7 @@ def fed(schedule, measured, reasons, monkeypatch):
         asked.append((before == curve, sorted(early)))
         return before
 
-    monkeypatch.setattr(feedback, "measured", measure)
+    monkeypatch.setattr(feedback, "merge_delay", measure)
     return (config, of_all), asked, reasons
 
 
@@ -259,10 +259,10 @@ def test_only_the_users_that_judge_are_judged(schedule, monkeypatch, tmp_path):
     monkeypatch.setattr(labelled, "load", lambda *_: labelled.Labelled("", {"eval": Split([], [])}, {}, "", {}))
     monkeypatch.setattr(run, "score", lambda *_: clicks)
     gates = GatesConfig(pcoc=None)
-    found = run.judged(schedule[1], gates, "", {}, str(tmp_path), 0.2)
+    found = run.judge_candidate(schedule[1], gates, "", {}, str(tmp_path), 0.2)
     assert found["all"]["metrics"]["candidate"]["auc"] == 1.0
     assert found["all"]["clicks"] == waits(users, 0.2).numpy().sum()
-    assert run.judged(schedule[1], gates, "", {}, str(tmp_path))["all"]["metrics"]["candidate"]["auc"] < 0.5
+    assert run.judge_candidate(schedule[1], gates, "", {}, str(tmp_path))["all"]["metrics"]["candidate"]["auc"] < 0.5
 
 
 def test_an_error_in_a_stage_leaves_it_to_be_made_again(schedule, measured, reasons, monkeypatch):
@@ -270,7 +270,7 @@ def test_an_error_in_a_stage_leaves_it_to_be_made_again(schedule, measured, reas
         raise MalTfError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "judged", broken)
+        patched.setattr(run, "judge_candidate", broken)
         with pytest.raises(MalTfError, match="disk full"):
             small(schedule, day(10), first=True).push()
     of_span = small(schedule, day(10), first=True)

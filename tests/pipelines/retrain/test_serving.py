@@ -85,7 +85,7 @@ def test_a_push_that_was_decided_on_before_a_rollback_is_none(place):
     directory, models = place
     push_all(directory, models, "ab")
     serving.rollback(directory)
-    with pytest.raises(Busy, match="version 3 serves now, and 2 did"):
+    with pytest.raises(Busy, match="version 3 serves now, but 2 served"):
         serving.push(models["c"], directory, lineage("c"), 2)
     assert serving.push(models["c"], directory, lineage("c"), 3) == 4
 
@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_what_served(place, tmp_path):
 
     def push():
         with pytest.raises(
-            MalTfError, match="its versions can't be changed: .*File too large.* the model that served still serves"
+            MalTfError, match="its versions can't be changed: .*File too large.* the serving model is unchanged"
         ):
             serving.push(models["b"], directory, lineage("b"))
 
@@ -184,7 +184,9 @@ def test_a_repeated_push_does_not_undo_a_rollback(place):
     directory, models = place
     push_all(directory, models, "ab")
     serving.rollback(directory)
-    with pytest.raises(MalTfError, match="was pushed as version 2 already, and since then 3 serves; .* roll back to 2"):
+    with pytest.raises(
+        MalTfError, match="was already pushed as version 2, and version 3 serves since; .* roll back to 2"
+    ):
         serving.push(models["b"], directory, lineage("b"))
     assert serving.push(models["a"], directory, lineage("a")) == 3
     assert sorted(served(directory)) == [1, 2, 3]
@@ -200,7 +202,7 @@ def test_rollbacks_go_back_one_model_each_and_never_to_one_that_was_rolled_back(
     push_all(directory, models, "ab")
     back = serving.rollback(directory)
     assert (back.number, back.lineage) == (3, lineage("a") | {"rolled_back_from": 2, "copy_of": 1})
-    with pytest.raises(MalTfError, match="no version is earlier than 1, the model that serves as 3; .*: 1, 2, 3"):
+    with pytest.raises(MalTfError, match="no version is earlier than 1, whose model serves as 3; .*: 1, 2, 3"):
         serving.rollback(directory)
     push_all(directory, models, "cd")
     assert [serving.rollback(directory).number for _ in range(2)] == [6, 7]
@@ -228,7 +230,7 @@ def test_rollback_to_a_version(place):
 
 
 def test_nothing_to_roll_back(tmp_path):
-    with pytest.raises(MalTfError, match="nothing serves"):
+    with pytest.raises(MalTfError, match="expected a serving version"):
         serving.rollback(str(tmp_path))
 
 

@@ -55,13 +55,13 @@ def test_days_without_logs_and_those_whose_windows_reach_into_them_neither_train
 def test_the_last_days_that_could_train_calibrate_and_train_in_the_next_span():
     found = plan(day(11), FIRST, 24, 1, day(4), [day(8)], held_out=2)
     assert (found.train, found.calibrate, found.judge) == ((day(5), day(6)), (day(7), day(9)), day(10))
-    assert spans.handed_on(found) == {"trained_until": "2024-01-06", "left_out": ["2024-01-08"]}
+    assert spans.facts_for_later(found) == {"trained_until": "2024-01-06", "left_out": ["2024-01-08"]}
     later = plan(day(12), FIRST, 24, 1, day(6), [day(8)], held_out=2)
     assert (later.train, later.calibrate, later.judge) == ((day(7),), (day(9), day(10)), day(11))
 
 
 def test_without_calibration_all_is_handed_on_up_to_the_day_that_judges():
-    assert spans.handed_on(plan(day(11), FIRST, 24, 1, day(4), [day(8)])) == {
+    assert spans.facts_for_later(plan(day(11), FIRST, 24, 1, day(4), [day(8)])) == {
         "trained_until": "2024-01-09",
         "left_out": [],
     }
@@ -134,7 +134,7 @@ def test_every_day_trains_once_over_a_season(begin, hours, context, held_out):
         assert spans.midnight(found.judge + DAY) + datetime.timedelta(hours=hours) <= spans.midnight(span + DAY)
         trained += found.train
         assert len(found.calibrate) == held_out and not {*found.calibrate} & {*trained, found.judge}
-        until = datetime.date.fromisoformat(spans.handed_on(found)["trained_until"])
+        until = datetime.date.fromisoformat(spans.facts_for_later(found)["trained_until"])
     assert trained == spans.days(FIRST, trained[-1]) if trained else True
 
 
@@ -188,7 +188,7 @@ def test_config_of_a_span(tmp_path):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     planned = plan(day(5), FIRST, 24, 1, day(2), [])
     assert (planned.train, planned.judge, planned.logs) == ((day(3),), day(4), (day(2), day(3), day(4), day(5)))
-    found = spans.configured(config(tmp_path), planned, "drop", base="/earlier", fit_from="/fitted")
+    found = spans.span_config(config(tmp_path), planned, "drop", base="/earlier", fit_from="/fitted")
     assert found.sources.clicks.files == tuple(f"{tmp_path}/c-2024-01-0{n}.parquet" for n in (2, 3, 4, 5))
     assert found.sources.conversions.files == (f"{tmp_path}/all.parquet",)
     labels = found.labels
@@ -206,7 +206,7 @@ def test_a_span_trains_the_served_model_with_its_own_keys_alone(tmp_path, name, 
     for number in (2, 3, 4, 5):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     run = config(tmp_path, model={"name": name, "primary": "last", "compare_with": others, "bottom_units": [8]})
-    model = spans.configured(run, plan(day(5), FIRST, 24, 1, day(2), []), "drop").model
+    model = spans.span_config(run, plan(day(5), FIRST, 24, 1, day(2), []), "drop").model
     assert (model.names, model.bottom_units) == ((name,), (8,))
     assert type(model) is type(run.model.alone(name))
 
@@ -215,7 +215,7 @@ def test_with_delayed_feedback_vocabularies_know_the_newest_day(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     planned = plan(day(7), FIRST, 48, 2, day(2), [day(4), day(6)], delayed=True)
-    found = spans.configured(config(tmp_path), planned, "mark").labels
+    found = spans.span_config(config(tmp_path), planned, "mark").labels
     assert (found.vocabulary_of, found.immature, found.eval_until) == ("all", "mark", None)
     assert (planned.judge, found.without_days) == (day(5), (day(4), day(6)))
 
@@ -224,14 +224,14 @@ def test_days_left_out_are_context(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     planned = plan(day(7), FIRST, 24, 1, day(1), [day(3)])
-    assert spans.configured(config(tmp_path), planned, "mark").labels.without_days == (day(3),)
+    assert spans.span_config(config(tmp_path), planned, "mark").labels.without_days == (day(3),)
 
 
 def test_days_that_calibrate_are_labelled_with_those_that_train(tmp_path):
     for number in range(1, 8):
         (tmp_path / f"c-2024-01-0{number}.parquet").touch()
     planned = plan(day(7), FIRST, 24, 1, day(1), [day(3)], held_out=1)
-    labels = spans.configured(config(tmp_path), planned, "drop").labels
+    labels = spans.span_config(config(tmp_path), planned, "drop").labels
     assert (planned.train, planned.calibrate) == ((day(2), day(4)), (day(5),))
     assert (labels.train_from, labels.eval_from) == (spans.midnight(day(2)), spans.midnight(day(6)))
     assert labels.without_days == (day(3),)
@@ -242,8 +242,8 @@ def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
     (tmp_path / "c-2024-01-04.parquet").touch()
     planned = plan(day(4), FIRST, 24, 0, day(1))
     with pytest.raises(spans.MissingLog, match=r"no log of 2024-01-03: expected .*c-2024-01-03.parquet.*missing_days"):
-        spans.configured(config(tmp_path), planned, "drop")
-    found = spans.configured(config(tmp_path), planned, "drop", missing=[day(3)])
+        spans.span_config(config(tmp_path), planned, "drop")
+    found = spans.span_config(config(tmp_path), planned, "drop", missing=[day(3)])
     assert len(found.sources.clicks.files) == 2
 
 
@@ -262,5 +262,5 @@ def test_placeholder_where_no_list_is(tmp_path):
         "join": [{"files": "shops-{date}.csv", "on": "shop"}],
     }
     planned = plan(day(4), FIRST, 24, 0, day(1))
-    with pytest.raises(MalTfError, match=r"shops-\{date\}.csv: \{date\} goes into a list"):
-        spans.configured(config(tmp_path, conversions=joined), planned, "drop", missing=planned.logs)
+    with pytest.raises(MalTfError, match=r"shops-\{date\}.csv: expected \{date\} only in lists"):
+        spans.span_config(config(tmp_path, conversions=joined), planned, "drop", missing=planned.logs)

@@ -9,16 +9,16 @@ artifacts = pytest.importorskip(
 
 def test_a_training_lies_under_its_models_name(tmp_path):
     manifest.finish(str(tmp_path / "train/mal"), {"made_from": "labels"})
-    assert artifacts.training_of(str(tmp_path), "mal") == str(tmp_path / "train/mal")
+    assert artifacts.training_directory(str(tmp_path), "mal") == str(tmp_path / "train/mal")
 
 
-def test_a_training_of_an_earlier_version_is_taken_up_and_always_has_the_same_fingerprint(tmp_path):
+def test_a_training_directory_an_earlier_version_is_taken_up_and_always_has_the_same_fingerprint(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/network.json").write_text("{}")
-    (earlier,) = {artifacts.training_of(str(tmp_path), "mal") for _ in range(2)}
+    (earlier,) = {artifacts.training_directory(str(tmp_path), "mal") for _ in range(2)}
     assert earlier == str(tmp_path / "train")
     before = manifest.made_from(earlier)
-    artifacts.training_of(str(tmp_path), "mal")
+    artifacts.training_directory(str(tmp_path), "mal")
     assert manifest.made_from(earlier) == before
 
 

@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from pipelines.config.run import CalibrationConfig
 from pipelines.retrain import blessing, schedule, serving
 from pipelines.retrain.config import load
-from pipelines.retrain.planning import Refused, base_of, planned
+from pipelines.retrain.planning import Refused, base_from, plan_span
 from pipelines.studies.simulation.config import load as load_market
 from pipelines.studies.simulation.run import run as simulate
 
@@ -142,7 +142,7 @@ def test_spans_are_judged_as_by_the_local_runner(schedules):
     assert set(found["metrics"]) == {"candidate", "blessed"}
     assert serving.versions(f"{config.root}/serving") == [pushed]
     third = [
-        planned(config, run, SECOND + datetime.timedelta(days=1), base_of(one), False) for one in (pushed, expected)
+        plan_span(config, run, SECOND + datetime.timedelta(days=1), base_from(one), False) for one in (pushed, expected)
     ]
     assert [days.train for days, _ in third] == [(datetime.date(2024, 1, 9),)] * 2  # Without the refused day.
 
