@@ -1,5 +1,5 @@
-"""Benchmarks: what the product costs, against named alternatives, and what its models are worth."""
+"""Benchmarks of speed and memory against alternatives, studies of model quality, and the comparison of two commits."""
 
 import warnings
 
-warnings.filterwarnings("ignore", category=FutureWarning)  # Google's clients warn on import.
+warnings.filterwarnings("ignore", category=FutureWarning)  # Google's client libraries warn on import.

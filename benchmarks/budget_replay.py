@@ -1,9 +1,9 @@
-"""Mechanisms judged on held-out users of Criteo's paths: `python -m benchmarks.budget_replay`.
+"""Evaluates attribution mechanisms on held-out users of Criteo's paths: `python -m benchmarks.budget_replay`.
 
-Two tables, both over folds of users, each held out once from mechanisms fitted on the others:
+Prints two tables over folds of users, each held out once from mechanisms fitted on the others:
 
-Prediction. A mechanism that is a model says how probable it is that a path converts; see `probabilities`. AUC and
-log-loss, against the constant rate of the training users.
+Prediction. A mechanism that is a model predicts the probability that a path converts; see `probabilities`. Its AUC and
+log-loss are compared with those of the constant rate of the training users.
 
 Budget replay (Ren et al., "Learning multi-touch conversion attribution with dual-attention mechanisms for online
 advertising", CIKM '18): credits on the training users give each channel a return, its credit over its cost. A budget, a
@@ -12,13 +12,14 @@ in time order, each channel buys until its budget is spent, and what the bought 
 there, a channel gets no more than it can spend and the others take the rest, so that all mechanisms spend the same; and
 a path goes on being bought after one of its touches was not.
 
-No converting path of this log shows two campaigns. So with the campaign as channel any credits that add up to 1 are the
-same credits per channel, and the replay only tells attribution from spending as before. `cat8` changes within every
-second path: campaign × cat8 is a channel that tells mechanisms apart.
+No converting path of this log has two campaigns. With the campaign as channel, all mechanisms whose credits add up to 1
+therefore give the same credit per channel, and the replay only tells attribution from spending as before. `cat8` changes
+within every second path, so the channel campaign × cat8 tells mechanisms apart.
 
-Besides, the log builds paths by their outcome: in one without conversion no two touches are three days or more apart, in
-one with a conversion they often are. What knows of time can tell them by that. Unless `--as-given`, converting paths are
-cut likewise: of each the touches after its last such gap stay, if they are three or more, as in every path of the log.
+The log also builds paths by their outcome: in a path without conversion no two touches are three days or more apart, in
+one with a conversion they often are, which gives the outcome away to any mechanism that uses time. Unless `--as-given`,
+converting paths are cut in the same way: only the touches after the last such gap are kept, if they are three or more, as
+in every path of the log.
 """
 
 import dataclasses
@@ -42,15 +43,15 @@ from mal_tf.attribution.markov import CONVERSION, NULL, Markov
 from mal_tf.attribution.mechanism import Mechanism
 from mal_tf.evaluation import metrics
 
-#: Shares of what the held-out paths cost.
+#: Budgets, as shares of the cost of the held-out paths.
 SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 
-#: What mechanisms are compared with.
+#: Names of the baselines.
 CONSTANT, AS_BEFORE = "constant rate", "spending as before"
 
 
 def fitted(name: str, training: Paths) -> tuple[Mechanism, dict]:
-    """A mechanism of `MECHANISMS`, fitted if it is to be, and its fit."""
+    """Return a mechanism of `MECHANISMS`, fitted if it is data-driven, and its fit."""
     settings = next(m for m in MECHANISMS if m["name"] == name)
     mechanism, fit = create(settings["type"], dict(settings.get("parameters", {}))), {}
     if mechanism.data_driven:
@@ -61,7 +62,7 @@ def fitted(name: str, training: Paths) -> tuple[Mechanism, dict]:
 
 
 def probabilities(mechanism: Mechanism, fit: dict, paths: Paths, training: Paths) -> np.ndarray | None:
-    """Probability that each path converts, float64 [P]; None of a mechanism that is no model.
+    """Return the probability that each path converts, float64 [P]; None if the mechanism is not a model.
 
     - shao_li, shapley: Σ of the contributions of the path's distinct types, within 0 … 1. For shapley that is the rate of
       conversion of the path's set of types; for shao_li it is that of one or two types, of n > 2 the mean rate of their
@@ -83,7 +84,7 @@ def probabilities(mechanism: Mechanism, fit: dict, paths: Paths, training: Paths
 
 
 def _ends(fit: dict, journeys: Journeys, unknown: float) -> np.ndarray:
-    """Of the chain's ends after each journey's last state, the share that converted."""
+    """Return the share of conversions among the chain's ends after each journey's last state."""
     kept = np.append(True, np.diff(journeys.touchpoint) != 0)
     kept[journeys.offsets[:-1]] = True
     types = journeys.touchpoint[kept]
@@ -115,7 +116,7 @@ def _logits(mechanism: Attention, fit: dict, journeys: Journeys) -> np.ndarray:
 
 
 def _bias(logit: np.ndarray, rate: float) -> float:
-    """What is to be added to logits for a mean probability of `rate`, by bisection."""
+    """Return the constant to add to logits for a mean probability of `rate`, by bisection."""
     low, high = -100.0, 100.0
     for _ in range(100):
         middle = (low + high) / 2
@@ -128,7 +129,7 @@ def _sigmoid(logit: np.ndarray) -> np.ndarray:
 
 
 def returns(mechanism: Mechanism, training: Paths) -> np.ndarray:
-    """Credit over cost of each channel on the training paths, float64 [K]; 0 of channels without cost."""
+    """Return credit over cost of each channel on the training paths, float64 [K]; 0 for channels without cost."""
     converting = training.select(training.converted)
     size = training.channels.size
     credit = np.bincount(converting.channel, mechanism.credit(converting.journeys()), size)
@@ -137,18 +138,18 @@ def returns(mechanism: Mechanism, training: Paths) -> np.ndarray:
 
 
 def split(budget: float, weight: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """Splits a budget in proportion to weights; what is above a channel's limit goes to the others, again in proportion.
+    """Split a budget in proportion to weights. The excess over a channel's limit goes to the others, again in proportion.
 
     Args:
-        budget: in all.
-        weight: float64 [K], ≥ 0; channels of 0 get nothing.
-        limit: float64 [K], the most that a channel can spend.
+        budget: the total budget.
+        weight: float64 [K], ≥ 0; channels of weight 0 get nothing.
+        limit: float64 [K], the most that each channel can spend.
 
     Returns:
-        float64 [K]; less than the budget in all where all channels of a weight are at their limits.
+        float64 [K]. Its sum is less than the budget if all channels with a weight are at their limits.
     """
     given = np.zeros(weight.size)
-    for _ in weight:  # each round fills a channel, or spends the rest
+    for _ in weight:  # Each round fills a channel or spends the rest.
         share = np.where(given < limit, weight, 0.0)
         if not share.any():
             break
@@ -158,12 +159,12 @@ def split(budget: float, weight: np.ndarray, limit: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a budget bought.
+    """The result of a replay.
 
     Attributes:
-        spent: cost of the touches bought.
-        whole: conversions all touches of whose path were bought.
-        last: conversions whose last touch was bought.
+        spent: cost of the touches that were bought.
+        whole: number of conversions with all touches of the path bought.
+        last: number of conversions with the last touch bought.
     """
 
     spent: float
@@ -175,7 +176,7 @@ class Outcome:
 
 
 def replay(paths: Paths, budget: np.ndarray) -> Outcome:
-    """Buys touches in time order, each channel until the first touch that its budget, float64 [K], does not pay for."""
+    """Buy touches in time order, in each channel until the first touch that its budget, float64 [K], does not cover."""
     order = np.lexsort((paths.time, paths.channel))
     channel, total = paths.channel[order], np.cumsum(paths.cost[order])
     per_channel = np.bincount(channel, paths.cost[order], budget.size)
@@ -189,11 +190,11 @@ def replay(paths: Paths, budget: np.ndarray) -> Outcome:
 
 @dataclasses.dataclass
 class Results:
-    """What was measured.
+    """Results of all mechanisms.
 
     Attributes:
         predictions: (AUC, log-loss) of each fold, by model.
-        outcomes: over all folds, by way to split and share of the budget.
+        outcomes: outcome over all folds, by way to split the budget and its share.
     """
 
     predictions: dict[str, list[tuple[float, float]]]
@@ -201,14 +202,14 @@ class Results:
 
 
 def evaluate(paths: Paths, names: Sequence[str], folds: int) -> Results:
-    """Holds out each fold of users once.
+    """Evaluate mechanisms on each fold of users, fitted on the others.
 
     Args:
-        paths: all of them.
-        names: of `MECHANISMS`.
-        folds: how many.
+        paths: all paths.
+        names: names of `MECHANISMS`.
+        folds: number of folds.
     """
-    found, part = Results({}, {}), fold(paths, folds)
+    results, part = Results({}, {}), fold(paths, folds)
     for held_out in range(folds):
         training, rest = paths.select(part != held_out), paths.select(part == held_out)
         label = rest.converted.astype(np.float64)
@@ -221,17 +222,17 @@ def evaluate(paths: Paths, names: Sequence[str], folds: int) -> Results:
             predictions[name] = probabilities(mechanism, fit, rest, training)
         for name, prediction in predictions.items():
             if prediction is not None:
-                measured = (metrics.auc(label, prediction), metrics.log_loss(label, prediction))
-                found.predictions.setdefault(name, []).append(measured)
+                scores = (metrics.auc(label, prediction), metrics.log_loss(label, prediction))
+                results.predictions.setdefault(name, []).append(scores)
         for name, weight in weights.items():
             for share in SHARES:
                 outcome = replay(rest, split(share * limit.sum(), weight, limit))
-                found.outcomes[name, share] = found.outcomes.get((name, share), Outcome(0.0, 0, 0)) + outcome
-    return found
+                results.outcomes[name, share] = results.outcomes.get((name, share), Outcome(0.0, 0, 0)) + outcome
+    return results
 
 
 def prediction_table(results: Results) -> Table:
-    """A row per model: mean and standard deviation over folds of the AUC, mean log-loss."""
+    """Build the table of predictions, a row per model: mean and standard deviation of the AUC, mean log-loss."""
     rows = []
     for name, measured in results.predictions.items():
         auc, loss = np.array(measured).T
@@ -241,7 +242,7 @@ def prediction_table(results: Results) -> Table:
 
 
 def replay_table(results: Results) -> Table:
-    """A row per way to split the budget: conversions and their cost at each share."""
+    """Build the table of replays, a row per way to split the budget: conversions and their cost at each share."""
     rows = []
     for way in dict.fromkeys(name for name, _ in results.outcomes):
         outcomes = [results.outcomes[way, share] for share in SHARES]
@@ -256,25 +257,27 @@ def replay_table(results: Results) -> Table:
 
 
 def main(
-    file: Annotated[str, typer.Option(help="with_features, or nofeatures: without cost, hence without replay.")] = (
+    file: Annotated[str, typer.Option(help="with_features, or nofeatures, which has no costs and so no replay.")] = (
         "with_features"
     ),
     channel: Annotated[list[str], typer.Option(help="Columns that make the channel.")] = ["campaign", "cat8"],  # noqa: B006
-    cut: Annotated[bool, typer.Option("--cut/--as-given", help="Whether converting paths are built as others.")] = True,
+    cut: Annotated[
+        bool, typer.Option("--cut/--as-given", help="Whether to cut converting paths as the others are.")
+    ] = True,
     folds: Annotated[int, typer.Option(min=2, help="Folds of users.")] = 5,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
-    """Judge all mechanisms on held-out users."""
+    """Evaluate all mechanisms on held-out users."""
     console = tables.console()
     paths = read(file, channel, cut)
-    what = (
+    title = (
         f"Criteo, {file}, channel {' × '.join(channel)}, {'paths built alike' if cut else 'as given'}: "
         f"{paths.user.size:,} paths, {int(paths.converted.sum()):,} converting; {folds} folds of users."
     )
-    with console.status(what):
+    with console.status(title):
         results = evaluate(paths, [m["name"] for m in MECHANISMS], folds)
-    made = [prediction_table(results), *([replay_table(results)] if paths.cost.any() else [])]
-    tables.report(console, what, made, markdown)
+    shown_tables = [prediction_table(results), *([replay_table(results)] if paths.cost.any() else [])]
+    tables.report(console, title, shown_tables, markdown)
 
 
 if __name__ == "__main__":

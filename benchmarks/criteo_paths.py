@@ -1,4 +1,4 @@
-"""Paths of Criteo's attribution log: the touches of a user before a conversion, or before none."""
+"""Reads the paths of Criteo's attribution log: the touches of a user before a conversion, or without one."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from benchmarks.real_logs import criteo_source
 from features.arrays import flatten_ranges
 from mal_tf.attribution.journeys import Journeys
 
-#: Gap that ends a path without conversion, in seconds, and the fewest touches of a path.
-_GAP, _LEAST = 3 * 86_400, 3
+#: Gap that ends a path without conversion, in seconds, and the least number of touches of a path.
+_GAP, _MIN_TOUCHES = 3 * 86_400, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    """P paths of T touches in all; those of a path are adjacent and in time order.
+    """P paths of T touches in total. The touches of a path are adjacent and in time order.
 
     Attributes:
-        offsets: int64 [P + 1], where each path begins.
+        offsets: int64 [P + 1], the position of each path's first touch.
         user: int64 [P].
         converted: bool [P].
         time: int64 [T], seconds.
@@ -38,17 +38,17 @@ class Paths:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [P]."""
+        """Number of touches of each path, int64 [P]."""
         return np.diff(self.offsets)
 
     def select(self, keep: np.ndarray) -> "Paths":
-        """The paths that a mask picks."""
+        """Return the paths that a mask, bool [P], selects."""
         offsets, touch = flatten_ranges(self.offsets[:-1][keep], self.lengths[keep])
         touches = {name: getattr(self, name)[touch] for name in ("time", "channel", "cost")}
         return Paths(offsets, self.user[keep], self.converted[keep], **touches, channels=self.channels)
 
     def journeys(self) -> Journeys:
-        """As mechanisms take them, each up to its last touch: the time of its conversion would give the outcome away."""
+        """Convert to journeys that end at their last touch, as the time of the conversion would give the outcome away."""
         last = self.time[self.offsets[1:] - 1]
         return Journeys(
             offsets=self.offsets,
@@ -63,19 +63,19 @@ class Paths:
 
 
 def read(name: str, channel: Sequence[str] = ("campaign",), cut: bool = False) -> Paths:
-    """Reads one of Criteo's files.
+    """Read one of Criteo's files.
 
     Args:
         name: `nofeatures`, whose touches cost 0, or `with_features`.
         channel: columns that make the channel.
-        cut: whether to build converting paths as the others are.
+        cut: whether to cut converting paths at gaps, as the others are.
     """
     touches = pd.read_csv(criteo_source(name)).sort_values(["seq_id", "timestamp", "pos"])
     if cut:
         late = touches.groupby("seq_id")["timestamp"].diff() >= _GAP
         run = late.groupby(touches["seq_id"]).cumsum()
         touches = touches[run == run.groupby(touches["seq_id"]).transform("max")]
-        touches = touches[touches.groupby("seq_id")["pos"].transform("size") >= _LEAST]
+        touches = touches[touches.groupby("seq_id")["pos"].transform("size") >= _MIN_TOUCHES]
     first = np.flatnonzero(~touches["seq_id"].duplicated())
     names = touches[list(channel)].astype(str).agg(":".join, axis=1)
     channels, code = np.unique(names.to_numpy(object), return_inverse=True)
@@ -91,5 +91,5 @@ def read(name: str, channel: Sequence[str] = ("campaign",), cut: bool = False) -
 
 
 def fold(paths: Paths, folds: int) -> np.ndarray:
-    """The fold of each path, by a hash of its user: int64 [P]."""
+    """Return the fold of each path, by a hash of its user: int64 [P]."""
     return (pd.util.hash_array(paths.user) % np.uint64(folds)).astype(np.int64)

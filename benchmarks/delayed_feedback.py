@@ -1,18 +1,18 @@
-"""What to do about conversions still to come, on a simulated market, day by day: `python -m benchmarks.delayed_feedback`.
+"""Compares ways to train on clicks whose conversions may still come: `python -m benchmarks.delayed_feedback`.
 
-Models are trained through the same days in different ways. At the end of day D, with a window of W days,
+Models are trained day by day on a simulated market. At the end of day D, with a window of W days,
 
 - `wait` trains on day D − W, whose labels have become final;
-- `ignore` on day D as known, as if that were final;
-- `both copies, unweighted` on both in turns, so that every click comes twice;
-- `delayed feedback` the same, with the weights of `mal_tf.training.delayed_feedback`, the delay measured on the days whose labels
-  are final by then; it begins with the first day for which there are such, and takes earlier days once;
-- `the same, day D last` on day D − W first and on day D after it;
-- `oracle` on day D with its final labels, which nobody has.
+- `ignore` trains on day D with the labels known by then, as if they were final;
+- `both copies, unweighted` trains on both in turns, so that every click is trained on twice;
+- `delayed feedback` does the same with the weights of `mal_tf.training.delayed_feedback`, whose delay is measured on the days
+  that have final labels by then; it starts with the first day for which there are such, and trains on earlier days once;
+- `the same, day D last` trains on day D − W first and on day D after it;
+- `oracle` trains on day D with its final labels, which are not known in practice.
 
-Each then predicts day D + 1, judged by that day's final labels; the first 3·W days are not judged. Every model is one training
-that goes on from day to day, its optimiser's state included; all begin with nothing, so that `wait` has W days less behind it
-than `oracle`. Vocabularies are those of the whole log, for all alike; mechanisms are rules, nothing is fitted.
+Each then predicts day D + 1 and is judged by that day's final labels; the first 3·W days are not judged. Every model is one
+training that continues from day to day, including its optimiser's state. All start from scratch, so that `wait` has been trained
+on W days less than `oracle`. All use the vocabularies of the whole log, and only mechanisms that need no fit.
 """
 
 import datetime
@@ -63,23 +63,23 @@ TRAINING = (
     "training.embedding_learning_rate=0.01",
 )
 
-#: What each day is judged by.
+#: Metrics that each day is judged by.
 METRICS = {"AUC": metrics.auc, "log-loss": metrics.log_loss, "PCOC": metrics.pcoc}
 
-#: Windows that pass before days are judged.
+#: Number of windows that pass before the first day is judged.
 _NOT_JUDGED = 3
 
 _EVALUATION_BATCH = 8192
 
 
 class Days:
-    """The days of a market after its first one, each as known at its end and with final labels.
+    """The days of a market after its first, each with the labels known at its end and with final labels.
 
     Args:
-        config: of the run on the market's logs, without data-driven mechanisms.
-        first: day 0, the market's second.
-        count: days of the logs from then on.
-        folder: of label jobs; finished ones are taken as they are.
+        config: config of the run on the market's logs, without data-driven mechanisms.
+        first: date of day 0, the market's second day.
+        count: number of days of the logs from then on.
+        folder: directory of the label jobs; finished ones are reused.
         advance: called after each label job.
     """
 
@@ -96,23 +96,23 @@ class Days:
             advance()
 
     def date(self, day: int) -> datetime.date:
-        """The date of a day, counted from 0."""
+        """Return the date of a day, counted from 0."""
         return self._first + datetime.timedelta(day)
 
     def known(self, day: int) -> Split:
-        """A day as known at its end."""
+        """Return a day with the labels known at its end."""
         return self._known[day]
 
     def final(self, day: int) -> Split:
-        """A day with its final labels."""
+        """Return a day with its final labels."""
         return days_of(self._final, self._first, [self.date(day)])
 
-    @functools.cache  # noqa: B019 - one object, as long as the process.
+    @functools.cache  # noqa: B019 - one object that lives as long as the process.
     def curve(self, day: int) -> DelayCurve:
-        """The delay as it can be known at the end of a day: measured on those whose labels are final then."""
+        """Return the delay known at the end of a day, measured on the days whose labels are final then."""
         newest = day - self.window
-        own = measure(self.known(newest), self.final(newest), self._mechanisms)
-        return own if not newest else own.merged(self.curve(day - 1))
+        newest_curve = measure(self.known(newest), self.final(newest), self._mechanisms)
+        return newest_curve if not newest else newest_curve.merged(self.curve(day - 1))
 
     def _job(self, config: RunConfig, output: str, begin: int, judged: int, end: int) -> labelled.Labelled:
         data = config.model_dump(mode="json")
@@ -134,7 +134,7 @@ class Days:
 
 
 def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | None] | None:
-    """What a way trains on at the end of a day, and how; None where it has nothing to train on yet."""
+    """Return what a way trains on at the end of a day, and the handling of immature clicks; None if there is nothing yet."""
     matured = day - days.window
     if way == IGNORE:
         return days.known(day), AsFinal()
@@ -151,8 +151,8 @@ def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | Non
     return both, DelayedFeedback(days.curve(day), twice)
 
 
-def trained(config: RunConfig, days: Days, way: str, advance=lambda: None) -> list[dict[str, float]]:
-    """Trains one way through all days; the metrics of each judged day."""
+def train(config: RunConfig, days: Days, way: str, advance=lambda: None) -> list[dict[str, float]]:
+    """Train through all days in one way and return the metrics of each judged day."""
     keras.backend.clear_session()
     spec, size, target = config.feature_spec, config.training.batch_size, config.model.primary
     plan = [at_the_end_of(day, way, days) for day in range(days.final_days - 1)]
@@ -164,7 +164,7 @@ def trained(config: RunConfig, days: Days, way: str, advance=lambda: None) -> li
     predict = tf.function(
         lambda rows: tf.sigmoid(network.model(rows, training=False)[network.primary.output]), reduce_retracing=True
     )
-    found = []
+    results = []
     for day, part in enumerate(plan):
         if part:
             split, immature = part
@@ -174,29 +174,30 @@ def trained(config: RunConfig, days: Days, way: str, advance=lambda: None) -> li
             judged = batches(days.final(day + 1).segments, spec, lookup, [target], _EVALUATION_BATCH)
             scored = [(labels[target].numpy(), predict(rows).numpy()) for rows, labels in judged]
             label, prediction = (np.concatenate(column) for column in zip(*scored, strict=True))
-            found.append({name: metric(label, prediction) for name, metric in METRICS.items()})
+            results.append({name: metric(label, prediction) for name, metric in METRICS.items()})
         advance()
-    return found
+    return results
 
 
-def results_table(found: dict[str, Sequence[dict[str, float]]], title: str) -> Table:
-    """Means over the judged days, and mean paired differences to `wait` with their standard errors."""
+def results_table(results: dict[str, Sequence[dict[str, float]]], title: str) -> Table:
+    """Build the table of means over the judged days, and of mean paired differences to `wait` with standard errors."""
     columns, rows = [""], []
     for name in METRICS:
         columns += [name, f"− {WAIT}"]
-    for way, of_days in found.items():
+    for way, days in results.items():
         cells = [way]
         for name in METRICS:
-            values, base = (np.array([day[name] for day in of_way]) for of_way in (of_days, found[WAIT]))
+            values, base = (np.array([day[name] for day in way_days]) for way_days in (days, results[WAIT]))
             error = (values - base).std(ddof=1) / np.sqrt(values.size)
             cells += [f"{values.mean():.4f}", "" if way == WAIT else f"{(values - base).mean():+.4f} ± {error:.4f}"]
         rows.append(cells)
-    note = f"Means over {len(found[WAIT])} days that no model has seen, by their final labels; ±: standard error over these days."
+    count = len(results[WAIT])
+    note = f"Means over {count} days that no model has seen, by their final labels; ±: standard error over these days."
     return Table(title, columns, rows, note)
 
 
 def delay_table(curve: DelayCurve) -> Table:
-    """How much of the final credit is not known at the end of the click's day."""
+    """Build the table of the share of the final credit that is not known at the end of the click's day."""
     rows = []
     for name in curve.final:
         known, final = np.array(curve.known[name]), np.array(curve.final[name])
@@ -212,38 +213,40 @@ _SIXTHS = range(0, 24, 4), range(4, 28, 4)
 
 
 def main(
-    folder: Annotated[pathlib.Path, typer.Option(help="Where the market and its label jobs lie, or are to.")] = ROOT
-    / "runs"
-    / "delayed_feedback",
-    clicks: Annotated[int, typer.Option(help="Of the market.")] = 450_000,
-    days: Annotated[int, typer.Option(help="Of the market.")] = 42,
+    folder: Annotated[
+        pathlib.Path, typer.Option(help="Directory of the market and its label jobs; existing ones are reused.")
+    ] = ROOT / "runs" / "delayed_feedback",
+    clicks: Annotated[int, typer.Option(help="Number of clicks of the market.")] = 450_000,
+    days: Annotated[int, typer.Option(help="Number of days of the market.")] = 42,
     model: Annotated[str, typer.Option(help="Architecture.")] = "mal",
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run.")] = [],  # noqa: B006
-    markdown: Annotated[pathlib.Path | None, typer.Option(help="Write the tables to this file too.")] = None,
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ):
-    """Trains and prints."""
-    told, shown = tables.machine(), tables.console()
+    """Train in all ways and print the tables."""
+    machine, shown = tables.machine(), tables.console()
     market = market_config.load(MARKET, [f"clicks={clicks}", f"users={clicks // 10}", f"days={days}"])
     logs = folder / "logs"
     if not (logs / manifest.MANIFEST).exists() or manifest.read(str(logs))["market"] != market.model_dump(mode="json"):
         run(market, str(logs), overwrite=True)
     config = run_config.load(str(logs / CONFIG), [*TRAINING, f"model.name={model}", *set_])
-    kept = [mechanism for mechanism in config.attribution.mechanisms if mechanism not in config.attribution.data_driven]
+    rules = [
+        mechanism for mechanism in config.attribution.mechanisms if mechanism not in config.attribution.data_driven
+    ]
     config = config.model_copy(
-        update={"attribution": config.attribution.model_copy(update={"mechanisms": tuple(kept)})}
+        update={"attribution": config.attribution.model_copy(update={"mechanisms": tuple(rules)})}
     )
     with Progress(console=shown) as progress:
         total, second = days - round(market.window_hours / 24), market.start + datetime.timedelta(1)
         task = progress.add_task("label jobs", total=total)
-        made = Days(config, second, days - 1, str(folder), lambda: progress.advance(task))
-        found = {}
+        market_days = Days(config, second, days - 1, str(folder), lambda: progress.advance(task))
+        metrics_by_way = {}
         for way in WAYS:
-            task = progress.add_task(way, total=made.final_days - 1)
-            found[way] = trained(config, made, way, lambda task=task: progress.advance(task))
-    title = f"{model}, {config.model.primary}: {clicks:,} clicks in {days} days, window {made.window} days"
-    results = [results_table(found, title), delay_table(made.curve(made.final_days - 1))]
-    files.write_text(str(folder / "days.json"), json.dumps(found, indent=1) + "\n")
-    tables.report(shown, told, results, markdown)
+            task = progress.add_task(way, total=market_days.final_days - 1)
+            metrics_by_way[way] = train(config, market_days, way, lambda task=task: progress.advance(task))
+    title = f"{model}, {config.model.primary}: {clicks:,} clicks in {days} days, window {market_days.window} days"
+    results = [results_table(metrics_by_way, title), delay_table(market_days.curve(market_days.final_days - 1))]
+    files.write_text(str(folder / "days.json"), json.dumps(metrics_by_way, indent=1) + "\n")
+    tables.report(shown, machine, results, markdown)
 
 
 if __name__ == "__main__":

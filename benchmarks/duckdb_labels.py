@@ -1,6 +1,6 @@
-"""For context: first, last and linear labels by DuckDB in SQL, from Parquet to Parquet.
+"""Computes first, last and linear labels in SQL with DuckDB, from Parquet to Parquet, as a reference for speed.
 
-`python -m benchmarks.duckdb_labels CONFIG OUTPUT`. No data-driven mechanism, no CAT label, no tf.Examples, no splits.
+`python -m benchmarks.duckdb_labels CONFIG OUTPUT`. There is no data-driven mechanism, CAT label, tf.Example or split.
 """
 
 import pathlib
@@ -48,7 +48,7 @@ COPY (
 
 
 def run(config: RunConfig, output: pathlib.Path, threads: int = 1) -> pathlib.Path:
-    """Writes `output/labels.parquet` and returns its path."""
+    """Write `output/labels.parquet` and return its path."""
     tables, path = config.sources.tables(), output / "labels.parquet"
     parameters = {
         "clicks": list(tables.clicks.files),
@@ -64,8 +64,8 @@ def run(config: RunConfig, output: pathlib.Path, threads: int = 1) -> pathlib.Pa
 
 def main(
     config: Annotated[str, typer.Argument(help="A config written by benchmarks.logs.")],
-    output: Annotated[pathlib.Path, typer.Argument(help="Where to write.")],
-    threads: Annotated[int, typer.Option(min=1, help="Threads of DuckDB.")] = 1,
+    output: Annotated[pathlib.Path, typer.Argument(help="Directory to write to.")],
+    threads: Annotated[int, typer.Option(min=1, help="Number of DuckDB's threads.")] = 1,
 ) -> None:
     """Label the logs in SQL."""
     output.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Training and inference from TFRecords, reading included: `python -m benchmarks.end_to_end CONFIG`.
+"""Measures training and inference from TFRecords, including reading: `python -m benchmarks.end_to_end CONFIG`.
 
-Every measurement is made in a process of its own; models take turns, and the median of the rounds counts.
+Every measurement is made in a fresh process. Models take turns, and the table has the medians of the rounds.
 """
 
 import pathlib
@@ -17,23 +17,29 @@ from benchmarks.train import TITLES, measure
 from pipelines.config.run import load
 from pipelines.run.run import Run
 
-#: PyMAL's examples per second, training and inference, from its own preprocessed files: quoted from the project's issue 5,
-#: not measured here.
+#: PyMAL's examples per second in training and inference, from its own preprocessed files: quoted, not measured here.
 PYMAL = {"base": (7_100, 11_900), "natal": (6_000, 11_600), "moae": (4_500, 10_100)}
 
-#: Times PyMAL's that ours are to be.
+#: Goals, in multiples of PyMAL's rates.
 GOALS = {"training": 3, "inference": 4}
 
 
 def goals_table(rates: dict[str, dict[str, float]], batch_size: int) -> Table:
-    """Each model's rates beside PyMAL's as quoted."""
+    """Build the table of each model's rates beside PyMAL's as quoted."""
     rows = []
-    for model, found in rates.items():
+    for model, model_rates in rates.items():
         for (kind, goal), quoted in zip(GOALS.items(), PYMAL[model], strict=True):
-            times = found[kind] / quoted
-            met = "met" if times >= goal else "not met"
+            multiple = model_rates[kind] / quoted
+            verdict = "met" if multiple >= goal else "not met"
             rows.append(
-                (f"{TITLES[model]}, {kind}", f"{found[kind]:,.0f}", f"{quoted:,}", f"{times:.2f}", f"{goal} ×", met)
+                (
+                    f"{TITLES[model]}, {kind}",
+                    f"{model_rates[kind]:,.0f}",
+                    f"{quoted:,}",
+                    f"{multiple:.2f}",
+                    f"{goal} ×",
+                    verdict,
+                )
             )
     return Table(
         f"Examples per second from files, batches of {batch_size:,}",
@@ -47,11 +53,13 @@ def goals_table(rates: dict[str, dict[str, float]], batch_size: int) -> Table:
 def main(
     config: Annotated[str, typer.Argument(help="A run's YAML file.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of it.")] = [],  # noqa: B006
-    rounds: Annotated[int, typer.Option(min=1, help="Of all models in turn.")] = 3,
-    times: Annotated[int, typer.Option(min=2, help="How often the longer pass reads the split.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds, each with all models.")] = 3,
+    times: Annotated[int, typer.Option(min=2, help="Number of times that the longer pass reads the split.")] = 2,
     folder: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Work here and keep the labels for the next time; temporary if not given."),
+        typer.Option(
+            help="Directory to work in, which keeps the labels for the next time. By default a temporary one."
+        ),
     ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
@@ -62,15 +70,15 @@ def main(
         loaded = load(config, set_)
         with Run(loaded, str(place / "run")).opened() as run:
             labels = run.labels()
-        asked = {"config": str(pathlib.Path(config).absolute()), "overrides": set_, "labels": labels, "times": times}
-        found: dict[str, list[dict]] = {model: [] for model in PYMAL}
+        settings = {"config": str(pathlib.Path(config).absolute()), "overrides": set_, "labels": labels, "times": times}
+        measurements: dict[str, list[dict]] = {model: [] for model in PYMAL}
         for number in range(rounds):
             for model in PYMAL:
                 console.print(escape(f"round {number + 1} of {rounds}: {model}"))
-                found[model].append(measure("files", model=model, **asked))
+                measurements[model].append(measure("files", model=model, **settings))
     medians = {
-        model: {kind: statistics.median(once[kind] for once in of_one) for kind in GOALS}
-        for model, of_one in found.items()
+        model: {kind: statistics.median(once[kind] for once in model_rounds) for kind in GOALS}
+        for model, model_rounds in measurements.items()
     }
     tables.report(console, where, [goals_table(medians, loaded.training.batch_size)], markdown)
 

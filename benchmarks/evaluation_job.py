@@ -1,6 +1,6 @@
-"""`mal-tf evaluate` in one process against the Beam job, on the same clicks of a finished run: seconds, CPU, memory.
+"""Compares `mal-tf evaluate` in one process with its Beam job on a finished run: seconds, CPU time and memory.
 
-Prints how far apart the two lie in any number.
+Also prints the largest difference between any of their results.
 """
 
 import json
@@ -20,7 +20,7 @@ from features.errors import MalTfError
 
 
 def numbers(result: Any, where: str = "") -> Iterator[tuple[str, float]]:
-    """Place and value of every number in a `metrics.json`."""
+    """Yield the path and the value of every number in a `metrics.json`."""
     if isinstance(result, dict):
         for name, value in result.items():
             yield from numbers(value, f"{where}/{name}")
@@ -32,20 +32,20 @@ def numbers(result: Any, where: str = "") -> Iterator[tuple[str, float]]:
 
 
 def farthest(local: dict, job: dict) -> str:
-    """The place where two results lie farthest apart, relative to the local value, and how far.
+    """Describe the largest difference between two results, relative to the local value, and where it is.
 
     Raises:
-        MalTfError: they don't have the same numbers.
+        MalTfError: the results do not have the same numbers.
     """
     one, other = dict(numbers(local)), dict(numbers(job))
     if one.keys() != other.keys():
         raise MalTfError(f"the results have different numbers: {sorted(one.keys() ^ other.keys())[:5]}")
-    apart = {place: _apart(value, other[place]) for place, value in one.items()}
-    place = max(apart, key=apart.get)
-    return f"{len(one):,} numbers, relative difference at most {apart[place]:.1e}, at {place}"
+    differences = {path: _relative_difference(value, other[path]) for path, value in one.items()}
+    path = max(differences, key=differences.get)
+    return f"{len(one):,} numbers, relative difference at most {differences[path]:.1e}, at {path}"
 
 
-def _apart(local: float, job: float) -> float:
+def _relative_difference(local: float, job: float) -> float:
     if job == local:
         return 0.0
     return abs(job / local - 1) if local else math.inf
@@ -54,27 +54,29 @@ def _apart(local: float, job: float) -> float:
 def main(
     config: Annotated[str, typer.Argument(help="A run's YAML file.")],
     run: Annotated[pathlib.Path, typer.Argument(help="The run's directory, with its labels and exports.")],
-    split: Annotated[str, typer.Option(help="Which clicks: eval or train.")] = "train",
+    split: Annotated[str, typer.Option(help="Split whose clicks are evaluated: eval or train.")] = "train",
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = [],  # noqa: B006
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
     """Evaluate a run's exports on a split of its labels, both ways."""
-    shown, told = tables.console(), tables.machine()
+    shown, machine = tables.console(), tables.machine()
     command = [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "evaluate", config]
     command += ["--split", split, "--labels", str(run / "labels"), *(f"--set={one}" for one in set_)]
     command += [f"--model={one.name}={one}" for one in sorted((run / "serving").iterdir())]
-    measured, results = [], []
+    measurements, results = [], []
     with tempfile.TemporaryDirectory(prefix="mal-tf-evaluation-") as temporary:
         for flags in ([], ["--distributed"]):
             log = pathlib.Path(temporary, "output.log")
             with shown.status(" ".join(["evaluate", *flags])):
-                measured.append(measure.run([*command, "--output", f"{temporary}/run", *flags], log))
-            (path,) = re.findall(r"^\S+/metrics\.json", log.read_text(), re.MULTILINE)  # Says where it wrote.
+                measurements.append(measure.run([*command, "--output", f"{temporary}/run", *flags], log))
+            (path,) = re.findall(
+                r"^\S+/metrics\.json", log.read_text(), re.MULTILINE
+            )  # The command prints where it wrote.
             results.append(json.loads(pathlib.Path(path).read_text()))
     clicks = next(iter(results[0]["models"].values()))["clicks"]
     rows = []
-    for name, one in zip(("in one process", "Beam job, here"), measured, strict=True):
-        seconds, ratio = f"{one.seconds:.1f}", f"{one.seconds / measured[0].seconds:.2f}"
+    for name, one in zip(("in one process", "Beam job, here"), measurements, strict=True):
+        seconds, ratio = f"{one.seconds:.1f}", f"{one.seconds / measurements[0].seconds:.2f}"
         rows.append([name, seconds, ratio, f"{one.cpu_seconds:.1f}", f"{one.peak / 2**30:.2f}"])
     table = Table(
         f"{len(results[0]['models'])} models on {clicks:,} mature clicks",
@@ -82,7 +84,7 @@ def main(
         rows,
         f"The two: {farthest(*results)}.",
     )
-    tables.report(shown, told, [table], markdown)
+    tables.report(shown, machine, [table], markdown)
 
 
 if __name__ == "__main__":

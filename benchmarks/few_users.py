@@ -1,6 +1,6 @@
-"""How often the bootstrap finds a difference in GAUC where there is none, by how many users have both classes.
+"""Measures how often the bootstrap reports a difference in GAUC that does not exist, by the number of users with both classes.
 
-Behind `mal_tf.evaluation.bootstrap.MIN_USERS`.
+The results justify `mal_tf.evaluation.bootstrap.MIN_USERS`.
 """
 
 import pathlib
@@ -15,19 +15,19 @@ from mal_tf.evaluation.judgement import p_value
 
 _USERS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 
-#: Spread of the logarithm of users' clicks, and what it is called.
+#: Standard deviation of the logarithm of users' numbers of clicks, by description.
 _CLICKS = {"all of as many clicks": 0.0, "clicks log-normal (σ = 0.8)": 0.8}
 
 
-def found(users: int, spread: float, trials: int, samples: int, seed: int) -> float:
-    """Share of trials whose p is below .05, of two models that do not differ: each user's AUC differs by a normal number.
+def false_positive_rate(users: int, spread: float, trials: int, samples: int, seed: int) -> float:
+    """Return the share of trials with p below .05 for two models whose AUCs differ by a normal number of mean 0 per user.
 
     Args:
-        users: with both classes.
-        spread: standard deviation of the logarithm of their clicks, which weigh them.
-        trials: how many.
-        samples: resamples of the users in each.
-        seed: of all.
+        users: number of users with both classes.
+        spread: standard deviation of the logarithm of their numbers of clicks, which are their weights.
+        trials: number of trials.
+        samples: number of resamples of the users in each trial.
+        seed: seed of all random numbers.
     """
     generator, below = np.random.default_rng([seed, users]), 0
     for _ in range(trials):
@@ -38,21 +38,21 @@ def found(users: int, spread: float, trials: int, samples: int, seed: int) -> fl
 
 
 def main(
-    trials: Annotated[int, typer.Option(help="Pairs of models that do not differ.")] = 4000,
-    samples: Annotated[int, typer.Option(help="Resamples of each.")] = 400,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 17,
+    trials: Annotated[int, typer.Option(help="Number of pairs of models that do not differ.")] = 4000,
+    samples: Annotated[int, typer.Option(help="Number of resamples of each pair.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 17,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
-    """Count how often p is below .05 though models do not differ."""
-    shown, told = tables.console(), tables.machine()
+    """Count how often p is below .05 although models do not differ."""
+    shown, machine = tables.console(), tables.machine()
     with shown.status("resampling"):
         rows = [
-            [name, *(f"{found(users, spread, trials, samples, seed):.1%}" for users in _USERS)]
+            [name, *(f"{false_positive_rate(users, spread, trials, samples, seed):.1%}" for users in _USERS)]
             for name, spread in _CLICKS.items()
         ]
     note = f"{trials:,} pairs of models that do not differ, {samples:,} resamples each: how often p is below .05."
     table = Table("GAUC by few users", ["users with both classes", *map(str, _USERS)], rows, note)
-    tables.report(shown, told, [table], markdown)
+    tables.report(shown, machine, [table], markdown)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Alternative (b), the floor: Parquet to TFRecords in one process, with no attribution at all.
+"""Converts Parquet to TFRecords without attribution: alternative (b) of `benchmarks.labels`, a lower bound of its cost.
 
 `python -m benchmarks.floor CONFIG OUTPUT`. The click log's columns are read by pyarrow in batches, encoded by tfx-bsl's
-C++ encoder and written by `tf.io.TFRecordWriter` with our job's compression. Nothing that turns such a log into such
-files with these libraries can do less. `--labels` adds label columns of zeros, so that an example has as many features
-as one of our job.
+C++ encoder and written by `tf.io.TFRecordWriter` with the label job's compression. No program
+that turns such a log into such files with these libraries can do less. `--labels` adds label columns of zeros, so that an
+example has as many features as one of the label job.
 """
 
 import pathlib
@@ -25,22 +25,22 @@ _BATCH_ROWS = 65_536
 
 
 def run(config: RunConfig, output: pathlib.Path, labels: bool = False) -> int:
-    """Writes `output/floor.tfrecord.gz`; returns how many examples.
+    """Write `output/floor.tfrecord.gz` and return the number of examples.
 
     Args:
-        config: one of `benchmarks.logs`.
-        output: directory.
+        config: a config written by `benchmarks.logs`.
+        output: directory to write to.
         labels: whether to add label columns, all zero.
     """
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=config.tfrecords.compression_level)
     types = {"id": pa.int64(), "user": pa.string(), "ts": pa.int64()}
     types |= {feature.name: ARROW_TYPE[feature.dtype] for feature in config.feature_spec.scalars}
-    written = {"id": "click_id", "user": "user_id", "ts": "timestamp"}
+    renamed = {"id": "click_id", "user": "user_id", "ts": "timestamp"}
     encoder, rows = RecordBatchToExamplesEncoder(), 0
     with tf.io.TFRecordWriter(str(output / "floor.tfrecord.gz"), options) as writer:
         for path, _ in files.match(config.sources.tables().clicks.files):
             for batch in pq.ParquetFile(path).iter_batches(_BATCH_ROWS, columns=list(types)):
-                columns = {written.get(name, name): batch[name].cast(kind) for name, kind in types.items()}
+                columns = {renamed.get(name, name): batch[name].cast(kind) for name, kind in types.items()}
                 if labels:
                     columns |= _zeros(batch.num_rows, config.attribution.names)
                 lists = example.to_lists(pa.RecordBatch.from_pydict(columns))
@@ -58,7 +58,7 @@ def _zeros(rows: int, mechanisms: tuple[str, ...]) -> dict[str, pa.Array]:
 
 def main(
     config: Annotated[str, typer.Argument(help="A config written by benchmarks.logs.")],
-    output: Annotated[pathlib.Path, typer.Argument(help="Where to write.")],
+    output: Annotated[pathlib.Path, typer.Argument(help="Directory to write to.")],
     labels: Annotated[bool, typer.Option("--labels", help="Add label columns of zeros.")] = False,
 ) -> None:
     """Copy the click log to TFRecords."""

@@ -1,8 +1,9 @@
-"""Does the working tree make the same outputs as another commit? `python -m benchmarks.golden --against REV`.
+"""Checks that the working tree makes the same outputs as another commit: `python -m benchmarks.golden --against REV`.
 
-Both run the same small scenarios through the command line, each in processes of its own with its own modules alone, and
-what comes out is compared file by file: labels byte for byte, weights bit for bit, predictions and metrics to the last digit.
-It exits with 1 if anything differs, and says where first. Manifests, reports and logs are not compared: they have times.
+Both run the same small scenarios through the command line, in separate processes that import only their own modules. The
+outputs are compared file by file: labels byte for byte, weights bit for bit, predictions and metrics to the last digit. The
+exit code is 1 if anything differs, and the first difference is printed. Manifests, reports and logs are not compared, as they
+contain times.
 """
 
 import contextlib
@@ -21,29 +22,29 @@ import typer
 from rich.markup import escape
 
 from benchmarks import golden_names, golden_trees, tables
-from benchmarks.golden_files import Made
+from benchmarks.golden_files import OutputFile
 from benchmarks.golden_scenarios import INTERVALS, SCENARIOS, Artefact, Scenario
 from benchmarks.golden_trees import Task
 from benchmarks.measure import ROOT
 from benchmarks.tables import Table
 from features.errors import MalTfError
 
-#: A line for people.
+#: Prints a line of progress.
 Say = Callable[[str], object]
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What came of comparing an artefact.
+    """The result of comparing an artefact.
 
     Attributes:
-        scenario: its name.
-        artefact: its name.
-        files: how many there are.
-        compared: how much was, with the unit.
-        differences: a line for each file that differs or is on one side alone.
-        notes: a line for each file of which something was not compared.
-        allowed: whether it may differ.
+        scenario: name of the scenario.
+        artefact: name of the artefact.
+        files: number of files.
+        compared: amount that was compared, with its unit.
+        differences: a line for each file that differs or that only one commit made.
+        notes: a line for each file of which a part was not compared.
+        allowed: whether the artefact may differ.
     """
 
     scenario: str
@@ -56,20 +57,20 @@ class Row:
 
     @property
     def result(self) -> str:
-        """In a word or two."""
+        """The result in a word or two."""
         if not self.differences:
             return "equal"
         return "differs, as allowed" if self.allowed else f"DIFFERS in {len(self.differences)}"
 
 
 def compare(artefact: Artefact, scenario: str, before: pathlib.Path, after: pathlib.Path, allowed: bool = False) -> Row:
-    """Compares the files of an artefact.
+    """Compare the files of an artefact.
 
     Args:
-        artefact: which.
-        scenario: its name.
-        before: what the other commit made.
-        after: what the working tree made.
+        artefact: the artefact.
+        scenario: name of the scenario.
+        before: directory of the other commit's output.
+        after: directory of the working tree's output.
         allowed: whether they may differ.
     """
     old, new = _files(artefact, before, golden_names.PATHS), _files(artefact, after)
@@ -79,10 +80,10 @@ def compare(artefact: Artefact, scenario: str, before: pathlib.Path, after: path
         if name not in old:
             differences.append(f"{name}: not there before")
             continue
-        found = artefact.compare(Made(old[name], before), Made(path, after))
-        compared += found.compared
-        differences += [f"{name}: {found.difference}"] if found.difference else []
-        notes += [f"{name}: {found.note}"] if found.note else []
+        comparison = artefact.compare(OutputFile(old[name], before), OutputFile(path, after))
+        compared += comparison.compared
+        differences += [f"{name}: {comparison.difference}"] if comparison.difference else []
+        notes += [f"{name}: {comparison.note}"] if comparison.note else []
     if not old and not new:
         differences = [f"{artefact.files}: no such file, before or now"]
     return Row(scenario, artefact.name, len(new), f"{compared:,} {artefact.unit}", differences, notes, allowed)
@@ -95,19 +96,19 @@ def _files(artefact: Artefact, root: pathlib.Path, renames: golden_names.Renames
 
 
 def results_table(rows: Sequence[Row], title: str) -> Table:
-    """Each artefact: how much was compared, and whether it is equal."""
+    """Build the table of artefacts: how much was compared, and whether it is equal."""
     cells = [[f"{row.scenario}: {row.artefact}", f"{row.files:,}", row.compared, row.result] for row in rows]
     return Table(title, ["artefact", "files", "compared", "result"], cells)
 
 
 def details(rows: Sequence[Row], most: int = 1) -> Iterator[str]:
-    """Where artefacts differ, in the first files of each, and what was not compared."""
+    """Yield lines on where artefacts differ, for the first files of each, and on what was not compared."""
     for row in rows:
-        for what, found in ((row.result, row.differences), ("not compared", row.notes)):
-            for line in found[:most]:
-                yield f"{row.scenario}, {row.artefact}: {what}: {line}"
-            if len(found) > most:
-                yield f"{row.scenario}, {row.artefact}: … and in {len(found) - most} more"
+        for label, lines in ((row.result, row.differences), ("not compared", row.notes)):
+            for line in lines[:most]:
+                yield f"{row.scenario}, {row.artefact}: {label}: {line}"
+            if len(lines) > most:
+                yield f"{row.scenario}, {row.artefact}: … and in {len(lines) - most} more"
 
 
 def make(
@@ -155,21 +156,23 @@ def _alone(place: pathlib.Path) -> Iterator[None]:
 
 
 def main(
-    against: Annotated[str, typer.Option(help="The other commit.")] = "HEAD~1",
+    against: Annotated[str, typer.Option(help="Commit to compare with.")] = "HEAD~1",
     only: Annotated[list[str], typer.Option(help=f"Scenarios to run: {', '.join(SCENARIOS)}; all if not given.")] = [],  # noqa: B006
     intervals_may_differ: Annotated[
-        bool, typer.Option("--intervals-may-differ", help="Bootstrap intervals and p-values need not be equal.")
+        bool, typer.Option("--intervals-may-differ", help="Allow bootstrap intervals and p-values to differ.")
     ] = False,
     keep: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Keep outputs here; the other commit's are not made again. Temporary if not given."),
+        typer.Option(
+            help="Directory that keeps outputs, so that the other commit's are reused. By default a temporary one."
+        ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Scenarios that run at a time, on a core each.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of scenarios that run in parallel, on a core each.")] = 2,
 ) -> None:
-    """Compare what the working tree makes with what another commit makes."""
+    """Compare the working tree's outputs with another commit's."""
     if unknown := sorted(set(only) - set(SCENARIOS)):
         raise typer.BadParameter(f"--only {unknown[0]}: expected one of {', '.join(SCENARIOS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # What runs is ended, and temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Ends running commands and removes temporary files.
     chosen = [scenario for name, scenario in SCENARIOS.items() if not only or name in only]
     shown, began = tables.console(), time.monotonic()
 

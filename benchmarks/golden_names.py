@@ -1,4 +1,4 @@
-"""What had another name in earlier commits, so that `benchmarks.golden` finds it there.
+"""Names that were different in earlier commits, so that `benchmarks.golden` finds files, weights, keys and settings there.
 
 Each table has pairs of an earlier name and today's; a refactoring that renames something adds a line. The first three
 have regular expressions, which are searched for in the earlier commit's names, and their replacements; names of today must
@@ -19,20 +19,20 @@ WEIGHTS: Renames = ()
 #: Keys in JSON files, such as `models.mal.auc`.
 KEYS: Renames = ()
 
-#: Parts of the command lines, as they were and as they are, such as `model.compare_with=`. When a command fails on the
-#: earlier commit, it is tried once more with all that has an earlier name under that name.
+#: Parts of command lines, such as `model.compare_with=`. When a command fails on the earlier commit, it is tried once more
+#: with the earlier names.
 SETTINGS: Renames = ()
 
 
 def today(name: str, renames: Renames) -> str:
-    """Today's name of what an earlier commit calls `name`."""
+    """Return today's name of what an earlier commit calls `name`."""
     for earlier, now in renames:
         name = re.sub(earlier, now, name)
     return name
 
 
 def earlier(argument: str, renames: Renames) -> str:
-    """An argument of a command line as an earlier commit spells it."""
+    """Return an argument of a command line as an earlier commit spells it."""
     for then, now in renames:
         argument = argument.replace(now, then)
     return argument

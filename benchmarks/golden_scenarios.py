@@ -1,4 +1,4 @@
-"""What `benchmarks.golden` runs with both commits, and which of the files that come out it compares."""
+"""Scenarios that `benchmarks.golden` runs with both commits, and the output files that it compares."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from benchmarks.golden_files import (
     whole,
 )
 
-#: Stand for the commit's checkout and for the scenario's output in a command.
+#: Placeholders in commands for the commit's checkout and for the scenario's output directory.
 TREE, OUT = "{tree}", "{out}"
 
 #: Name of the artefacts that may differ with `--intervals-may-differ`.
@@ -26,13 +26,13 @@ INTERVALS = "intervals and p-values"
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """Files of one kind that a scenario makes; there is at least one.
+    """Files of one kind that a scenario makes, at least one.
 
     Attributes:
-        name: in the table.
-        files: pattern of their paths in the scenario's output; `*` also stands for several folders.
-        compare: one of them with the other commit's.
-        unit: of what is compared in a file.
+        name: name in the table.
+        files: pattern of their paths in the scenario's output, in which `*` also matches slashes.
+        compare: compares a file with the other commit's.
+        unit: unit of the amount that is compared.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Artefact:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """Something to run.
+    """Commands to run, and the artefacts to compare.
 
     Attributes:
-        name: on the command line.
-        commands: of mal-tf, without the program's name.
-        artefacts: what is compared.
-        seconds: about how long it takes on one core; the longest is started first.
+        name: name on the command line.
+        commands: arguments of each mal-tf command.
+        artefacts: the artefacts to compare.
+        seconds: approximate duration on one core; the longest scenario is started first.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Scenario:
     seconds: int
 
 
-def _of_labels(run: str) -> list[Artefact]:
+def _label_artefacts(run: str) -> list[Artefact]:
     return [
         Artefact("labels", f"{run}/labels/Split-*/*", tfrecords, "records"),
         Artefact("label files in the manifest", f"{run}/labels/manifest.json", label_files, "digests"),
@@ -78,7 +78,7 @@ def _of_labels(run: str) -> list[Artefact]:
     ]
 
 
-def _of_evaluation(run: str) -> list[Artefact]:
+def _evaluation_artefacts(run: str) -> list[Artefact]:
     return [
         Artefact("predictions", f"{run}/evaluate/predictions.parquet", table, "rows"),
         Artefact("metrics", f"{run}/evaluate/metrics.json", json_values(is_exact), "values"),
@@ -86,10 +86,10 @@ def _of_evaluation(run: str) -> list[Artefact]:
     ]
 
 
-def _of_retraining(root: str) -> list[Artefact]:
+def _retraining_artefacts(root: str) -> list[Artefact]:
     run = f"{root}/spans/*"
     return [
-        *_of_labels(run),
+        *_label_artefacts(run),
         Artefact("calibration", f"{run}/calibrate/*/calibration.json", json_values(), "values"),
         Artefact("data checks", f"{run}/checks/measurements.json", json_values(), "values"),
         Artefact("predictions", f"{run}/judge/predictions.parquet", table, "rows"),
@@ -119,7 +119,7 @@ _BOUGHT = {"type": "history", "name": "bought_products", "of": "product", "event
 
 _MODELS = ["base", "shared_bottom", "mmoe", "ple", "home", "natal", "moae"]
 
-#: Widths of all models.
+#: Layer widths of all models.
 _TINY = {
     "model.embedding_dim": 4,
     "model.attention_units": [4],
@@ -142,7 +142,7 @@ def _industry(name: str, hours: float, conversions: float, price: float) -> dict
     }
 
 
-#: Few products and many conversions, so that a few thousand clicks have them all in each split.
+#: A market with few products and many conversions, so that a few thousand clicks have all of them in each split.
 _MARKET = {
     "users": 1500,
     "days": 6,
@@ -155,7 +155,7 @@ _MARKET = {
     ],
 }
 
-#: With so few clicks each day is unlike the others, and a model of them is bad.
+#: No limits of distances, as days with so few clicks differ too much.
 _ANY = dict.fromkeys(("l_infinity", "new_tokens", "jensen_shannon", "presence"))
 
 
@@ -174,7 +174,7 @@ def _simulate(values: dict) -> list[str]:
 KUAIRAND = Scenario(
     "kuairand",
     [["run", f"{TREE}/examples/kuairand/config.yaml", "--output", f"{OUT}/run"]],
-    [*_of_labels("run"), *_of_evaluation("run")],
+    [*_label_artefacts("run"), *_evaluation_artefacts("run")],
     seconds=70,
 )
 
@@ -204,7 +204,7 @@ MARKET = Scenario(
             ),
         ],
     ],
-    [_LOGS, *_of_labels("run"), *_of_evaluation("run")],
+    [_LOGS, *_label_artefacts("run"), *_evaluation_artefacts("run")],
     seconds=120,
 )
 
@@ -241,7 +241,7 @@ RETRAINING = Scenario(
             ),
         ],
     ],
-    [_LOGS, *_of_retraining("daily")],
+    [_LOGS, *_retraining_artefacts("daily")],
     seconds=70,
 )
 

@@ -1,4 +1,4 @@
-"""Two trees of the code, the working tree and another commit's, and mal-tf's commands run with the one or the other."""
+"""Checks out a commit or copies the working tree, and runs mal-tf's commands with that code."""
 
 import dataclasses
 import hashlib
@@ -20,10 +20,11 @@ from benchmarks import golden_names, tables
 from benchmarks.golden_scenarios import OUT, TREE, Scenario
 from features.errors import MalTfError
 
-#: Written into a scenario's output when its commands have all ended well.
+#: Name of the file that marks a scenario's output as complete.
 _DONE = "done.json"
 
-#: The package may be installed so that a module that a tree lacks is taken from somewhere else; in these processes it is not.
+#: `sitecustomize.py` of the processes, without the import hooks of editable installs, which would import modules that a tree
+#: lacks from elsewhere.
 _NO_OTHER_TREE = """
 import sys
 
@@ -48,10 +49,10 @@ class Tree:
     """A tree of the code.
 
     Attributes:
-        name: for people.
-        root: its directory.
-        path: what its processes have as PYTHONPATH.
-        earlier: whether settings may have an earlier spelling.
+        name: name in messages.
+        root: directory of the code.
+        path: PYTHONPATH of its processes.
+        earlier: whether settings may have earlier names.
     """
 
     name: str
@@ -60,35 +61,35 @@ class Tree:
     earlier: bool
 
     def program(self) -> list[str]:
-        """The command `mal-tf`, as the tree's setup.py has it.
+        """Return the command `mal-tf` that the tree's setup.py defines.
 
         Raises:
-            MalTfError: it has none.
+            MalTfError: setup.py does not define it.
         """
         setup = self.root / "setup.py"
-        found = re.search(r"mal-tf\s*=\s*([\w.]+):(\w+)", setup.read_text()) if setup.exists() else None
-        if not found:
+        entry = re.search(r"mal-tf\s*=\s*([\w.]+):(\w+)", setup.read_text()) if setup.exists() else None
+        if not entry:
             raise MalTfError(f"{self.name}: setup.py has no command mal-tf")
-        return [sys.executable, "-c", f"from {found[1]} import {found[2]} as main; import sys; sys.exit(main())"]
+        return [sys.executable, "-c", f"from {entry[1]} import {entry[2]} as main; import sys; sys.exit(main())"]
 
 
 def git(root: pathlib.Path, *words: str) -> bytes:
-    """What a git command prints.
+    """Run a git command and return its output.
 
     Raises:
-        MalTfError: it failed.
+        MalTfError: the command failed.
     """
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
-    if done.returncode:
-        raise MalTfError(f"git {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
+    result = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
+    if result.returncode:
+        raise MalTfError(f"git {' '.join(words)}: {result.stderr.decode(errors='replace').strip()}")
+    return result.stdout
 
 
 def commit_of(root: pathlib.Path, revision: str) -> str:
-    """The full hash of a revision.
+    """Return the full hash of a revision.
 
     Raises:
-        MalTfError: there is no such commit.
+        MalTfError: the commit does not exist.
     """
     try:
         return git(root, "rev-parse", "--verify", "--end-of-options", revision + "^{commit}").decode().strip()
@@ -97,7 +98,7 @@ def commit_of(root: pathlib.Path, revision: str) -> str:
 
 
 def check_out(root: pathlib.Path, commit: str, folder: pathlib.Path) -> Tree:
-    """A commit's files, below `folder`."""
+    """Extract a commit's files below `folder`."""
     place = folder / commit[:12]
     with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", commit))) as archive:
         archive.extractall(place, filter="data")
@@ -105,7 +106,7 @@ def check_out(root: pathlib.Path, commit: str, folder: pathlib.Path) -> Tree:
 
 
 def copy(root: pathlib.Path, folder: pathlib.Path) -> Tree:
-    """The working tree's files but for those that git ignores, below `folder`: they may be edited meanwhile."""
+    """Copy the working tree's files, except those that git ignores, below `folder`, as they may be edited meanwhile."""
     place = folder / "working-tree"
     for name in git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0"):
         if name and (root / name).is_file():
@@ -122,7 +123,7 @@ def _python_path(place: pathlib.Path, folder: pathlib.Path) -> str:
 
 
 def fingerprint(scenario: Scenario, root: pathlib.Path) -> str:
-    """Tells apart what a scenario's outcome depends on besides the code: its commands, packages of the lock, the processor."""
+    """Return a fingerprint of a scenario's commands, the locked packages' versions and the processor, but not of the code."""
     lock, cpuinfo = root / "requirements.lock", pathlib.Path("/proc/cpuinfo")
     names = re.findall(r"^([\w.-]+)==", lock.read_text(), re.MULTILINE) if lock.exists() else []
     processor = re.findall(r"^model name.*", cpuinfo.read_text(), re.MULTILINE)[:1] if cpuinfo.exists() else []
@@ -133,16 +134,16 @@ def fingerprint(scenario: Scenario, root: pathlib.Path) -> str:
 
 
 class Task:
-    """The commands of a scenario, to be run with a tree, one after the other."""
+    """Runs the commands of a scenario with a tree, one after the other."""
 
     def __init__(self, scenario: Scenario, tree: Tree, out: pathlib.Path, say: Callable[[str], object]):
-        """Prepares them.
+        """Prepare the commands without running them.
 
         Args:
-            scenario: what to run.
-            tree: with which code.
-            out: directory that is made anew.
-            say: takes lines for people.
+            scenario: the scenario to run.
+            tree: the code to run it with.
+            out: output directory, which is replaced.
+            say: prints a line of progress.
         """
         self.scenario, self._tree, self._out, self._say = scenario, tree, out, say
         self._next, self._began = 0, 0.0
@@ -151,11 +152,11 @@ class Task:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name in messages."""
         return f"{self.scenario.name}, {self._tree.name}"
 
     def start(self) -> None:
-        """Begins with the first command."""
+        """Start the first command."""
         shutil.rmtree(self._out, ignore_errors=True)
         self._out.mkdir(parents=True)
         self._began = time.monotonic()
@@ -182,10 +183,10 @@ class Task:
         return self._out / f"{self._next + 1}-{self.scenario.commands[self._next][0]}.log"
 
     def ended(self) -> bool:
-        """Whether all commands have; starts the next one where one has.
+        """Return whether all commands have ended, and start the next one if one has ended.
 
         Raises:
-            MalTfError: a command failed; with the end of what it printed.
+            MalTfError: a command failed; the error contains the end of its output.
         """
         code = self._process.poll()
         if code is None:
@@ -211,27 +212,27 @@ class Task:
         raise MalTfError(f"{self.name}: mal-tf {command} ended with {code}; the end of its output:\n{end}")
 
     def last_line(self) -> str:
-        """The last line that the present command has printed."""
+        """Return the last line of the current command's output."""
         printed = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
         return (
             f"{self.name}: {time.monotonic() - self._began:,.0f} s: {' '.join(printed[-1].split()) if printed else '…'}"
         )
 
     def kill(self) -> None:
-        """Ends the present command and all processes that it started."""
+        """Kill the current command and all processes that it started."""
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
 def run(tasks: Sequence[Task], jobs: int, say: Callable[[str], object]) -> None:
-    """Runs tasks, the longest first, so many at a time.
+    """Run tasks, the longest first, `jobs` at a time.
 
     Raises:
-        MalTfError: one failed; the others are ended.
+        MalTfError: a task failed; the others are killed.
     """
     waiting, running = sorted(tasks, key=lambda task: -task.scenario.seconds), []
-    told = time.monotonic()
+    last_report = time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -239,8 +240,8 @@ def run(tasks: Sequence[Task], jobs: int, say: Callable[[str], object]) -> None:
                 running[-1].start()
             time.sleep(_POLL)
             running = [task for task in running if not task.ended()]
-            if time.monotonic() - told > _HEARTBEAT:
-                told = time.monotonic()
+            if time.monotonic() - last_report > _HEARTBEAT:
+                last_report = time.monotonic()
                 for task in running:
                     say(task.last_line())
     finally:
@@ -249,5 +250,5 @@ def run(tasks: Sequence[Task], jobs: int, say: Callable[[str], object]) -> None:
 
 
 def is_done(out: pathlib.Path) -> bool:
-    """Whether a scenario's output is there, whole."""
+    """Return whether a scenario's output is complete."""
     return (out / _DONE).exists()
