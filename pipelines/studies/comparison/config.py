@@ -1,4 +1,4 @@
-"""The configuration of a comparison: one YAML file beside the run's."""
+"""The configuration of a model comparison, one YAML file."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -29,7 +29,7 @@ def _all_different(values: tuple) -> tuple:
 
 
 class Variant(Frozen):
-    """What a row changes in the run's `model` and `training`; what is not given stays as it is there.
+    """Changes of a row to the run's `model` and `training`; other keys keep the run's values.
 
     Attributes:
         auxiliaries: see `ModelConfig`.
@@ -45,15 +45,16 @@ class Variant(Frozen):
 
 
 class Comparison(Frozen):
-    """One table: rows are models × variants, for each primary target; `base` is in it always.
+    """One table, whose rows are models × variants for each primary target; `base` is always a row.
 
     Attributes:
-        name: of the table.
-        models: which.
-        primaries: primary targets; a block of the table each.
-        variants: by what a row is called after its model; the models as they are when empty.
-        against: the row that the others' differences are to: `base`, or a row such as `mal (all)`.
-        slices: also compare parts of the clicks: `path_length` (of the positives; with all negatives),
+        name: name of the table.
+        models: models to compare.
+        primaries: primary targets, each a block of the table.
+        variants: changes to the models, by the name that follows the model's in the row; when empty, only the unchanged
+            models are compared.
+        against: reference row of the differences: `base`, or a row such as `mal (all)`.
+        slices: slices of the clicks to compare as well: `path_length` (of the positives; with all negatives),
             `information_gain` (users by their extra positives, see `GrowthConfig`), or a categorical feature's values.
     """
 
@@ -88,14 +89,13 @@ class Comparison(Frozen):
 
 
 class TuningConfig(Frozen):
-    """The learning rate of each model: every rate is trained on all but the last segments of the training split, and the
-    one with the best AUC on those is taken. Every model gets the same rates to try, once each, as it is without a variant;
-    what it gets is used in all its rows.
+    """Tuning of each model's learning rate. The model, without a variant, is trained once with every rate on all but the
+    last segments of the training split. The rate with the best AUC on those segments is used in all rows of the model.
 
     Attributes:
-        learning_rates: of the dense parts; the tables' rate keeps its ratio to it in the run's config.
+        learning_rates: rates of the dense parts to try; the tables' rate keeps its ratio to it in the run's config.
         primary: target whose AUC decides.
-        validation_segments: how many segments (days, if `labels.segment_hours` is 24) are held out.
+        validation_segments: number of segments (days, if `labels.segment_hours` is 24) that are held out.
     """
 
     learning_rates: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(min_length=1)
@@ -104,12 +104,13 @@ class TuningConfig(Frozen):
 
 
 class TruthConfig(Frozen):
-    """What `mal-tf simulate` knows of each click.
+    """The truth about each click that `mal-tf simulate` wrote.
 
     Attributes:
         files: glob of the market's `truth-clicks` files.
-        caused: column that says how many conversions the click caused: positives of one more AUC.
-        oracles: columns of true probabilities, scored like models.
+        caused: column with the number of conversions that the click caused; clicks above 0 are the positives of an
+            additional AUC.
+        oracles: columns of true probabilities, which are evaluated like models.
     """
 
     files: Path
@@ -121,18 +122,19 @@ class BenchmarkConfig(ConfigFile):
     """A comparison of models on one run's labels.
 
     Attributes:
-        name: of the comparison; its directory is `runs/<name>` unless said otherwise on the command line.
+        name: name of the comparison; its directory is `runs/<name>` unless the command line gives another.
         run: config file of the run: sources, features, labels, sizes, training. Its `model.name`, `compare_with` and
             `primary` are not used, nor is `calibration`.
-        overrides: of the run's keys, as `--set` has them.
+        overrides: overrides of the run's keys, each `key=value` as for `--set`.
         seeds: each row is trained once per seed; metrics are means over them.
-        tuning: of the learning rates; without it all models have the run's.
-        comparisons: the tables.
+        tuning: tuning of the learning rates; without it all models use the run's rates.
+        comparisons: tables of the comparison.
         growth: user groups for slices of `information_gain`.
-        truth: of a simulated market.
-        bootstrap_samples: resamplings of users for the intervals. B of them give no p-value below 2 / (B + 1).
-        rate_steps: steps over which each model's training speed is measured in the end, alone on the machine; 0 for not
-            at all.
+        truth: truth of a simulated market, to evaluate against as well.
+        bootstrap_samples: number of bootstrap resamples of the users, for the intervals. With B of them no p-value is below
+            2 / (B + 1).
+        rate_steps: number of steps over which each model's training speed is measured at the end, with nothing in
+            parallel; 0 for no measurement.
     """
 
     run: Path

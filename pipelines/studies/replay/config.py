@@ -1,4 +1,4 @@
-"""The configuration of an A/B replay: one YAML file beside the runs whose models bid. docs/replay.md has the formulas."""
+"""The configuration of an A/B replay, one YAML file. docs/replay.md has the formulas."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from pipelines.core.config_file import ConfigFile
 
 
 class Arm(Frozen):
-    """Who bids: just one of `models`, `truth` and `constant`.
+    """One bidder of the replay, given by exactly one of `models`, `truth` and `constant`.
 
     Attributes:
-        name: of the arm.
+        name: name of the arm.
         models: trainings of one model, each a SavedModel, the directory of its versions (the newest is taken) or a run's
             directory. The replay is repeated with each; results are means over them.
-        model: which of the models of a run's directory; the one that is called as the arm is, if not given.
-        truth: column of the market's truth about clicks: bids with what is true.
-        constant: bids with one conversion rate for all clicks.
+        model: name of the model in a run's directory; by default the arm's name.
+        truth: column of the market's truth about clicks that the arm bids by.
+        constant: conversion rate that the arm bids by for all clicks.
     """
 
     name: str = pydantic.Field(min_length=1)
@@ -45,9 +45,9 @@ class Prices(Frozen):
     """The highest competing bid for a click: level · value · its industry's true rate · noise of mean 1, log-normal.
 
     Attributes:
-        level: 1 is what the mean click of the product is worth.
+        level: factor on the price; at 1 the mean price is the mean value of a click.
         spread: standard deviation of the noise's logarithm.
-        reserve: no click is sold for less, in the unit of values.
+        reserve: lowest price of a click, in the unit of `value`.
     """
 
     level: float = pydantic.Field(1.0, gt=0)
@@ -60,9 +60,9 @@ class Pacing(Frozen):
 
     Attributes:
         slot_minutes: length of a slot; a day has a whole number of them.
-        gain: of the change.
-        first: the multiplier that each account begins with.
-        highest: bids are never multiplied by more.
+        gain: strength of the change.
+        first: initial multiplier of each account.
+        highest: upper limit of the multiplier.
     """
 
     slot_minutes: int = pydantic.Field(60, ge=1, le=MINUTES_PER_DAY)
@@ -90,23 +90,23 @@ class ReplayConfig(ConfigFile):
     """An A/B replay on one market's evaluation clicks.
 
     Attributes:
-        name: of the replay; its directory is `runs/<name>` unless said otherwise on the command line.
-        run: a run's directory: the evaluation split of its labels are the clicks on sale.
+        name: name of the replay; its directory is `runs/<name>` unless the command line gives another.
+        run: directory of the run whose evaluation split has the clicks for sale.
         truth: glob of the market's `truth-clicks` files.
-        orders: column of the truth that says how many orders a click, once bought, causes.
-        advertiser: categorical feature: who bids and has a budget.
-        industry: categorical feature: results are split by it, prices follow its rate.
-        value: numeric feature: what an order of the click's product is worth.
-        arms: at least two.
-        against: the arm that the others are compared with; the first, if not given.
-        prices: of the competition.
-        budget: of an advertiser for a day, as a share of what all of its clicks of the day would cost.
-        pacing: of the budgets.
-        warm_up_days: so many first days are played, for the pacing to settle, but not counted.
-        samples: resamples of users for the intervals.
-        aa_splits: splits of the users in which all arms bid with the first arm's first model, so that any difference is
-            chance.
-        seed: of the competing bids, of the users' split and of the resamples.
+        orders: column of the truth with the number of orders that a bought click causes.
+        advertiser: categorical feature that identifies the advertiser, who bids and has a budget.
+        industry: categorical feature by which results are split and whose rate prices follow.
+        value: numeric feature with the value of an order of the click's product.
+        arms: bidders to compare, at least two.
+        against: reference arm of the comparison; by default the first.
+        prices: prices of the competition.
+        budget: daily budget of an advertiser, as a share of what all of its clicks of the day would cost.
+        pacing: pacing of the budgets.
+        warm_up_days: number of first days that are played for the pacing to settle, but not counted.
+        samples: number of bootstrap resamples of the users, for the intervals.
+        aa_splits: number of splits of the users in which all arms bid with the first arm's first model, so that any
+            difference is chance.
+        seed: seed of the competing bids, of the users' split and of the resamples.
     """
 
     run: Path

@@ -1,4 +1,4 @@
-"""The market's configuration: one YAML file, frozen, unknown keys are errors. docs/simulation.md has the formulas."""
+"""The configuration of a simulated market, one YAML file. docs/simulation.md has the formulas."""
 
 import datetime
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ _Shares = tuple[pydantic.NonNegativeFloat, ...]
 
 
 class Industry(Frozen):
-    """One industry: how long its buyers consider, and how readily they buy.
+    """An industry, with how long its buyers consider a product and how readily they buy.
 
     Attributes:
-        name: of the industry.
-        share: of the clicks of the mean user, relative to the other industries'.
-        clicks_per_interest: m, mean clicks that one interest of a user in a product leads to.
-        interest_hours: δ, an interest fades by 1/e in so many hours; clicks and base conversions with it.
-        carry_over_hours: τ, a click's effect fades by 1/e in so many hours.
-        conversions_per_click: c, mean conversions that a click of effect 1, quality 1 and match 0 causes in all.
-        conversions_per_interest: b, mean conversions that an interest leads to without any ad, at match 0.
+        name: name of the industry.
+        share: share of the clicks of the mean user, relative to the other industries' shares.
+        clicks_per_interest: m, mean number of clicks that one interest of a user in a product leads to.
+        interest_hours: δ, hours in which an interest, and with it its clicks and base conversions, decays to 1/e.
+        carry_over_hours: τ, hours in which a click's effect decays to 1/e.
+        conversions_per_click: c, mean number of conversions that a click of effect 1, quality 1 and match 0 causes in all.
+        conversions_per_interest: b, mean number of conversions that an interest leads to without any ad, at match 0.
         price: median price of its products.
     """
 
@@ -41,15 +41,15 @@ class Industry(Frozen):
 
 
 class Channel(Frozen):
-    """One type of campaign; each product has a campaign of each.
+    """A channel, of which each product has one campaign.
 
     Attributes:
-        name: of the channel.
-        share: weight among the channels of a click.
-        effect: ε, multiplies the conversions that a click causes.
-        intent_exponent: γ, its weight is `share` · (the base intent behind the click)^γ: above 0, people who buy anyway
-            click more of it, which is what confounds attribution.
-        retargets: only seen by users who have clicked an ad of the product before.
+        name: name of the channel.
+        share: weight of the channel when a click's channel is drawn.
+        effect: ε, factor on the conversions that a click causes.
+        intent_exponent: γ, the channel's weight is `share` · (the base intent behind the click)^γ. Above 0, users who buy
+            anyway click on it more often, which confounds attribution.
+        retargets: whether only users who have clicked an ad of the product before see it.
     """
 
     name: str = pydantic.Field(pattern=_NAME)
@@ -63,10 +63,10 @@ class UserGroup(Frozen):
     """A group of users.
 
     Attributes:
-        name: of the group.
-        share: of the users that are no bots, relative to the other groups'.
-        activity: clicks relative to the other groups'.
-        base_intent: multiplies conversions without ads.
+        name: name of the group.
+        share: share of the users that are not bots, relative to the other groups' shares.
+        activity: mean number of clicks per user, relative to the other groups'.
+        base_intent: factor on the conversions without ads.
     """
 
     name: str = pydantic.Field(pattern=_NAME)
@@ -76,11 +76,11 @@ class UserGroup(Frozen):
 
 
 class Bots(Frozen):
-    """Machines that click ads of random products at random times and never buy.
+    """Bots, which click ads of random products at random times and never buy.
 
     Attributes:
-        share_of_users: how many of the users are bots.
-        share_of_clicks: how many of the clicks are theirs.
+        share_of_users: share of the users that are bots.
+        share_of_clicks: share of the clicks that are theirs.
     """
 
     share_of_users: float = pydantic.Field(0.005, ge=0, lt=1)
@@ -94,47 +94,47 @@ class Bots(Frozen):
 
 
 class MarketConfig(ConfigFile):
-    """Everything about a market.
+    """The configuration of a simulated market.
 
-    An industry, channel or group with `count: n` stands for n of them, called `<name>_0` and so on; a key with a pair of numbers
+    An industry, channel or group with `count: n` stands for n of them, named `<name>_0` and so on; a key with a pair of numbers
     goes evenly from the first to the second over them: `{name: placement, count: 400, intent_exponent: [-1, 1], …}`.
 
     Attributes:
-        name: of the market, and of the run that its `config.yaml` describes.
-        seed: of all draws.
-        users: how many users there will have been by the end, bots included.
-        clicks: expected rows of the click log, bots' included.
+        name: name of the market, and of the run that its `config.yaml` describes.
+        seed: seed of all random draws.
+        users: number of users until the end, including bots.
+        clicks: expected number of rows of the click log, including those of bots.
         days: length of both logs.
         start: first day, from midnight UTC.
-        daily_logs: whether the two logs have files of their own for each day, `clicks-<date>-*.parquet`.
-        window_hours: W, the label window of the truth and of `config.yaml`; the last W of clicks are immature.
+        daily_logs: whether the two logs have separate files for each day, `clicks-<date>-*.parquet`.
+        window_hours: W, the label window of the truth and of `config.yaml`; clicks of the last W hours are immature.
         eval_days: length of the evaluation split, the last mature clicks.
         present_at_start: share of the users who are there from the start; the others arrive evenly over time.
-        industries: at least one.
-        channels: at least one that does not retarget.
-        groups: of users, besides bots.
-        bots: how many bots.
-        products_per_industry: products of each industry.
-        products_per_advertiser: neighbouring products of one advertiser.
-        ads_per_campaign: ads that run at a time in each campaign.
-        ad_lifetime_days: an ad is replaced by a new one after so long.
-        dimensions: of the latent vectors of users, industries, products and ads.
-        product_spread: how far products lie from their industry's vector (standard deviation of the added noise).
-        ad_spread: how far an ad's picture and text lie from its product's vector.
-        taste: κ_choice, how strongly the match with their interests decides what users turn to.
-        match_effect: κ, conversions are multiplied by exp(κ · match), match = the cosine of the user's and the ad's
-            (without ads: the product's) vector.
+        industries: industries, at least one.
+        channels: channels, at least one of them without `retargets`.
+        groups: groups of users, besides bots.
+        bots: shares of bots in users and clicks.
+        products_per_industry: number of products of each industry.
+        products_per_advertiser: number of neighbouring products of one advertiser.
+        ads_per_campaign: number of ads that run at the same time in each campaign.
+        ad_lifetime_days: days after which an ad is replaced by a new one.
+        dimensions: dimensions of the latent vectors of users, industries, products and ads.
+        product_spread: distance of products from their industry's vector (standard deviation of the added noise).
+        ad_spread: distance of an ad's picture and text from its product's vector (the same).
+        taste: κ_choice, how strongly users choose by the match with their interests.
+        match_effect: κ, conversions are multiplied by exp(κ · match), where match is the cosine of the user's vector and the
+            ad's (without ads: the product's).
         quality_spread: standard deviation of the logarithm of ads' quality, whose mean is 1.
         intent_spread: standard deviation of the logarithm of users' base intent within their group, whose mean is 1.
-        interest_intent_spread: standard deviation of the logarithm of what the base intent of a user is multiplied by in each
-            interest, whose mean is 1; by default a user's intent is the same in all of them.
-        ad_intent_spread: standard deviation of the ads' own γ: which ad of a campaign is clicked tells of the intent, as the
-            channel does.
+        interest_intent_spread: standard deviation of the logarithm of the factor on a user's base intent in each interest,
+            whose mean is 1; by default a user's intent is the same in all interests.
+        ad_intent_spread: standard deviation of the ads' own γ, by which the clicked ad of a campaign depends on the intent,
+            as the channel does.
         fatigue: φ, a click's effect is multiplied by φ for each earlier click of the user on the same campaign.
-        interest_period_days: users' vectors turn once around in so many days: their interests drift.
-        hours: relative rate of everything users do, by hour of the day (UTC).
-        weekdays: the same by day of the week, from Monday.
-        similarities: how many of the user's last clicked ads the similarities compare with.
+        interest_period_days: days in which users' vectors rotate once, so that their interests drift.
+        hours: relative rate of all user activity, by hour of the day (UTC).
+        weekdays: relative rate of all user activity, by day of the week, from Monday.
+        similarities: number of the user's last clicked ads that the similarities compare with.
     """
 
     name: Name = "market"
