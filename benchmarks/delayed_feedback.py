@@ -43,7 +43,7 @@ from pipelines.core import files, manifest
 from pipelines.labels import run as labels
 from pipelines.studies.simulation import config as market_config
 from pipelines.studies.simulation.run import CONFIG, run
-from pipelines.train.credit_delay import days_of, measure, mixed
+from pipelines.train.credit_delay import interleave, measure, select_days
 
 MARKET = str(ROOT / "examples" / "simulation" / "market.yaml")
 WAIT, IGNORE, UNWEIGHTED, DELAYED, FRESH_LAST, ORACLE = WAYS = (
@@ -105,7 +105,7 @@ class Days:
 
     def final(self, day: int) -> Split:
         """Return a day with its final labels."""
-        return days_of(self._final, self._first, [self.date(day)])
+        return select_days(self._final, self._first, [self.date(day)])
 
     @functools.cache  # noqa: B019 - one object that lives as long as the process.
     def curve(self, day: int) -> DelayCurve:
@@ -144,7 +144,7 @@ def at_the_end_of(day: int, way: str, days: Days) -> tuple[Split, Immature | Non
         return None
     if way == WAIT:
         return days.final(matured), None
-    both = (Split.joined if way == FRESH_LAST else mixed)(days.final(matured), days.known(day))
+    both = (Split.joined if way == FRESH_LAST else interleave)(days.final(matured), days.known(day))
     if way == UNWEIGHTED:
         return both, AsFinal()
     twice = [days.date(other) for other in range(days.window, day + 1)]

@@ -161,14 +161,14 @@ def evaluate(
     """Evaluate exported models side by side, under every label and by slice, with intervals. See docs/evaluation.md."""
     import json
 
-    from pipelines.clicks.predict import by_name, version_of
+    from pipelines.clicks.predict import find_saved_model, parse_models
     from pipelines.core import files, text_table
     from pipelines.evaluate import tables
     from pipelines.evaluate.evaluate import METRICS
 
     if split not in ("eval", "train"):
         raise MalTfError(f"--split: expected eval or train, found '{split}'")
-    versions = {name: version_of(directory) for name, directory in by_name(model).items()}
+    versions = {name: find_saved_model(directory) for name, directory in parse_models(model).items()}
     with _run(context, config, set_, output, overwrite).opened() as opened:
         evaluation = opened.distributed_evaluation if distributed else opened.evaluation
         directory = evaluation(split, labels, versions)

@@ -1,1 +1,1 @@
-"""Labelled clicks after the label job: read by its manifest, scored by exported models."""
+"""Reading the labelled clicks that the label job wrote, and scoring clicks with exported models."""

@@ -1,4 +1,4 @@
-"""A finished label job's output, read by its manifest: splits, vocabularies, and the clicks by column or with their scores."""
+"""Reading the output of a finished label job: splits, vocabularies, and columns of the labelled clicks."""
 
 import dataclasses
 import itertools
@@ -23,21 +23,21 @@ from mal_tf.training.split import Split
 from pipelines.core import files, manifest
 from pipelines.labels import label_columns
 
-#: Clicks parsed at a time.
+#: Number of clicks parsed at a time.
 _BATCH = 8192
 
-#: Serialized tf.Examples, string [clicks], to further columns by name, [clicks] each.
+#: Maps serialized tf.Examples, string [clicks], to further columns by name, each of shape [clicks].
 Compute = Callable[[tf.Tensor], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelledClicks:
-    """Clicks in files of a label job, always in the order in which training reads them.
+    """Clicks in files of a label job, read in the same order as in training.
 
     Attributes:
-        segments: files of each segment, see `mal_tf.training.dataset.serialized`.
-        types: of each column by name, see `pipelines.labels.label_columns`.
-        place: where the clicks are, for errors.
+        segments: files of each segment; see `mal_tf.training.dataset.serialized`.
+        types: type of each column by name; see `pipelines.labels.label_columns`.
+        place: directory or file of the clicks, for error messages.
     """
 
     segments: Sequence[Sequence[str]]
@@ -45,20 +45,20 @@ class LabelledClicks:
     place: str
 
     def read(self, columns: Sequence[str], size: int = _BATCH, compute: Compute | None = None) -> Iterator[pa.Table]:
-        """Streams columns of the clicks.
+        """Reads columns of the clicks in batches.
 
-        A missing value of a feature is `features.parsing.MISSING`.
+        A missing value of a feature is read as `features.feature.MISSING` of its type.
 
         Args:
-            columns: names; of one value per click.
-            size: clicks of a batch.
-            compute: makes more columns of a batch's tf.Examples.
+            columns: names of columns with one value per click.
+            size: number of clicks in a batch.
+            compute: computes further columns from the tf.Examples of a batch.
 
         Yields:
-            Batches; of no clicks at all, one without rows.
+            Batches; if there are no clicks, one batch without rows.
 
         Raises:
-            MalTfError: there is no such column, or a file is damaged.
+            MalTfError: a column does not exist, or a file is damaged.
         """
         parsing = self._parsing(columns)
         for examples, parsed in self._parsed(parsing, size):
@@ -67,14 +67,14 @@ class LabelledClicks:
             yield pa.table(arrays | {name: pa.array(values) for name, values in computed.items()})
 
     def frame(self, columns: Sequence[str]) -> pd.DataFrame:
-        """The columns of all clicks at once, see `read`."""
+        """Reads columns of all clicks at once; see `read`."""
         return pa.concat_tables(self.read(columns)).to_pandas()
 
     def score(self, exports: Exports, columns: Sequence[str] = (), size: int = _BATCH) -> Iterator[pa.Table]:
-        """As `read`, with the predictions of each exported model in a column `cvr_<model>`.
+        """Reads columns as `read` does and adds the predictions of each exported model as `cvr_<model>`.
 
         Raises:
-            MalTfError: see `read`, or a model fails.
+            MalTfError: see `read`; or a model fails.
         """
 
         def predictions(examples: tf.Tensor) -> dict[str, np.ndarray]:
@@ -83,38 +83,38 @@ class LabelledClicks:
         return self.read(columns, size, predictions)
 
     def head(self, count: int) -> tf.Tensor:
-        """The first clicks: string [≤ count], serialized tf.Examples."""
+        """Returns the first clicks as serialized tf.Examples, string [≤ count]."""
         return next(self._examples(count))
 
     def last(self, segments: int) -> "LabelledClicks":
-        """The clicks of the last segments."""
+        """Returns the clicks of the last `segments` segments."""
         return dataclasses.replace(self, segments=self.segments[-segments:])
 
     def by_segment(self) -> Iterator["LabelledClicks"]:
-        """The clicks of each segment."""
+        """Yields the clicks of each segment."""
         return (dataclasses.replace(self, segments=[files]) for files in self.segments)
 
-    def of_file(self, path: str) -> "LabelledClicks":
-        """The clicks of one of the files."""
+    def in_file(self, path: str) -> "LabelledClicks":
+        """Returns the clicks of one file."""
         return dataclasses.replace(self, segments=[[path]], place=path)
 
     def check(self, columns: Sequence[str]) -> None:
-        """Checks that the clicks have some columns of one value each.
+        """Checks that the clicks have these columns, with one value per click.
 
         Raises:
-            MalTfError: they lack one.
+            MalTfError: a column is missing.
         """
         single = [name for name, dtype in self.types.items() if dtype in MISSING]
         if absent := [name for name in columns if name not in single]:
             label = absent[0].startswith("label_")
             others = sorted(name for name in single if name.startswith("label_") or not label)
             raise MalTfError(
-                f"{self.place}: expected {absent[0]} as the config has it; found: {', '.join(others)}; run `labels` with this "
+                f"{self.place}: expected column {absent[0]} of the config, found: {', '.join(others)}; run `labels` with this "
                 "config, or choose other labels"
             )
 
     def check_exports(self, exports: Exports) -> None:
-        """Holds exported models to the features of the clicks, see `Exports.check_features`."""
+        """Checks that the clicks have all features of the exported models; see `Exports.check_features`."""
         exports.check_features([name for name in self.types if label_columns.may_be_missing(name)], self.place)
 
     def _parsing(self, columns: Sequence[str]) -> dict[str, tf.io.FixedLenFeature]:
@@ -148,14 +148,14 @@ class LabelledClicks:
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Splits and vocabularies.
+    """The output of a finished label job.
 
     Attributes:
-        directory: of the label job's output.
-        splits: `train` and `eval`.
+        directory: output directory of the label job.
+        splits: files of the splits `train` and `eval`.
         vocabularies: lines of each vocabulary file, by feature.
-        made_from: the label job's fingerprint.
-        types: of each column of the clicks by name, see `pipelines.labels.label_columns`.
+        made_from: fingerprint of the label job's inputs.
+        types: type of each column of the clicks by name; see `pipelines.labels.label_columns`.
     """
 
     directory: str
@@ -165,65 +165,65 @@ class Labelled:
     types: Mapping[str, str]
 
     def clicks(self, split: str) -> LabelledClicks:
-        """The clicks of a split."""
+        """Returns the clicks of a split, `train` or `eval`."""
         return self.clicks_in(self.splits[split])
 
     def clicks_in(self, part: Split) -> LabelledClicks:
-        """The clicks in some files of the label job."""
+        """Returns the clicks in a part of a split."""
         return LabelledClicks(part.segments, self.types, self.directory)
 
 
 def read_manifest(directory: str) -> dict:
-    """A label job's manifest.
+    """Reads the manifest of a label job.
 
     Raises:
-        MalTfError: it did not finish, or this is no label job's directory.
+        MalTfError: the job did not finish, or `directory` is not the output of a label job.
     """
-    within = FileSystems.join(directory, "labels")
-    is_run = files.exists(FileSystems.join(within, manifest.MANIFEST))
+    labels = FileSystems.join(directory, "labels")
+    is_run = files.exists(FileSystems.join(labels, manifest.MANIFEST))
     if is_run and not files.exists(FileSystems.join(directory, manifest.MANIFEST)):
-        raise MalTfError(f"{directory}: expected a finished label job, found a run; did you mean {within}?")
+        raise MalTfError(f"{directory}: expected a finished label job, found a run; did you mean {labels}?")
     return manifest.read(directory, "a finished label job")
 
 
 def load(directory: str, spec: FeatureSpec) -> Labelled:
-    """Reads the manifest and the vocabularies.
+    """Reads the manifest and the vocabularies of a label job.
 
     Raises:
-        MalTfError: the label job did not finish, was run for other features, or a file is not as it was written.
+        MalTfError: the job did not finish, was run for other features, or a file was changed or deleted since.
     """
-    stated = read_manifest(directory)
-    splits = {split: _split(directory, stated, split) for split in ("train", "eval")}
+    contents = read_manifest(directory)
+    splits = {split: _split(directory, contents, split) for split in ("train", "eval")}
     vocabularies = {}
     for feature in spec.with_vocabulary:
         path = FileSystems.join(directory, "vocabulary", f"{feature.name}.txt")
         if not files.exists(path):
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
         vocabularies[feature.name] = vocabulary.read(files.read_text(path))
-    columns = stated.get("columns") or _unstated_columns(splits.values(), spec, stated["mechanisms"])
-    return Labelled(directory, splits, vocabularies, stated["made_from"], _types(columns))
+    columns = contents.get("columns") or _infer_columns(splits.values(), spec, contents["mechanisms"])
+    return Labelled(directory, splits, vocabularies, contents["made_from"], _types(columns))
 
 
 def load_clicks(directory: str) -> LabelledClicks:
-    """All clicks of a label job, those of the training split first.
+    """Returns all clicks of a label job, those of the training split first.
 
     Raises:
-        MalTfError: the label job did not finish, a file is not as it was written, or the manifest does not state the columns.
+        MalTfError: the job did not finish, a file was changed or deleted since, or the manifest does not list the columns.
     """
-    stated = read_manifest(directory)
-    if "columns" not in stated:
+    contents = read_manifest(directory)
+    if "columns" not in contents:
         raise MalTfError(
-            f"{directory}/{manifest.MANIFEST}: expected `columns`, found none: an earlier version wrote it; run `labels` again"
+            f"{directory}/{manifest.MANIFEST}: expected `columns`, found none: written by an earlier version; run `labels` again"
         )
-    both = Split.joined(*(_split(directory, stated, split) for split in ("train", "eval")))
-    return LabelledClicks(both.segments, _types(stated["columns"]), directory)
+    both = Split.joined(*(_split(directory, contents, split) for split in ("train", "eval")))
+    return LabelledClicks(both.segments, _types(contents["columns"]), directory)
 
 
 def click_id_type(examples: Iterable[bytes]) -> str:
-    """The type of click ids, `string` or `int64`, where no manifest states it: that of the first id there is.
+    """Infers the type of click ids, `string` or `int64`, from the first id in serialized tf.Examples.
 
-    That is so of label directories of earlier versions, whose manifests have no `columns`, and of tf.Examples that the label
-    job did not write.
+    Needed where no manifest states it: for label jobs of earlier versions, whose manifests have no `columns`, and for
+    tf.Examples that were not written by the label job.
     """
     for example in examples:
         kind = tf.train.Example.FromString(example).features.feature["click_id"].WhichOneof("kind")
@@ -236,14 +236,14 @@ def _types(columns: Iterable[label_columns.Column]) -> dict[str, str]:
     return {column["name"]: column["type"] for column in columns}
 
 
-def _split(directory: str, stated: Mapping[str, Any], name: str) -> Split:
-    """The files of a split, as the manifest lists them."""
-    entries = [entry for entry in stated["files"] if entry["split"] == name]
+def _split(directory: str, contents: Mapping[str, Any], name: str) -> Split:
+    """Returns the files of a split as listed in the manifest."""
+    entries = [entry for entry in contents["files"] if entry["split"] == name]
     for entry in entries:
         path = FileSystems.join(directory, entry["path"])
         if not files.exists(path) or files.size(path) != entry["bytes"]:
             raise MalTfError(
-                f"{path}: expected {entry['bytes']:,} bytes, the file was lost or changed; run `labels` again"
+                f"{path}: expected a file of {entry['bytes']:,} bytes, but it was deleted or changed; run `labels` again"
             )
     segments = sorted({entry["segment"] for entry in entries})
     by_segment = [[entry for entry in entries if entry["segment"] == segment] for segment in segments]
@@ -254,16 +254,15 @@ def _split(directory: str, stated: Mapping[str, Any], name: str) -> Split:
     )
 
 
-def _unstated_columns(
-    splits: Iterable[Split], spec: FeatureSpec, mechanisms: Sequence[str]
-) -> list[label_columns.Column]:
+def _infer_columns(splits: Iterable[Split], spec: FeatureSpec, mechanisms: Sequence[str]) -> list[label_columns.Column]:
+    """Infers the columns of labels whose manifest, of an earlier version, does not list them."""
     segments = list(itertools.chain.from_iterable(split.segments for split in splits))
     first = (examples.numpy()[0] for examples in serialized(segments, 1).take(1))
     return [label_columns.click_id(click_id_type(first)), *label_columns.others(spec, mechanisms)]
 
 
 def _label_counts(by_segment: list[list[dict]]) -> list[list[LabelCounts]]:
-    """Counts of the labels in each file; none at all where an earlier version of the label job wrote some of them."""
+    """Returns the counts of labels in each file; empty if an earlier version, which did not count, wrote any of the files."""
     if not all("labels" in entry for segment in by_segment for entry in segment):
         return []
     return [[LabelCounts.from_json(entry["labels"]) for entry in segment] for segment in by_segment]

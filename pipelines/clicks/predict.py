@@ -1,4 +1,4 @@
-"""`mal-tf predict`: clicks in CSV, Parquet or TFRecord files to predictions, batch by batch."""
+"""Scoring clicks in CSV, Parquet or TFRecord files with a SavedModel, for `mal-tf predict`."""
 
 import logging
 import os
@@ -32,19 +32,19 @@ log = logging.getLogger("mal_tf.predict")
 
 
 def predict(model_directory: str, path: str, output: str, id_column: str = "") -> int:
-    """Scores every click of a file and writes its predictions, in the file's order.
+    """Scores all clicks of a file, batch by batch, and writes the predictions in the same order.
 
     Args:
-        model_directory: a version directory, or the directory of all versions (the newest is taken).
+        model_directory: directory of a SavedModel, or of its versions, of which the newest is used.
         path: `.csv[.gz]`, `.parquet`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
-        output: `.csv` or `.parquet`; has the id column where the input has it, and `cvr`.
-        id_column: column to copy from a table; `click_id`, if the table has it, where none is given.
+        output: `.csv` or `.parquet` file to write, with the id column if the input has it, and `cvr`.
+        id_column: id column to copy from a table; by default `click_id`, if the table has it.
 
     Returns:
-        How many clicks were scored.
+        The number of clicks scored.
 
     Raises:
-        MalTfError: no model, no such file, missing or mistyped columns, no feature of the model.
+        MalTfError: the model or file does not exist, or columns of the model are missing or have the wrong type.
     """
     if not output.endswith((".csv", ".parquet")):
         raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
@@ -52,14 +52,16 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
         raise MalTfError(f"{output}: its directory does not exist")
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
-    signatures = load(version_of(model_directory))
+    signatures = load(find_saved_model(model_directory))
     is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
     if id_column not in ("", "click_id") and not is_table:
-        raise MalTfError(f"{path}: expected --id of a .csv or .parquet; tf.Examples have their ids in click_id")
+        raise MalTfError(
+            f"{path}: expected a .csv or .parquet file with --id; the id of tf.Examples is always click_id"
+        )
     scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began = 0, time.monotonic()
-    writer: Any = None  # Of pyarrow, which has no types.
+    writer: Any = None  # A writer of pyarrow, which is untyped.
     try:
         for frame in scored:
             table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -76,20 +78,20 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
     return rows
 
 
-def version_of(directory: str) -> str:
-    """A SavedModel's directory: the one given, or its newest version where it is the directory of all.
+def find_saved_model(directory: str) -> str:
+    """Returns the directory of a SavedModel: the one given, or the newest version in it.
 
     Raises:
-        MalTfError: it is neither.
+        MalTfError: the directory is neither a SavedModel nor a directory of versions.
     """
     path = pathlib.Path(directory)
     if (path / "saved_model.pb").exists():
         return directory
-    there = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
-    versions = [int(name) for name in there if name.isdigit()]
+    entries = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    versions = [int(name) for name in entries if name.isdigit()]
     if not versions:
-        found = ", ".join(there) or (
-            "nothing in it" if path.is_dir() else "a file" if path.exists() else "nothing there"
+        found = ", ".join(entries) or (
+            "an empty directory" if path.is_dir() else "a file" if path.exists() else "nothing"
         )
         raise MalTfError(
             f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {found}"
@@ -97,18 +99,18 @@ def version_of(directory: str) -> str:
     return str(path / str(max(versions)))
 
 
-def by_name(given: Sequence[str]) -> dict[str, str]:
-    """Directories of SavedModels by model name, of flags `NAME=SAVED_MODEL_DIR`.
+def parse_models(flags: Sequence[str]) -> dict[str, str]:
+    """Parses flags `NAME=SAVED_MODEL_DIR` into directories by model name.
 
     Raises:
-        MalTfError: one is given otherwise, or a name twice.
+        MalTfError: a flag has another form, or a name occurs twice.
     """
-    pairs = [one.partition("=") for one in given]
-    if wrong := ["".join(one) for one in pairs if not all(one)]:
-        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{wrong[0]}'")
+    pairs = [flag.partition("=") for flag in flags]
+    if invalid := ["".join(pair) for pair in pairs if not all(pair)]:
+        raise MalTfError(f"--model: expected NAME=SAVED_MODEL_DIR, found '{invalid[0]}'")
     names = [name for name, *_ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise MalTfError(f"--model: expected a name of its own for each export, found '{twice[0]}' twice")
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise MalTfError(f"--model: expected a different name for each export, found '{duplicates[0]}' twice")
     return {name: directory for name, _, directory in pairs}
 
 
@@ -142,13 +144,13 @@ def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Ite
     predict_raw = signatures["predict_raw"]
     signature = predict_raw.structured_input_signature[1]
     copied = id_column or "click_id"
-    columns = list(dict.fromkeys([*signature, copied]))  # An id may be a feature too.
+    columns = list(dict.fromkeys([*signature, copied]))  # The id may also be a feature.
     for piece in pieces(path):
         for raw in read(Piece(path, piece.row_group), columns):
             if raw.malformed:
                 raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
-            wanted = [*sorted(signature), *([id_column] if id_column else [])]
-            if missing := [name for name in wanted if name not in raw.rows.schema.names]:
+            required = [*sorted(signature), *([id_column] if id_column else [])]
+            if missing := [name for name in required if name not in raw.rows.schema.names]:
                 raise MalTfError(
                     f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path))}; the model takes: "
                     + ", ".join(sorted(signature))
@@ -160,7 +162,7 @@ def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Ite
 
 
 def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:
-    """A raw column as the signature takes it; nulls become what stands for missing."""
+    """Converts a raw column to the type and shape of the signature; nulls become the value for missing."""
     dtype = spec.dtype.name
     try:
         if len(spec.shape) == 1:

@@ -1,1 +1,1 @@
-"""The run's configuration: what a run's YAML file may say, block by block."""
+"""Configuration of a run, that is the schema of its YAML file, one module per group of blocks."""

@@ -1,4 +1,4 @@
-"""The configuration of an evaluation."""
+"""The `evaluation` block of a run's config."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,21 +7,21 @@ import pydantic
 from features.frozen import Frozen, as_tuple
 from features.spec import FeatureSpec
 
-#: Slices that are by no feature.
+#: Names of the slices that are not based on a feature.
 PATH_LENGTH, INFORMATION_GAIN, CLICK_AGE, USER_HISTORY = "path_length", "information_gain", "click_age", "user_history"
 
-#: Before a categorical feature's name: a slice by whether the training vocabulary has its token.
-KNOWN = "known_"
+#: Prefix of a categorical feature's name in slices by whether the training vocabulary contains the click's token.
+KNOWN_PREFIX = "known_"
 
 
 class GrowthConfig(Frozen):
-    """User groups by information gain: how many more positives `wider` gave the user than `narrower` (MAL, Figure 5).
+    """Groups of users by information gain, the extra positives that `wider` gave the user over `narrower` (MAL, Figure 5).
 
     Attributes:
         wider: mechanism with more positives.
-        narrower: mechanism with fewer.
-        segments: how many last segments of the training split are counted, the trailing window.
-        bounds: lower bounds of the groups above the first, ascending; the first holds the users below them all.
+        narrower: mechanism with fewer positives.
+        segments: number of segments at the end of the training split in which positives are counted.
+        bounds: ascending lower bounds of all groups but the first, which holds the users below the smallest bound.
     """
 
     wider: str = "linear"
@@ -42,21 +42,21 @@ def _ascending(bounds: tuple) -> tuple:
 
 
 class EvaluationConfig(Frozen):
-    """Evaluation.
+    """Evaluation of the exported models.
 
     Attributes:
-        bootstrap_samples: resamplings of users for the intervals and p-values of differences; 0 for none. B of them give no
-            p-value below 2 / (B + 1).
-        batch_size: clicks scored at a time.
-        slices: what parts of the clicks are by: `path_length`, `information_gain`, `click_age`, `user_history`, a
+        bootstrap_samples: number of resamples of users for the intervals and p-values of differences; 0 for none. With B
+            resamples, the smallest p-value is 2 / (B + 1).
+        batch_size: number of clicks scored at a time.
+        slices: criteria by which clicks are sliced: `path_length`, `information_gain`, `click_age`, `user_history`, a
             categorical or numeric feature, or `known_<feature>`; see `docs/evaluation.md`. By default those of the first
             four that the labels allow.
-        top_values: a categorical feature's slices are its most frequent values, this many.
-        quantiles: a numeric feature's slices are so many of about equal mass.
-        age_days: bounds between slices by click age, ascending.
-        min_positives: slices of fewer positives are left out.
-        growth: user groups for slices of `information_gain`, and the mechanisms of a slice's growth in positives.
-        calibration_bins: of the calibration curves and of ECE.
+        top_values: number of slices by a categorical feature, which are its most frequent values.
+        quantiles: number of slices by a numeric feature, of about equal size.
+        age_days: ascending bounds, in days, between slices by click age.
+        min_positives: slices with fewer positives are left out.
+        growth: user groups for slices by `information_gain`, and the mechanisms that a slice's growth in positives compares.
+        calibration_bins: number of bins of the calibration curves and of ECE.
     """
 
     bootstrap_samples: int = pydantic.Field(2000, ge=0)
@@ -74,48 +74,48 @@ class EvaluationConfig(Frozen):
 
     @pydantic.field_validator("slices")
     @classmethod
-    def _differ(cls, slices):
-        if doubled := sorted({name for name in slices or () if slices.count(name) > 1}):
-            raise ValueError(f"given twice: {', '.join(doubled)}")
+    def _no_duplicates(cls, slices):
+        if duplicates := sorted({name for name in slices or () if slices.count(name) > 1}):
+            raise ValueError(f"given twice: {', '.join(duplicates)}")
         return slices
 
-    def chosen(self, spec: FeatureSpec, mechanisms: Sequence[str], timed: bool) -> tuple[str, ...]:
-        """The slices, where nothing is said those that can be had.
+    def resolve_slices(self, spec: FeatureSpec, mechanisms: Sequence[str], timed: bool) -> tuple[str, ...]:
+        """Returns the configured slices, or by default all that are available.
 
         Args:
-            spec: features.
-            mechanisms: whose labels there are.
-            timed: whether the labels know times and paths.
+            spec: features of the run.
+            mechanisms: mechanisms that have labels.
+            timed: whether the labels have timestamps and paths.
 
         Raises:
-            ValueError: one can't be had.
+            ValueError: a configured slice is not available.
         """
         if self.slices is None:
-            wanted = (PATH_LENGTH, INFORMATION_GAIN, CLICK_AGE, USER_HISTORY)
-            return tuple(by for by in wanted if not self._lacking(by, spec, mechanisms, timed))
+            defaults = (PATH_LENGTH, INFORMATION_GAIN, CLICK_AGE, USER_HISTORY)
+            return tuple(by for by in defaults if not self._unavailable(by, spec, mechanisms, timed))
         for by in self.slices:
-            if lacking := self._lacking(by, spec, mechanisms, timed):
-                raise ValueError(f"evaluation.slices: '{by}' {lacking}")
+            if reason := self._unavailable(by, spec, mechanisms, timed):
+                raise ValueError(f"evaluation.slices: '{by}' {reason}")
         return self.slices
 
-    def _lacking(self, by: str, spec: FeatureSpec, mechanisms: Sequence[str], timed: bool) -> str:
-        """What is in the way of a slice; nothing if it can be had."""
+    def _unavailable(self, by: str, spec: FeatureSpec, mechanisms: Sequence[str], timed: bool) -> str:
+        """Returns why a slice is not available; empty if it is."""
         if by == INFORMATION_GAIN:
             absent = [name for name in (self.growth.wider, self.growth.narrower) if name not in mechanisms]
-            there = ", ".join(mechanisms)
-            return f"needs evaluation.growth's mechanism '{absent[0]}'; there are: {there}" if absent else ""
+            names = ", ".join(mechanisms)
+            return f"needs evaluation.growth's mechanism '{absent[0]}'; available: {names}" if absent else ""
         if by in (PATH_LENGTH, CLICK_AGE):
-            return "" if timed else "needs clicks with times and paths, which ready-made labels lack"
+            return "" if timed else "needs clicks with timestamps and paths, which ready-made labels lack"
         scalars = [feature.name for feature in spec.scalars]
         if by == USER_HISTORY or by in scalars:
             return ""
-        tokens = [KNOWN + feature.name for feature in spec.categorical if feature.name not in spec.hash_lookups]
+        tokens = [KNOWN_PREFIX + feature.name for feature in spec.categorical if feature.name not in spec.hash_lookups]
         choices = (PATH_LENGTH, INFORMATION_GAIN, CLICK_AGE, USER_HISTORY, *scalars, *tokens)
-        return "" if by in tokens else f"is not known; there are: {', '.join(choices)}"
+        return "" if by in tokens else f"is not a slice; available: {', '.join(choices)}"
 
 
-def features_of(slices: Sequence[str], spec: FeatureSpec) -> Iterator[str]:
-    """The features that slices are by, each once."""
+def slice_features(slices: Sequence[str], spec: FeatureSpec) -> Iterator[str]:
+    """Yields the features that the slices are based on, each once."""
     scalars = {feature.name for feature in spec.scalars}
-    wanted = (by if by in scalars else by.removeprefix(KNOWN) for by in slices)
-    return iter(dict.fromkeys(name for name in wanted if name in scalars))
+    names = (by if by in scalars else by.removeprefix(KNOWN_PREFIX) for by in slices)
+    return iter(dict.fromkeys(name for name in names if name in scalars))

@@ -1,4 +1,4 @@
-"""What a run's config says of the label job and its files."""
+"""The `labels` and `tfrecords` blocks of a run's config."""
 
 import datetime
 from typing import Literal
@@ -12,22 +12,21 @@ class LabelsConfig(Frozen):
     """The label job.
 
     Attributes:
-        train_from: clicks before it are context: they are in journeys and histories, and in no split.
-        eval_from: clicks from here on are the evaluation split, earlier ones the training split. With a time zone.
-        eval_until: clicks from here on are context too.
-        without_days: clicks of these days, UTC, are context too.
+        train_from: earlier clicks are context, that is they occur in journeys and histories but in no split.
+        eval_from: clicks from this time on are the evaluation split, earlier ones the training split. With a time zone.
+        eval_until: clicks from this time on are context.
+        without_days: clicks of these days (UTC) are context.
         observed_from: earlier events are bad rows; 1970 by default.
-        observed_until: the logs are complete up to here; later events are left out as not known yet, and clicks whose
-            window ends later are immature. By default the latest event found. Events after the start of the job are bad
-            rows in any case.
-        immature: `drop` them, or `mark` them with `mature = 0`; training and evaluation use mature clicks alone.
-        shards: how many parts the users are split into, hence files per segment; a worker holds a part in memory. By
-            default one per 16 MiB of input files.
-        segment_hours: each file holds clicks of one stretch of time this long, so that training can go in time order.
+        observed_until: time up to which the logs are complete. Later events are left out, and clicks whose window ends later
+            are immature. By default the time of the latest event. Events after the start of the job are always bad rows.
+        immature: `drop` immature clicks, or `mark` them with `mature = 0`; training and evaluation use only mature clicks.
+        shards: number of parts that the users are split into, which is also the number of files per segment. A worker holds
+            one part in memory. By default one per 16 MiB of input files.
+        segment_hours: length of the period whose clicks share a file, so that training can read files in time order.
         max_bad_share: the job fails when a larger share of a table's rows is bad.
-        grow_from: output directory of an earlier label job, relative to the config, whose vocabularies this one's grow
-            from: old entries keep their rows, new ones are appended.
-        vocabulary_of: whose clicks' tokens the vocabularies are made of, the `train` split's or those of `all` splits.
+        grow_from: output directory of an earlier label job, relative to the config, whose vocabularies are extended: existing
+            entries keep their rows, and new ones are appended.
+        vocabulary_of: which clicks the vocabularies are built from, those of the `train` split or of `all` splits.
     """
 
     eval_from: datetime.datetime
@@ -63,8 +62,8 @@ class TFRecordsConfig(Frozen):
     """Files of labelled clicks.
 
     Attributes:
-        compression_level: of gzip, from 0, none, to 9. Files of level 0 are about three times as large as those of 2 and
-            take a third less time to read (`docs/benchmarks.md`).
+        compression_level: gzip level, from 0 (no compression) to 9. Files of level 0 are about three times as large as those
+            of level 2 and take a third less time to read (`docs/benchmarks.md`).
     """
 
     compression_level: int = pydantic.Field(2, ge=0, le=9)

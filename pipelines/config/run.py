@@ -1,4 +1,4 @@
-"""The run's configuration: one YAML file, frozen, unknown keys are errors."""
+"""The top-level configuration of a run, an immutable model of its YAML file in which unknown keys are errors."""
 
 import functools
 from collections.abc import Sequence
@@ -20,25 +20,26 @@ from pipelines.labels.sources import SourceConfig
 
 
 class ValidationConfig(Frozen):
-    """Data validation by TFDV.
+    """Data validation by TensorFlow Data Validation (TFDV).
 
     Attributes:
-        schema_file: reviewed schema (`schema.pbtxt`), relative to the config. Without one, the schema inferred from the
-            run's training split is used, which only checks that the splits agree.
+        schema_file: reviewed schema (`schema.pbtxt`), relative to the config. Without it, a schema is inferred from the
+            run's training split, which only checks that the splits agree.
     """
 
     schema_file: Path | None = None
 
 
 class CalibrationConfig(Frozen):
-    """A map from the model's logit to the CVR that was seen; it is part of the export.
+    """A map from the model's logit to the observed CVR, exported as part of the model.
 
     Attributes:
-        method: `isotonic` regression, or `platt`, two numbers; see `mal_tf.calibration.curve`.
-        by: a categorical feature: its values get maps of their own.
-        segments: how many last segments (days, if `labels.segment_hours` is 24) of the training split that have clicks
-            fit the map. They do not train, as the map is to be fitted on clicks that the model has not seen.
-        min_positives: values of fewer positives get the map of all clicks; a warning is given when these have fewer.
+        method: `isotonic` regression, or `platt` scaling with two parameters; see `mal_tf.calibration.curve`.
+        by: categorical feature whose values get separate maps.
+        segments: number of segments (days, if `labels.segment_hours` is 24) with clicks at the end of the training split that
+            the map is fitted on. They are held out from training, so that the model has not seen the clicks.
+        min_positives: values with fewer positives use the map of all clicks. If all clicks together have fewer, a warning is
+            logged.
     """
 
     method: Method
@@ -48,12 +49,12 @@ class CalibrationConfig(Frozen):
 
 
 class ExportConfig(Frozen):
-    """Export.
+    """Export of the trained models as SavedModels.
 
     Attributes:
-        warmup_requests: how many real examples go into the TF Serving warm-up file.
-        user_features: features that are the same for all ads of a request; with them the model has a signature
-            `predict_candidates`, which takes and computes them once.
+        warmup_requests: number of real examples in the warm-up file for TensorFlow Serving.
+        user_features: features that are the same for all ads of a request. If given, the model has a signature
+            `predict_candidates`, which takes and computes them once per request.
     """
 
     warmup_requests: int = pydantic.Field(10, ge=0, le=1000)
@@ -61,23 +62,23 @@ class ExportConfig(Frozen):
 
 
 class RunConfig(ConfigFile):
-    """Everything about a run.
+    """The configuration of a run.
 
     Attributes:
-        name: of the run; its directory is `runs/<name>` unless said otherwise on the command line.
-        seed: of everything random.
+        name: name of the run; its directory is `runs/<name>` unless the command line gives another.
+        seed: random seed of the whole run.
         sources: where the logs are and what their columns mean.
-        features: what the model sees of a click.
-        vocabulary: how vocabularies are cut.
-        attribution: mechanisms and eligibility.
-        labels: the label job; ready-made labels go without.
+        features: input features of the model.
+        vocabulary: size limits of the vocabularies.
+        attribution: attribution mechanisms and the clicks that are eligible for credit.
+        labels: the label job; not used with ready-made labels.
         tfrecords: the files of labelled clicks.
         validation: data validation.
         model: primary target, auxiliary targets, architecture.
         training: optimisers, batch size, loss.
-        calibration: of what is exported; none by default.
+        calibration: calibration of the exported predictions; none by default.
         evaluation: metrics, slices, intervals; see docs/evaluation.md.
-        export: the SavedModel.
+        export: the SavedModels.
     """
 
     seed: int = pydantic.Field(17, ge=0)
@@ -95,7 +96,7 @@ class RunConfig(ConfigFile):
     export: ExportConfig = ExportConfig()
 
     @pydantic.model_validator(mode="after")
-    def _fits_together(self):
+    def _is_consistent(self):
         _ = self.feature_spec
         _check_user_features(self)
         _check_calibration(self)
@@ -118,23 +119,25 @@ class RunConfig(ConfigFile):
             raise ValueError(f"mechanism '{ready[0]}': adapter '{self.sources.adapter}' has no ready-made labels")
         touchpoint = self.sources.tables().clicks.columns.touchpoint
         if self.attribution.data_driven and not touchpoint:
-            needy = self.attribution.data_driven[0].name
-            raise ValueError(f"mechanism '{needy}' is data-driven and needs the click table's touchpoint columns")
+            mechanism = self.attribution.data_driven[0].name
+            raise ValueError(f"mechanism '{mechanism}' is data-driven and needs the click table's touchpoint columns")
         scalars = [f.name for f in self.feature_spec.scalars]
         for name in self.attribution.confounders:
             if name not in scalars:
                 raise ValueError(
-                    f"attribution.confounders: '{name}' is no categorical or numeric feature; there are: "
+                    f"attribution.confounders: '{name}' is not a categorical or numeric feature; available: "
                     + ", ".join(scalars)
                 )
         return self
 
     @classmethod
-    def of_run(cls, directory: str) -> "RunConfig":
-        """The config that a run left in its directory, also one of a version whose models had all keys.
+    def from_run(cls, directory: str) -> "RunConfig":
+        """Reads the config stored in a run's directory.
+
+        Keys that the model does not use, which earlier versions wrote, are ignored.
 
         Raises:
-            MalTfError: what is wrong with it.
+            MalTfError: the config is missing or invalid.
         """
         path = f"{directory}/config.yaml"
         data = cls.read(path)
@@ -147,77 +150,82 @@ class RunConfig(ConfigFile):
 
     @functools.cached_property
     def feature_spec(self) -> FeatureSpec:
-        """The features and their vocabularies' rules."""
+        """The features with the size limits of their vocabularies."""
         return FeatureSpec(features=self.features, vocabulary=self.vocabulary)
 
     @functools.cached_property
     def slices(self) -> tuple[str, ...]:
-        """What evaluated clicks are sliced by."""
-        return self.evaluation.chosen(self.feature_spec, self.attribution.names, not self.ready_made)
+        """Names of the slices of the evaluation."""
+        return self.evaluation.resolve_slices(self.feature_spec, self.attribution.names, not self.ready_made)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Mechanisms the model learns, in configured order: the primary and its auxiliaries.
+        """Mechanisms that the model learns, the primary and its auxiliaries, in configured order.
 
         Raises:
-            MalTfError: the auxiliaries are `auto`; see `resolved`.
+            MalTfError: the auxiliaries are `auto`; see `with_auxiliaries`.
         """
         return self.model.targets(self.attribution.names)
 
-    def resolved(self, auxiliaries: Sequence[str]) -> "RunConfig":
-        """The same with these auxiliaries, chosen where the config says `auto`."""
+    def with_auxiliaries(self, auxiliaries: Sequence[str]) -> "RunConfig":
+        """Returns a copy of the config with these auxiliaries, such as those chosen for `auto`."""
         model = self.model.model_copy(update={"auxiliaries": tuple(auxiliaries)})
         return self.model_copy(update={"model": model})
 
 
 def _check_user_features(config: RunConfig) -> None:
-    names, chosen = [feature.name for feature in config.features], config.export.user_features
-    if unknown := [name for name in chosen if name not in names]:
-        raise ValueError(f"export.user_features: unknown feature '{unknown[0]}'; there are: {', '.join(names)}")
-    if set(chosen) == set(names):
-        raise ValueError("export.user_features: all features are the user's; expected at least one of the ad")
+    names, user_features = [feature.name for feature in config.features], config.export.user_features
+    if unknown := [name for name in user_features if name not in names]:
+        raise ValueError(f"export.user_features: unknown feature '{unknown[0]}'; available: {', '.join(names)}")
+    if set(user_features) == set(names):
+        raise ValueError("export.user_features: expected at least one feature of the ad, found all features listed")
 
 
 def _check_calibration(config: RunConfig) -> None:
-    known = [feature.name for feature in config.feature_spec.categorical]
-    if config.calibration and (by := config.calibration.by) is not None and by not in known:
-        raise ValueError(f"calibration.by: '{by}' is no categorical feature; there are: {', '.join(known)}")
+    names = [feature.name for feature in config.feature_spec.categorical]
+    if config.calibration and (by := config.calibration.by) is not None and by not in names:
+        raise ValueError(f"calibration.by: '{by}' is not a categorical feature; available: {', '.join(names)}")
 
 
 def _check_ready_made(config: RunConfig) -> None:
-    """Refuses what would have no effect on labels and vocabularies that come with the source."""
+    """Rejects settings that have no effect when labels and vocabularies come with the source."""
     attribution, vocabulary = config.attribution, config.vocabulary
-    without, any_size = AttributionConfig(mechanisms=attribution.mechanisms), VocabularyConfig()
-    idle = [
-        *(f"attribution.{k}" for k in AttributionConfig.model_fields if getattr(attribution, k) != getattr(without, k)),
+    default_attr, default_vocab = AttributionConfig(mechanisms=attribution.mechanisms), VocabularyConfig()
+    unused = [
+        *(
+            f"attribution.{k}"
+            for k in AttributionConfig.model_fields
+            if getattr(attribution, k) != getattr(default_attr, k)
+        ),
         *(["labels"] if config.labels else []),
-        *(f"vocabulary.{k}" for k in ("min_count", "max_size") if getattr(vocabulary, k) != getattr(any_size, k)),
+        *(f"vocabulary.{k}" for k in ("min_count", "max_size") if getattr(vocabulary, k) != getattr(default_vocab, k)),
         *(f"{f.name}.{k}" for f in config.feature_spec.categorical for k in ("min_count", "max_size") if getattr(f, k)),
     ]
     adapter = config.sources.adapter
-    if idle:
-        raise ValueError(f"{idle[0]} has no effect with adapter '{adapter}', whose labels are ready-made; take it out")
+    if unused:
+        raise ValueError(f"{unused[0]} has no effect with adapter '{adapter}', whose labels are ready-made; remove it")
     for mechanism in attribution.mechanisms:
         if mechanism.type != READY:
             raise ValueError(
-                f"mechanism '{mechanism.name}': adapter '{adapter}' has ready-made labels and no paths to attribute; "
-                f"expected type '{READY}'"
+                f"mechanism '{mechanism.name}': expected type '{READY}', found '{mechanism.type}'; adapter '{adapter}' has "
+                "ready-made labels and no paths to attribute"
             )
     for feature in config.features:
         kind = (feature.type, getattr(feature, "dtype", None), getattr(feature, "events", None))
-        if kind not in _READY_MADE:
+        if kind not in _READY_MADE_FEATURES:
             raise ValueError(
-                f"feature '{feature.name}': adapter '{adapter}' has string tokens, histories of clicks and similarities"
+                f"feature '{feature.name}': adapter '{adapter}' has only categorical features of strings, histories of clicks "
+                "and similarities"
             )
 
 
-#: Type, dtype and events of the features that sources with ready-made labels have.
-_READY_MADE = (("categorical", "string", None), ("history", None, "clicks"), ("similarity", "float32", None))
+#: Type, dtype and events of the features that sources with ready-made labels support.
+_READY_MADE_FEATURES = (("categorical", "string", None), ("history", None, "clicks"), ("similarity", "float32", None))
 
 
 load = RunConfig.load
 
 
 def dump(config: RunConfig) -> str:
-    """The resolved config as YAML that `load` reads back."""
+    """Serializes a config, with all defaults, as YAML that `load` can read."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -14,8 +14,8 @@ from mal_tf.evaluation.calibration import calibration_curve
 from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan, registered_metrics
 from mal_tf.serving.export import OUTPUT
 from pipelines.clicks.labelled import Labelled, load
-from pipelines.clicks.scoring import check_finite, score, with_slices
-from pipelines.config.evaluation import EvaluationConfig, features_of
+from pipelines.clicks.scoring import add_slice_columns, check_finite, score
+from pipelines.config.evaluation import EvaluationConfig, slice_features
 from pipelines.config.run import RunConfig
 from pipelines.evaluate import results, users
 from pipelines.evaluate.slices import Slice, slices_of
@@ -82,9 +82,9 @@ def evaluate(
             the clicks of each user, are of one class.
     """
     slices, spec = config.slices, config.feature_spec
-    frame = score(config, labelled, versions, output, list(features_of(slices, spec)), split)
+    frame = score(config, labelled, versions, output, list(slice_features(slices, spec)), split)
     past = labelled.clicks("train") if split == "eval" else None
-    frame = with_slices(frame, slices, config, past, trained or labelled)
+    frame = add_slice_columns(frame, slices, config, past, trained or labelled)
     evaluated = _EvaluatedClicks(
         frame["user_id"],
         {name: frame[f"label_{name}"].to_numpy(np.float64) for name in config.attribution.names},

@@ -24,7 +24,7 @@ from pipelines.core.provenance import has_same_config
 from pipelines.labels import fits
 from pipelines.retrain import spans
 from pipelines.retrain.planning import DELAY, SPANS, anomalies_of
-from pipelines.train.credit_delay import Copies, days_of, measure
+from pipelines.train.credit_delay import Copies, measure, select_days
 
 #: Name of the file with the measured delay in the stage's directory.
 CURVE = "curve.json"
@@ -65,7 +65,7 @@ def merge_delay(
     data, curve = labelled.load(labels, config.feature_spec), before
     for day, run in early.items():
         try:
-            final = data.clicks_in(days_of(data.splits["train"], plan.train[0], [day]))
+            final = data.clicks_in(select_days(data.splits["train"], plan.train[0], [day]))
             day_curve = _measure_day(run, final, config)
         except MalTfError as error:
             log.info("the delay of %s is not measured: %s", day, error)

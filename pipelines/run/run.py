@@ -24,7 +24,7 @@ from pipelines.explain import chosen_journeys
 from pipelines.labels import run as labels
 from pipelines.train import calibration, export, stages
 from pipelines.train.credit_delay import Copies
-from pipelines.train.inputs import trained_from
+from pipelines.train.inputs import training_inputs
 from pipelines.validate import gate, statistics
 
 log = logging.getLogger("mal_tf.run")
@@ -108,7 +108,7 @@ class Run:
         architecture = self.config.model.model_dump(mode="json", exclude={"name", "compare_with"})
         made_from = [
             manifest.made_from(source),
-            trained_from(self.config),
+            training_inputs(self.config),
             architecture,
             self.config.attribution.names,
         ]
@@ -118,7 +118,7 @@ class Run:
     def resolved(self) -> RunConfig:
         """Return the config with the chosen auxiliaries in place of `auto`."""
         choice = self.auxiliaries()
-        return self.config.resolved(choice["auxiliaries"]) if choice else self.config
+        return self.config.with_auxiliaries(choice["auxiliaries"]) if choice else self.config
 
     def train(self, name: str) -> str:
         """Train one model and return the training's directory.
@@ -130,7 +130,7 @@ class Run:
         self.validate()
         config = self.resolved()
         architecture = config.model.alone(name).model_dump(mode="json", exclude={"name", "compare_with"})
-        made_from = [manifest.made_from(source), trained_from(config), architecture, name, config.targets]
+        made_from = [manifest.made_from(source), training_inputs(config), architecture, name, config.targets]
         if self.copies:
             made_from.append(repr(self.copies))
         stage, checkpoints = f"train/{name}", pathlib.Path(self.path("checkpoints", name))

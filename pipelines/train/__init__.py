@@ -1,1 +1,1 @@
-"""The stages between the label files and an export: choice of auxiliaries, training, calibration, export."""
+"""Stages from the label files to an exported model: choice of auxiliaries, training, calibration and export."""

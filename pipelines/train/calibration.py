@@ -1,4 +1,4 @@
-"""The calibration stage: the last days of the training split are held out from training and fit the map that is exported."""
+"""The calibration stage, which fits a calibration map to the last segments of the training split, held out from training."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.train import stages
 
-#: The stage, and the file it writes.
+#: Name of the stage, and the file that it writes.
 CALIBRATE, FILE = "calibrate", "calibration.json"
 
 log = logging.getLogger("mal_tf.calibration")
@@ -31,7 +31,7 @@ log = logging.getLogger("mal_tf.calibration")
 
 @dataclasses.dataclass(frozen=True)
 class _Scored:
-    """Mature clicks: a network's logit, the primary's label, the time, and the value of the feature that slices are by."""
+    """Mature clicks with their logit, the label of the primary target, the timestamp, and the value of `calibration.by`."""
 
     logit: np.ndarray
     label: np.ndarray
@@ -40,65 +40,70 @@ class _Scored:
 
 
 def calibrate(config: RunConfig, labels: str, name: str, weights: str, output: str) -> dict:
-    """Fits the map of the model called `name` to the clicks that were held out; writes `calibration.json`.
+    """Fits the calibration map of a model to the held-out clicks and writes `calibration.json`.
 
     Args:
-        config: the run, with a `calibration`.
+        config: config of the run, with a `calibration` block.
         labels: directory of the label job.
-        name: of the model.
-        weights: directory of its training.
+        name: name of the model.
+        weights: directory of the model's training.
         output: directory to write to.
 
     Returns:
-        What is in the file, but for the curves: `{"method", "by", "segments", "min_positives", "first_timestamp",
+        The content of the file without the curves: `{"method", "by", "segments", "min_positives", "first_timestamp",
         "last_timestamp", "clicks", "positives", "before": metrics, "after": metrics, "evaluation": {"clicks", "positives",
-        "before", "after"}}`: log-loss, PCOC and expected calibration error on the held-out clicks and, which the map was not
-        fitted on, on the evaluation split; null where there is no positive.
+        "before", "after"}}`. The metrics are log-loss, PCOC and expected calibration error on the held-out clicks and, under
+        `evaluation`, on the evaluation split; null if there are no positives.
 
     Raises:
-        MalTfError: what was held out has no mature click, or all are of one class.
+        MalTfError: no held-out click is mature, or all are of one class.
     """
     data = labelled.load(labels, config.feature_spec)
-    asked, network = config.calibration, stages.restore(config, data, name, weights)
-    if asked is None:
-        raise MalTfError("calibration is missing: there is no method to calibrate by")
+    settings, network = config.calibration, stages.restore(config, data, name, weights)
+    if settings is None:
+        raise MalTfError("calibration is missing from the config; set calibration.method")
     train = data.splits["train"]
-    kept = len(train.without_last(asked.segments).segments)
+    kept = len(train.without_last(settings.segments).segments)
     held_out = data.clicks_in(train.chosen(range(kept, len(train.segments))))
-    fitted_on, judged_on = (_scored(config, data, network, clicks) for clicks in (held_out, data.clicks("eval")))
+    held_out_scores, eval_scores = (_score(config, data, network, clicks) for clicks in (held_out, data.clicks("eval")))
     try:
-        found = calibration.fit(
-            asked.method, fitted_on.logit, fitted_on.label, fitted_on.values, min_positives=asked.min_positives
+        fitted = calibration.fit(
+            settings.method,
+            held_out_scores.logit,
+            held_out_scores.label,
+            held_out_scores.values,
+            min_positives=settings.min_positives,
         )
     except MalTfError as error:
         raise MalTfError(f"{name}, label_{config.model.primary}: {error}") from error
-    positives = int((fitted_on.label > 0).sum())
-    if positives < asked.min_positives:
+    positives = int((held_out_scores.label > 0).sum())
+    if positives < settings.min_positives:
         log.warning(
-            "%s: calibrated on %s positives only: hold out more (calibration.segments), or lower calibration.min_positives",
+            "%s: calibrated on only %s positives; raise calibration.segments or lower calibration.min_positives",
             name,
             f"{positives:,}",
         )
-    result = asked.model_dump(mode="json") | {
-        "first_timestamp": int(fitted_on.timestamp.min()),
-        "last_timestamp": int(fitted_on.timestamp.max()),
-        **_before_and_after(found, fitted_on),
-        "evaluation": _before_and_after(found, judged_on),
+    result = settings.model_dump(mode="json") | {
+        "first_timestamp": int(held_out_scores.timestamp.min()),
+        "last_timestamp": int(held_out_scores.timestamp.max()),
+        **_before_and_after(fitted, held_out_scores),
+        "evaluation": _before_and_after(fitted, eval_scores),
     }
-    for where, of in (("the clicks it is fitted on", result), ("the evaluation split", result["evaluation"])):
-        log.info("%s, calibrated by %s, on %s: %s", name, asked.method, where, _shown(of))
-    if asked.by:
-        log.info("%s: %s values of %s have a curve of their own", name, f"{len(found.slices):,}", asked.by)
-    files.write_text(f"{output}/{FILE}", json.dumps(result | calibration.to_json(found), indent=1) + "\n")
+    for clicks, metrics in (("the held-out clicks", result), ("the evaluation split", result["evaluation"])):
+        log.info("%s, calibrated by %s, on %s: %s", name, settings.method, clicks, _describe(metrics))
+    if settings.by:
+        log.info("%s: %s values of %s have a curve of their own", name, f"{len(fitted.slices):,}", settings.by)
+    files.write_text(f"{output}/{FILE}", json.dumps(result | calibration.to_json(fitted), indent=1) + "\n")
     return result
 
 
 def read(directory: str) -> Calibration:
-    """The map that `calibrate` wrote."""
+    """Reads the calibration map that `calibrate` wrote."""
     return calibration.from_json(json.loads(files.read_text(f"{directory}/{FILE}")))
 
 
-def _scored(config: RunConfig, data: Labelled, network: Network, clicks: LabelledClicks) -> _Scored:
+def _score(config: RunConfig, data: Labelled, network: Network, clicks: LabelledClicks) -> _Scored:
+    """Computes the logits of the mature clicks."""
     by = config.calibration.by if config.calibration else None
     spec, label = config.feature_spec, f"label_{config.model.primary}"
     lookup = lookup_model(spec, data.vocabularies)
@@ -116,12 +121,13 @@ def _scored(config: RunConfig, data: Labelled, network: Network, clicks: Labelle
     return _Scored(logit, labels, timestamp, scored[by].to_numpy() if by else None)
 
 
-def _before_and_after(found: Calibration, clicks: _Scored) -> dict:
+def _before_and_after(curves: Calibration, clicks: _Scored) -> dict:
+    """Returns counts, and metrics before and after calibration."""
     return {
         "clicks": int(clicks.label.size),
         "positives": int((clicks.label > 0).sum()),
         "before": _metrics(clicks.label, expit(clicks.logit.astype(np.float64))),
-        "after": _metrics(clicks.label, found(clicks.logit, clicks.values)),
+        "after": _metrics(clicks.label, curves(clicks.logit, clicks.values)),
     }
 
 
@@ -131,6 +137,6 @@ def _metrics(label: np.ndarray, prediction: np.ndarray) -> dict[str, float | Non
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
-def _shown(of: dict) -> str:
-    pairs = ((name, of["before"][name], of["after"][name]) for name in level_metrics())
+def _describe(metrics: dict) -> str:
+    pairs = ((name, metrics["before"][name], metrics["after"][name]) for name in level_metrics())
     return ", ".join(f"{name} {before:.4f} → {after:.4f}" for name, before, after in pairs if before is not None)

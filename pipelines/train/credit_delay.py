@@ -1,4 +1,4 @@
-"""How late credit comes, measured on label jobs of two dates, and what clicks of which days train in which order."""
+"""Training with delayed feedback: measuring how late credit arrives, and ordering fresh and matured days in training."""
 
 import dataclasses
 import datetime
@@ -16,62 +16,62 @@ from pipelines.clicks.labelled import LabelledClicks
 
 @dataclasses.dataclass(frozen=True)
 class Copies:
-    """What trains where clicks train before their window closes: the training split, and days of the evaluation split.
+    """What a training with delayed feedback reads: the training split, and fresh days of the evaluation split.
 
     Attributes:
-        begin: day of the evaluation split's first segment.
-        fresh: days of it that train, as known.
-        immature: how.
+        begin: day of the first segment of the evaluation split.
+        fresh: days of the evaluation split that train with the labels known so far.
+        immature: how the loss corrects for labels that are not final.
     """
 
     begin: datetime.date
     fresh: tuple[datetime.date, ...]
     immature: DelayedFeedback
 
-    def of(self, splits: Mapping[str, Split]) -> Split:
-        """What trains, in order."""
-        return mixed(splits["train"], days_of(splits["eval"], self.begin, self.fresh))
+    def training_split(self, splits: Mapping[str, Split]) -> Split:
+        """Returns the files to train on, in order."""
+        return interleave(splits["train"], select_days(splits["eval"], self.begin, self.fresh))
 
 
 def measure(
     early: LabelledClicks, final: LabelledClicks, mechanisms: Sequence[str], units_per_second: int = 1
 ) -> DelayCurve:
-    """Joins days' labels as known at their ends with their final ones, by user and click id.
+    """Measures the delay of credit by joining early labels of clicks with their final ones, by user and click id.
 
-    Clicks that only one of the two has, such as those of a log that came late, are left out: they were not, or are not,
-    trained on twice. Memory: one day's early clicks, 9 + 4·N bytes each for N mechanisms; the final ones stream past.
+    Clicks that occur on one side only, such as those of a late log, are left out, as they do not train twice. Memory holds
+    the early clicks of one day, 9 + 4·N bytes each for N mechanisms; the final ones are streamed.
 
     Args:
         early: a segment per UTC day, labelled at the end of that day.
         final: the same days, labelled after their windows have closed.
-        mechanisms: whose labels are compared; a data-driven one's fit should be the same in both.
-        units_per_second: of the timestamps.
+        mechanisms: mechanisms whose labels are compared; the fit of a data-driven one should be the same in both.
+        units_per_second: time units of the timestamps in a second.
 
     Raises:
-        MalTfError: not as many days in both, or a day's clicks are other ones in both.
+        MalTfError: the numbers of days differ, or a day has no click in common.
     """
     if len(early.segments) != len(final.segments):
         raise MalTfError(
-            f"delayed feedback: expected the same days as known early and as final, found {len(early.segments)} and "
+            f"delayed feedback: expected the same days in early and final labels, found {len(early.segments)} and "
             f"{len(final.segments)} segments"
         )
     sums = np.zeros((2, len(mechanisms), HOURS))
     for early_day, final_day in zip(early.by_segment(), final.by_segment(), strict=True):
         sums += _sums_of_day(early_day, final_day, mechanisms, SECONDS_PER_HOUR * units_per_second)
-    early_sums, final_sums = (dict(zip(mechanisms, of_each.tolist(), strict=True)) for of_each in sums)
+    early_sums, final_sums = (dict(zip(mechanisms, totals.tolist(), strict=True)) for totals in sums)
     return DelayCurve(known=early_sums, final=final_sums)
 
 
-def days_of(split: Split, first: datetime.date, days: Sequence[datetime.date]) -> Split:
-    """Some days of a split, in the order in which they are asked for.
+def select_days(split: Split, first: datetime.date, days: Sequence[datetime.date]) -> Split:
+    """Selects days of a split, in the given order.
 
     Args:
-        split: of a label job with `segment_hours: 24`, whose segments begin at midnight UTC.
-        first: day of its first segment.
-        days: which.
+        split: split of a label job with `segment_hours: 24`, whose segments begin at midnight UTC.
+        first: day of the first segment.
+        days: days to select.
 
     Raises:
-        MalTfError: the split has not all of them.
+        MalTfError: the split lacks a day.
     """
     places = [(day - first).days for day in days]
     for day, place in zip(days, places, strict=True):
@@ -81,11 +81,11 @@ def days_of(split: Split, first: datetime.date, days: Sequence[datetime.date]) -
     return split.chosen(places)
 
 
-def mixed(matured: Split, fresh: Split) -> Split:
-    """What trains at the end of a day: the days that have become mature, the newest of them in turns with the fresh ones.
+def interleave(matured: Split, fresh: Split) -> Split:
+    """Returns what trains at the end of a day: the matured days, the newest of them in turns with the fresh days.
 
-    The weights are right for the copies together (`mal_tf.training.delayed_feedback`): fresh ones have too few positives,
-    mature ones too many. In batches of their own, the last ones would pull the predictions to their side.
+    The importance weights of `mal_tf.training.delayed_feedback` hold for both copies of a click together: fresh copies have
+    too few positives and matured ones too many. If they trained separately, the last ones would bias the predictions.
     """
     filled = [place for place, rows in enumerate(matured.file_rows) if sum(rows)]
     in_turns = Split.joined(matured.chosen(filled[-1:]), fresh).in_turns()
@@ -95,7 +95,7 @@ def mixed(matured: Split, fresh: Split) -> Split:
 def _sums_of_day(
     early: LabelledClicks, final: LabelledClicks, mechanisms: Sequence[str], units_per_hour: int
 ) -> np.ndarray:
-    """Σ early and Σ final labels of the clicks in both, by mechanism and hour of the day: float64 [2, N, 24]."""
+    """Sums early and final labels of the clicks in both, by mechanism and hour of the day, as float64 [2, N, 24]."""
     keys, hours, early_labels = (
         np.concatenate(column, axis=-1)
         for column in zip(*_keys_and_labels(early, mechanisms, units_per_hour), strict=True)
@@ -108,12 +108,12 @@ def _sums_of_day(
         same = keys[place] == final_keys
         place, clicks, joined = place[same], clicks + final_keys.size, joined + int(same.sum())
         for which, labels in enumerate((early_labels[:, place], final_labels[:, same])):
-            for number, of_mechanism in enumerate(labels):
-                sums[which, number] += np.bincount(hours[place], of_mechanism, minlength=HOURS)
+            for number, mechanism_labels in enumerate(labels):
+                sums[which, number] += np.bincount(hours[place], mechanism_labels, minlength=HOURS)
     if clicks and not joined:
         raise MalTfError(
             f"delayed feedback: expected the clicks of one day in the segments of {early.segments[0][0]} and "
-            f"{final.segments[0][0]}, found no click in both"
+            f"{final.segments[0][0]}, found no common click"
         )
     return sums
 
@@ -121,7 +121,10 @@ def _sums_of_day(
 def _keys_and_labels(
     clicks: LabelledClicks, mechanisms: Sequence[str], units_per_hour: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Key of user and click, uint64 [batch], hour of the day, int8 [batch], labels, float32 [N, batch], in batches."""
+    """Yields batches of keys, uint64 [batch], hours of the day, int8 [batch], and labels, float32 [N, batch].
+
+    A key is a hash of user id and click id.
+    """
     labels = [f"label_{name}" for name in mechanisms]
     for batch in clicks.read(["click_id", "user_id", "timestamp", *labels]):
         hours = (batch["timestamp"].to_numpy() // units_per_hour % HOURS).astype(np.int8)

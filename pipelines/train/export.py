@@ -1,4 +1,4 @@
-"""The export stage: a trained model as the next version of its SavedModel, checked in a fresh process."""
+"""The export stage, which writes a trained model as the next version of its SavedModel and checks it in a fresh process."""
 
 import dataclasses
 import logging
@@ -28,19 +28,20 @@ log = logging.getLogger("mal_tf.export")
 def export_model(
     config: RunConfig, labels: str, name: str, weights: str, output: str, calibrated: str | None = None
 ) -> dict:
-    """Exports a trained model as the next version under `output`, and checks it in a fresh process.
+    """Exports a trained model as the next version under `output` and checks it in a fresh process.
 
     Args:
-        config: the run.
+        config: config of the run.
         labels: directory of the label job.
-        name: of the model.
-        weights: directory of its training.
-        output: directory of its versions.
-        calibrated: directory of its calibration; None if its logits are not calibrated.
+        name: name of the model.
+        weights: directory of the model's training.
+        output: directory of the model's versions.
+        calibrated: directory of the model's calibration; None if its logits are not calibrated.
 
     Returns:
         `{"version": integer, "largest_difference", "load_s", "latency_ms", "trained": size, "served": size}`; see
-        `check.Checked`. Sizes as `graph_size` gives them: from raw features to all heads of the trained network, and to the CVR.
+        `check.Checked`. Sizes are those of `graph_size`: of the trained graph, from raw features to all heads, and of the
+        served graph, from raw features to the CVR.
     """
     spec, data = config.feature_spec, labelled.load(labels, config.feature_spec)
     lookup, network = lookup_model(spec, data.vocabularies), restore(config, data, name, weights)
@@ -77,7 +78,7 @@ def _cases(
     user_features: Sequence[str],
     cvr: Callable[[dict[str, np.ndarray]], np.ndarray],
 ) -> dict[str, check.Case]:
-    """Each signature's inputs and what the trained model makes of them."""
+    """Returns the inputs of each signature with the predictions that the trained model makes for them."""
     requests = signature_requests(examples, spec, user_features)
     raw = requests["predict_raw"]
     expected = dict.fromkeys(requests, cvr(raw))

@@ -1,4 +1,4 @@
-"""What a training depends on: its part of the config, and its part of the labelled clicks."""
+"""Inputs of a training: the part of the config that it depends on, and the clicks that it may train on."""
 
 import dataclasses
 
@@ -7,18 +7,18 @@ from pipelines.clicks.labelled import Labelled
 from pipelines.config.run import RunConfig
 
 
-def trained_from(config: RunConfig) -> dict:
-    """The part of the config that a training's result depends on, besides the model's own."""
-    included, without = {"seed", "features", "vocabulary", "training"}, {"training": {"checkpoint", "corrupt_records"}}
+def training_inputs(config: RunConfig) -> dict:
+    """Returns the part of the config that the result of a training depends on, without the `model` block."""
+    included, excluded = {"seed", "features", "vocabulary", "training"}, {"training": {"checkpoint", "corrupt_records"}}
     held_out = {"held_out": config.calibration.segments} if config.calibration else {}
-    return config.model_dump(mode="json", include=included, exclude=without) | held_out
+    return config.model_dump(mode="json", include=included, exclude=excluded) | held_out
 
 
 def without_held_out(config: RunConfig, labelled: Labelled) -> Labelled:
-    """The labelled clicks without those of the training split that are held out for calibration.
+    """Removes the segments that are held out for calibration from the training split.
 
     Raises:
-        MalTfError: nothing would be left to train on.
+        MalTfError: no clicks would be left to train on.
     """
     if config.calibration is None:
         return labelled

@@ -1,4 +1,4 @@
-"""The training stages: the choice of auxiliary targets, and the training of a model."""
+"""The training stages, which choose auxiliary targets and train a model."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from pipelines.train.inputs import without_held_out
 
 
 def recipe(config: RunConfig, data: Labelled, name: str, targets: Sequence[str] | None = None) -> Recipe:
-    """The recipe of the model called `name`: it trains on the training split, by default with the config's targets."""
+    """Returns the recipe that trains the model called `name` on the training split, by default with the config's targets."""
     return Recipe(
         config.feature_spec,
         data.vocabularies,
@@ -34,10 +34,10 @@ def recipe(config: RunConfig, data: Labelled, name: str, targets: Sequence[str] 
 
 
 def choose_auxiliaries(config: RunConfig, labels: str) -> dict:
-    """Chooses auxiliaries for `auto`; see `mal_tf.training.auxiliaries.choose_auxiliaries`.
+    """Chooses the auxiliaries for `auto`; see `mal_tf.training.auxiliaries.choose_auxiliaries`.
 
     Args:
-        config: the run.
+        config: config of the run.
         labels: directory of the label job.
     """
     keras.backend.clear_session()
@@ -50,41 +50,42 @@ def train(
     labels: str,
     name: str,
     output: str,
-    kept: str,
+    checkpoints: str,
     cluster: Cluster = ALONE,
     copies: Copies | None = None,
 ) -> dict:
-    """Trains the model called `name`; writes its weights, what a later one needs to start from them, `training.json`
-    and TensorBoard's event files.
+    """Trains the model called `name`.
+
+    Writes its weights, what a later training needs to start from them, `training.json` and the event files of TensorBoard.
 
     Args:
-        config: the run, its auxiliaries chosen.
+        config: config of the run, with resolved auxiliaries.
         labels: directory of the label job.
-        name: of the model.
+        name: name of the model.
         output: directory to write to.
-        kept: directory that outlives a process that is killed: the same training goes on from what lies there.
-        cluster: where to train; the chief alone writes.
-        copies: what trains in place of the training split; by default that split, and no click before its window has closed.
+        checkpoints: directory of checkpoints, from which an interrupted training resumes.
+        cluster: devices to train on; only the chief writes.
+        copies: what to train on with delayed feedback; by default the mature clicks of the training split.
 
     Returns:
-        See `mal_tf.training.fit.fit`.
+        The result of `mal_tf.training.fit.fit`.
     """
     keras.backend.clear_session()
     data = without_held_out(config, labelled.load(labels, config.feature_spec))
     if copies:
-        data = dataclasses.replace(data, splits=data.splits | {"train": copies.of(data.splits)})
-    asked = recipe(config, data, name)
-    network, result = fit(asked, kept, cluster=cluster, immature=copies.immature if copies else None)
+        data = dataclasses.replace(data, splits=data.splits | {"train": copies.training_split(data.splits)})
+    model_recipe = recipe(config, data, name)
+    network, result = fit(model_recipe, checkpoints, cluster=cluster, immature=copies.immature if copies else None)
     if not cluster.chief:
         return result
-    warm_start.write(output, network, asked.description)
-    shutil.copytree(pathlib.Path(kept) / EVENTS, pathlib.Path(output) / EVENTS)
+    warm_start.write(output, network, model_recipe.description)
+    shutil.copytree(pathlib.Path(checkpoints) / EVENTS, pathlib.Path(output) / EVENTS)
     files.write_text(f"{output}/training.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
 def restore(config: RunConfig, data: Labelled, name: str, directory: str) -> Network:
-    """The model called `name` with the weights that `train` left in `directory`."""
+    """Builds the model called `name` with the weights that `train` wrote to `directory`."""
     network = recipe(config, data, name).build()
     network.model.load_weights(str(pathlib.Path(directory) / warm_start.WEIGHTS))
     return network

@@ -1,4 +1,4 @@
-"""Validation stage: stops a run whose data has anomalies against the schema, and lists them."""
+"""The validation stage, which stops a run if its data has anomalies against the schema, and lists them."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from pipelines.validate.tfdv import get_statistics_html, tfdv
 
 ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
 
-#: How many offending values an anomaly shows.
+#: Largest number of offending values shown per anomaly.
 _VALUES_SHOWN = 5
 
 
 class Anomalies(MalTfError):
-    """The data does not match the schema.
+    """Raised if the data does not match the schema.
 
     Attributes:
-        lines: one per anomaly, `<split> split, feature …`.
+        lines: a description of each anomaly, `<split> split, feature …`.
     """
 
     def __init__(self, message: str, lines: list[str]):
@@ -31,20 +31,20 @@ class Anomalies(MalTfError):
 
 
 def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_file: str | None) -> dict[str, Any]:
-    """Validates the splits' statistics; writes the schema used, the anomalies and TFDV's view of the statistics.
+    """Validates the statistics of the splits; writes the schema used, the anomalies and TFDV's HTML view of the statistics.
 
     Args:
-        statistics_directory: where the splits' statistics are.
+        statistics_directory: directory with the statistics of the splits.
         output: directory to write to.
-        spec: features; the schema's SERVING environment must hold these and no others.
-        schema_file: reviewed schema; without one it is inferred from the training split.
+        spec: features, which must be those of the schema's SERVING environment.
+        schema_file: reviewed schema; if None, the schema is inferred from the training split.
 
     Returns:
-        `{"schema": where it came from, "examples": {split: count}, "features": count}`.
+        `{"schema": path or "inferred", "examples": {split: count}, "features": count}`.
 
     Raises:
-        Anomalies: split, feature, reason, offending values.
-        MalTfError: the schema is missing or is none, or its serving features are not the config's.
+        Anomalies: the data does not match the schema; lists split, feature, reason and offending values of each anomaly.
+        MalTfError: the schema is missing or malformed, or its serving features differ from the config's.
     """
     statistics = split_statistics.load(statistics_directory)
     schema = load_schema(schema_file) if schema_file else infer_schema(statistics["train"], spec)
@@ -61,7 +61,7 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
         raise Anomalies(
             f"{len(lines)} anomalies against {schema_file or 'the schema inferred from the training split'}:\n"
             + "\n".join(f"  {line}" for line in lines)
-            + f"\nLook at {output}/{HTML}. Correct the data; or, if the data is right, edit the schema and record why.",
+            + f"\nSee {output}/{HTML}. Fix the data; or, if the data is right, edit the schema and record why.",
             lines,
         )
     examples = {split: split_stats.datasets[0].num_examples for split, split_stats in statistics.items()}
@@ -73,7 +73,7 @@ def describe(
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
 ) -> list[str]:
-    """One line per anomaly: feature, reason, offending values."""
+    """Describes each anomaly in a line with feature, reason and offending values."""
     lines = []
     if anomalies.HasField("dataset_anomaly_info"):
         lines.append(f"all features: {anomalies.dataset_anomaly_info.description}")
@@ -85,7 +85,7 @@ def describe(
 
 
 def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[str]:
-    """Most frequent values outside the feature's domain; all values of a feature that the schema lacks."""
+    """Returns the most frequent values outside the feature's domain, or any values if the schema lacks the feature."""
     by_name = {"".join(f.path.step): f for f in statistics.datasets[0].features}
     expected = next((f for f in schema.feature if f.name == name), None)
     if name not in by_name:
@@ -104,14 +104,15 @@ def _offending_values(name: str, statistics, schema: schema_pb2.Schema) -> list[
 
 
 def check_serving(schema: schema_pb2.Schema, spec: FeatureSpec, schema_file: str | None) -> None:
-    """Checks that a schema's environment SERVING holds the features and no others.
+    """Checks that the environment SERVING of a schema has exactly the config's features.
 
     Raises:
-        MalTfError: it does not.
+        MalTfError: features are missing or unexpected.
     """
-    wanted, present = {f.name for f in spec.features}, set(serving_features(schema))
-    if wanted != present:
+    expected, present = {f.name for f in spec.features}, set(serving_features(schema))
+    if expected != present:
         raise MalTfError(
-            f"{schema_file}: its environment SERVING must hold just the config's features; "
-            f"missing: {', '.join(sorted(wanted - present)) or 'none'}; too many: {', '.join(sorted(present - wanted)) or 'none'}"
+            f"{schema_file}: expected exactly the config's features in environment SERVING; "
+            f"missing: {', '.join(sorted(expected - present)) or 'none'}; "
+            f"unexpected: {', '.join(sorted(present - expected)) or 'none'}"
         )

@@ -1,4 +1,4 @@
-"""The data schema: inferred once, reviewed by hand, then enforced on every run."""
+"""Reading and inferring data schemas, which are reviewed by hand and then enforced on every run."""
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
@@ -15,7 +15,7 @@ def load_schema(path: str) -> schema_pb2.Schema:
     """Reads a `schema.pbtxt`.
 
     Raises:
-        MalTfError: it is not there, or not a schema.
+        MalTfError: the file is missing, or not a schema.
     """
     if not files.exists(path):
         raise MalTfError(
@@ -29,10 +29,13 @@ def load_schema(path: str) -> schema_pb2.Schema:
 
 
 def infer_schema(training: statistics_pb2.DatasetFeatureStatisticsList, spec: FeatureSpec) -> schema_pb2.Schema:
-    """A first schema, from the training split's statistics.
+    """Infers a first schema from the statistics of the training split.
 
-    Labels and the other columns that are not features are not in environment SERVING. Vocabularies of categorical
-    features are not fixed, but for those of at most 20 tokens, in which one clicks in a hundred may bring a new one.
+    Columns that are not features, such as labels, are left out of environment SERVING. Only categorical features with at
+    most 20 tokens get a fixed vocabulary, and up to 1% of the clicks may have tokens outside it.
+
+    Raises:
+        MalTfError: the statistics lack a feature or a column of the label job.
     """
     schema = tfdv.infer_schema(training, infer_feature_shape=False, max_string_domain_size=20)
     schema.default_environment.extend([TRAINING, SERVING])
@@ -53,10 +56,12 @@ def infer_schema(training: statistics_pb2.DatasetFeatureStatisticsList, spec: Fe
             feature.float_domain.min = 0.0
     missing = sorted((names | set(RESERVED)) - {feature.name for feature in schema.feature})
     if missing:
-        raise MalTfError(f"no statistics for {', '.join(missing)}; was the label job run with another config?")
+        raise MalTfError(
+            f"found no statistics for {', '.join(missing)}; run `labels` and `validate` with the same config"
+        )
     return schema
 
 
 def serving_features(schema: schema_pb2.Schema) -> list[str]:
-    """Names of the features in environment SERVING."""
+    """Lists the names of the features in environment SERVING."""
     return [feature.name for feature in schema.feature if SERVING not in feature.not_in_environment]

@@ -1,4 +1,7 @@
-"""Statistics stage: TFDV statistics of a label job's splits, in a Beam job of its own, as the label job lacks TensorFlow."""
+"""The statistics stage, which computes TFDV statistics of the splits.
+
+It is a separate Beam job, as the workers of the label job have no TensorFlow.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +20,7 @@ from pipelines.validate.tfdv import tfdv
 
 STATISTICS = "FeatureStats.pb"
 
-#: Clicks that are decoded at a time.
+#: Number of clicks decoded at a time.
 _BATCH = 16_384
 
 log = logging.getLogger("mal_tf.statistics")
@@ -30,12 +33,12 @@ def write(labels: str, spec: FeatureSpec, output: str, flags: Sequence[str] = ()
 
     Args:
         labels: directory of the label job.
-        spec: its features.
+        spec: features of the label job.
         output: directory to write to.
-        flags: Beam's own flags.
+        flags: Beam flags.
 
     Returns:
-        Examples by split.
+        Number of examples by split.
     """
     splits = labelled.load(labels, spec).splits.items()
     write_files(
@@ -45,12 +48,12 @@ def write(labels: str, spec: FeatureSpec, output: str, flags: Sequence[str] = ()
 
 
 def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence[str] = ()) -> None:
-    """Computes statistics as `write` does, for any TFRecords of tf.Examples, gzipped or not.
+    """Computes statistics as `write` does, for any TFRecord files of tf.Examples, gzipped or not.
 
     Args:
-        paths: of each split's files.
+        paths: files of each split by name.
         output: directory to write to.
-        flags: Beam's own flags.
+        flags: Beam flags.
     """
     pipeline = beam.Pipeline(options=beam_runner.pipeline_options(flags))
     statistics = [
@@ -72,11 +75,11 @@ def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence
 
 
 def load(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """Statistics by split, from a directory that `write` wrote to."""
-    both = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(f"{directory}/{STATISTICS}"))
+    """Reads the statistics that `write` wrote, by split."""
+    all_splits = statistics_pb2.DatasetFeatureStatisticsList.FromString(files.read_bytes(f"{directory}/{STATISTICS}"))
     return {
         dataset.name.removeprefix("Split-"): statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset])
-        for dataset in both.datasets
+        for dataset in all_splits.datasets
     }
 
 
@@ -101,5 +104,5 @@ def _named(statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str) 
 def _write(parts, output: str) -> None:
     datasets = [statistics_pb2.DatasetFeatureStatistics.FromString(part) for part in parts]
     datasets.sort(key=lambda dataset: dataset.name, reverse=True)
-    both = statistics_pb2.DatasetFeatureStatisticsList(datasets=datasets)
-    files.write_bytes(FileSystems.join(output, STATISTICS), both.SerializeToString(deterministic=True))
+    all_splits = statistics_pb2.DatasetFeatureStatisticsList(datasets=datasets)
+    files.write_bytes(FileSystems.join(output, STATISTICS), all_splits.SerializeToString(deterministic=True))

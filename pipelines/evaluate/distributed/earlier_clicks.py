@@ -43,7 +43,7 @@ class Past(beam.DoFn):
     def process(self, file: Earlier) -> Iterator[tuple[int, tuple[str, Parcel]]]:
         """Read one file."""
         labels = [f"label_{name}" for name in (self._growth.wider, self._growth.narrower)] if file.growth else []
-        clicks = pa.concat_tables(self._clicks.of_file(file.path).read(["user_id", "mature", *labels]))
+        clicks = pa.concat_tables(self._clicks.in_file(file.path).read(["user_id", "mature", *labels]))
         if not clicks.num_rows:
             return
         positive = [np.asarray(clicks[name]) > 0 for name in labels] or [np.zeros(clicks.num_rows, bool)] * 2

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from features.errors import MalTfError
-from pipelines.clicks.predict import by_name
+from pipelines.clicks.predict import parse_models
 from pipelines.labels.options import LabelOptions
 
 
@@ -41,7 +41,7 @@ class EvaluationOptions(PipelineOptions):
         Raises:
             MalTfError: a `--model` is not of the form `NAME=SAVED_MODEL_DIR`, or a name is given twice.
         """
-        return by_name(self.model or ())
+        return parse_models(self.model or ())
 
     def check(self) -> None:
         """Check that all required flags are given.

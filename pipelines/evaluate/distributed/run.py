@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from mal_tf.evaluation.metrics import registered_metrics
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
-from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, features_of
+from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, slice_features
 from pipelines.config.run import RunConfig
 from pipelines.core import beam_runner, files, manifest
 from pipelines.core.exchange import Exchange
@@ -189,7 +189,7 @@ def _slices(config: RunConfig, trained: str, by: Sequence[str]) -> Slices:
         by=by,
         label=f"label_{config.model.primary}",
         config=config.evaluation,
-        features={name: spec.dtype(spec.scalar(name)) for name in features_of(by, spec)},
+        features={name: spec.dtype(spec.scalar(name)) for name in slice_features(by, spec)},
         vocabularies={
             feature.name: FileSystems.join(trained, "vocabulary", f"{feature.name}.txt")
             for feature in spec.with_vocabulary

@@ -65,7 +65,7 @@ class Score(beam.DoFn):
         """Score one file."""
         (path, expected), began, rows = file, time.monotonic(), 0
         waiting: list[pa.Table] = []
-        for batch in self._clicks.of_file(path).score(self._exports, self._columns, self._batch_size):
+        for batch in self._clicks.in_file(path).score(self._exports, self._columns, self._batch_size):
             for name in self._versions:
                 check_finite(batch[f"{OUTPUT}_{name}"].to_numpy(), name, path)
             rows += batch.num_rows

@@ -9,7 +9,14 @@ import pandas as pd
 
 from features import vocabulary
 from pipelines.clicks.scoring import click_age, token_known
-from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, KNOWN, PATH_LENGTH, USER_HISTORY, EvaluationConfig
+from pipelines.config.evaluation import (
+    CLICK_AGE,
+    INFORMATION_GAIN,
+    KNOWN_PREFIX,
+    PATH_LENGTH,
+    USER_HISTORY,
+    EvaluationConfig,
+)
 from pipelines.core import files
 from pipelines.evaluate.distributed.quantiles import Bounds
 from pipelines.evaluate.slices import MISSING_TOKEN, Slice, by_quantile_bounds, slices_of, tokens
@@ -71,7 +78,7 @@ class Slices:
             return [part.name for part in by_quantile_bounds(values, bounds[by].bounds)]
         if by in counts:
             return self._most_frequent(counts[by])
-        if by == USER_HISTORY or by.startswith(KNOWN):
+        if by == USER_HISTORY or by.startswith(KNOWN_PREFIX):
             return _KNOWN_OR_NEW
         kind = np.int64 if by in (PATH_LENGTH, INFORMATION_GAIN) else np.float64
         return [part.name for part in self._parts(pd.Series([], dtype=kind, name=by), np.zeros(0))]
@@ -128,8 +135,8 @@ class Slices:
         if by == CLICK_AGE:
             since = (newest - clicks["timestamp"]) / self.units_per_second
             return pd.Series(click_age(since, self.window_hours), name=by)
-        if by.startswith(KNOWN):
-            feature = by.removeprefix(KNOWN)
+        if by.startswith(KNOWN_PREFIX):
+            feature = by.removeprefix(KNOWN_PREFIX)
             return pd.Series(token_known(clicks[feature], _vocabulary(self.vocabularies[feature])), name=by)
         return clicks[by]
 
@@ -143,7 +150,7 @@ class Slices:
             names: names of the slices.
         """
         enough = np.flatnonzero(positives >= self.config.min_positives)
-        if by in self.categorical or by == USER_HISTORY or by.startswith(KNOWN):
+        if by in self.categorical or by == USER_HISTORY or by.startswith(KNOWN_PREFIX):
             order = np.lexsort((np.array(names, object)[enough].astype(str), -clicks[enough]))
             enough = enough[order][: self.config.top_values]
         return enough.tolist()

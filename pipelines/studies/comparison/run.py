@@ -164,7 +164,9 @@ class _Work:
     def resolved(self, rows: dict[Key, list[Trial]], choices: dict[Key, dict]) -> dict[Key, list[Trial]]:
         """The rows with `auxiliaries: auto`, with what was chosen in its place."""
         return {
-            key: [dataclasses.replace(one, config=one.config.resolved(choice["auxiliaries"])) for one in rows[key]]
+            key: [
+                dataclasses.replace(one, config=one.config.with_auxiliaries(choice["auxiliaries"])) for one in rows[key]
+            ]
             for key, choice in choices.items()
         }
 

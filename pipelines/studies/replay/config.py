@@ -163,7 +163,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[ReplayConfig, RunCon
         raise MalTfError(
             f"{path}: run: expected a run's directory, found no {found.run}/config.yaml; docs/replay.md says what a replay needs"
         )
-    run = RunConfig.of_run(found.run)
+    run = RunConfig.from_run(found.run)
     if run.ready_made:
         raise MalTfError(f"{path}: run: {found.run} has ready-made labels, of whose clicks no truth is known")
     spec = run.feature_spec

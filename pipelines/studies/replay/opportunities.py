@@ -12,7 +12,7 @@ from features.time_units import SECONDS_PER_DAY
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import Exports
 from pipelines.clicks.labelled import Labelled, LabelledClicks
-from pipelines.clicks.predict import version_of
+from pipelines.clicks.predict import find_saved_model
 from pipelines.studies.comparison.clicks import with_truth
 from pipelines.studies.comparison.config import TruthConfig
 from pipelines.studies.replay.config import Arm, ReplayConfig
@@ -108,7 +108,7 @@ def versions(arm: Arm) -> list[str]:
     found = []
     for directory in arm.models:
         of_run = pathlib.Path(directory, "serving", arm.model or arm.name)
-        found.append(version_of(str(of_run) if of_run.is_dir() else directory))
+        found.append(find_saved_model(str(of_run) if of_run.is_dir() else directory))
     return found
 
 

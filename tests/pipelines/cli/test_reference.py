@@ -25,8 +25,8 @@ def test_keys_of_every_depth_stand_in_it():
 @pytest.mark.parametrize(
     "row",
     [
-        "| `quantiles` | `4` | a numeric feature's slices are so many of about equal mass. |",
-        "| `age_days` | `[1, 2, 4, 7]` | bounds between slices by click age, ascending. |",
+        "| `quantiles` | `4` | number of slices by a numeric feature, of about equal size. |",
+        "| `age_days` | `[1, 2, 4, 7]` | ascending bounds, in days, between slices by click age. |",
         "| `dtype` | `string` | type of the token in the tf.Example. One of `string`, `int64`. |",
     ],
 )
@@ -35,4 +35,4 @@ def test_a_row_has_default_meaning_and_what_it_may_be(row):
 
 
 def test_meanings_go_on_over_lines():
-    assert reference.meanings(EvaluationConfig)["bootstrap_samples"].endswith("no p-value below 2 / (B + 1).")
+    assert reference.meanings(EvaluationConfig)["bootstrap_samples"].endswith("the smallest p-value is 2 / (B + 1).")

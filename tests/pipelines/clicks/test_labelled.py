@@ -64,8 +64,8 @@ def test_parts_of_the_clicks(made):
         click for split in ("train", "eval") for click in data.clicks(split).frame(["click_id"])["click_id"]
     ]
     assert clicks.last(1).frame(["click_id"]).equals(days[1])
-    of_file = clicks.of_file(clicks.segments[0][1])
-    assert set(of_file.frame(["click_id"])["click_id"]) < set(days[0]["click_id"])
+    in_file = clicks.in_file(clicks.segments[0][1])
+    assert set(in_file.frame(["click_id"])["click_id"]) < set(days[0]["click_id"])
     assert clicks.head(3).numpy().tolist() == next(iter(serialized(clicks.segments, 3))).numpy().tolist()
 
 
@@ -95,15 +95,15 @@ def test_other_columns_and_damaged_files_are_named(made, tmp_path):
     _, _, data = made
     clicks = data.clicks("eval")
     with pytest.raises(
-        MalTfError, match=r"labels: expected label_odd as .*; found: label_cat, label_first, label_last"
+        MalTfError, match=r"labels: expected column label_odd of the config, found: label_cat, label_first, label_last"
     ):
         next(clicks.read(["label_odd"]))
-    with pytest.raises(MalTfError, match=r"expected shop as the config has it; found: click_id, .*, user_id; run"):
+    with pytest.raises(MalTfError, match=r"expected column shop of the config, found: click_id, .*, user_id; run"):
         next(clicks.read(["shop"]))
     whole = pathlib.Path(clicks.segments[0][0]).read_bytes()
     (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MalTfError, match=r"cut\.gz can't be read as labelled tf\.Examples"):
-        list(clicks.of_file(str(tmp_path / "cut.gz")).read(["click_id"]))
+        list(clicks.in_file(str(tmp_path / "cut.gz")).read(["click_id"]))
 
 
 class Priced(tf.Module):
@@ -138,7 +138,9 @@ def test_an_earlier_manifest_without_columns_reads_the_same(made, tmp_path):
     earlier = labelled.load(str(folder), config.feature_spec)
     assert earlier.types == data.types
     assert earlier.clicks("eval").frame(COLUMNS).equals(data.clicks("eval").frame(COLUMNS))
-    with pytest.raises(MalTfError, match=r"labels/manifest\.json: expected `columns`, found none: an earlier version"):
+    with pytest.raises(
+        MalTfError, match=r"labels/manifest\.json: expected `columns`, found none: written by an earlier version"
+    ):
         load_clicks(str(folder))
 
 

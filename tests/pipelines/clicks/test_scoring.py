@@ -11,7 +11,7 @@ from features.errors import MalTfError
 from features.keras2 import tf
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import LabelledClicks
-from pipelines.clicks.scoring import extra_positives, score, with_slices
+from pipelines.clicks.scoring import add_slice_columns, extra_positives, score
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.config.run import load
 from tests.support.project import DAY, Project
@@ -78,7 +78,7 @@ def test_labels_that_are_not_there_are_named(made, tmp_path):
     named = config.attribution.model_copy(
         update={"mechanisms": (config.attribution.mechanisms[0].model_copy(update={"name": "odd"}),)}
     )
-    with pytest.raises(MalTfError, match="expected label_odd as the config has it; found: label_cat, label_first"):
+    with pytest.raises(MalTfError, match="expected column label_odd of the config, found: label_cat, label_first"):
         score(config.model_copy(update={"attribution": named}), data, {}, str(tmp_path))
 
 
@@ -108,7 +108,7 @@ def test_ages_and_what_is_new(made, scored):
     trained = dataclasses.replace(data, vocabularies=data.vocabularies | {"item": ["3", "1"], "place": ["top"]})
     frame = scored.assign(place=np.where(scored["item"] == 2, "", scored["place"]))
     wanted = ("click_age", "user_history", "known_item", "known_place", "information_gain")
-    found = with_slices(frame, wanted, config, None, trained)
+    found = add_slice_columns(frame, wanted, config, None, trained)
     assert "information_gain" not in found  # Nothing is before the clicks.
     # The newest mature click's window of 12 hours ends when the labels are closed.
     newest = scored["timestamp"].max()

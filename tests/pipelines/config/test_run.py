@@ -25,11 +25,14 @@ from pipelines.config.run import RunConfig, dump, load
         ),
         ("model.attention_unit=[4]", "model: unknown key 'attention_unit'; did you mean 'attention_units'?"),
         ("model.fusion_units=[0]", "model.fusion_units.0: Input should be greater than 0; found 0"),
-        ("export.user_features=[age]", "export.user_features: unknown feature 'age'; there are: place, item, price"),
-        ("export.user_features=[place, item, price, clicked_items]", "expected at least one of the ad"),
+        ("export.user_features=[age]", "export.user_features: unknown feature 'age'; available: place, item, price"),
+        (
+            "export.user_features=[place, item, price, clicked_items]",
+            "expected at least one feature of the ad, found all",
+        ),
         (
             "calibration={method: platt, by: price}",
-            "calibration.by: 'price' is no categorical feature; there are: place, item",
+            "calibration.by: 'price' is not a categorical feature; available: place, item",
         ),
         ("calibration={method: plat}", "calibration.method"),
         ("calibration={}", "calibration.method"),
@@ -86,8 +89,8 @@ def test_auto_is_resolved_before_anything_reads_the_targets(project):
     assert RunConfig.model_validate(yaml.safe_load(dump(config))) == config
     with pytest.raises(MalTfError, match="auto: choose them first"):
         _ = config.targets
-    assert config.resolved(["mta", "first"]).targets == ("first", "last", "mta")
-    assert config.resolved([]).targets == ("last",)
+    assert config.with_auxiliaries(["mta", "first"]).targets == ("first", "last", "mta")
+    assert config.with_auxiliaries([]).targets == ("last",)
 
 
 def test_overrides_and_reads_back_what_it_dumps(project):
@@ -115,6 +118,6 @@ def test_a_run_of_an_earlier_version_is_read(project):
     data["model"] |= {"experts": 2, "levels": 2}
     (project.folder / "run").mkdir()
     (project.folder / "run/config.yaml").write_text(yaml.safe_dump(data))
-    assert RunConfig.of_run(str(project.folder / "run")) == load(project.write())
+    assert RunConfig.from_run(str(project.folder / "run")) == load(project.write())
     with pytest.raises(MalTfError, match="'experts' has no effect"):
         load(str(project.folder / "run/config.yaml"))

@@ -176,7 +176,7 @@ def test_what_rests_on_few_users_has_neither_interval_nor_p(monkeypatch, tmp_pat
 def test_a_prediction_that_is_no_number_is_an_error(monkeypatch, tmp_path):
     frame = clicks()
     frame.loc[3, "cvr_base"] = np.nan
-    with pytest.raises(MalTfError, match="model 'base': a prediction for labels is nan, not a number"):
+    with pytest.raises(MalTfError, match="model 'base': a prediction for labels is nan, expected a finite number"):
         evaluated(monkeypatch, tmp_path, frame)
 
 

@@ -202,5 +202,5 @@ def test_attention_with_confounders_is_trained_and_scores_the_same_in_any_shardi
 def test_confounders_must_be_features(project):
     project.config["attribution"]["confounders"] = ["age"]
     project.write()
-    with pytest.raises(MalTfError, match="attribution.confounders: 'age' is no categorical or numeric feature"):
+    with pytest.raises(MalTfError, match="attribution.confounders: 'age' is not a categorical or numeric feature"):
         project.labels()

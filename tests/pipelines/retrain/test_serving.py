@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from features.errors import Busy, MalTfError
-from pipelines.clicks.predict import version_of as newest
+from pipelines.clicks.predict import find_saved_model as newest
 from pipelines.core import manifest
 from pipelines.retrain import serving
 from tests.pipelines.retrain.faults import killed, with_full_disk

@@ -78,14 +78,14 @@ def test_what_it_says_of_the_evaluation_split_is_what_the_export_predicts(isoton
 def test_clicks_of_one_class_can_not_calibrate(isotonic, tmp_path):
     config, labels = isotonic.config, isotonic.path("labels")
     weights = isotonic.path("train/base")
-    score = calibration._scored
+    score = calibration._score
 
     def no_positives(*arguments):
         found = score(*arguments)
         return calibration._Scored(found.logit, np.zeros_like(found.label), found.timestamp, found.values)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "_scored", no_positives)
+        patch.setattr(calibration, "_score", no_positives)
         with pytest.raises(MalTfError, match="base, label_last: calibration needs clicks of both classes"):
             calibration.calibrate(config, labels, "base", weights, str(tmp_path))
 

@@ -12,7 +12,7 @@ from features.errors import MalTfError
 from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.config.run import load
-from pipelines.train.credit_delay import days_of, measure, mixed
+from pipelines.train.credit_delay import interleave, measure, select_days
 from tests.support.labels import HOUR, oracle
 from tests.support.project import DAY, START
 
@@ -44,7 +44,7 @@ def jobs(project):
 def on(job, *days):
     """The clicks of some days, 0 or 1."""
     days = [FIRST + datetime.timedelta(day) for day in days]
-    return job.clicks_in(days_of(Split.joined(job.splits["train"], job.splits["eval"]), FIRST, days))
+    return job.clicks_in(select_days(Split.joined(job.splits["train"], job.splits["eval"]), FIRST, days))
 
 
 def test_joined_label_jobs(project, jobs):
@@ -72,7 +72,7 @@ def test_both_days_are_each_days_sum(jobs):
 
 def test_other_days_are_refused(jobs):
     early, final = jobs
-    with pytest.raises(MalTfError, match="expected the same days as known early and as final, found 1 and 2"):
+    with pytest.raises(MalTfError, match="expected the same days in early and final labels, found 1 and 2"):
         measure(on(early, 0), on(final, 0, 1), ("last",))
     with pytest.raises(MalTfError, match="expected the clicks of one day in the segments of .*early.* and .*final"):
         measure(on(early, 0, 1), on(final, 1, 0), ("last",))
@@ -81,21 +81,21 @@ def test_other_days_are_refused(jobs):
 def test_training_days_by_hand():
     matured, fresh = Split([["a", "b"], ["c", "d"]], [[1, 2], [3, 4]]), Split([["e"]], [[5]])
     second = FIRST + datetime.timedelta(1)
-    chosen = Split.joined(days_of(matured, FIRST, [second, FIRST]), days_of(fresh, second, [second]))
+    chosen = Split.joined(select_days(matured, FIRST, [second, FIRST]), select_days(fresh, second, [second]))
     assert chosen == Split([["c", "d"], ["a", "b"], ["e"]], [[3, 4], [1, 2], [5]])
     with pytest.raises(MalTfError, match="clicks of 2023-11-17 .* found those of 2023-11-15 to 2023-11-16"):
-        days_of(matured, FIRST, [FIRST + datetime.timedelta(2)])
+        select_days(matured, FIRST, [FIRST + datetime.timedelta(2)])
 
 
 def test_the_newest_mature_day_and_the_fresh_one_train_in_turns(tmp_path):
     matured, fresh = Split([["a"], ["b", "c"], ["empty"]], [[1], [2, 3], [0]]), Split([["d", "e"]], [[4, 5]])
-    assert mixed(matured, fresh) == Split([["a"], ["b", "c", "d", "e"]], [[1], [2, 3, 4, 5]])
-    assert mixed(Split([], []), fresh) == fresh
+    assert interleave(matured, fresh) == Split([["a"], ["b", "c", "d", "e"]], [[1], [2, 3, 4, 5]])
+    assert interleave(Split([], []), fresh) == fresh
 
 
 def test_a_day_without_clicks_adds_nothing(jobs, tmp_path):
     (tmp_path / "none.gz").write_bytes(gzip.compress(b""))
-    (day, nothing), last = (on(jobs[0], 0), on(jobs[0], 0).of_file(str(tmp_path / "none.gz"))), ("last",)
+    (day, nothing), last = (on(jobs[0], 0), on(jobs[0], 0).in_file(str(tmp_path / "none.gz"))), ("last",)
     assert sum(measure(day, day, last).final["last"]) > 0
     for pair in ((nothing, day), (day, nothing), (nothing, nothing)):
         assert sum(measure(*pair, last).final["last"]) == 0

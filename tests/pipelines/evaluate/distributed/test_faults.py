@@ -66,7 +66,7 @@ def test_what_is_no_model_or_no_label_job_is_said_at_once(project, model):
 def test_labels_of_other_mechanisms_are_said(project, model):
     directory = labelled(f"{project.folder}/labels", count=50)
     project.config["attribution"]["mechanisms"].append({"name": "decay", "type": "time_decay"})
-    with pytest.raises(MalTfError, match="expected label_decay as the config has it; found: label_first, label_last"):
+    with pytest.raises(MalTfError, match="expected column label_decay of the config, found: label_first, label_last"):
         run.run(evaluation(project, directory, {"mal": model}), f"{project.folder}/job")
 
 

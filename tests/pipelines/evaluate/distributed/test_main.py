@@ -49,7 +49,7 @@ def test_writes_metrics_once_and_again_only_if_told_to(project, given, capsys):
         ),
         (
             ["--config=c", "--output=o", "--labelled=l", "--model=a=1", "--model=a=2"],
-            "--model: expected a name of its own for each export, found 'a' twice",
+            "--model: expected a different name for each export, found 'a' twice",
         ),
         (["--config=c", "--output=o", "--labeled=l"], "unknown flag '--labeled=l'; did you mean '--labelled'?"),
     ],

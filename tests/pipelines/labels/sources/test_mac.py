@@ -185,10 +185,16 @@ def test_a_vocabulary_that_is_none(release):
         ("labels={eval_from: 2023-11-17T00:00:00+00:00}", "labels has no effect with adapter 'mac'"),
         ("vocabulary.min_count=2", "vocabulary.min_count has no effect"),
         ("features.0.max_size=5", "user_feat0.max_size has no effect"),
-        ("attribution.mechanisms.1.type=first", "mechanism 'first': adapter 'mac' has ready-made labels"),
+        (
+            "attribution.mechanisms.1.type=first",
+            "mechanism 'first': expected type 'ready', found 'first'; adapter 'mac' has ready-made labels",
+        ),
         ("attribution.mechanisms.1.window_hours=3", "ready-made labels take no parameters and no window"),
-        ("features.0.dtype=int64", "feature 'user_feat0': adapter 'mac' has string tokens"),
-        ("features.16.events=conversions", "feature 'ad_feat0_seq': adapter 'mac' has string tokens"),
+        ("features.0.dtype=int64", "feature 'user_feat0': adapter 'mac' has only categorical features of strings"),
+        (
+            "features.16.events=conversions",
+            "feature 'ad_feat0_seq': adapter 'mac' has only categorical features of strings",
+        ),
         ("sources.foldre=x", "unknown key 'foldre'; did you mean 'folder'"),
     ],
 )
