@@ -1,4 +1,4 @@
-"""The input pipeline alone, on one core: TFRecords to batches of rows and labels: `python -m benchmarks.input CONFIG`."""
+"""Measures the input pipeline alone, on one core, from TFRecords to batches: `python -m benchmarks.input CONFIG`."""
 
 import dataclasses
 import json
@@ -18,18 +18,18 @@ from pipelines.clicks import labelled
 from pipelines.config.run import load
 from pipelines.run.run import Run
 
-#: How many times as much data the memory is compared at.
+#: Factor between the two sizes of data that memory is compared at.
 _MORE = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """One process's reading.
+    """Speed and memory of one process that reads the split.
 
     Attributes:
-        rate: examples per second of its core's time.
-        wall: examples per second.
-        peak: its memory, in bytes.
+        rate: examples per second of processor time.
+        wall: examples per second of wall-clock time.
+        peak: peak memory in bytes.
     """
 
     rate: float
@@ -38,19 +38,19 @@ class Reading:
 
 
 def read(settings: Settings, folder: pathlib.Path) -> Reading:
-    """Reads in a process of its own."""
-    asked, answered = folder / "settings.json", folder / "result.json"
-    asked.write_text(json.dumps(dataclasses.asdict(settings)))
-    command = [sys.executable, "-m", "benchmarks.input_process", str(asked), str(answered)]
+    """Read the split in a fresh process."""
+    settings_file, result_file = folder / "settings.json", folder / "result.json"
+    settings_file.write_text(json.dumps(dataclasses.asdict(settings)))
+    command = [sys.executable, "-m", "benchmarks.input_process", str(settings_file), str(result_file)]
     measured = measure.run(command, folder / "output.log")
-    found = json.loads(answered.read_text())
-    return Reading(found["examples"] / found["cpu_seconds"], found["examples"] / found["seconds"], measured.peak)
+    result = json.loads(result_file.read_text())
+    return Reading(result["examples"] / result["cpu_seconds"], result["examples"] / result["seconds"], measured.peak)
 
 
-def rates_table(found: dict[str, list[Reading]]) -> Table:
-    """Medians of the rounds, by contender."""
-    ours, rows = statistics.median(reading.rate for reading in found["ours"]), []
-    for name, readings in found.items():
+def rates_table(readings_by_name: dict[str, list[Reading]]) -> Table:
+    """Build the table of each contender's medians of the rounds."""
+    ours, rows = statistics.median(reading.rate for reading in readings_by_name["ours"]), []
+    for name, readings in readings_by_name.items():
         rate, wall = (statistics.median(getattr(reading, key) for reading in readings) for key in ("rate", "wall"))
         rows.append([name, f"{rate:,.0f}", f"{1e6 / rate:.2f}", f"{wall:,.0f}", f"{ours / rate:.2f}"])
     columns = ["reading", "examples per core second", "µs per example", "examples/s, wall", "ours ÷ it"]
@@ -60,7 +60,7 @@ def rates_table(found: dict[str, list[Reading]]) -> Table:
 
 
 def memory_table(by_size: dict[int, Reading]) -> Table:
-    """Peak memory against the size of the data."""
+    """Build the table of peak memory by size of the data."""
     rows = [[f"{examples:,}", f"{reading.peak / 2**20:,.0f}"] for examples, reading in by_size.items()]
     return Table("Memory of ours against the size of the data", ["examples", "peak MiB"], rows)
 
@@ -68,10 +68,12 @@ def memory_table(by_size: dict[int, Reading]) -> Table:
 def main(
     config: Annotated[str, typer.Argument(help="A run's YAML file.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of it.")] = [],  # noqa: B006
-    rounds: Annotated[int, typer.Option(min=1, help="Of all contenders in turn.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds, each with all contenders.")] = 3,
     folder: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Work here and keep the labels for the next time; temporary if not given."),
+        typer.Option(
+            help="Directory to work in, which keeps the labels for the next time. By default a temporary one."
+        ),
     ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
@@ -85,14 +87,14 @@ def main(
             labels = run.labels()
         rows = labelled.load(labels, loaded.feature_spec).splits["train"].rows
         settings = Settings("ours", str(pathlib.Path(config).absolute()), set_, labels, loaded.training.batch_size, 1)
-        found: dict[str, list[Reading]] = {name: [] for name in CONTENDERS}
+        readings: dict[str, list[Reading]] = {name: [] for name in CONTENDERS}
         for number in range(rounds):
             for name in CONTENDERS:
                 console.print(escape(f"round {number + 1} of {rounds}: {name}"))
-                found[name].append(read(dataclasses.replace(settings, contender=name), place))
+                readings[name].append(read(dataclasses.replace(settings, contender=name), place))
         more = read(dataclasses.replace(settings, repeat=_MORE), place)
-    made = [rates_table(found), memory_table({rows: found["ours"][-1], rows * _MORE: more})]
-    tables.report(console, where, made, markdown)
+    shown_tables = [rates_table(readings), memory_table({rows: readings["ours"][-1], rows * _MORE: more})]
+    tables.report(console, where, shown_tables, markdown)
 
 
 if __name__ == "__main__":

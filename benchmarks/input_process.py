@@ -1,4 +1,4 @@
-"""One way of reading a training split, on one core: `python -m benchmarks.input_process SETTINGS RESULT`."""
+"""Times one way of reading a training split, on one core: `python -m benchmarks.input_process SETTINGS RESULT`."""
 
 import dataclasses
 import json
@@ -23,10 +23,10 @@ class Settings:
     Attributes:
         contender: a key of `CONTENDERS`.
         config: path of the run's config.
-        overrides: of its keys.
+        overrides: overrides of its keys.
         labels: directory of the finished label job.
         batch_size: examples per batch.
-        repeat: how often the split is read, in one pass.
+        repeat: number of times that the split is read, in one pass.
     """
 
     contender: str
@@ -38,22 +38,22 @@ class Settings:
 
 
 def ours(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
-    """What training reads."""
+    """Read as training does."""
     return batches(segments, spec, lookup, targets, batch_size)
 
 
 def read_alone(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
-    """Serialized examples: decompressed, in order, batched."""
+    """Only decompress and batch serialized examples, in order."""
     return serialized(segments, batch_size)
 
 
 def parsed(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
-    """Raw values and labels: all but the lookup."""
+    """Do everything but the lookup: raw values and labels."""
     return serialized(segments, batch_size).map(lambda batch: parse_features(batch, spec, label_columns(targets)))
 
 
 def by_row(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
-    """The usual way in tutorials: parse each row, then batch; the lookup is the same."""
+    """Parse each row, then batch, as tutorials usually do. The lookup is the same."""
     columns = label_columns(targets)
 
     def row(record: tf.Tensor) -> dict:
@@ -74,22 +74,22 @@ def by_row(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batc
 CONTENDERS = {"ours": ours, "read alone": read_alone, "read and parse": parsed, "row by row": by_row}
 
 
-def main(asked: str, answered: str) -> None:
-    """Reads the split on the first core that this process may use; writes examples, seconds and CPU seconds."""
+def main(settings_file: str, result_file: str) -> None:
+    """Read the split on the first core that this process may use, and write examples, seconds and CPU seconds to a file."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    settings = Settings(**json.loads(pathlib.Path(asked).read_text()))
+    settings = Settings(**json.loads(pathlib.Path(settings_file).read_text()))
     config = load(settings.config, settings.overrides)
     data = labelled.load(settings.labels, config.feature_spec)
     split, lookup = data.splits["train"], lookup_model(config.feature_spec, data.vocabularies)
     segments = split.segments * settings.repeat
     make = CONTENDERS[settings.contender]
     dataset = make(segments, config.feature_spec, lookup, config.targets, settings.batch_size)
-    next(iter(dataset))  # Tracing and opening are not what is measured.
+    next(iter(dataset))  # Excludes tracing and opening files from the measurement.
     began, cpu = time.monotonic(), time.process_time()
     for _ in dataset:
         pass
-    found = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
-    pathlib.Path(answered).write_text(json.dumps(found | {"examples": split.rows * settings.repeat}))
+    times = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
+    pathlib.Path(result_file).write_text(json.dumps(times | {"examples": split.rows * settings.repeat}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The label job against its alternatives, on generated logs: `python -m benchmarks.labels`.
+"""Compares the label job with alternatives, on generated logs: `python -m benchmarks.labels`.
 
-Every contender runs in a process of its own, ours through the command line. What a click costs is the difference between
-two sizes, so that start-up does not count. The files were just written, so all of them read from the page cache.
+Every contender runs in a fresh process, the label job through the command line. The cost per click is the difference between
+two sizes, so that start-up does not count. The logs have just been written, so all contenders read them from the page cache.
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ class Contender:
     """One way to label the logs.
 
     Attributes:
-        name: in the tables.
-        arguments: of `python -m`, with the config's and the output's place.
+        name: name in the tables.
+        arguments: arguments of `python -m`, with placeholders for the config and the output.
         small: whether it runs at the smaller sizes.
     """
 
@@ -54,18 +54,18 @@ CONTENDERS = {
     "duckdb": Contender("DuckDB, 1 thread: rules only", ("benchmarks.duckdb_labels", "{config}", "{output}")),
 }
 
-#: What each contender took, by its key and the number of clicks.
+#: Measurements by contender and number of clicks.
 Results = dict[tuple[str, int], Measured]
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnJob:
-    """What the label job's own output says of a run.
+    """Sizes and times from the label job's own output.
 
     Attributes:
-        read: bytes of the logs.
-        files: bytes of the TFRecords.
-        seconds: of its steps, if the manifest has them.
+        read: size of the logs in bytes.
+        files: size of the TFRecords in bytes.
+        seconds: seconds of each step, if the manifest has them.
     """
 
     read: int
@@ -74,43 +74,43 @@ class OwnJob:
 
 
 def sizes_of(results: Results, key: str) -> list[int]:
-    """The numbers of clicks that a contender was run at, ascending."""
+    """Return the numbers of clicks that a contender was run at, ascending."""
     return sorted(clicks for name, clicks in results if name == key)
 
 
-def per_click(results: Results, key: str, of: str = "seconds") -> float | None:
-    """Microseconds (or CPU microseconds) per click between the smallest and the largest size; None without two sizes."""
+def per_click(results: Results, key: str, clock: str = "seconds") -> float | None:
+    """Return (CPU) microseconds per click between the smallest and the largest size; None without two sizes."""
     sizes = sizes_of(results, key)
     if len(sizes) < 2:
         return None
-    less, more = getattr(results[key, sizes[0]], of), getattr(results[key, sizes[-1]], of)
+    less, more = getattr(results[key, sizes[0]], clock), getattr(results[key, sizes[-1]], clock)
     return (more - less) / (sizes[-1] - sizes[0]) * 1e6
 
 
-def ratio(results: Results, key: str, to: str, of: str = "seconds") -> float | None:
-    """How many times `to`'s cost per click `key` costs; None where one of them is unknown or lost in noise."""
-    cost, other = per_click(results, key, of), per_click(results, to, of)
+def ratio(results: Results, key: str, to: str, clock: str = "seconds") -> float | None:
+    """Return the cost per click of `key` over that of `to`; None if one of them is unknown or not positive."""
+    cost, other = per_click(results, key, clock), per_click(results, to, clock)
     return cost / other if cost is not None and other is not None and cost > 0 and other > 0 else None
 
 
 def contenders_table(results: Results) -> Table:
-    """Contender by size: seconds, rate, cost per click, memory."""
+    """Build the table of seconds, rate, cost per click and memory, by contender and size."""
     rows = []
     for key, contender in CONTENDERS.items():
         sizes = sizes_of(results, key)
         for clicks in sizes:
-            found, last = results[key, clicks], clicks == sizes[-1]
+            measured, last = results[key, clicks], clicks == sizes[-1]
             rows.append(
                 [
                     contender.name if clicks == sizes[0] else "",
                     f"{clicks:,}",
-                    f"{found.seconds:,.1f}",
-                    f"{found.cpu_seconds:,.1f}",
-                    f"{clicks / found.seconds:,.0f}",
+                    f"{measured.seconds:,.1f}",
+                    f"{measured.cpu_seconds:,.1f}",
+                    f"{clicks / measured.seconds:,.0f}",
                     _number(per_click(results, key), "{:,.2f}") if last else "",
                     _number(per_click(results, key, "cpu_seconds"), "{:,.2f}") if last else "",
                     _number(ratio(results, key, "ours"), "{:,.2f}") if last else "",
-                    f"{found.peak / 2**20:,.0f}",
+                    f"{measured.peak / 2**20:,.0f}",
                 ]
             )
     columns = [
@@ -129,11 +129,11 @@ def contenders_table(results: Results) -> Table:
 
 
 def goals_table(results: Results, busy: bool = False) -> Table:
-    """The goals of the label job, and what was measured: in seconds, which decide, and in CPU seconds.
+    """Build the table of the label job's goals and measurements, in seconds, which decide, and in CPU seconds.
 
     Args:
-        results: of all contenders.
-        busy: whether other processes kept the machine busy, so that nothing can be decided.
+        results: measurements of all contenders.
+        busy: whether other processes kept the machine busy, so that no goal can be decided.
     """
     rows = []
 
@@ -162,16 +162,16 @@ def goals_table(results: Results, busy: bool = False) -> Table:
 
 
 def stages_table(seconds: Mapping[str, float], whole: float, clicks: int) -> Table:
-    """Shares of the job's steps in its time."""
+    """Build the table of the job's steps and their shares of its time."""
     rest = {"the rest: start-up, Beam": whole - sum(seconds.values())}
     rows = [[name, f"{value:,.1f}", f"{value / whole:.0%}"] for name, value in {**seconds, **rest}.items()]
     return Table(f"Where the time goes: ours, 1 worker, {clicks:,} clicks", ["step", "seconds", "share"], rows)
 
 
-def disk_table(own: OwnJob, found: Measured, write_seconds: float, read_seconds: float) -> Table:
-    """Bytes the job moves, against the disk."""
-    moved = (("logs read", own.read, read_seconds), ("written to disk", _written(own, found), write_seconds))
-    rows = [[n, f"{size / 2**20:,.0f}", f"{s:,.2f}", f"{s / found.seconds:.1%}"] for n, size, s in moved]
+def disk_table(own: OwnJob, measured: Measured, write_seconds: float, read_seconds: float) -> Table:
+    """Build the table of bytes that the job reads and writes, and of the time that the disk alone takes for them."""
+    transfers = (("logs read", own.read, read_seconds), ("written to disk", _written(own, measured), write_seconds))
+    rows = [[n, f"{size / 2**20:,.0f}", f"{s:,.2f}", f"{s / measured.seconds:.1%}"] for n, size, s in transfers]
     note = (
         f"TFRecords: {own.files / 2**20:,.0f} MiB of what is written. Plain: one sequential read past the page cache, one "
         "sequential write with fsync, of as many bytes."
@@ -180,15 +180,15 @@ def disk_table(own: OwnJob, found: Measured, write_seconds: float, read_seconds:
     return Table("Where the limit lies: the disk (ours, 1 worker)", columns, rows, note)
 
 
-def _written(own: OwnJob, found: Measured) -> int:
-    return max(own.files, found.written)
+def _written(own: OwnJob, measured: Measured) -> int:
+    return max(own.files, measured.written)
 
 
 def own_job(output: pathlib.Path, folder: pathlib.Path, clicks: int) -> OwnJob:
-    """Reads the manifest of the label job under `output`.
+    """Read the manifest of the label job under `output`.
 
     Raises:
-        MalTfError: it did not write as many examples as there are clicks.
+        MalTfError: the job did not write as many examples as there are clicks.
     """
     manifest = json.loads((output / "labels" / "manifest.json").read_text())
     rows = sum(file["rows"] for file in manifest["files"])
@@ -202,10 +202,10 @@ def own_job(output: pathlib.Path, folder: pathlib.Path, clicks: int) -> OwnJob:
 
 
 def _leaves(seconds: Mapping, prefix: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
+    leaves: dict[str, float] = {}
     for name, value in seconds.items():
-        found |= _leaves(value, f"{prefix}{name}: ") if isinstance(value, Mapping) else {prefix + name: float(value)}
-    return found
+        leaves |= _leaves(value, f"{prefix}{name}: ") if isinstance(value, Mapping) else {prefix + name: float(value)}
+    return leaves
 
 
 def _number(value: float | None, form: str) -> str:
@@ -217,14 +217,14 @@ class Benchmark:
     """One run of the benchmark.
 
     Attributes:
-        options: of the logs, but for their size.
-        folder: for logs and outputs.
+        options: options of the logs, except their size.
+        folder: directory of logs and outputs.
         sizes: numbers of clicks, by contender.
-        repeats: runs of each contender at each size; the fastest counts.
+        repeats: number of runs of each contender at each size; the fastest counts.
         busy: whether other processes keep the machine busy.
-        progress: shown meanwhile.
-        results: what each contender took.
-        own: what our job said, by number of clicks, with one worker.
+        progress: progress display.
+        results: measurements of all contenders.
+        own: the label job's own sizes and times with one worker, by number of clicks.
     """
 
     options: Mapping
@@ -237,7 +237,7 @@ class Benchmark:
     own: dict[int, OwnJob] = dataclasses.field(default_factory=dict)
 
     def run(self) -> None:
-        """Generates the logs and runs all contenders, the small sizes first."""
+        """Generate the logs and run all contenders, the small sizes first."""
         todo = sorted((clicks, key) for key, sizes in self.sizes.items() for clicks in sizes)
         task = self.progress.add_task("", total=len(todo) * self.repeats)
         for clicks, key in todo:
@@ -249,7 +249,7 @@ class Benchmark:
         wanted = logs.Logs(clicks, **self.options)
         name = f"{clicks}-" + "-".join(str(value) for value in self.options.values())
         folder = self.folder / f"logs-{name}"
-        if not (folder / "config.yaml").exists():  # It is written last.
+        if not (folder / "config.yaml").exists():  # The config is written last.
             task = self.progress.add_task(f"generating {clicks:,} clicks", total=clicks)
             logs.generate(wanted, folder, lambda done: self.progress.advance(task, done))
             self.progress.remove_task(task)
@@ -260,60 +260,61 @@ class Benchmark:
     def _run(self, key: str, clicks: int, logs_folder: pathlib.Path, task) -> None:
         contender, output = CONTENDERS[key], self.folder / "output"
         shutil.rmtree(output, ignore_errors=True)
-        what = f"{contender.name} · {clicks:,} clicks"
-        self.progress.update(task, description=escape(what))
+        title = f"{contender.name} · {clicks:,} clicks"
+        self.progress.update(task, description=escape(title))
 
         def watch(seconds: float, memory: int) -> None:
-            self.progress.update(task, description=escape(f"{what} · {seconds:,.0f} s · {memory / 2**20:,.0f} MiB"))
+            self.progress.update(task, description=escape(f"{title} · {seconds:,.0f} s · {memory / 2**20:,.0f} MiB"))
 
         places = {"config": logs_folder / "config.yaml", "output": output}
         arguments = [argument.format(**places) for argument in contender.arguments]
-        found = measure.run([sys.executable, "-m", *arguments], self.folder / "output.log", watch)
+        measured = measure.run([sys.executable, "-m", *arguments], self.folder / "output.log", watch)
         best = self.results.get((key, clicks))
-        if best is None or found.seconds < best.seconds:
-            self.results[key, clicks] = found
+        if best is None or measured.seconds < best.seconds:
+            self.results[key, clicks] = measured
             if key == "ours":
                 self.own[clicks] = own_job(output, logs_folder, clicks)
         shutil.rmtree(output)
         self.progress.advance(task)
-        self.progress.console.print(escape(f"{what}: {found.seconds:,.1f} s, {found.peak / 2**20:,.0f} MiB"))
+        self.progress.console.print(escape(f"{title}: {measured.seconds:,.1f} s, {measured.peak / 2**20:,.0f} MiB"))
 
     def tables(self) -> list[Table]:
-        """All that is to be shown."""
-        made = [contenders_table(self.results), goals_table(self.results, self.busy)]
+        """Build all tables."""
+        shown = [contenders_table(self.results), goals_table(self.results, self.busy)]
         if self.own:
             clicks = max(self.own)
-            own, found = self.own[clicks], self.results["ours", clicks]
+            own, measured = self.own[clicks], self.results["ours", clicks]
             if own.seconds:
-                made.append(stages_table(own.seconds, found.seconds, clicks))
-            seconds = measure.disk_seconds(self.folder, _written(own, found), own.read)
-            made.append(disk_table(own, found, *seconds))
-        return made
+                shown.append(stages_table(own.seconds, measured.seconds, clicks))
+            seconds = measure.disk_seconds(self.folder, _written(own, measured), own.read)
+            shown.append(disk_table(own, measured, *seconds))
+        return shown
 
 
 def main(
-    clicks: Annotated[list[int], typer.Option(min=1, help="Sizes for all but (a); give it twice.")] = [  # noqa: B006
+    clicks: Annotated[list[int], typer.Option(min=1, help="Clicks for all but (a). Repeat for two sizes.")] = [  # noqa: B006
         1_000_000,
         10_000_000,
     ],
-    small: Annotated[list[int], typer.Option(min=1, help="Sizes for (a), row by row; give it twice.")] = [  # noqa: B006
+    small: Annotated[list[int], typer.Option(min=1, help="Clicks for (a), row by row; repeatable.")] = [  # noqa: B006
         50_000,
         200_000,
     ],
     only: Annotated[
         list[str], typer.Option(help=f"Contenders to run: {', '.join(CONTENDERS)}; all if not given.")
     ] = [],  # noqa: B006
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the fastest counts.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of runs of each contender; the fastest counts.")] = 1,
     skew: Annotated[float, typer.Option(min=0, max=1, help="Share of the clicks that 1% of the users make.")] = 0.2,
     giant: Annotated[int, typer.Option(min=0, help="Clicks of one user, out of all.")] = 0,
-    history: Annotated[bool, typer.Option("--history", help="With a history feature, which ours alone makes.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the logs.")] = 17,
+    history: Annotated[bool, typer.Option("--history", help="Add a history feature (ours only).")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the logs.")] = 17,
     folder: Annotated[
-        pathlib.Path | None, typer.Option(help="Work here and keep the logs for the next time; temporary if not given.")
+        pathlib.Path | None,
+        typer.Option(help="Directory that keeps the logs. By default a temporary one."),
     ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
-    """Measure the label job against its alternatives."""
+    """Compare the label job with its alternatives."""
     unknown = sorted(set(only) - set(CONTENDERS))
     if unknown:
         raise typer.BadParameter(f"--only {unknown[0]}: expected one of {', '.join(CONTENDERS)}")
@@ -335,9 +336,9 @@ def main(
         with Progress(*parts, console=console, transient=True) as progress:
             benchmark = Benchmark(options, place, sizes, repeats, busy, progress)
             benchmark.run()
-            made = benchmark.tables()
-    told = ", ".join(f"{name} {value}" for name, value in options.items())
-    tables.report(console, f"{where} Logs: {told}.", made, markdown)
+            shown = benchmark.tables()
+    options_text = ", ".join(f"{name} {value}" for name, value in options.items())
+    tables.report(console, f"{where} Logs: {options_text}.", shown, markdown)
 
 
 if __name__ == "__main__":

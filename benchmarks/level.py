@@ -1,10 +1,10 @@
-"""How the level of the predictions moves during a training, and what settles it: prior biases, averages of weights, rates.
+"""Measures how the calibration level (PCOC) of predictions moves during training, and which settings stabilize it.
 
     python -m benchmarks.level examples/kuairand/config.yaml --labels runs/kuairand/labels --models mal,base
 
-Trains each model once per variant and seed on the training split, and scores the evaluation split every few steps. Of each
-training: AUC, log-loss and PCOC at its end, and the least and the largest PCOC from a third of the steps on. Every variant
-changes one thing of the config. The constant that predicts the training split's rate stands beside them, with its log-loss.
+Trains each model once per variant and seed on the training split, and scores the evaluation split every few steps. The table
+has AUC, log-loss and PCOC at the end of each training, and the least and the largest PCOC after the first third of the steps.
+Every variant changes one setting. The constant prediction of the training split's rate is shown for comparison.
 """
 
 import dataclasses
@@ -30,17 +30,17 @@ from pipelines.config.run import RunConfig, load
 from pipelines.core.text_table import Table
 from pipelines.train import stages
 
-#: Clicks scored at a time.
+#: Number of clicks that are scored at a time.
 _BATCH = 8192
 
-#: Times that the evaluation split is scored during a training.
-_LOOKS = 24
+#: Number of times that the evaluation split is scored during a training.
+_SCORINGS = 24
 
 log = logging.getLogger("mal_tf.benchmark")
 
 
-def variants_of(config: TrainingConfig) -> dict[str, tuple[TrainingConfig, bool]]:
-    """Training configs by what differs in them, and whether heads begin at the prior."""
+def training_variants(config: TrainingConfig) -> dict[str, tuple[TrainingConfig, bool]]:
+    """Return the training config of each variant, and whether heads are initialised at the prior."""
 
     def changed(**update) -> tuple[TrainingConfig, bool]:
         return TrainingConfig.model_validate(config.model_dump() | update), True
@@ -63,7 +63,7 @@ def variants_of(config: TrainingConfig) -> dict[str, tuple[TrainingConfig, bool]
 
 
 class Scores:
-    """The evaluation split's mature clicks, and how a network scores them."""
+    """The evaluation split's mature clicks, which networks score."""
 
     def __init__(self, config: RunConfig, data: labelled.Labelled):
         spec, self._target = config.feature_spec, config.model.primary
@@ -73,34 +73,34 @@ class Scores:
         labels = [labels[self._target].numpy()[labels["mature"].numpy() == 1] for _, labels in dataset]
         self.label = np.concatenate(labels)
 
-    def of(self, network: Network) -> Callable[[], np.ndarray]:
-        """A function that gives the CVR of each click, float32 [clicks], by the network as it is then."""
+    def scorer(self, network: Network) -> Callable[[], np.ndarray]:
+        """Return a function that predicts each click's CVR, float32 [clicks], with the network's current weights."""
         predict = tf.function(
             lambda rows: tf.sigmoid(network.model(rows, training=False)[network.primary.output]), reduce_retracing=True
         )
         return lambda: np.concatenate([predict(rows).numpy()[mature] for rows, mature in self._batches])
 
 
-def trained(
+def train(
     config: RunConfig, data: labelled.Labelled, ready: tf.data.Dataset, begin_at_prior: bool, scores: Scores
 ) -> dict[str, float]:
-    """Trains once: metrics at the end, and the range of PCOC from a third of the steps on."""
+    """Train once and return metrics at the end, and the range of PCOC after the first third of the steps."""
     keras.backend.clear_session()
     recipe = stages.recipe(config, data, config.model.name)
     if not begin_at_prior:
         recipe = dataclasses.replace(recipe, split=dataclasses.replace(recipe.split, file_labels=()))
     assembly, steps = assemble(recipe), recipe.steps
-    levels, every = [], max(steps // _LOOKS, 1)
-    score = scores.of(assembly.network)
+    levels, every = [], max(steps // _SCORINGS, 1)
+    score = scores.scorer(assembly.network)
 
-    class Look(keras.callbacks.Callback):
+    class Scoring(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if assembly.averages:
                 assembly.averages.update(batch + 1)
             elif (batch + 1) % every == 0 and batch + 1 > steps / 3:
                 levels.append(pcoc(scores.label, score()))
 
-    assembly.trainer.fit(ready, epochs=1, verbose=0, callbacks=[Look()])
+    assembly.trainer.fit(ready, epochs=1, verbose=0, callbacks=[Scoring()])
     assembly.finish()
     prediction = score()
     levels = levels or [pcoc(scores.label, prediction)]
@@ -113,43 +113,43 @@ def trained(
     }
 
 
-def measured(
+def measure(
     config: RunConfig, labels: str, models: Sequence[str], seeds: Sequence[int], only: Sequence[str]
 ) -> Iterator:
-    """(model, variant, metrics by seed), one after the other."""
+    """Train all variants and models, and yield (model, variant, metrics by seed)."""
     data = labelled.load(labels, config.feature_spec)
     scores, spec = Scores(config, data), config.feature_spec
-    lookup, kept = lookup_model(spec, data.vocabularies), {}
-    for variant, (training, begin_at_prior) in variants_of(config.training).items():
+    lookup, datasets = lookup_model(spec, data.vocabularies), {}
+    for variant, (training, begin_at_prior) in training_variants(config.training).items():
         if only and variant not in only:
             continue
         size = training.batch_size
-        if size not in kept:
+        if size not in datasets:
             segments = data.splits["train"].segments
-            kept[size] = batches(segments, spec, lookup, config.attribution.names, size).cache()
+            datasets[size] = batches(segments, spec, lookup, config.attribution.names, size).cache()
         for model in models:
-            found = []
+            metrics = []
             for seed in seeds:
-                asked = {"seed": seed, "training": training, "model": config.model.alone(model)}
-                found.append(trained(config.model_copy(update=asked), data, kept[size], begin_at_prior, scores))
-                log.info("%s, %s, seed %s: %s", model, variant, seed, found[-1])
-            yield model, variant, found
+                update = {"seed": seed, "training": training, "model": config.model.alone(model)}
+                metrics.append(train(config.model_copy(update=update), data, datasets[size], begin_at_prior, scores))
+                log.info("%s, %s, seed %s: %s", model, variant, seed, metrics[-1])
+            yield model, variant, metrics
 
 
 def constant(config: RunConfig, labels: str) -> tuple[float, float]:
-    """Log-loss and PCOC of the constant that the training split's rate is, on the evaluation split."""
+    """Return log-loss and PCOC on the evaluation split of predicting the training split's rate."""
     data = labelled.load(labels, config.feature_spec)
     counts, label = data.splits["train"].labels, Scores(config, data).label
     rate = counts.credit[config.model.primary] / counts.clicks
     return log_loss(label, np.full(label.shape, rate)), rate * label.size / float(label.sum())
 
 
-def table(found: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], config: RunConfig, labels: str) -> Table:
-    """Means over the seeds; of PCOC at the end, and of its course, lowest to highest over all of them."""
+def table(results: Sequence[tuple[str, str, Sequence[Mapping[str, float]]]], config: RunConfig, labels: str) -> Table:
+    """Build the table: means over the seeds, and the range over the seeds of PCOC at the end and in the course of training."""
     rows = []
-    for model, variant, of_seeds in found:
-        values = {key: [of[key] for of in of_seeds] for key in of_seeds[0]}
-        ends = " … ".join(f"{f(values['pcoc']):.2f}" for f in (min, max))
+    for model, variant, by_seed in results:
+        values = {key: [metrics[key] for metrics in by_seed] for key in by_seed[0]}
+        ends = " … ".join(f"{bound(values['pcoc']):.2f}" for bound in (min, max))
         course = f"{min(values['least']):.2f} … {max(values['largest']):.2f}" if "average" not in variant else "–"
         course = "–" if variant.startswith("mean") else course
         auc_, loss = (f"{np.mean(values[key]):.{digits}f}" for key, digits in (("auc", 4), ("log_loss", 5)))
@@ -165,19 +165,19 @@ def main(
     labels: Annotated[str, typer.Option(help="Directory of the finished label job.")],
     models: str = "mal,base",
     seeds: str = "17,18",
-    variants: Annotated[str, typer.Option(help="By name, separated by commas; all by default.")] = "",
-    overrides: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of the config.")] = [],  # noqa: B006
+    variants: Annotated[str, typer.Option(help="Names of variants, separated by commas. By default all.")] = "",
+    overrides: Annotated[list[str], typer.Option("--set", help="Override a key of the config: KEY=VALUE.")] = [],  # noqa: B006
     markdown: pathlib.Path | None = None,
 ) -> None:
-    """Measures how the level of the predictions moves during a training."""
+    """Measure how the level of predictions moves during training."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
     loaded = load(config, overrides)
-    chosen, known = [name for name in variants.split(",") if name], variants_of(loaded.training)
-    if unknown := [name for name in chosen if name not in known]:
-        raise MalTfError(f"--variants: no variant is called '{unknown[0]}'; there are: {', '.join(known)}")
-    found = list(measured(loaded, labels, models.split(","), [int(seed) for seed in seeds.split(",")], chosen))
-    tables.report(tables.console(), tables.machine(), [table(found, loaded, labels)], markdown)
+    chosen, all_variants = [name for name in variants.split(",") if name], training_variants(loaded.training)
+    if unknown := [name for name in chosen if name not in all_variants]:
+        raise MalTfError(f"--variants: no variant is called '{unknown[0]}'; there are: {', '.join(all_variants)}")
+    results = list(measure(loaded, labels, models.split(","), [int(seed) for seed in seeds.split(",")], chosen))
+    tables.report(tables.console(), tables.machine(), [table(results, loaded, labels)], markdown)
 
 
 if __name__ == "__main__":

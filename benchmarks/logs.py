@@ -1,10 +1,10 @@
 """Generates click and conversion logs of any size, with the config that labels them.
 
-`python -m benchmarks.logs FOLDER --clicks 1000000`. Seeded: the same options give the same rows. The logs are made and
-written chunk by chunk in time order, one file a day, so memory does not grow with them.
+`python -m benchmarks.logs FOLDER --clicks 1000000`. The same options, including the seed, give the same rows. The logs
+are written chunk by chunk in time order, one file a day, so that memory does not grow with their size.
 
-Users come in sessions, to one of the few campaigns that are theirs, so a conversion often has several eligible clicks.
-How likely a click leads to a conversion depends on its placement, the touchpoint type.
+Users come in sessions, each to one of a few campaigns of the user, so that a conversion often has several eligible clicks.
+The probability that a click leads to a conversion depends on its placement, the touchpoint type.
 """
 
 import dataclasses
@@ -27,15 +27,15 @@ START = 1_700_006_400  # 2023-11-15T00:00:00Z
 END = START + DAYS * DAY
 WINDOW_HOURS = 24
 
-#: Clicks made and written at a time, at most; also a Parquet row group.
+#: Largest number of clicks that are generated and written at a time, as a Parquet row group.
 _CHUNK = 250_000
 _CLICKS_PER_USER = 10
 _CLICKS_PER_SESSION = 2.5
 _CONVERSIONS_PER_CLICK = 0.05
-#: A user with very many clicks is a machine, which hardly ever buys.
+#: Conversion rate of the giant user, a bot that hardly ever buys.
 _CONVERSIONS_PER_GIANT_CLICK = 0.001
 _CAMPAIGNS, _CAMPAIGNS_PER_USER, _CITIES, _ITEMS = 200, 3, 500, 100_000
-#: How often each of the 40 touchpoint types is seen, and how well it converts.
+#: Share of the clicks of each of the 40 touchpoint types, and its relative conversion rate.
 _PLACEMENT_SHARE = np.arange(1, 41) ** -0.7 / (np.arange(1, 41) ** -0.7).sum()
 _PLACEMENT_EFFECT = np.random.default_rng(0).permutation(np.linspace(0, 2, 40))
 _CLICKS_PER_SHARD = 125_000
@@ -43,15 +43,15 @@ _CLICKS_PER_SHARD = 125_000
 
 @dataclasses.dataclass(frozen=True)
 class Logs:
-    """What to generate.
+    """Options of generated logs.
 
     Attributes:
-        clicks: rows of the click log; there are a tenth as many users, and conversions after about 5% of them.
+        clicks: number of rows of the click log. There are a tenth as many users, and conversions after about 5% of the clicks.
         skew: share of the clicks that 1% of the users make.
-        giant: clicks of one user, `giant`, out of all; 0 for no such user.
-        history: whether the config asks for a history feature.
-        shards: of the label job; as many as keep a shard at about 125,000 clicks if not given.
-        seed: of everything random.
+        giant: number of clicks, out of all, of one user called `giant`; 0 for no such user.
+        history: whether the config has a history feature.
+        shards: number of shards of the label job, by default one per 125,000 clicks.
+        seed: seed of all random numbers.
     """
 
     clicks: int
@@ -63,20 +63,20 @@ class Logs:
 
     @property
     def users(self) -> int:
-        """How many users there are; one with few clicks may happen to have none."""
+        """The number of users, some of whom may happen to have no click."""
         return max(self.clicks // _CLICKS_PER_USER, 1)
 
 
 def generate(logs: Logs, folder: pathlib.Path, advance: Callable[[int], object] = lambda clicks: None) -> pathlib.Path:
-    """Writes `clicks-<date>.parquet`, `conversions-<date>.parquet` and `config.yaml`.
+    """Write `clicks-<date>.parquet`, `conversions-<date>.parquet` and `config.yaml`.
 
     Args:
-        logs: what to generate.
-        folder: made if it is not there.
+        logs: options of the logs.
+        folder: directory to write to, which is created if it does not exist.
         advance: called with the number of clicks of each finished chunk.
 
     Returns:
-        The config's path.
+        Path of the config.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chunks_a_day = -(-logs.clicks // (DAYS * _CHUNK))
@@ -99,7 +99,7 @@ def generate(logs: Logs, folder: pathlib.Path, advance: Callable[[int], object] 
 
 
 def config(logs: Logs) -> dict:
-    """The config that labels the logs: every click is mature, the last day is the evaluation split."""
+    """Return the config that labels the logs. Every click is mature, and the last day is the evaluation split."""
     history = [{"type": "history", "name": "clicked_items", "of": "item", "length": 10}]
     return {
         "name": "benchmark",
@@ -165,7 +165,7 @@ def _chunks(logs: Logs, number: int) -> Iterator[tuple[pa.Table, pa.Table]]:
 def _chunk(
     logs: Logs, generator: np.random.Generator, first_id: int, rows: int, giants: int, start: int, span: int
 ) -> tuple[pa.Table, pa.Table]:
-    """Clicks of one stretch of time, in time order, and the conversions they lead to."""
+    """Generate the clicks of a period, in time order, and the conversions that they lead to."""
     user, campaign, time = _sessions(logs, generator, rows - giants, start, span)
     user = np.append(user, np.full(giants, logs.users))
     campaign = np.append(campaign, generator.integers(_CAMPAIGNS, size=giants))

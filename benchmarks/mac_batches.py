@@ -1,4 +1,4 @@
-"""Batches of MAC's shape in memory: the features and sizes of the work of reference, rows drawn at random."""
+"""Random batches with the shape of the MAC data set, the reference workload of the training benchmarks."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,7 @@ from mal_tf.training.split import Split
 #: PyMAL's settings for the target `last`.
 CONFIG = ROOT / "examples" / "mac" / "last.yaml"
 
-#: Tokens of each vocabulary, row 0 being padding.
+#: Rows of each feature's table, of which row 0 is padding.
 SIZES = {
     "user_feat0": 5,
     "user_feat1": 8,
@@ -36,7 +36,7 @@ SIZES = {
     "context_feat3": 10,
 }
 
-#: Rows that the gradients of a single table draw from, spread over it: so a larger one has no more distinct rows in a batch.
+#: Number of a table's rows, spread over it, that have gradients, so that a larger table has no more distinct rows in a batch.
 ACTIVE = 200_000
 
 #: Share of the clicks that have a label above 0.
@@ -45,13 +45,13 @@ _POSITIVE = 0.03
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """The work of reference.
+    """The reference workload, with PyMAL's settings.
 
     Attributes:
-        spec: features.
-        model: architecture, PyMAL's.
-        training: as PyMAL trains.
-        targets: primary and auxiliaries.
+        spec: the features.
+        model: the architecture.
+        training: the training config.
+        targets: the primary target and the auxiliaries.
     """
 
     spec: FeatureSpec
@@ -60,14 +60,14 @@ class Work:
     targets: tuple[str, ...]
 
     def recipe(self, name: str, seed: int) -> Recipe:
-        """The recipe of the model called `name`, with tables of `SIZES`, without clicks."""
+        """Return the recipe of the model called `name`, with tables of `SIZES` and without clicks."""
         first = 1 + self.spec.vocabulary.oov_buckets
         vocabularies = {feature: range(first, size) for feature, size in SIZES.items()}
         return Recipe(self.spec, vocabularies, Split([], []), self.targets, self.model.alone(name), self.training, seed)
 
 
 def load(path: pathlib.Path = CONFIG, **training) -> Work:
-    """Reads the config; `training` overrides keys of its block."""
+    """Read the config; `training` overrides keys of its `training` block."""
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     model = ModelConfig.model_validate(raw["model"])
     targets = model.targets([mechanism["name"] for mechanism in raw["attribution"]["mechanisms"]])
@@ -76,14 +76,14 @@ def load(path: pathlib.Path = CONFIG, **training) -> Work:
 
 
 def batches(work: Work, count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Draws rows and labels.
+    """Draw rows and labels at random.
 
-    The popularity of the k-th token is as 1 / k, histories have 2 to all of their places filled.
+    The popularity of the k-th token is proportional to 1 / k, and histories have at least 2 entries.
 
     Args:
         work: features and batch size.
-        count: of batches.
-        seed: of the draws.
+        count: number of batches.
+        seed: seed of the random numbers.
 
     Returns:
         Rows by feature and labels by target with `mature`: [count, batch, …].
@@ -93,14 +93,14 @@ def batches(work: Work, count: int, seed: int) -> tuple[dict[str, np.ndarray], d
     def rows(feature: str, shape: tuple[int, ...]) -> np.ndarray:
         return (SIZES[feature] ** rng.random(shape)).astype(np.int32)
 
-    found = {}
+    inputs = {}
     for feature in work.spec.scalars:
-        found[feature.name] = np.minimum(rows(feature.name, shape), SIZES[feature.name] - 1)
+        inputs[feature.name] = np.minimum(rows(feature.name, shape), SIZES[feature.name] - 1)
     for feature in work.spec.histories:
         filled = np.arange(feature.length) < rng.integers(2, feature.length + 1, shape)[..., None]
-        found[feature.name] = np.where(filled, rows(feature.of, (*shape, feature.length)), 0)
+        inputs[feature.name] = np.where(filled, rows(feature.of, (*shape, feature.length)), 0)
     for feature in work.spec.features:
         if feature.type == "similarity":
-            found[feature.name] = rng.uniform(-1, 1, (*shape, feature.length)).astype(np.float32)
+            inputs[feature.name] = rng.uniform(-1, 1, (*shape, feature.length)).astype(np.float32)
     labels = {target: (rng.random(shape) < _POSITIVE).astype(np.float32) for target in work.targets}
-    return found, labels | {"mature": np.ones(shape, np.int64)}
+    return inputs, labels | {"mature": np.ones(shape, np.int64)}

@@ -1,4 +1,4 @@
-"""Measuring a command: seconds, memory of its processes, bytes written; and what the disk does at best. Linux only."""
+"""Measures a command on Linux (seconds, memory of its processes, bytes written), and the disk's speed."""
 
 import contextlib
 import dataclasses
@@ -16,20 +16,20 @@ ROOT = pathlib.Path(__file__).parent.parent
 _PROC = pathlib.Path("/proc")
 _BLOCK = 8 << 20
 
-#: Seconds between two samples of the memory, at least; a sample takes at most a fiftieth of one core's time.
+#: Least number of seconds between two samples of memory. Sampling takes at most 1 / `_SHARE` of a core's time.
 _INTERVAL = 0.1
 _SHARE = 50
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a command took.
+    """Time, memory and written bytes of a command.
 
     Attributes:
-        seconds: from its start to its end.
-        cpu_seconds: of all its processes.
-        peak: largest sum of the memory of its processes, in bytes.
-        written: bytes its processes caused to be written to disk, as the kernel counts them.
+        seconds: wall-clock time.
+        cpu_seconds: CPU time of all its processes.
+        peak: largest sum of its processes' memory, in bytes.
+        written: bytes that its processes wrote to disk, as counted by the kernel.
     """
 
     seconds: float
@@ -39,31 +39,31 @@ class Measured:
 
 
 def memory_kind() -> str:
-    """What memory is summed over processes.
+    """Return the kind of memory that is summed over processes, `PSS` or `RSS`.
 
-    `PSS` counts a page that n processes share as 1/n in each, so the sum is right; `RSS`, where the kernel has no PSS,
+    PSS counts a page that n processes share as 1/n in each, so that the sum is right. RSS, used if the kernel has no PSS,
     counts it n times.
 
     Raises:
-        MalTfError: there is no /proc.
+        MalTfError: the system has no /proc.
     """
     if not (_PROC / "self" / "statm").exists():
-        raise MalTfError("memory is measured by /proc, which this system lacks: run the benchmark on Linux")
+        raise MalTfError("memory is measured with /proc, which this system does not have; run the benchmark on Linux")
     return "PSS" if (_PROC / "self" / "smaps_rollup").exists() else "RSS"
 
 
 def run(
     command: Sequence[str], log: pathlib.Path, watch: Callable[[float, int], object] = lambda seconds, memory: None
 ) -> Measured:
-    """Runs a command at the repository's root, in a session of its own, and samples all processes of the session.
+    """Run a command in the repository's root, in a new session, and sample all processes of the session.
 
     Args:
         command: program and arguments.
-        log: file for all it prints.
-        watch: called now and then with the seconds passed and the memory in use.
+        log: file for its output.
+        watch: called with the seconds passed and the memory in use, in bytes, after each sample.
 
     Raises:
-        MalTfError: it failed; with the end of what it printed.
+        MalTfError: the command failed; the error contains the end of its output.
     """
     kind = memory_kind()
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -80,7 +80,7 @@ def run(
             peak, cost = max(peak, memory), time.thread_time() - sampled
             watch(time.monotonic() - began, memory)
     finally:
-        for pid in _session(process.pid):  # None, unless it or we were interrupted.
+        for pid in _session(process.pid):  # There is none, unless the command or this process was interrupted.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
@@ -101,14 +101,14 @@ def _runs(process: subprocess.Popen, seconds: float) -> bool:
 
 
 def _session(leader: int) -> list[int]:
-    found = []
+    members = []
     for entry in os.listdir(_PROC):
         if entry.isdigit():
-            # The name in parentheses may hold spaces; the session is the fourth field after it.
+            # The name in parentheses may contain spaces; the session is the fourth field after it.
             fields = _read(int(entry), "stat").rpartition(")")[2].split()
             if len(fields) > 3 and int(fields[3]) == leader and fields[0] != "Z":
-                found.append(int(entry))
-    return found
+                members.append(int(entry))
+    return members
 
 
 def _memory(pid: int, kind: str) -> int:
@@ -127,7 +127,7 @@ def _field(text: str, name: str) -> int:
 
 
 def _read(pid: int, name: str) -> str:
-    """A file of /proc; empty once the process is gone."""
+    """Read a file of a process in /proc; empty if the process has ended."""
     try:
         return (_PROC / str(pid) / name).read_text()
     except OSError:
@@ -135,7 +135,7 @@ def _read(pid: int, name: str) -> str:
 
 
 def disk_seconds(folder: pathlib.Path, written: int, read: int) -> tuple[float, float]:
-    """How long a plain sequential write with fsync of `written` bytes takes, and a read of `read` bytes from the disk."""
+    """Return the seconds of a sequential write of `written` bytes with fsync, and of a read of `read` bytes from the disk."""
     path, block = folder / "disk.probe", os.urandom(_BLOCK)
     try:
         with open(path, "wb", buffering=0) as file:

@@ -1,7 +1,7 @@
-"""The models of the work of reference as plain Keras would have them, for the benchmark of training.
+"""Builds the models of the reference workload with plain Keras, as a baseline of the training benchmark.
 
-An Embedding layer per feature, a Dense per layer of a tower or expert, Keras' own attention, losses and dense Adam. Same
-architecture and sizes as ours with `compatibility: pymal`; the tests compare the numbers of parameters.
+There is an Embedding layer per feature, a Dense per layer of a tower or expert, and Keras' own attention, losses and dense
+Adam. Architecture and sizes are those of mal-tf with `compatibility: pymal`; tests compare the numbers of parameters.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from mal_tf.models.config import CAT
 
 
 def build(name: str, work: Work) -> keras.Model:
-    """A compiled model: `base`, `natal` or `moae`, rows by feature to logits by target, two classes each.
+    """Build and compile `base`, `natal` or `moae`, from rows by feature to logits by target, with two classes each.
 
-    Its labels are those of `labels`.
+    The function `labels` makes its labels.
     """
     config, spec, dense = work.model, work.spec, keras.layers.Dense
     inputs = {f.name: keras.Input((), dtype=tf.int32, name=f.name) for f in spec.scalars}
@@ -24,11 +24,11 @@ def build(name: str, work: Work) -> keras.Model:
     width = config.embedding_dim
     tables = {f.name: keras.layers.Embedding(SIZES[f.name], width) for f in spec.scalars}
     scalars = {f.name: tables[f.name](inputs[f.name]) for f in spec.scalars}
-    asked = tf.concat([scalars[name] for name in config.query], axis=-1)
+    query = tf.concat([scalars[name] for name in config.query], axis=-1)
     heads = config.attention_heads
     attended = [
         keras.layers.MultiHeadAttention(heads, width // heads)(
-            dense(width)(asked)[:, tf.newaxis, :], tables[f.of](inputs[f.name])
+            dense(width)(query)[:, tf.newaxis, :], tables[f.of](inputs[f.name])
         )[:, 0]
         for f in spec.histories
     ]
@@ -67,9 +67,9 @@ def build(name: str, work: Work) -> keras.Model:
     return model
 
 
-def labels(model: keras.Model, work: Work, found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Classes of the model's outputs, targets and CAT, int32, made of float labels by target."""
-    binary = {target: tf.cast(found[target] > 0, tf.int32) for target in work.targets}
+def labels(model: keras.Model, work: Work, float_labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Convert float labels by target to int32 classes of the model's outputs, the targets and CAT."""
+    binary = {target: tf.cast(float_labels[target] > 0, tf.int32) for target in work.targets}
     cat = tf.add_n([binary[target] * 2**bit for bit, target in enumerate(work.targets)])
     return {name: values for name, values in (binary | {CAT: cat}).items() if name in model.output}
 
@@ -90,7 +90,7 @@ def _gated(x: tf.Tensor, experts: list[tf.Tensor]) -> tf.Tensor:
 
 
 class _Tiers(keras.layers.Layer):
-    """SimTier by one-hot vectors."""
+    """SimTier, with one-hot vectors."""
 
     def __init__(self, tiers: int):
         super().__init__()

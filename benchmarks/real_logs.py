@@ -1,8 +1,8 @@
-"""The attribution mechanisms on three real logs: `python -m benchmarks.real_logs`.
+"""Compares all attribution mechanisms on three real logs: `python -m benchmarks.real_logs`.
 
-Prints, per log, how many clicks each mechanism labels positive relative to last click, as Table 1 of the paper does
-(MAL, arXiv 2508.15217), from the label job's own report. The logs are not part of the repository: they are looked for
-in `../shared/data`, its README says where they come from and on what terms.
+Prints for each log how many clicks each mechanism labels positive relative to last click, as in Table 1 of the MAL paper
+(arXiv 2508.15217), from the label job's own report. KuaiRand is in `examples/kuairand`. The OTTO and Criteo logs are not part
+of the repository and are read from `DATA`, `../shared/data` beside the repository.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from features.errors import MalTfError
 
 DATA = ROOT.parent / "shared" / "data"
 
-#: Every mechanism of the catalog, Markov chains of two orders.
+#: All built-in mechanisms, with Markov chains of two orders.
 MECHANISMS = (
     {"name": "first", "type": "first"},
     {"name": "last", "type": "last"},
@@ -44,12 +44,12 @@ MECHANISMS = (
 
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """One of the logs.
+    """A real log.
 
     Attributes:
-        name: in the table.
+        name: name in the table.
         about: match key, window and touchpoint type, in words.
-        make: writes what the label job needs into a folder and returns the arguments of `mal-tf labels`.
+        make: writes the label job's inputs to a folder and returns the arguments of `mal-tf labels`.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Log:
 
 
 def kuairand(folder: pathlib.Path) -> list[str]:
-    """The product's example as it is, with all mechanisms; `attention` balances by three features of the user."""
+    """Use the example of KuaiRand with all mechanisms; `attention` balances by three features of the user."""
     confounders = ["user_active_degree", "follow_user_num_range", "register_days"]
     overrides = {"attribution.mechanisms": list(MECHANISMS), "attribution.confounders": confounders}
     return [
@@ -68,10 +68,10 @@ def kuairand(folder: pathlib.Path) -> list[str]:
 
 
 def otto(folder: pathlib.Path) -> list[str]:
-    """Sessions as they are: clicks and orders of the same article, a week of window.
+    """Use OTTO's sessions: clicks and orders of the same article, with a window of a week.
 
-    Clicks have no type but 'clicks', so types are made of their place in the journey and their age. The last two weeks
-    of the four evaluate. The logs end with the sessions, so clicks of the last week stay, marked as immature.
+    Clicks have no type of their own, so touchpoint types are made of their position in the journey and their age. The last two
+    of four weeks evaluate. The logs end with the sessions, so clicks of the last week are kept, marked as immature.
     """
     table = {"files": str(_data("otto/sessions.jsonl")), "explode": "events"}
     roles = {"user_id": "session", "timestamp": "ts", "match_key": "aid"}
@@ -95,23 +95,23 @@ def criteo(
     touchpoint: Sequence[str] = ("campaign",),
     features: Sequence[str] = ("campaign",),
 ) -> list[str]:
-    """Touches as clicks, and a conversion one second after the last touch of each converting path.
+    """Use Criteo's touches as clicks, with a conversion one second after the last touch of each converting path.
 
-    What was decided, for the log has no clicks, no times of conversions and no other key:
+    The log does not distinguish clicks, and has neither times of conversions nor a key, so that some choices are needed:
 
-    - Every touch is taken for a click.
+    - Every touch counts as a click.
     - The match key is the path (`seq_id`). A conversion belongs to one path of its user, and the paths of a user overlap
       in time, mostly within one campaign: by user and campaign, others would get its credit.
-    - The window is 30 days: the longest path takes 29.94.
-    - What became of a path is given with it, so all clicks are mature; those after 22 days of 31 evaluate. Times count
-      from the start of the log, which is put at 1970.
-    - `nofeatures` is what Table 1 is made of: 82,312 paths, all campaigns convert, all days are there. `with_features`,
-      15,795 other paths, is what budget replay needs: it has costs. There, campaign 2 never converts and the first
-      days lack. In both files the campaign changes within 4% of the paths, none of them converting: by campaign, the
-      mechanisms that go by type give the same credit as linear. `cat8` changes within every second path.
+    - The window is 30 days, as the longest path takes 29.94.
+    - The outcome of each path is known, so all clicks are mature; those after 22 of 31 days evaluate. Times count from the
+      start of the log, which is set to 1970.
+    - `nofeatures` is used for Table 1: it has 82,312 paths, all campaigns convert, and no day is missing. `with_features`,
+      15,795 other paths, is used for the budget replay, as it has costs. In it, campaign 2 never converts and the first days
+      are missing. In both files the campaign changes within 4% of the paths, none of them converting, so by campaign the
+      mechanisms that use types give the same credit as linear. `cat8` changes within every second path.
 
     Args:
-        folder: to write to.
+        folder: directory to write to.
         name: `nofeatures` or `with_features`.
         touchpoint: columns that make the touchpoint type.
         features: categorical columns.
@@ -139,21 +139,21 @@ def criteo(
 
 
 def criteo_source(name: str) -> pathlib.Path:
-    """The file called `nofeatures` or `with_features`.
+    """Return the path of the file `nofeatures` or `with_features`.
 
     Raises:
-        MalTfError: it is not there.
+        MalTfError: the file does not exist.
     """
     return _data(f"criteo_attribution/touchpoints_{name}_even_uid.csv.gz")
 
 
 def criteo_tables(source: pathlib.Path, folder: pathlib.Path, block_bytes: int = 1 << 20) -> None:
-    """Writes `clicks.parquet` and `conversions.parquet` from the CSV, a block at a time; see `criteo`.
+    """Write `clicks.parquet` and `conversions.parquet` from the CSV, a block at a time; see `criteo`.
 
     Args:
         source: CSV whose rows are in the order of path and time.
-        folder: to write to.
-        block_bytes: read at a time.
+        folder: directory to write to.
+        block_bytes: number of bytes that are read at a time.
     """
     reader = pyarrow.csv.open_csv(source, read_options=pyarrow.csv.ReadOptions(block_size=block_bytes))
     with (
@@ -193,7 +193,9 @@ LOGS = {
 
 def _data(path: str) -> pathlib.Path:
     if not (DATA / path).exists():
-        raise MalTfError(f"{DATA / path} is missing: the logs are not part of the repository, put them there")
+        raise MalTfError(
+            f"{DATA / path} does not exist; the log is not part of the repository, so download it to this path"
+        )
     return DATA / path
 
 
@@ -211,7 +213,7 @@ def _config(folder: pathlib.Path, sources: dict, features: Sequence[str], attrib
 
 
 def label(log: Log) -> dict[str, Any]:
-    """Runs the label job on a log, through the command line, and returns its report."""
+    """Run the label job on a log, through the command line, and return its report."""
     with tempfile.TemporaryDirectory(prefix="mal-tf-real-log-") as temporary:
         folder = pathlib.Path(temporary)
         command = [sys.executable, "-m", "pipelines.cli", "labels", *log.make(folder), "--output", temporary]

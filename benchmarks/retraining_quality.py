@@ -1,10 +1,10 @@
-"""The served model's quality span by span on a simulated market with drift: `python -m benchmarks.retraining_quality`.
+"""Compares retraining with training once and from scratch, on a drifting market: `python -m benchmarks.retraining_quality`.
 
-- `daily`: warm-started each day from the day before's, as `mal-tf retrain` does;
-- `once`: the first span's model, never trained again;
-- `from scratch`: for each span a new model, trained on all days since the first.
+- `daily` is warm-started each day from the previous day's model, as `mal-tf retrain` does.
+- `once` is the first span's model, never trained again.
+- `from scratch` is a new model for each span, trained on all days since the first.
 
-All three predict each span's newest mature day, which none has seen.
+All three predict each span's newest mature day, which none was trained on.
 """
 
 import datetime
@@ -38,7 +38,7 @@ MARKET = ROOT / "examples" / "simulation" / "market.yaml"
 DAILY, ONCE, SCRATCH = WAYS = ("daily", "once", "from scratch")
 _METRICS = {"auc": "AUC", "log_loss": "log-loss", "pcoc": "PCOC"}
 
-#: Nothing is refused: what refusals would do is not the question here.
+#: Overrides that disable all checks and gates, so that nothing is refused.
 _ANY = "{l_infinity: null, new_tokens: null, jensen_shannon: null, presence: null}"
 _OPEN = [
     "gates={floors: {}, pcoc: null, allowed_loss: {}}",
@@ -47,45 +47,47 @@ _OPEN = [
 ]
 
 
-def results_table(found: dict[str, list[dict[str, float]]]) -> Table:
-    """Means over the spans after the first, and mean paired differences to `daily` with their standard errors."""
+def results_table(metrics_by_way: dict[str, list[dict[str, float]]]) -> Table:
+    """Build the table of means over the spans after the first, and of mean paired differences to `daily` with standard errors."""
     columns, rows = [""], []
     for name in _METRICS.values():
         columns += [name, f"− {DAILY}"]
-    for way, of_spans in found.items():
+    for way, by_span in metrics_by_way.items():
         cells = [way]
         for key in _METRICS:
-            values, base = (np.array([span[key] for span in one[1:]]) for one in (of_spans, found[DAILY]))
+            values, base = (np.array([span[key] for span in one[1:]]) for one in (by_span, metrics_by_way[DAILY]))
             error = (values - base).std(ddof=1) / np.sqrt(values.size)
             cells += [f"{values.mean():.4f}", "" if way == DAILY else f"{(values - base).mean():+.4f} ± {error:.4f}"]
         rows.append(cells)
-    note = f"Means over {len(found[DAILY]) - 1} spans; ±: standard error over these spans."
+    note = f"Means over {len(metrics_by_way[DAILY]) - 1} spans; ±: standard error over these spans."
     return Table("Quality of the served model on the newest mature day", columns, rows, note)
 
 
-def figure(judged: list[datetime.date], found: dict[str, list[dict[str, float]]], path: pathlib.Path) -> None:
-    """Draws each metric by day."""
-    drawn, axes = plt.subplots(len(_METRICS), 1, sharex=True, figsize=(7, 7), layout="constrained")
+def figure(judged: list[datetime.date], metrics_by_way: dict[str, list[dict[str, float]]], path: pathlib.Path) -> None:
+    """Draw each metric by day."""
+    picture, axes = plt.subplots(len(_METRICS), 1, sharex=True, figsize=(7, 7), layout="constrained")
     for axis, (key, name) in zip(axes, _METRICS.items(), strict=True):
-        for way, style in zip(found, ("-o", "--s", ":^"), strict=True):
-            axis.plot(judged, [span[key] for span in found[way]], style, markersize=3, label=way)
+        for way, style in zip(metrics_by_way, ("-o", "--s", ":^"), strict=True):
+            axis.plot(judged, [span[key] for span in metrics_by_way[way]], style, markersize=3, label=way)
         axis.set_ylabel(name)
-    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    picture.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     axes[-1].tick_params("x", rotation=45)
-    drawn.savefig(path, dpi=120)
-    plt.close(drawn)
+    picture.savefig(path, dpi=120)
+    plt.close(picture)
 
 
 def main(
-    folder: Annotated[pathlib.Path, typer.Option(help="Where everything lies, or is to.")] = ROOT / "runs" / "quality",
-    clicks: Annotated[int, typer.Option(help="Of the market.")] = 300_000,
-    spans: Annotated[int, typer.Option(min=3, help="How many.")] = 14,
+    folder: Annotated[
+        pathlib.Path, typer.Option(help="Directory of the market and all outputs; existing ones are reused.")
+    ] = ROOT / "runs" / "quality",
+    clicks: Annotated[int, typer.Option(help="Number of clicks of the market.")] = 300_000,
+    spans: Annotated[int, typer.Option(min=3, help="Number of spans.")] = 14,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the market.")] = [],  # noqa: B006
-    markdown: Annotated[pathlib.Path | None, typer.Option(help="Write the table to this file too.")] = None,
+    markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the table to this file.")] = None,
     picture: Annotated[pathlib.Path | None, typer.Option(help="Write the figure to this file.")] = None,
 ) -> None:
     """Retrain, train once and train from scratch, span by span."""
-    told, shown, folder = tables.machine(), tables.console(), folder.absolute()
+    machine, shown, folder = tables.machine(), tables.console(), folder.absolute()
     chosen = [f"clicks={clicks}", f"users={clicks // 10}", "window_hours=72", "daily_logs=true", *set_]
     market = market_config.load(str(MARKET), chosen)
     logs = folder / "logs"
@@ -97,27 +99,29 @@ def main(
     )
     begin = market.start + datetime.timedelta(days=10)
     wanted = all_days(begin, begin + datetime.timedelta(days=spans - 1))
-    found: dict[str, list[dict]] = {way: [] for way in WAYS}
+    metrics_by_way: dict[str, list[dict]] = {way: [] for way in WAYS}
     judged, once = [], ""
     with Progress(console=shown) as progress:
         for span in progress.track(wanted):
             retrain(daily, run, span, first=not once)
-            mine, other = f"{daily.root}/spans/{span}", plan_retraining(scratch, run, span, first=True)
-            number = manifest.read(f"{mine}/export/{run.model.name}")["result"]["version"]
-            model = f"{mine}/serving/{run.model.name}/{number}"
+            daily_run, scratch_run = f"{daily.root}/spans/{span}", plan_retraining(scratch, run, span, first=True)
+            number = manifest.read(f"{daily_run}/export/{run.model.name}")["result"]["version"]
+            model = f"{daily_run}/serving/{run.model.name}/{number}"
             once = once or model
-            versions = dict(zip(WAYS, (model, once, other.export()), strict=True))
-            data = labelled.load(f"{mine}/labels", run.feature_spec)
-            clicks_of = score(run, data, versions, str(folder / "evaluations" / str(span)))
-            user = pd.factorize(clicks_of["user_id"], sort=True)[0]
-            label = clicks_of[f"label_{run.model.primary}"].to_numpy(np.float64)
-            judged.append(other.plan.judge)
+            versions = dict(zip(WAYS, (model, once, scratch_run.export()), strict=True))
+            data = labelled.load(f"{daily_run}/labels", run.feature_spec)
+            scored = score(run, data, versions, str(folder / "evaluations" / str(span)))
+            user = pd.factorize(scored["user_id"], sort=True)[0]
+            label = scored[f"label_{run.model.primary}"].to_numpy(np.float64)
+            judged.append(scratch_run.plan.judge)
             for way in WAYS:
-                found[way].append(all_metrics(user, label, clicks_of[f"{OUTPUT}_{way}"].to_numpy()))
-    files.write_text(str(folder / "quality.json"), json.dumps({"days": list(map(str, judged)), "models": found}) + "\n")
+                metrics_by_way[way].append(all_metrics(user, label, scored[f"{OUTPUT}_{way}"].to_numpy()))
+    files.write_text(
+        str(folder / "quality.json"), json.dumps({"days": list(map(str, judged)), "models": metrics_by_way}) + "\n"
+    )
     if picture:
-        figure(judged, found, picture)
-    tables.report(shown, told, [results_table(found)], markdown)
+        figure(judged, metrics_by_way, picture)
+    tables.report(shown, machine, [results_table(metrics_by_way)], markdown)
 
 
 if __name__ == "__main__":

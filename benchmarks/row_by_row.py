@@ -1,9 +1,9 @@
-"""Alternative (a): the label job written row by row in Beam, the usual way.
+"""A label job written row by row in Beam, in the usual way: alternative (a) of `benchmarks.labels`.
 
-`python -m benchmarks.row_by_row CONFIG OUTPUT`. Rows are dicts, grouped by user with `CoGroupByKey`; Python loops find
-the journeys, fit Shao-Li in a first pass (a side input of the second), and make a `tf.train.Example` of each click;
-`WriteToTFRecord` writes the two splits. The examples are those of our job. What it leaves out makes it faster, not
-slower: no vocabularies, no dead letters, no counts, no order in the files.
+`python -m benchmarks.row_by_row CONFIG OUTPUT`. Rows are dicts, grouped by user with `CoGroupByKey`. Python loops find
+the journeys, fit Shao-Li in a first pass (a side input of the second), and make a `tf.train.Example` of each click, and
+`WriteToTFRecord` writes the two splits. The examples are the same as our label job's. It has no vocabularies, dead letters,
+counts or order of rows, which makes it faster, not slower.
 """
 
 import itertools
@@ -23,14 +23,14 @@ from pipelines.config.run import RunConfig, load
 from pipelines.core import beam_runner
 
 Row = dict[str, Any]
-#: A user's name, and their clicks and conversions.
+#: A user's id, with the user's clicks and conversions.
 User = tuple[Any, Mapping[str, Iterable[Any]]]
-#: Journeys with a type (a, a) or a pair of types (a < b), and whether they converted.
+#: A touchpoint type (a, a) or a pair of types (a < b), and whether the journey converted.
 Counted = tuple[tuple[str, str], bool]
 
 
 def run(config: RunConfig, output: pathlib.Path) -> None:
-    """Labels the logs of a config of `benchmarks.logs` into `output/train*` and `output/eval*`."""
+    """Label the logs of a config of `benchmarks.logs` and write `output/train*` and `output/eval*`."""
     tables, rules = config.sources.tables(), config.attribution.rules(1)
     until, eval_from = (round(m.timestamp()) for m in (config.labels.observed_until, config.labels.eval_from))
     features = {feature.name: feature.dtype for feature in config.feature_spec.scalars}
@@ -60,39 +60,39 @@ def run(config: RunConfig, output: pathlib.Path) -> None:
             )
 
 
-def journeys_of(user: Mapping[str, Iterable[Row]], window: int, until: int) -> Iterator[tuple[list[Row], list]]:
-    """Of each match key of a user: clicks in time order, and (conversion, positions of its eligible clicks)."""
+def user_journeys(user: Mapping[str, Iterable[Row]], window: int, until: int) -> Iterator[tuple[list[Row], list]]:
+    """Yield for each match key of a user the clicks in time order, and (conversion, positions of its eligible clicks)."""
     by_key: dict[str, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
     for kind, name in enumerate(("clicks", "conversions")):
         rows = sorted((row for row in user[name] if row["ts"] <= until), key=lambda row: (row["ts"], row["id"]))
         seen = set()
         for row in rows:
-            if row["id"] not in seen:  # One event delivered twice.
+            if row["id"] not in seen:  # Otherwise the event was delivered twice.
                 seen.add(row["id"])
                 by_key[row["campaign"]][kind].append(row)
     for clicks, conversions in by_key.values():
-        found = []
+        eligible = []
         begin = end = 0
         for conversion in conversions:
             while end < len(clicks) and clicks[end]["ts"] <= conversion["ts"]:
                 end += 1
             while begin < end and clicks[begin]["ts"] < conversion["ts"] - window:
                 begin += 1
-            found.append((conversion, range(begin, end)))
-        yield clicks, found
+            eligible.append((conversion, range(begin, end)))
+        yield clicks, eligible
 
 
 class CountTypes(beam.DoFn):
-    """First pass: journeys by touchpoint type and by pair of types, for Shao-Li."""
+    """First pass: counts journeys by touchpoint type and by pair of types, for Shao-Li."""
 
     def __init__(self, window: int, until: int, fit_until: int):
         self._window, self._until, self._fit_until = window, until, fit_until
 
     def process(self, element: User) -> Iterator[tuple[Counted, int]]:
-        """Counts one user's journeys."""
-        for clicks, found in journeys_of(element[1], self._window, self._until):
+        """Count one user's journeys."""
+        for clicks, conversions in user_journeys(element[1], self._window, self._until):
             claimed = set()
-            for conversion, eligible in found:
+            for conversion, eligible in conversions:
                 claimed.update(eligible)
                 if conversion["ts"] < self._fit_until:
                     yield from self._count({clicks[i]["placement"] for i in eligible}, True)
@@ -117,23 +117,23 @@ class CountTypes(beam.DoFn):
 
 
 class Label(beam.DoFn):
-    """Second pass: a user's clicks to tf.Examples with labels, by split."""
+    """Second pass: converts a user's clicks to tf.Examples with labels, by split."""
 
     def __init__(self, window: int, until: int, eval_from: int, features: Mapping[str, str]):
         self._window, self._until, self._eval_from, self._features = window, until, eval_from, features
         self._probability: dict[tuple[str, str], float] | None = None
 
     def process(self, element: User, counts: Mapping[Counted, int]) -> Iterator[Any]:
-        """Labels one user's clicks."""
+        """Label one user's clicks."""
         if self._probability is None:
             self._probability = {
                 types: counts.get((types, True), 0) / (counts.get((types, True), 0) + counts.get((types, False), 0))
                 for types in {types for types, _ in counts}
             }
-        for clicks, found in journeys_of(element[1], self._window, self._until):
+        for clicks, conversions in user_journeys(element[1], self._window, self._until):
             credits = [{"first": 0.0, "last": 0.0, "linear": 0.0, "mta": 0.0} for _ in clicks]
             lengths = [0] * len(clicks)
-            for _, eligible in found:
+            for _, eligible in conversions:
                 if not eligible:
                     continue
                 credits[eligible[0]]["first"] += 1.0
@@ -149,7 +149,7 @@ class Label(beam.DoFn):
                     yield TaggedOutput(split, self._example(click, credit, length).SerializeToString())
 
     def _shao_li(self, journey: list[str]) -> list[float]:
-        """Credit of each click of a journey, given as touchpoint types (see `mal_tf.attribution.shao_li`)."""
+        """Return the credit of each click of a journey, given as touchpoint types (see `mal_tf.attribution.shao_li`)."""
         types, probability = sorted(set(journey)), self._probability
         contribution = {}
         for one in types:
@@ -201,7 +201,7 @@ _MAKE = {"string": _bytes, "int64": _int64, "float32": _float}
 
 def main(
     config: Annotated[str, typer.Argument(help="A config written by benchmarks.logs.")],
-    output: Annotated[pathlib.Path, typer.Argument(help="Where to write.")],
+    output: Annotated[pathlib.Path, typer.Argument(help="Directory to write to.")],
 ) -> None:
     """Label the logs row by row."""
     output.mkdir(parents=True, exist_ok=True)

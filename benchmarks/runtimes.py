@@ -1,4 +1,4 @@
-"""Runtimes that serve a model from rows to CVRs: converting to them and calling them, as far as they are installed."""
+"""Converts models to other runtimes, such as TFLite and ONNX Runtime, and calls them, if they are installed."""
 
 import functools
 import importlib.util
@@ -11,23 +11,23 @@ import numpy as np
 
 from features.errors import MalTfError
 
-#: Takes inputs by name and gives a call that runs them.
+#: Takes inputs by name and returns a function that runs the model on them.
 Prepare = Callable[[Mapping[str, np.ndarray]], Callable[[], object]]
 
-#: Packages that each runtime needs besides ours.
+#: Packages that each runtime needs in addition to mal-tf's.
 NEEDS = {"TensorFlow": (), "TFLite": (), "ONNX Runtime": ("tf2onnx", "onnxruntime"), "OpenVINO": ("openvino",)}
 
 
 def missing(runtime: str) -> list[str]:
-    """Packages that are not installed."""
+    """Return the packages of a runtime that are not installed."""
     return [package for package in NEEDS[runtime] if importlib.util.find_spec(package) is None]
 
 
 def convert(runtime: str, saved_model: str, folder: pathlib.Path) -> str:
-    """Converts a SavedModel as `mal_tf.serving.rows` writes it.
+    """Convert a SavedModel that `mal_tf.serving.rows` wrote.
 
     Returns:
-        Path of what the runtime loads.
+        Path that the runtime loads.
 
     Raises:
         MalTfError: the converter failed.
@@ -41,9 +41,9 @@ def convert(runtime: str, saved_model: str, folder: pathlib.Path) -> str:
         path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(saved_model).convert())
     elif runtime == "ONNX Runtime":
         command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", saved_model, "--output", str(path)]
-        done = subprocess.run([*command, "--opset", "17"], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise MalTfError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        result = subprocess.run([*command, "--opset", "17"], capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise MalTfError(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
     else:
         import openvino
 
@@ -56,16 +56,16 @@ def convert(runtime: str, saved_model: str, folder: pathlib.Path) -> str:
 
 
 def prepare(runtime: str, path: str, threads: int) -> dict[str, Prepare]:
-    """Loads a model.
+    """Load a model.
 
     Args:
         runtime: one of `NEEDS`.
-        path: from `convert`; for TensorFlow, any SavedModel.
-        threads: within an operation; those of TensorFlow are set for the whole process, before.
+        path: path returned by `convert`; for TensorFlow, any SavedModel.
+        threads: number of threads within an operation. TensorFlow's are set for the whole process before.
 
     Returns:
-        By signature; runtimes other than TensorFlow have `serving_default` alone. All compute in float32, for which
-        OpenVINO has to be told where the processor has bfloat16.
+        A `Prepare` function by signature; runtimes other than TensorFlow only have `serving_default`. All compute in float32,
+        which OpenVINO has to be set to if the processor has bfloat16.
     """
     if runtime == "TensorFlow":
         import tensorflow as tf
@@ -75,7 +75,9 @@ def prepare(runtime: str, path: str, threads: int) -> dict[str, Prepare]:
     if runtime == "TFLite":
         import tensorflow as tf
 
-        def run(inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:  # An interpreter has one caller at a time.
+        def run(
+            inputs: Mapping[str, np.ndarray],
+        ) -> Callable[[], object]:  # An interpreter supports one caller at a time.
             runner = tf.lite.Interpreter(path, num_threads=threads).get_signature_runner("serving_default")
             return lambda: runner(**inputs)["cvr"]
 

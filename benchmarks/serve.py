@@ -1,8 +1,8 @@
-"""Serving: our export against the model as it was trained, exported by Keras: `python -m benchmarks.serve`.
+"""Compares the serving speed of our export with Keras' own export of the same model: `python -m benchmarks.serve`.
 
-Both are SavedModels of the same, untrained network, loaded and called in a process of their own: latency depends on sizes,
-not on weights. Inputs are tensors that are there already, so no request is decoded. The clicks are a simulated market's, or
-those of a config.
+Both are SavedModels of the same untrained network, as latency depends on sizes, not on weights, and each is loaded and called
+in a fresh process. Inputs are existing tensors, so no request is decoded. The clicks are a simulated market's, or those of a
+config.
 """
 
 import contextlib
@@ -51,20 +51,20 @@ _MARKET = measure.ROOT / "examples" / "simulation" / "market.yaml"
 _MARKET_SIZE = ("users=2000", "clicks=20000")
 _MARKET_USER = "export.user_features=[hour, weekday, city, member, age, clicked_products, clicked_industries, clicked_channels, bought_products]"  # noqa: E501
 
-#: Ours, and what it is compared with.
+#: Names of our export, and of the one that it is compared with.
 OURS, THEIRS = "ours", "(a) model.export"
 
-#: Signature of a model for other runtimes: from embedding rows, without the lookup of strings.
+#: Requests of embedding rows, for other runtimes, which have no lookup of strings.
 ROWS = "rows"
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A model's two exports.
+    """A model's exports.
 
     Attributes:
-        versions: what a process loads, by contender.
-        sizes: ops, and parameters but for the first, by graph: `training step`, `all heads`, `served`.
+        versions: path that a process loads, by contender.
+        sizes: number of ops and of parameters, by graph: `training step` (ops only), `all heads`, `served`.
     """
 
     versions: dict[str, str]
@@ -72,7 +72,7 @@ class Exported:
 
 
 def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Path, requests: dict) -> Exported:
-    """Exports an untrained model as we do, with `requests` as its warm-up, and as Keras does, with all heads."""
+    """Export an untrained model with mal-tf, with `requests` as its warm-up, and with Keras, with all heads."""
     keras.backend.clear_session()
     recipe, spec = stages.recipe(config, data, name), config.feature_spec
     assembly, lookup = assemble(recipe), recipe.lookup
@@ -80,7 +80,7 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
     served = ServedModel(spec, lookup, network, config.export.user_features)
     ours, _ = export(served, str(folder / "ours" / name), requests, lambda _: None)
     whole, theirs = keras.Model(lookup.input, network.model(lookup.output)), str(folder / "theirs" / name)
-    with contextlib.redirect_stdout(io.StringIO()):  # It prints a line per variable.
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a line per variable.
         whole.export(theirs)
     all_heads = tf.function(whole, [raw_signature(spec)]).get_concrete_function()
     sizes = {
@@ -95,7 +95,7 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
             if not runtimes.missing(runtime):
                 try:
                     versions[runtime] = runtimes.convert(runtime, str(folder / "rows" / name), folder / "rows" / name)
-                except MalTfError as error:  # The others are measured all the same.
+                except MalTfError as error:  # The other runtimes are still measured.
                     tables.console().print(escape(f"{name}: {runtime} is left out: {error}"))
     return Exported(versions, sizes)
 
@@ -107,10 +107,10 @@ def _training_step(recipe: Recipe, trainer: Trainer) -> dict[str, int]:
 
 
 def make_requests(config: RunConfig, data: Labelled, rows: int) -> dict[str, dict[str, np.ndarray]]:
-    """Inputs by signature, of the first `rows` clicks that evaluate.
+    """Make inputs by signature from the first `rows` clicks of the evaluation split.
 
     Raises:
-        MalTfError: there are fewer.
+        MalTfError: the split has fewer clicks.
     """
     examples = next(iter(serialized(data.splits["eval"].segments, rows)))
     if len(examples) < rows:
@@ -131,13 +131,13 @@ class Benchmark:
     Attributes:
         config: features and architectures.
         data: the labelled clicks.
-        names: of the models.
-        folder: for exports and requests.
-        threads: counts to measure with.
-        settings: of `serve_process`, but for the model's.
-        progress: shown meanwhile.
-        exported: by model.
-        found: results of `serve_process` by model, contender, threads and whether it was warmed up.
+        names: names of the models.
+        folder: directory of exports and requests.
+        threads: numbers of threads to measure with.
+        settings: settings of `serve_process`, except those of the model.
+        progress: progress display.
+        exported: exports by model.
+        results: results of `serve_process` by model, contender, threads and whether it was warmed up.
     """
 
     config: RunConfig
@@ -148,10 +148,10 @@ class Benchmark:
     settings: dict
     progress: Progress
     exported: dict[str, Exported] = dataclasses.field(default_factory=dict)
-    found: dict[tuple[str, str, int, bool], dict] = dataclasses.field(default_factory=dict)
+    results: dict[tuple[str, str, int, bool], dict] = dataclasses.field(default_factory=dict)
 
     def run(self) -> None:
-        """Exports and measures each model."""
+        """Export and measure each model."""
         rows = max(*self.settings["batches"], self.settings["shared_batch"])
         requests = make_requests(self.config, self.data, rows)
         np.savez(
@@ -171,19 +171,19 @@ class Benchmark:
             self.progress.advance(task)
 
     def _measure(self, name: str, contender: str, threads: int, signatures: dict, warmup=False, **options) -> None:
-        what = f"{name}: {contender}, threads: {threads}" + (", warmed up" if warmup else "")
+        title = f"{name}: {contender}, threads: {threads}" + (", warmed up" if warmup else "")
         version, requests = self.exported[name].versions[contender], str(self.folder / "requests.npz")
         runtime = contender if contender in runtimes.NEEDS else "TensorFlow"
         settings = Settings(runtime, version, requests, signatures, threads, warmup, **(self.settings | options))
-        asked, answered = self.folder / "settings.json", self.folder / "result.json"
-        asked.write_text(json.dumps(dataclasses.asdict(settings)))
-        command = [sys.executable, "-m", "benchmarks.serve_process", str(asked), str(answered)]
+        settings_file, result_file = self.folder / "settings.json", self.folder / "result.json"
+        settings_file.write_text(json.dumps(dataclasses.asdict(settings)))
+        command = [sys.executable, "-m", "benchmarks.serve_process", str(settings_file), str(result_file)]
         measure.run(command, self.folder / "output.log")
-        self.found[name, contender, threads, warmup] = json.loads(answered.read_text())
-        self.progress.console.print(escape(what))
+        self.results[name, contender, threads, warmup] = json.loads(result_file.read_text())
+        self.progress.console.print(escape(title))
 
     def tables(self) -> list[Table]:
-        """All that is to be shown."""
+        """Build all tables."""
         return [self._sizes(), self._latency(), self._throughput(), self._first_call(), self._memory()]
 
     def _sizes(self) -> Table:
@@ -211,17 +211,17 @@ class Benchmark:
             (name, contender, signature)
             for name in self.names
             for contender in self.exported[name].versions
-            for signature in self.found[name, contender, self.threads[0], False]["latency"]
+            for signature in self.results[name, contender, self.threads[0], False]["latency"]
         ]
 
     def _latency(self) -> Table:
         rows, sizes = [], [str(batch) for batch in self.settings["batches"]]
         for name, contender, signature in self._calls():
             for threads in self.threads:
-                of = self.found[name, contender, threads, False]["latency"][signature]
-                base = self.found[name, THEIRS, threads, False]["latency"]["predict_raw"][sizes[-1]]
-                cells = [f"{p50:,.2f} / {p99:,.2f}" for p50, p99, _ in map(of.get, sizes)]
-                p50, _, cpu = of[sizes[-1]]
+                timings = self.results[name, contender, threads, False]["latency"][signature]
+                base = self.results[name, THEIRS, threads, False]["latency"]["predict_raw"][sizes[-1]]
+                cells = [f"{p50:,.2f} / {p99:,.2f}" for p50, p99, _ in map(timings.get, sizes)]
+                p50, _, cpu = timings[sizes[-1]]
                 cells += [f"{base[0] / p50:,.2f}", f"{cpu:,.2f}", f"{base[2] / cpu:,.2f}"]
                 rows.append([f"{name}: {contender} {signature}", str(threads), *cells])
         batches, last = (f"batch {size}" for size in sizes), sizes[-1]
@@ -236,7 +236,7 @@ class Benchmark:
         rows = [
             [
                 f"{name}: {contender} {signature}",
-                *(f"{self.found[name, contender, t, False]['throughput'][signature]:,.0f}" for t in self.threads),
+                *(f"{self.results[name, contender, t, False]['throughput'][signature]:,.0f}" for t in self.threads),
             ]
             for name, contender, signature in self._calls()
         ]
@@ -247,7 +247,7 @@ class Benchmark:
     def _first_call(self) -> Table:
         rows, threads, batch = [], self.threads[-1], self.settings["shared_batch"]
         for name in self.names:
-            cold, warm = (self.found[name, OURS, threads, warmed] for warmed in (False, True))
+            cold, warm = (self.results[name, OURS, threads, warmed] for warmed in (False, True))
             for signature in cold["first"]:
                 usual = cold["latency"][signature].get(str(batch))
                 cells = [cold["load"] * 1e3, cold["first"][signature], warm["warmup"] * 1e3, warm["first"][signature]]
@@ -262,10 +262,10 @@ class Benchmark:
         rows = []
         for name in self.names:
             for contender in self.exported[name].versions:
-                found = self.found[name, contender, self.threads[-1], False]
-                imported, loaded, called = (size / 2**20 for size in found["memory"])
+                result = self.results[name, contender, self.threads[-1], False]
+                imported, loaded, called = (size / 2**20 for size in result["memory"])
                 cells = (imported, loaded - imported, called - loaded)
-                rows.append([f"{name}: {contender}", *(f"{cell:,.0f}" for cell in cells), f"{found['load']:,.2f}"])
+                rows.append([f"{name}: {contender}", *(f"{cell:,.0f}" for cell in cells), f"{result['load']:,.2f}"])
         columns = ["export", "TensorFlow", "+ loaded", "+ all calls", "load, seconds"]
         return Table("Resident memory, MiB", columns, rows)
 
@@ -275,29 +275,31 @@ def _bytes(directory: str) -> int:
 
 
 def _market(folder: pathlib.Path) -> str:
-    """Simulates the default clicks; path of their config."""
+    """Simulate the default clicks and return the path of their config."""
     if not (folder / "manifest.json").exists():
         simulation.run(load_market(str(_MARKET), _MARKET_SIZE), str(folder), overwrite=True)
     return str(folder / simulation.CONFIG)
 
 
 def main(
-    config: Annotated[str, typer.Argument(help="A run's YAML file; a simulated market if not given.")] = "",
+    config: Annotated[str, typer.Argument(help="A run's YAML file. By default a simulated market is used.")] = "",
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of it.")] = [],  # noqa: B006
-    model: Annotated[list[str], typer.Option(help="Measure this one; all if not given.")] = [],  # noqa: B006
-    threads: Annotated[list[int], typer.Option(min=1, help="Give it twice for two counts.")] = [1, 2],  # noqa: B006
-    batch: Annotated[list[int], typer.Option(min=1, help="Size of requests; give it several times.")] = [  # noqa: B006
+    model: Annotated[list[str], typer.Option(help="Model to measure. May be repeated; by default all.")] = [],  # noqa: B006
+    threads: Annotated[list[int], typer.Option(min=1, help="Number of threads. May be repeated.")] = [1, 2],  # noqa: B006
+    batch: Annotated[list[int], typer.Option(min=1, help="Number of clicks in a request. May be repeated.")] = [  # noqa: B006
         1,
         10,
         100,
         500,
     ],
-    calls: Annotated[int, typer.Option(min=1, help="Of each size.")] = 300,
-    callers: Annotated[int, typer.Option(min=1, help="At a time, for the throughput.")] = 8,
-    seconds: Annotated[float, typer.Option(min=0, help="That they go on.")] = 5.0,
+    calls: Annotated[int, typer.Option(min=1, help="Number of calls of each size.")] = 300,
+    callers: Annotated[int, typer.Option(min=1, help="Number of concurrent callers, for the throughput.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0, help="Duration of the throughput measurement.")] = 5.0,
     folder: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Work here and keep the labels for the next time; temporary if not given."),
+        typer.Option(
+            help="Directory to work in, which keeps the labels for the next time. By default a temporary one."
+        ),
     ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
@@ -331,8 +333,8 @@ def main(
             names = [name for name in catalog.MODELS if name in model or not model]
             benchmark = Benchmark(loaded, data, names, place, sorted(set(threads)), settings, progress)
             benchmark.run()
-        made = benchmark.tables()
-    tables.report(console, where, made, markdown)
+        shown = benchmark.tables()
+    tables.report(console, where, shown, markdown)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One exported model, measured in a process of its own: `python -m benchmarks.serve_process SETTINGS.json RESULT.json`."""
+"""Measures one exported model: `python -m benchmarks.serve_process SETTINGS.json RESULT.json`."""
 
 import concurrent.futures
 import dataclasses
@@ -18,17 +18,17 @@ class Settings:
     """What to measure.
 
     Attributes:
-        runtime: of `runtimes.NEEDS`.
-        version: what it loads: directory of the SavedModel, or a file.
-        requests: `.npz` with `<signature>/<input>`: values of the largest batch.
-        signatures: to call, the model's name by the requests'.
-        threads: for operations, within and between them.
+        runtime: one of `runtimes.NEEDS`.
+        version: path that it loads: directory of the SavedModel, or a file.
+        requests: `.npz` file with the values of the largest batch, named `<signature>/<input>`.
+        signatures: signatures to call: the model's name by the requests' name.
+        threads: number of threads within and between operations.
         warmup: whether the warm-up file is run first.
-        batches: sizes of the requests; none: only the first call is measured.
-        calls: of each size.
-        callers: at a time, for the throughput.
-        seconds: that they go on.
-        shared_batch: their size, and that of the first call.
+        batches: sizes of the requests; if empty, only the first call is measured.
+        calls: number of calls of each size.
+        callers: number of concurrent callers, for the throughput.
+        seconds: duration of the throughput measurement.
+        shared_batch: size of the requests of the throughput measurement and of the first call.
     """
 
     runtime: str
@@ -45,18 +45,18 @@ class Settings:
 
 
 def measure(settings: Settings) -> dict:
-    """Loads and calls the model.
+    """Load and call the model.
 
     Returns:
-        Seconds of `load` and `warmup`; `memory`: resident bytes after the imports, the load and all calls; by signature
-        `first`: milliseconds of the first call, `latency`: by batch, p50, p99 and mean CPU time, in milliseconds,
-        `throughput`: requests/s.
+        `load` and `warmup`, in seconds; `memory`, resident bytes after the imports, the load and all calls; and by signature
+        `first`, milliseconds of the first call, `latency`, p50, p99 and mean CPU time in milliseconds by batch size, and
+        `throughput`, requests per second.
     """
     from features.keras2 import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
-    tf.constant(0)  # Sets TensorFlow's threads and devices up, which is no model's doing.
+    tf.constant(0)  # Sets up TensorFlow's threads and devices, which is not part of loading.
     memory, began = [_resident()], time.perf_counter()
     prepare = runtimes.prepare(settings.runtime, settings.version, settings.threads)
     result = {"load": time.perf_counter() - began, "warmup": 0.0, "first": {}, "latency": {}, "throughput": {}}
@@ -73,7 +73,7 @@ def measure(settings: Settings) -> dict:
         values = {key.split("/")[1]: data[key] for key in data.files if key.startswith(f"{name}/")}
 
         def sized(batch: int, signature=signature, values=values) -> Callable[[], object]:
-            return prepare[signature]({key: v[:batch] for key, v in values.items()})  # One user stays one.
+            return prepare[signature]({key: v[:batch] for key, v in values.items()})  # Inputs of the user have one row.
 
         result["first"][name] = _milliseconds(sized(settings.shared_batch))
         if settings.batches:
@@ -84,7 +84,7 @@ def measure(settings: Settings) -> dict:
 
 
 def _latency(call: Callable[[], object], calls: int) -> list[float]:
-    for _ in range(max(calls // 10, 3)):  # A new shape is not what is measured.
+    for _ in range(max(calls // 10, 3)):  # Excludes the cost of a new shape.
         call()
     began = time.process_time()
     passed = [_milliseconds(call) for _ in range(calls)]

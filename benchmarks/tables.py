@@ -1,4 +1,4 @@
-"""What benchmarks show and how they start: tables, the machine, the command line."""
+"""Tables, description of the machine, and command line that all benchmarks share."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ __all__ = ["Table", "console", "machine", "markdown", "report", "run", "show", "
 
 
 def machine() -> str:
-    """The machine, the versions and the commit, in a sentence or two."""
+    """Describe the machine, the versions of packages and the commit, in a sentence."""
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     names = ("apache-beam", "pyarrow", "tensorflow", "tfx-bsl", "duckdb")
@@ -35,24 +35,24 @@ def machine() -> str:
 
 
 def console() -> Console:
-    """Where a benchmark prints; wide enough for its tables where it is no terminal."""
-    made = Console()
-    if not made.is_terminal:
-        made.width = 150
-    return made
+    """Return the console that a benchmark prints to; wide enough for its tables if it is not a terminal."""
+    console_ = Console()
+    if not console_.is_terminal:
+        console_.width = 150
+    return console_
 
 
-def report(shown: Console, told: str, made: Sequence[Table], markdown_file: pathlib.Path | None) -> None:
-    """Prints what was measured and where, then the tables; writes both as Markdown if a file is named."""
-    shown.print(escape(told), soft_wrap=True)
-    for table in made:
+def report(shown: Console, description: str, shown_tables: Sequence[Table], markdown_file: pathlib.Path | None) -> None:
+    """Print a description and tables, and write both as Markdown if a file is given."""
+    shown.print(escape(description), soft_wrap=True)
+    for table in shown_tables:
         show(shown, table)
     if markdown_file:
-        markdown_file.write_text("\n".join([told, "", *map(markdown, made)]), encoding="utf-8")
+        markdown_file.write_text("\n".join([description, "", *map(markdown, shown_tables)]), encoding="utf-8")
 
 
 def version(name: str) -> str:
-    """Of an installed package, or `absent`."""
+    """Return the version of a package, or `absent` if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -60,8 +60,8 @@ def version(name: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    result = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return result.stdout.strip()
 
 
 def _lines(path: str) -> list[str]:
@@ -70,7 +70,7 @@ def _lines(path: str) -> list[str]:
 
 
 def run(main: Callable[..., None]) -> None:
-    """Runs a benchmark's command line: errors for people are printed alone and exit with 1."""
+    """Run a benchmark's command line. A MalTfError is printed without a traceback and exits with 1."""
     try:
         typer.run(main)
     except MalTfError as error:

@@ -1,7 +1,7 @@
-"""Training and inference on ready batches, ours against plain Keras: `python -m benchmarks.train`.
+"""Compares training and inference on batches in memory with plain Keras: `python -m benchmarks.train`.
 
-The work of reference is MAC-shaped (`benchmarks/mac_batches.py`) with PyMAL's settings. Every measurement is made in a process of
-its own; contenders take turns, and the median of the rounds counts.
+The reference workload has the shape of the MAC data set (`benchmarks/mac_batches.py`), with PyMAL's settings. Every measurement
+is made in a fresh process. Contenders take turns, and the tables have the medians of the rounds.
 """
 
 import dataclasses
@@ -22,14 +22,13 @@ from benchmarks.measure import ROOT
 from benchmarks.tables import Table
 from features.errors import MalTfError
 
-#: PyMAL's examples per second, training and inference, with PyTorch 2.13 and 2 threads: quoted from the project's issue
-#: 5, not measured here.
+#: PyMAL's examples per second in training and inference, with PyTorch 2.13 and 2 threads: quoted, not measured here.
 PYMAL = {"base": (11_300, 43_000), "natal": (9_000, 34_000), "moae": (5_900, 21_000)}
 
-#: What the models are called in tables.
+#: Names of the models in tables.
 TITLES = {"base": "BASE", "natal": "NATAL + CAT", "moae": "MoAE + CAT"}
 
-#: Variants of ours, all on `natal`: overrides of the training.
+#: Overrides of the training config in each variant of `natal`.
 VARIANTS = {
     "tables: lazy_adam": {"embedding_optimizer": "lazy_adam"},
     "tables: adagrad": {"embedding_optimizer": "adagrad"},
@@ -37,7 +36,7 @@ VARIANTS = {
     "precision: bfloat16": {"precision": "bfloat16"},
 }
 
-#: Optimisers of tables.
+#: Optimisers of embedding tables that are compared.
 OPTIMIZERS = ("keras_adam", "adam", "lazy_adam", "adagrad", "clippy_adagrad", "sgd")
 
 
@@ -46,8 +45,8 @@ class Rate:
     """Examples per second.
 
     Attributes:
-        training: of `fit`.
-        inference: of the primary head.
+        training: rate of `fit`.
+        inference: rate of the primary head.
     """
 
     training: float
@@ -55,24 +54,24 @@ class Rate:
 
 
 def goals_table(ours: dict[str, Rate], plain: dict[str, Rate]) -> Table:
-    """Each model's rates beside plain Keras' of the same run and PyMAL's as quoted."""
+    """Build the table of each model's rates beside plain Keras' of the same run and PyMAL's as quoted."""
     rows = []
     for model, own in ours.items():
         for kind, place in (("training", 0), ("inference", 1)):
-            found, other, quoted = getattr(own, kind), getattr(plain[model], kind), PYMAL[model][place]
-            cells = (f"{found:,.0f}", f"{other:,.0f}", f"{found / other:.2f}", f"{quoted:,}", f"{found / quoted:.2f}")
-            rows.append((f"{TITLES[model]}, {kind}", *cells, "met" if found >= 2 * quoted else "not met"))
+            rate, other, quoted = getattr(own, kind), getattr(plain[model], kind), PYMAL[model][place]
+            cells = (f"{rate:,.0f}", f"{other:,.0f}", f"{rate / other:.2f}", f"{quoted:,}", f"{rate / quoted:.2f}")
+            rows.append((f"{TITLES[model]}, {kind}", *cells, "met" if rate >= 2 * quoted else "not met"))
     return Table(
         "Examples per second on ready batches of 4,096",
         ("", "ours", "plain Keras", "× plain Keras", "PyMAL (quoted)", "× PyMAL", "goal: 2 × PyMAL"),
         rows,
         "Ours: fit with dense Adam on all parts, ops deterministic. Plain Keras: an Embedding layer per feature, a Dense "
-        "per layer, dense tf_keras Adam, fit. All with 2 threads. PyMAL: PyTorch 2.13, as issue 5 says; another run.",
+        "per layer, dense tf_keras Adam, fit. All with 2 threads. PyMAL: PyTorch 2.13, as quoted, not measured in this run.",
     )
 
 
 def variants_table(natal: Rate, variants: dict[str, Rate]) -> Table:
-    """NATAL with other optimisers and ways to compile, beside itself."""
+    """Build the table of NATAL with other optimisers and compile options."""
     rows = [
         (name, f"{rate.training:,.0f}", f"{rate.training / natal.training:.2f}")
         for name, rate in ({"as above": natal} | variants).items()
@@ -81,13 +80,13 @@ def variants_table(natal: Rate, variants: dict[str, Rate]) -> Table:
 
 
 def optimizers_table(milliseconds: dict[tuple[str, int], float]) -> Table:
-    """Cost of an optimiser's step on tables of several sizes; whether it grows with the table."""
+    """Build the table of each optimiser's cost per step by table size, and whether it grows with the table."""
     sizes = sorted({rows for _, rows in milliseconds})
     rows = []
     for name in dict.fromkeys(name for name, _ in milliseconds):
         costs = [milliseconds[name, size] for size in sizes]
         growth = costs[-1] / costs[0]
-        # A pass over the table costs as many times more as it is larger; between that and no growth is the noise.
+        # A pass over the whole table would cost as many times more as the table is larger. The threshold allows for noise.
         grows = "yes" if growth > (sizes[-1] / sizes[0]) ** 0.5 else "no"
         rows.append((name, *(f"{cost:,.1f}" for cost in costs), f"{growth:.1f}", grows))
     columns = ("optimiser", *(f"{size:,} rows, ms" for size in sizes), "ratio", "grows with the table")
@@ -98,7 +97,7 @@ def optimizers_table(milliseconds: dict[tuple[str, int], float]) -> Table:
 
 
 def profile_table(title: str, milliseconds: dict[str, float], top: int) -> Table:
-    """The largest shares of a step's time."""
+    """Build the table of the largest shares of a step's time."""
     total = sum(milliseconds.values())
     kept = list(milliseconds.items())[:top]
     kept.append(("the rest", total - sum(value for _, value in kept)))
@@ -107,23 +106,23 @@ def profile_table(title: str, milliseconds: dict[str, float], top: int) -> Table
 
 
 def measure(what: str, **asked) -> dict:
-    """Runs `benchmarks.train_process`.
+    """Run `benchmarks.train_process` and return its result.
 
     Raises:
-        MalTfError: it failed; with the end of what it printed.
+        MalTfError: the process failed; the error contains the end of its output.
     """
     command = [sys.executable, "-m", "benchmarks.train_process", json.dumps({"what": what} | asked)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
         raise MalTfError(
-            f"{' '.join(command)}\nended with {done.returncode}; the end of its output:\n{done.stderr[-3000:]}"
+            f"{' '.join(command)}\nended with {result.returncode}; the end of its output:\n{result.stderr[-3000:]}"
         )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(result.stdout.strip().splitlines()[-1])
 
 
 def main(
-    steps: Annotated[int, typer.Option(min=3, help="Steps of each measurement; the median counts.")] = 40,
-    rounds: Annotated[int, typer.Option(min=1, help="Measurements of each rate; the median counts.")] = 3,
+    steps: Annotated[int, typer.Option(min=3, help="Number of steps of each measurement; the median counts.")] = 40,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of measurements of each rate; the median counts.")] = 3,
     only: Annotated[list[str], typer.Option(help=f"Models: {', '.join(PYMAL)}; all if not given.")] = [],  # noqa: B006
     table_rows: Annotated[
         list[int], typer.Option(min=mac_batches.ACTIVE, help="Sizes of tables for the optimisers.")
@@ -131,10 +130,10 @@ def main(
         1_000_000,
         10_000_000,
     ],
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 17,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 17,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
-    """Measure training and inference on ready batches."""
+    """Measure training and inference on batches in memory."""
     unknown = sorted(set(only) - set(PYMAL))
     if unknown:
         raise typer.BadParameter(f"--only {unknown[0]}: expected one of {', '.join(PYMAL)}")
@@ -151,9 +150,9 @@ def main(
         def done(what: str, **asked) -> dict:
             shown = ", ".join(str(value) for value in asked.values() if value not in ({}, steps, seed))
             progress.update(task, description=escape(f"{what}: {shown}"))
-            found = measure(what, **asked, steps=steps, seed=seed)
+            result = measure(what, **asked, steps=steps, seed=seed)
             progress.advance(task)
-            return found
+            return result
 
         found = [
             [done("rate", contender=who, model=model, training=options) for who, model, options in rates]
@@ -166,8 +165,8 @@ def main(
         }
         profile = done("profile", model=models[-1])
     medians = [
-        Rate(*(statistics.median(once[kind] for once in of_one) for kind in ("training", "inference")))
-        for of_one in zip(*found, strict=True)
+        Rate(*(statistics.median(once[kind] for once in rounds_of_one) for kind in ("training", "inference")))
+        for rounds_of_one in zip(*found, strict=True)
     ]
     by = {contender: {} for contender in ("ours", "plain")}
     for (contender, model, options), rate in zip(rates, medians, strict=True):
@@ -182,8 +181,8 @@ def main(
         profile_table(f"{title}, {kind}", profile[key], 12) for kind, key in (("by layer", "parts"), ("by op", "ops"))
     ]
     first = found[0][0]
-    told = f"{first['unique']:,} distinct rows among a batch's 311,296 cells; seed {seed}, {rounds} rounds of {steps} steps."
-    tables.report(console, f"{where} {told}", made, markdown)
+    sizes = f"{first['unique']:,} distinct rows among a batch's 311,296 cells; seed {seed}, {rounds} rounds of {steps} steps."
+    tables.report(console, f"{where} {sizes}", made, markdown)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One measurement of training in a process of its own: `python -m benchmarks.train_process '{"what": …}'` prints JSON."""
+"""Makes one measurement of training and prints JSON: `python -m benchmarks.train_process '{"what": …}'`."""
 
 import collections
 import dataclasses
@@ -26,18 +26,18 @@ from pipelines.clicks import labelled
 from pipelines.config.run import load
 from pipelines.train import stages
 
-#: As PyMAL had in what its rates are quoted from.
+#: Number of threads that PyMAL's quoted rates were measured with.
 THREADS = 2
 
-#: Steps before the measured ones: tracing, compiling, first touches of memory.
+#: Number of steps before the measured ones, for tracing, compiling and first use of memory.
 _WARMUP = 5
 
-#: Cells of a batch of the work of reference: 16 scalars and three histories of 20.
+#: Number of table lookups in a batch of the reference workload: 16 scalars and three histories of 20.
 _CELLS = 4096 * 76
 
 
 class _Clock(keras.callbacks.Callback):
-    """Seconds between the ends of batches."""
+    """Records the time at the end of each batch."""
 
     def __init__(self):
         super().__init__()
@@ -48,17 +48,17 @@ class _Clock(keras.callbacks.Callback):
 
 
 def rate(contender: str, model: str, steps: int, seed: int, training: dict) -> dict:
-    """Examples per second of `fit` and of inference by the primary head.
+    """Measure examples per second of `fit` and of inference by the primary head.
 
     Args:
-        contender: `ours`, with the ops deterministic as in every training, or `plain`.
+        contender: `ours`, with deterministic ops as in every training, or `plain`.
         model: `base`, `natal` or `moae`.
-        steps: how many are measured; the median counts.
-        seed: of weights and data.
-        training: overrides of the config.
+        steps: number of measured steps; the median counts.
+        seed: seed of weights and data.
+        training: overrides of the training config.
 
     Returns:
-        `{"training", "inference", "parameters", "unique"}`, the last being the table rows in a batch, out of all its cells.
+        `{"training", "inference", "parameters", "unique"}`, the last being the number of distinct table rows in a batch.
     """
     keras.utils.set_random_seed(seed)
     work = mac_batches.load(**training)
@@ -88,17 +88,17 @@ def rate(contender: str, model: str, steps: int, seed: int, training: dict) -> d
 
 
 def files(config: str, overrides: list[str], labels: str, model: str, times: int) -> dict:
-    """Examples per second from a label job's training split to trained weights, and to CVRs.
+    """Measure examples per second from a label job's training split to trained weights, and to CVRs.
 
-    What a process pays once, start-up and tracing, is taken out: a pass over the split, then one over it `times` times as
-    often; the second's examples more over its seconds more. Before both comes one that does not count.
+    The cost of start-up and tracing is excluded: one pass reads the split once, another `times` times, and the rate is the
+    difference of their examples over the difference of their seconds. A first pass does not count.
 
     Args:
         config: path of the run's config.
-        overrides: of its keys.
+        overrides: overrides of its keys.
         labels: directory of the finished label job.
-        model: architecture.
-        times: at least 2.
+        model: the architecture.
+        times: number of times that the longer pass reads the split, at least 2.
 
     Returns:
         `{"training", "inference"}`.
@@ -122,12 +122,12 @@ def files(config: str, overrides: list[str], labels: str, model: str, times: int
             predict(examples=examples)[OUTPUT].numpy()
         return time.perf_counter() - began
 
-    found = {}
-    for kind, passed in (("training", train), ("inference", infer)):
-        passed(1)
-        once = passed(1)
-        found[kind] = split.rows * (times - 1) / (passed(times) - once)
-    return found
+    rates = {}
+    for kind, run_pass in (("training", train), ("inference", infer)):
+        run_pass(1)
+        once = run_pass(1)
+        rates[kind] = split.rows * (times - 1) / (run_pass(times) - once)
+    return rates
 
 
 def _unique(work: mac_batches.Work, rows: dict[str, np.ndarray]) -> int:
@@ -140,27 +140,29 @@ def _unique(work: mac_batches.Work, rows: dict[str, np.ndarray]) -> int:
 
 
 def optimizer(name: str, rows: int, steps: int, seed: int) -> dict:
-    """Milliseconds that an optimiser takes for a table's gradient: as many cells as a batch has, popularity as 1 / k.
+    """Measure the milliseconds of an optimiser's step for the gradient of a table, with as many lookups as a batch has.
+
+    The popularity of the k-th row is proportional to 1 / k.
 
     Args:
-        name: of `training.embedding_optimizer`, or `keras_adam` for Keras' own.
-        rows: of the table, 16 wide, at least `mac_batches.ACTIVE`.
-        steps: how many are measured; the median counts.
-        seed: of the rows.
+        name: a `training.embedding_optimizer`, or `keras_adam` for Keras' own Adam.
+        rows: number of rows of the table, which is 16 wide; at least `mac_batches.ACTIVE`.
+        steps: number of measured steps; the median counts.
+        seed: seed of the rows.
     """
     rng = np.random.default_rng(seed)
     table = tf.Variable(tf.zeros([rows, 16]))
     if name == "keras_adam":
-        made = keras.optimizers.Adam(1e-3, epsilon=1e-8)
+        optimizer_ = keras.optimizers.Adam(1e-3, epsilon=1e-8)
     else:
-        made = optimizers.one(name, TrainingConfig(adam_epsilon=1e-8), optimizers.LinearWarmup(1e-3, 0))
-    made.build([table])
+        optimizer_ = optimizers.one(name, TrainingConfig(adam_epsilon=1e-8), optimizers.LinearWarmup(1e-3, 0))
+    optimizer_.build([table])
     values = tf.constant(rng.normal(size=(_CELLS, 16)), tf.float32)
 
     @tf.function(autograph=False)
     def step(indices: tf.Tensor) -> tf.Tensor:
-        made.apply_gradients([(tf.IndexedSlices(values, indices, [rows, 16]), table)])
-        return made.iterations
+        optimizer_.apply_gradients([(tf.IndexedSlices(values, indices, [rows, 16]), table)])
+        return optimizer_.iterations
 
     ready = [
         tf.constant((mac_batches.ACTIVE ** rng.random(_CELLS)).astype(np.int32) * (rows // mac_batches.ACTIVE))
@@ -170,10 +172,10 @@ def optimizer(name: str, rows: int, steps: int, seed: int) -> dict:
 
 
 def profile(model: str, steps: int, seed: int) -> dict:
-    """Where a training step's time goes, by TensorFlow's profiler.
+    """Profile a training step with TensorFlow's profiler.
 
     Returns:
-        `{"ops", "parts"}`: milliseconds of a step, summed over threads, by kind of op and by layer.
+        `{"ops", "parts"}`: milliseconds per step, summed over threads, by kind of op and by layer.
     """
     work = mac_batches.load()
     rows, labels = mac_batches.batches(work, 4, seed)
@@ -191,7 +193,7 @@ def profile(model: str, steps: int, seed: int) -> dict:
 
 
 def op_times(xspace: bytes, steps: int) -> dict:
-    """Milliseconds per step by kind of op and by layer, of a profile in TensorFlow's XSpace format."""
+    """Return milliseconds per step by kind of op and by layer, from a profile in TensorFlow's XSpace format."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     ops, parts = collections.Counter(), collections.Counter()
@@ -199,7 +201,7 @@ def op_times(xspace: bytes, steps: int) -> dict:
         if plane.name.startswith("/host:CPU"):
             for line in plane.lines:
                 for event in line.events:
-                    # Ops are called `path/of/the/op:Kind`.
+                    # Ops are named `path/of/the/op:Kind`.
                     match = re.fullmatch(r"([^\s:]+):(\w+)", plane.event_metadata[event.metadata_id].name)
                     if match:
                         ops[match[2]] += event.duration_ps / 1e9 / steps
@@ -208,19 +210,19 @@ def op_times(xspace: bytes, steps: int) -> dict:
 
 
 def _part(op: str) -> str:
-    """`gradient_tape/natal/last_tower_1/MatMul` is of `last_tower_1`."""
+    """Return the layer of an op: `gradient_tape/natal/last_tower_1/MatMul` is in `last_tower_1`."""
     path = op.removeprefix("gradient_tape/").split("/")
     return path[1] if len(path) > 2 else path[0]
 
 
 def _seconds(run: Callable[[int], object], steps: int) -> list[float]:
-    """Seconds of each call after some that do not count; `run` gets the number of the call."""
-    found = []
+    """Return the seconds of each call after the warm-up; `run` takes the number of the call."""
+    seconds = []
     for i in range(_WARMUP + steps):
         began = time.perf_counter()
         run(i)
-        found.append(time.perf_counter() - began)
-    return found[_WARMUP:]
+        seconds.append(time.perf_counter() - began)
+    return seconds[_WARMUP:]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from mal_tf.training.config import TrainingConfig
 
 
 def test_variants_change_one_thing_each():
-    variants = level.variants_of(TrainingConfig())
+    variants = level.training_variants(TrainingConfig())
     first, begins_at_prior = variants.pop("as configured")
     assert first == TrainingConfig() and begins_at_prior
     changed = [
@@ -32,7 +32,7 @@ def test_variants_change_one_thing_each():
 
 
 def test_averaging_of_the_config_is_a_variant_and_not_its_start():
-    variants = level.variants_of(TrainingConfig(averaging={"last_share": 0.5})).values()
+    variants = level.training_variants(TrainingConfig(averaging={"last_share": 0.5})).values()
     assert [config.averaging is not None for config, _ in variants][:5] == [False, False, True, True, True]
 
 
