@@ -1,6 +1,6 @@
-"""Calibration: monotone maps from what a model says to the CVR that was seen."""
+"""Calibration of predictions: monotone maps from predicted to observed conversion rates."""
 
 from typing import Literal
 
-# Here, where a configuration gets it without SciPy: the label job's workers have none.
+# Defined here, because configurations need it on workers of the label job, which have no SciPy.
 Method = Literal["isotonic", "platt"]

@@ -9,18 +9,18 @@ from scipy.special import logit as log_odds
 
 from features.errors import MalTfError
 
-#: Logits are cut to ± this, beyond which a float32 probability tells nothing any more.
+#: Logits are clipped to ± this. Beyond it, float32 probabilities can't be told apart.
 LIMIT = 40.0
 
-#: Isotonic regression pools clicks whose logits are in the same cell; so many cells are in a unit, so that the
-#: probabilities in one differ by 6%, and that no curve gets so steep that it makes much of a rounding error.
+#: Cells per unit of logit. Isotonic regression pools clicks whose logits are in the same cell, so that the probabilities
+#: within one differ by 6% and no curve is so steep that it amplifies rounding errors.
 _CELLS = 16
 
-#: Positive credit, and the same of the rest, that a knot of an isotonic curve stands for at least: of 30 positives the
-#: standard error of their rate is 18% of it.
+#: Least positive credit, and least of the rest, behind each knot of an isotonic curve. With 30 positives, the standard error
+#: of their rate is 18% of it.
 _FEWEST = 30.0
 
-#: A smaller slope is none: the labels do not rise with the logits.
+#: Slopes below this count as zero: the labels do not rise with the logits.
 _FLATTEST = 1e-3
 
 #: Norm of the mean log-loss's gradient at which the logistic regression has converged.
@@ -29,12 +29,12 @@ _CONVERGED = 1e-10
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A piecewise linear, strictly increasing map of logits; it never reorders clicks and never ties them.
+    """A piecewise linear, strictly increasing map of logits, which neither reorders clicks nor ties them.
 
     Attributes:
-        x: float64 [knots], ascending: a model's logits.
-        y: float64 [knots], ascending: the calibrated ones.
-        slope: below the first knot and above the last, > 0.
+        x: float64 [knots], ascending logits of the model.
+        y: float64 [knots], ascending calibrated logits.
+        slope: slope below the first knot and above the last, > 0.
     """
 
     x: np.ndarray
@@ -42,7 +42,7 @@ class Curve:
     slope: float
 
     def __call__(self, logit: np.ndarray) -> np.ndarray:
-        """Logits, float [clicks], cut to ± `LIMIT`, to calibrated ones, float64 [clicks]."""
+        """Maps logits, float [clicks], which are clipped to ± `LIMIT`, to calibrated logits, float64 [clicks]."""
         logit = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT)
         beyond = np.minimum(logit - self.x[0], 0) + np.maximum(logit - self.x[-1], 0)
         return np.interp(logit, self.x, self.y) + self.slope * beyond
@@ -51,58 +51,58 @@ class Curve:
 def isotonic(logit: np.ndarray, label: np.ndarray) -> Curve:
     """Isotonic regression of the labels on the logits (Zadrozny and Elkan, KDD 2002), made continuous.
 
-    Isotonic regression itself is a staircase: the clicks of a step get one value, which ties them and takes from the AUC. Here
-    each step is a knot, at the mean logit and the mean label of its clicks, and the curve is linear in between and goes on with
-    slope 1: it keeps the ranking. Clicks in the same 1/16 of a logit are pooled before; steps are joined with the next
-    until each has 30 of credit and of its rest, so that no knot is at 0 or 1 and chance does not make the price; with fewer
-    altogether, one knot is left. What interpolation does to the mean is taken back by a shift: Σ prediction = Σ label.
+    Isotonic regression yields a step function, which ties the clicks of a step and lowers the AUC. Here each step becomes a
+    knot at the mean logit and the mean label of its clicks. The curve is linear between knots and has slope 1 beyond them,
+    so it keeps the ranking. Before the regression, clicks in the same 1/16 of a logit are pooled. After it, steps are merged
+    until each has 30 of credit and 30 of the rest, so that no knot is at 0 or 1 or depends on a few clicks; with fewer in
+    total, one knot is left. A final shift restores Σ prediction = Σ label, which interpolation changes.
 
     Args:
-        logit: float [clicks], a model's.
+        logit: float [clicks], logits of a model.
         label: float [clicks], in [0, 1].
 
     Raises:
         MalTfError: the labels are all 0, or all 1.
     """
-    logit, label = _of_both_classes(logit, label)
+    logit, label = _checked(logit, label)
     cells, cell = np.unique(np.floor(logit * _CELLS), return_inverse=True)
     clicks, credit = np.bincount(cell), np.bincount(cell, label)
     steps = isotonic_regression(credit / clicks, weights=clicks).blocks[:-1]
-    of_steps = [np.add.reduceat(values, steps) for values in (clicks, credit)]
-    knots = steps[_joined(*of_steps)]
-    clicks_of, credit_of, sum_of = (
+    step_clicks, step_credit = (np.add.reduceat(values, steps) for values in (clicks, credit))
+    knots = steps[_first_steps(step_clicks, step_credit)]
+    knot_clicks, knot_credit, knot_logits = (
         np.add.reduceat(values, knots) for values in (clicks, credit, clicks * (cells + 0.5) / _CELLS)
     )
-    return _unbiased(Curve(sum_of / clicks_of, log_odds(credit_of / clicks_of), 1.0), logit, label)
+    return _unbiased(Curve(knot_logits / knot_clicks, log_odds(knot_credit / knot_clicks), 1.0), logit, label)
 
 
-def _joined(clicks: np.ndarray, credit: np.ndarray) -> list[int]:
-    """First step of each knot, so that each has `_FEWEST` of credit and of the rest."""
+def _first_steps(clicks: np.ndarray, credit: np.ndarray) -> list[int]:
+    """First step of each knot, such that each knot has at least `_FEWEST` of credit and of the rest."""
     first, positive, negative = [0], 0.0, 0.0
-    for step, (all_of, positive_of) in enumerate(zip(clicks, credit, strict=True)):
+    for step, (step_clicks, step_credit) in enumerate(zip(clicks, credit, strict=True)):
         if min(positive, negative) >= _FEWEST:
             first.append(step)
             positive = negative = 0.0
-        positive, negative = positive + positive_of, negative + all_of - positive_of
+        positive, negative = positive + step_credit, negative + step_clicks - step_credit
     return first[:-1] if min(positive, negative) < _FEWEST and len(first) > 1 else first
 
 
 def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
     """Logistic regression of the labels on the logits: a·logit + b (Platt, 1999).
 
-    Fitted to Platt's smoothed targets, (N⁺ + 1)/(N⁺ + 2) and 1/(N⁻ + 2), so that the optimum is finite even if a threshold on
-    the logits separates the classes. A fractional label l counts as l of a positive and 1 − l of a negative. If higher logits
-    do not have higher labels, or all logits are equal, the curve is the constant shift with Σ prediction = Σ label, so the
+    The targets are Platt's smoothed ones, (N⁺ + 1)/(N⁺ + 2) and 1/(N⁻ + 2), so that the optimum is finite even if a threshold
+    on the logits separates the classes. A fractional label l counts as l of a positive and 1 − l of a negative. If labels do
+    not rise with the logits, or all logits are equal, the curve is the constant shift with Σ prediction = Σ label, so that the
     ranking is never reversed.
 
     Args:
-        logit: float [clicks], a model's.
+        logit: float [clicks], logits of a model.
         label: float [clicks], in [0, 1].
 
     Raises:
         MalTfError: the labels are all 0, or all 1.
     """
-    logit, label = _of_both_classes(logit, label)
+    logit, label = _checked(logit, label)
     centre, positives = float(logit.mean()), label.sum()
     high, low = (positives + 1) / (positives + 2), 1 / (label.size - positives + 2)
     x, target = logit - centre, label * high + (1 - label) * low
@@ -122,7 +122,7 @@ def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
         return np.array([[np.mean(variance * x * x), across], [across, np.mean(variance)]])
 
     start = [0.0, log_odds(target.mean())]
-    # It also ends where the loss can't tell two points apart any more, short of _CONVERGED: `success` says nothing here.
+    # The search may also end above _CONVERGED, where rounding hides differences of the loss, so `success` is not checked.
     slope, intercept = minimize(
         loss, start, jac=True, hess=hessian, method="trust-exact", options={"gtol": _CONVERGED}
     ).x
@@ -131,8 +131,8 @@ def platt(logit: np.ndarray, label: np.ndarray) -> Curve:
     return Curve(np.array([centre]), np.array([intercept]), float(slope))
 
 
-def _of_both_classes(logit: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, cut to ± `LIMIT`, and labels, float64."""
+def _checked(logit: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, clipped to ± `LIMIT`, and labels as float64; raises MalTfError unless there are both classes."""
     logit, label = np.clip(np.asarray(logit, np.float64), -LIMIT, LIMIT), np.asarray(label, np.float64)
     if not 0 < label.sum() < label.size:
         raise MalTfError(

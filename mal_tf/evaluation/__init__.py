@@ -1,1 +1,1 @@
-"""Evaluation: exact metrics, vectorised over clicks and users."""
+"""Evaluation of predictions: exact metrics, calibration curves, bootstrap intervals and comparisons of models."""

@@ -1,4 +1,4 @@
-"""Metrics of resamples of the users: Poisson(1) draws by the user's hash, the same wherever the clicks are added up."""
+"""Bootstrap of metrics over users, with Poisson(1) draws that depend only on the hash of the user."""
 
 import logging
 import time
@@ -14,11 +14,11 @@ from mal_tf.evaluation.metric import Clicks, Metric, RatioMetric, ratio_of_sums
 from mal_tf.evaluation.metrics import Auc, additive_metrics
 from mal_tf.evaluation.ranking import ResampledPairs, share_won
 
-#: A metric that rests on fewer users has no interval and no p-value: so few are drawn alike too often, and a difference of
-#: none looks certain (measured in `docs/evaluation.md`). See `Metric.carriers`.
+#: A metric that rests on fewer users (`Metric.carriers`) gets no interval and no p-value. With so few, resamples repeat each
+#: other too often, and chance differences look significant (measured in docs/evaluation.md).
 MIN_USERS = 30
 
-#: Seconds between lines that say how far it is.
+#: Seconds between lines that log the progress.
 _EVERY = 5.0
 
 log = logging.getLogger("mal_tf.evaluation")
@@ -30,7 +30,7 @@ class Scored(NamedTuple):
     """Clicks with a label and a prediction.
 
     Attributes:
-        user: int64 [clicks], codes 0 … U − 1; a code that is not used is a user without clicks.
+        user: int64 [clicks], codes 0 … U − 1; a code that does not occur is a user without clicks.
         label: float [clicks].
         prediction: float [clicks].
     """
@@ -43,50 +43,50 @@ class Scored(NamedTuple):
 def resampled(
     hashed: np.ndarray, scored: Scored, samples: int, seed: int, names: Iterable[str] | None = None
 ) -> Resampled:
-    """As `resampled_together`, of one label, prediction and part of the clicks."""
+    """Resamples one label, prediction and part of the clicks; see `resampled_together`."""
     return resampled_together(hashed, {"": scored}, samples, seed, names)[""]
 
 
 def resampled_together(
     hashed: np.ndarray, parts: Mapping[_Key, Scored], samples: int, seed: int, names: Iterable[str] | None = None
 ) -> dict[_Key, Resampled]:
-    """Metrics of the clicks, and of resamples of their users (`mal_tf.evaluation.draws`).
+    """Computes metrics of the clicks, and of resamples of their users (`mal_tf.evaluation.draws`).
 
-    The draws depend on the users and the seed alone: each serves all labels, predictions and parts of the clicks, so that
-    what they share cancels out in their differences. AUC needs a sum over clicks per resample, others only sums over users.
+    The draws depend only on the users and the seed. All labels, predictions and parts of the clicks share them, so that
+    common noise cancels out in differences. AUC needs a sum over clicks per resample, other metrics only sums over users.
 
     Args:
         hashed: uint64 [users], well-mixed hashes of the users' ids.
-        parts: what to resample, by key.
-        samples: how many resamples.
-        seed: of the draws.
-        names: which of the additive metrics; all by default.
+        parts: clicks to resample, by key.
+        samples: number of resamples.
+        seed: seed of the draws.
+        names: names of the additive metrics to compute; all by default.
 
     Returns:
-        By metric, float64 [1 + samples]; the first value is of the clicks as they are. NaN where a class that the metric
-        needs is missing, as such resamples are left out of intervals, and in all resamples of a metric that rests on less
-        than `MIN_USERS` users or has no finite value of the clicks as they are.
+        For each key, float64 [1 + samples] by metric; the first value is that of the actual clicks. NaN where a class that
+        the metric needs is missing (such resamples are left out of intervals), and in all resamples of a metric that rests
+        on fewer than `MIN_USERS` users or whose value for the actual clicks is not finite.
     """
     available = additive_metrics()
     metrics = [available[name] for name in (available if names is None else names)]
     prepared = {key: _Part(scored, metrics, samples) for key, scored in parts.items()}
     began = shown = time.monotonic()
-    for some, times in draws.blocks(hashed, seed, samples):
+    for block, times in draws.blocks(hashed, seed, samples):
         for part in prepared.values():
-            part.add(some, times)
+            part.add(block, times)
         if (now := time.monotonic()) - shown > _EVERY:
-            shown, left = now, (now - began) / some.stop * (samples - some.stop)
-            log.info("bootstrap: %s of %s resamples of the users, %.0f s left", f"{some.stop:,}", f"{samples:,}", left)
+            shown, left = now, (now - began) / block.stop * (samples - block.stop)
+            log.info("bootstrap: %s of %s resamples of the users, %.0f s left", f"{block.stop:,}", f"{samples:,}", left)
     return {key: part.values for key, part in prepared.items()}
 
 
 def too_few(metric: Metric, users: int, positive: int, both: int) -> bool:
-    """Whether a metric rests on less than `MIN_USERS` users; arguments as of `Metric.carriers`."""
+    """Whether a metric rests on fewer than `MIN_USERS` users; arguments as in `Metric.carriers`."""
     return metric.carriers(users, positive, both) < MIN_USERS
 
 
 class _Part:
-    """A part of the clicks, and its metrics in the resamples so far."""
+    """A part of the clicks, and its metrics in the resamples computed so far."""
 
     def __init__(self, scored: Scored, metrics: Sequence[Metric], samples: int):
         self._present, code = np.unique(scored.user, return_inverse=True)
@@ -115,12 +115,12 @@ class _Part:
             if too_few(metric, *counts) or not np.isfinite(self.values[metric.name][0])
         ]
 
-    def add(self, some: slice, times: np.ndarray) -> None:
-        """Computes the metrics of some resamples, of how often each draws each user, uint8 [users, resamples]."""
-        times, block = times[self._present], slice(1 + some.start, 1 + some.stop)
+    def add(self, block: slice, times: np.ndarray) -> None:
+        """Computes the metrics of a block of resamples; `times`, uint8 [users, resamples], is how often each user is drawn."""
+        times, columns = times[self._present], slice(1 + block.start, 1 + block.stop)
         for name, values in zip(self._ratios, ratios(self._sums(times)), strict=True):
-            self.values[name][block] = values
+            self.values[name][columns] = values
         if self._pairs is not None:
-            self.values[Auc.name][block] = share_won(self._pairs.drawn(times))
+            self.values[Auc.name][columns] = share_won(self._pairs.drawn(times))
         for name in self._without:
-            self.values[name][block] = np.nan
+            self.values[name][columns] = np.nan

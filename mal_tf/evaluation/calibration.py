@@ -1,4 +1,4 @@
-"""Calibration curve: what was predicted against what was observed, in equal-mass bins of the prediction."""
+"""Calibration curve: mean prediction against mean label in equal-mass bins of the prediction."""
 
 import dataclasses
 
@@ -7,23 +7,23 @@ import numpy as np
 #: 97.5% quantile of the normal distribution.
 _Z = 1.959963984540054
 
-#: A variance this many times below that of independent clicks is the rounding of none.
+#: A variance this many times below that of independent clicks is treated as a rounding error of 0.
 _ROUNDING = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
 class EqualMass:
-    """Clicks in bins of equal mass by their prediction.
+    """Clicks in equal-mass bins of their prediction.
 
-    Clicks of equal prediction are never told apart: where their bins meet, each belongs to both by the same shares.
+    Clicks with equal predictions are treated alike: at a border between bins, each belongs to both bins by the same shares.
 
     Attributes:
-        clicks: int64 [bins].
+        clicks: int64 [bins], number of clicks.
         predicted: float64 [bins], Σ prediction.
         observed: float64 [bins], Σ label.
-        part: int64 [clicks], which part of the clicks each is in: those of equal prediction at a border between bins are a
-            part, and those between two borders.
-        share: float64 [parts, bins], share of a part that is in a bin.
+        part: int64 [clicks], part of each click. The clicks with the prediction of a border form a part, and so do those
+            between two borders.
+        share: float64 [parts, bins], share of each part that is in each bin.
     """
 
     clicks: np.ndarray
@@ -34,12 +34,12 @@ class EqualMass:
 
 
 def equal_mass(label: np.ndarray, prediction: np.ndarray, bins: int) -> EqualMass:
-    """Sums in equal-mass bins of the prediction; nothing is sorted as a whole.
+    """Computes sums in equal-mass bins of the prediction, without a full sort.
 
     Args:
         label: float [clicks].
         prediction: float [clicks], without NaN.
-        bins: how many.
+        bins: number of bins.
     """
     starts = bin_starts(len(label), bins)
     places = np.unique(starts[(starts > 0) & (starts < len(label))])
@@ -51,17 +51,20 @@ def equal_mass(label: np.ndarray, prediction: np.ndarray, bins: int) -> EqualMas
 
 
 def bin_starts(count: int, bins: int) -> np.ndarray:
-    """int64 [bins + 1]: click i of n, by prediction, is in bin ⌊i · bins / n⌋, so these are the bins' first and the end."""
+    """Index of the first click of each bin, then `count`: int64 [bins + 1].
+
+    The i-th of n clicks by prediction is in bin ⌊i · bins / n⌋.
+    """
     return -(-np.arange(bins + 1) * count // bins)
 
 
 def part_of(borders: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """See `EqualMass.part`, of the distinct predictions at borders, ascending."""
+    """Part of each click (`EqualMass.part`), given the ascending distinct predictions at borders between bins."""
     return np.searchsorted(borders, prediction, "left") + np.searchsorted(borders, prediction, "right")
 
 
 def shares(size: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """See `EqualMass.share`, of how many clicks each part has, and `bin_starts`."""
+    """Share of each part in each bin (`EqualMass.share`), given the number of clicks of each part and `bin_starts`."""
     ends = np.cumsum(size)
     overlap = np.minimum(ends[:, None], starts[1:]) - np.maximum((ends - size)[:, None], starts[:-1])
     return np.maximum(overlap, 0) / np.maximum(size, 1)[:, None]
@@ -70,29 +73,29 @@ def shares(size: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def calibration_curve(
     user: np.ndarray, label: np.ndarray, prediction: np.ndarray, bins: int = 10
 ) -> list[dict[str, float]]:
-    """Mean prediction and mean label of equal-mass bins of the prediction, with an interval over users.
+    """Mean prediction and mean label of equal-mass bins of the prediction, with intervals that respect users.
 
-    The mean label's variance is that of a ratio of sums over users, linearised, as a user's clicks convert together. It says
-    how many independent clicks would be as uncertain, and for so many the interval is Wilson's (1927), which stays within
-    0 and 1 where few clicks convert. Where users do not differ, as where all clicks have the same label or there is one user,
-    users are counted instead.
+    The variance of the mean label is the linearised variance of a ratio of sums over users, because the clicks of a user are
+    correlated. It determines an effective number of independent clicks, for which the interval is Wilson's (1927), which stays
+    within 0 and 1 where few clicks convert. If users do not differ, because all clicks have the same label or there is one
+    user, the number of users is used instead.
 
     Args:
         user: int64 [clicks], user codes from 0.
         label: float [clicks].
         prediction: float [clicks].
-        bins: how many; fewer where there are fewer clicks.
+        bins: number of bins; at most one per click.
 
     Returns:
-        A bin each, ascending: `clicks`, `predicted`, `observed`, and the 95% interval `low`, `high` of `observed`.
+        A dict per bin, ascending: `clicks`, `predicted`, `observed`, and the 95% interval `low`, `high` of `observed`.
     """
-    found, curve = equal_mass(label, prediction, max(min(bins, len(label)), 1)), []
-    for number in range(len(label) and found.clicks.size):
-        clicks = int(found.clicks[number])
-        observed = min(found.observed[number] / clicks, 1.0)  # Shares may round to more.
-        excess = user_excess(user, label, found.share[found.part, number], observed)
+    binned, curve = equal_mass(label, prediction, max(min(bins, len(label)), 1)), []
+    for number in range(len(label) and binned.clicks.size):
+        clicks = int(binned.clicks[number])
+        observed = min(binned.observed[number] / clicks, 1.0)  # Rounded shares may give more.
+        excess = user_excess(user, label, binned.share[binned.part, number], observed)
         low, high = interval(observed, float(excess @ excess), clicks, excess.size)
-        predicted = found.predicted[number] / clicks
+        predicted = binned.predicted[number] / clicks
         curve.append(
             {"clicks": clicks, "predicted": float(predicted), "observed": float(observed), "low": low, "high": high}
         )
@@ -100,27 +103,27 @@ def calibration_curve(
 
 
 def user_excess(user: np.ndarray, label: np.ndarray, share: np.ndarray, mean: float) -> np.ndarray:
-    """Σ (label − mean) over the clicks in a bin of each user who has any, float64 [users of the bin].
+    """Σ (label − mean) over the clicks in a bin, for each user who has any there: float64 [users of the bin].
 
     Args:
         user: int64 [clicks].
         label: float [clicks].
-        share: float [clicks], of each click that is in the bin.
-        mean: label of the bin.
+        share: float [clicks], share of each click that is in the bin.
+        mean: mean label of the bin.
     """
-    chosen = np.flatnonzero(share)
-    of_user = np.unique(user[chosen], return_inverse=True)[1]
-    return np.bincount(of_user, share[chosen] * (label[chosen] - mean))
+    in_bin = np.flatnonzero(share)
+    code = np.unique(user[in_bin], return_inverse=True)[1]
+    return np.bincount(code, share[in_bin] * (label[in_bin] - mean))
 
 
 def interval(mean: float, squares: float, clicks: int, users: float) -> tuple[float, float]:
-    """95% interval of a bin's mean label.
+    """95% interval of the mean label of a bin.
 
     Args:
-        mean: the mean label.
+        mean: mean label.
         squares: Σ over users of the square of `user_excess`.
-        clicks: of the bin.
-        users: with clicks in it.
+        clicks: number of clicks in the bin.
+        users: number of users with clicks in the bin.
     """
     variance = squares / clicks**2 * users / max(users - 1, 1)
     spread = mean * (1 - mean)

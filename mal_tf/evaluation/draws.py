@@ -1,4 +1,4 @@
-"""Resamples of users that need not be together: each user's number of draws follows from the user alone."""
+"""Bootstrap draws of users that shards can compute independently, since they depend only on the user's hash and the seed."""
 
 import math
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ import numpy as np
 
 from features.hashing import INCREMENT, mix64
 
-#: A draw is k where a uniform 64-bit number is at least as large as the first k of these: P(draw < k) of Poisson(1).
+#: P(draw ≤ k) of Poisson(1) for k = 0, 1, …, scaled to 64 bits. A draw is the number of these that a uniform number reaches.
 _BOUNDS = np.array(
     [min(int(math.fsum(math.exp(-1) / math.factorial(i) for i in range(k)) * 2**64), 2**64 - 1) for k in range(1, 20)],
     np.uint64,
 )
 
-#: Draws by the first 16 bits of the number; `_OPEN` where the others decide.
+#: Draws by the first 16 bits of the uniform number; `_OPEN` where the other bits decide.
 _OPEN = 255
 _FIRST = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
 _BY_FIRST_BITS = np.where(
@@ -23,20 +23,20 @@ _BY_FIRST_BITS = np.where(
     _OPEN,
 ).astype(np.uint8)
 
-#: Resamples that are drawn and added up together, and users whose numbers are mixed at a time.
+#: Resamples in a block, and users whose numbers are mixed at a time.
 _SAMPLES, _USERS = 16, 4096
 
 
 def blocks(user: np.ndarray, seed: int, samples: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """All resamples, a few at a time.
+    """Yields all resamples in blocks.
 
     Args:
         user: uint64 [users], well-mixed hashes.
-        seed: of all resamples.
-        samples: how many resamples.
+        seed: seed of all resamples.
+        samples: number of resamples.
 
     Yields:
-        Which resamples, and how often each draws each user: uint8 [users, resamples of the block].
+        The range of resamples of a block, and how often each draws each user: uint8 [users, resamples of the block].
     """
     for start in range(0, samples, _SAMPLES):
         stop = min(start + _SAMPLES, samples)
@@ -44,16 +44,16 @@ def blocks(user: np.ndarray, seed: int, samples: int) -> Iterator[tuple[slice, n
 
 
 def poisson(user: np.ndarray, seed: int, samples: np.ndarray) -> np.ndarray:
-    """How often each user is drawn in some resamples: Poisson(1), whatever other users there are.
+    """Number of times that each user is drawn in the given resamples, Poisson(1) and independent of other users.
 
-    Drawing as many users as there are, with replacement, counts each about so often; without a fixed total the counts are
-    independent, so that shards draw by themselves (Chamandy et al., Estimating Uncertainty for Massive Data Streams,
-    2012). The random number is the user's hash mixed with seed and sample.
+    In a bootstrap with replacement, the counts of users are approximately Poisson(1). Without a fixed total they are
+    independent, so that shards can draw separately (Chamandy et al., "Estimating Uncertainty for Massive Data Streams",
+    2012). The random number is the user's hash mixed with the seed and the number of the resample.
 
     Args:
         user: uint64 [users], well-mixed hashes.
-        seed: of all resamples.
-        samples: int [samples], the resamples' numbers.
+        seed: seed of all resamples.
+        samples: int [samples], numbers of the resamples.
 
     Returns:
         uint8 [users, samples].
@@ -65,8 +65,8 @@ def poisson(user: np.ndarray, seed: int, samples: np.ndarray) -> np.ndarray:
         number = user[start : start + _USERS, None] ^ keys
         number += INCREMENT
         number = mix64(number)
-        some = _BY_FIRST_BITS[number >> np.uint64(48)]
-        undecided = some == _OPEN
-        some[undecided] = np.searchsorted(_BOUNDS, number[undecided], side="right")
-        drawn[start : start + _USERS] = some
+        counts = _BY_FIRST_BITS[number >> np.uint64(48)]
+        undecided = counts == _OPEN
+        counts[undecided] = np.searchsorted(_BOUNDS, number[undecided], side="right")
+        drawn[start : start + _USERS] = counts
     return drawn

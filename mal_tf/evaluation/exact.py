@@ -1,16 +1,16 @@
-"""Sums of float64 numbers without rounding, so that they are the same in any order and however they are split."""
+"""Exact sums of float64 numbers, which do not depend on the order or on how the numbers are split."""
 
 import numpy as np
 
-#: Bits of a float64's fraction, and of the lower half of them.
+#: Bits of the significand of a float64, and of its lower half.
 _FRACTION, _HALF = 53, 26
 
-#: A sum is a Python integer that counts units so small that every float64 is a whole number of them; this many are 1.
+#: Sums are Python integers in a unit so small that every float64 is a multiple of it. This is the value 1 in that unit.
 ONE = 2 ** (1074 + _FRACTION)
 
 
 def sums(group: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
-    """Exact sums by group; those of several parts are added with `+`.
+    """Computes exact sums by group, which can be added to those of other parts with `+`.
 
     Mantissas are added as integers by group and exponent, in two halves that a float64 holds exactly (the idea of the
     long accumulator, Kulisch and Miranker, 1986).
@@ -18,10 +18,10 @@ def sums(group: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
     Args:
         group: int64 [n], 0 … groups − 1.
         values: float [n], finite, n < 2^26.
-        groups: how many.
+        groups: number of groups.
 
     Returns:
-        Python integers [groups], dtype object; see `number`.
+        Python integers [groups], dtype object, which `number` converts to float.
     """
     if not len(values):
         return np.zeros(groups, np.int64).astype(object)
@@ -37,10 +37,10 @@ def sums(group: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
 
 
 def total(values: np.ndarray) -> int:
-    """The exact sum of float [n]; see `sums`."""
+    """Exact sum of float [n]; see `sums`."""
     return sums(np.zeros(len(values), np.int64), values, 1)[0]
 
 
 def number(total: int) -> float:
-    """The float64 nearest to a sum."""
+    """The float64 nearest to an exact sum."""
     return total / ONE

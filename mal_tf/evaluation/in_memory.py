@@ -10,15 +10,16 @@ from mal_tf.evaluation.metrics import metrics_or_nan
 
 
 def evaluate(clicks: pd.DataFrame | pa.Table, predictions: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Measures predictions under every mechanism's label, on the clicks whose window has closed.
+    """Evaluates predictions under the label of every mechanism, on clicks whose attribution window has closed.
 
     Args:
-        clicks: as `mal_tf.labels` returns them.
-        predictions: CVR of each click by model, float [clicks].
+        clicks: labelled clicks, as `mal_tf.labels` returns them.
+        predictions: predicted CVR of each click, float [clicks], by name of the model.
 
     Returns:
-        A row per mechanism and model, a column per metric: `auc`, `gauc`, `log_loss`, `pcoc`, `ece` (`mal_tf.metrics`), and
-        `clicks`, `positives` and `gauc_users`, which they are over. NaN where a metric lacks one of the classes.
+        A data frame indexed by mechanism (`label`) and `model`, with a column per registered metric (`auc`, `gauc`,
+        `log_loss`, `pcoc`, `ece`, see `mal_tf.metrics`) and the numbers of `clicks`, `positives` and `gauc_users` (users with
+        both classes). NaN where a metric lacks one of the classes.
 
     Example:
         >>> import mal_tf
@@ -31,11 +32,11 @@ def evaluate(clicks: pd.DataFrame | pa.Table, predictions: Mapping[str, np.ndarr
     mature = np.asarray(table["mature"]) == 1
     user = np.unique(np.asarray(table["user_id"])[mature], return_inverse=True)[1]
     names = [name for name in table.column_names if name.startswith("label_") and name != "label_cat"]
-    measured = {
+    values = {
         (name.removeprefix("label_"), model): metrics_or_nan(
             user, np.asarray(table[name], np.float64)[mature], np.asarray(prediction)[mature]
         )
         for name in names
         for model, prediction in predictions.items()
     }
-    return pd.DataFrame(measured.values(), pd.MultiIndex.from_tuples(measured, names=["label", "model"]))
+    return pd.DataFrame(values.values(), pd.MultiIndex.from_tuples(values, names=["label", "model"]))

@@ -1,4 +1,4 @@
-"""What a metric is: a name, a direction, an exact value of clicks, and sums from which resamples and shards get it too."""
+"""Base classes of metrics: a name, a direction, an exact value, and optionally sums over users for resamples and shards."""
 
 import abc
 import dataclasses
@@ -10,20 +10,20 @@ import numpy as np
 
 from mal_tf.evaluation.ranking import Pairs, PerUser, ranks
 
-#: Values of `Metric.better`, beside a number.
+#: Values of `Metric.better`, which may also be a number.
 HIGHER: Literal["higher"] = "higher"
 LOWER: Literal["lower"] = "lower"
 
 
 @dataclasses.dataclass(frozen=True)
 class Clicks:
-    """Clicks with a label and a prediction, and what several metrics need of them, computed once.
+    """Clicks with a label and a prediction, and cached intermediate results that several metrics share.
 
     Attributes:
-        user: int64 [clicks], user codes 0 … U − 1, each used.
+        user: int64 [clicks], user codes 0 … U − 1, all of which occur.
         label: float [clicks], in [0, 1].
         prediction: float [clicks].
-        bins: of metrics of calibration.
+        bins: number of bins of calibration metrics.
     """
 
     user: np.ndarray
@@ -33,7 +33,7 @@ class Clicks:
 
     @functools.cached_property
     def rank(self) -> np.ndarray:
-        """See `ranking.ranks`."""
+        """Ranks of the predictions, uint32 [clicks], see `ranking.ranks`."""
         return ranks(self.prediction)
 
     @functools.cached_property
@@ -42,28 +42,28 @@ class Clicks:
         return Pairs(self.user, self.label, self.rank).auc()
 
     def per_user(self, values: np.ndarray | None = None) -> np.ndarray:
-        """Sums of values, float [clicks], over each user's clicks, float64 [users]; without values the number of clicks."""
+        """Sums of values, float [clicks], over the clicks of each user: float64 [users]. Without values, counts the clicks."""
         return np.bincount(self.user, values).astype(np.float64)
 
 
 class Metric(abc.ABC):
     """A metric of clicks with labels and predictions.
 
-    A subclass that is registered (`mal_tf.evaluation.metrics.register_metric`) is computed by every evaluation, and shown
-    by every table, page, gate and comparison.
+    Every evaluation computes all registered metrics (`mal_tf.evaluation.metrics.register_metric`), and tables, reports, gates
+    and comparisons show them.
 
     Attributes:
-        name: in `metrics.json`, TensorBoard and configs.
-        title: in tables.
-        summary: what it says, in a few words.
-        better: `HIGHER`, `LOWER`, or the value that is best.
-        needs: what clicks must have for it to have a value.
+        name: name in `metrics.json`, TensorBoard and configs.
+        title: heading in tables.
+        summary: meaning in a few words.
+        better: `HIGHER`, `LOWER`, or the best value.
+        needs: what the clicks must contain for the metric to be defined.
         digits: decimals in tables.
-        limits: least and largest value that it may have.
-        additive: whether resamples, and so intervals, can be had.
-        headline: whether models are compared by it first: in tables of slices and of comparisons.
-        ranking: whether it depends on the order of the predictions alone, so that it says something even where negatives
-            are other clicks than the positives' own. The primary target's label must allow those that do.
+        limits: smallest and largest possible value.
+        additive: whether it can be resampled, and so have intervals.
+        headline: whether tables of slices and comparisons show it.
+        ranking: whether it depends only on the order of the predictions, so that it remains meaningful when negatives are
+            other clicks than the positives' own. The label of the primary target must allow such metrics.
     """
 
     name: str
@@ -79,41 +79,41 @@ class Metric(abc.ABC):
 
     @property
     def shown_by_slice(self) -> bool:
-        """Whether tables of slices show it: headlines, and levels."""
+        """Whether tables of slices show it: headline metrics, and those with a best value."""
         return self.headline or not isinstance(self.better, str)
 
     @abc.abstractmethod
     def value(self, clicks: Clicks) -> float:
-        """The exact value; NaN where the clicks lack what it needs."""
+        """Computes the exact value; NaN if the clicks lack what the metric needs."""
 
     def loss(self, value: np.ndarray) -> np.ndarray:
-        """What grows as the metric gets worse: the value, its opposite, or its distance from the best."""
+        """Quantity that grows as the metric gets worse: the value, its negative, or its distance from the best value."""
         if self.better == HIGHER:
             return np.negative(value)
         return np.positive(value) if self.better == LOWER else np.abs(value - self.better)
 
     def carriers(self, users: int, positive: int, both: int) -> int:
-        """How many users the value rests on; too few allow no interval.
+        """Number of users on which the value rests. If there are too few, the metric gets no interval.
 
         Args:
-            users: with clicks.
-            positive: with positives.
-            both: with clicks of both classes.
+            users: number of users with clicks.
+            positive: number of users with positives.
+            both: number of users with clicks of both classes.
         """
         return positive
 
 
 class RatioMetric(Metric):
-    """A metric that is one sum over the users over another; resamples and shards of users add the sums up.
+    """A metric that is a ratio of two sums over users, which resamples and shards of users can add up.
 
-    They add whole numbers of 2^-24, so the sums should be of the order of the number of clicks.
+    Resampled sums are rounded to multiples of 2^-24, so they should be of the order of the number of clicks.
     """
 
     additive = True
 
     @abc.abstractmethod
     def parts(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """What each user adds to the sum above and to the sum below, float64 [users] each."""
+        """Contributions of each user to the numerator and to the denominator, float64 [users] each."""
 
     def value(self, clicks: Clicks) -> float:
         """See `Metric.value`."""
@@ -121,7 +121,7 @@ class RatioMetric(Metric):
 
 
 def ratio_of_sums(above: np.ndarray, below: np.ndarray) -> float:
-    """Σ above / Σ below, NaN where Σ below is 0."""
+    """Σ above / Σ below; NaN if Σ below is 0."""
     ones = np.ones(below.size)
     total = ones @ below
     return float(ones @ above / total) if total else float("nan")

@@ -1,6 +1,13 @@
-"""The metrics: AUC, GAUC, log-loss, PCOC and calibration error of fractional labels, and the registry that users add theirs to.
+"""Metrics for fractional labels (AUC, GAUC, log-loss, PCOC, calibration error), and the registry for metrics of your own.
 
-Throughout, a click with label l > 0 is a positive of weight l, any other a negative of weight 1.
+In AUC and GAUC, a click with label l > 0 is a positive of weight l, any other a negative of weight 1.
+
+Example:
+    >>> import mal_tf
+    >>> import numpy as np
+    >>> label, prediction = np.array([1.0, 0.0, 0.5, 0.0]), np.array([0.6, 0.2, 0.1, 0.1])
+    >>> round(mal_tf.metrics.auc(label, prediction), 3), mal_tf.metrics.pcoc(label, prediction)
+    (0.75, 0.6666666666666666)
 """
 
 import functools
@@ -41,10 +48,10 @@ __all__ = [
     "registered_metrics",
 ]
 
-#: Entry points of installed packages whose metrics are registered by themselves; each names a `Metric` or a class of one.
+#: Group of entry points by which installed packages register metrics. Each names a `Metric` object or class.
 ENTRY_POINTS = "mal_tf.metrics"
 
-#: Predictions are kept this far from 0 and 1 in the log-loss.
+#: Distance that predictions keep from 0 and 1 in the log-loss.
 _CLIP = 1e-7
 
 #: Clicks whose losses are computed at a time.
@@ -52,14 +59,18 @@ _CHUNK = 1 << 20
 
 
 def auc(label: np.ndarray, prediction: np.ndarray) -> float:
-    """Area under the ROC curve; ties count one half; exact, not binned.
+    """Exact area under the ROC curve, with ties counted one half.
 
     Args:
         label: float [clicks], in [0, 1].
         prediction: float [clicks].
 
     Raises:
-        MalTfError: there is one class only.
+        MalTfError: the clicks have only one class.
+
+    Example:
+        >>> auc(np.array([1.0, 0.0, 0.0]), np.array([0.4, 0.4, 0.1]))
+        0.75
     """
     value = _auc_or_nan(label, ranks(prediction))
     if np.isnan(value):
@@ -71,16 +82,24 @@ def auc(label: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def _auc_or_nan(label: np.ndarray, rank: np.ndarray) -> float:
-    """AUC of all clicks as those of one user."""
-    of_all = Pairs(np.zeros(len(label), np.int64), label, rank).auc().auc
-    return float(of_all[0]) if of_all.size else float("nan")
+    """AUC of all clicks, computed as if they were of one user."""
+    values = Pairs(np.zeros(len(label), np.int64), label, rank).auc().auc
+    return float(values[0]) if values.size else float("nan")
 
 
 def gauc(by_user: PerUser) -> float:
-    """Click-weighted mean of the AUC of users with both classes.
+    """GAUC: click-weighted mean of the AUC of users with both classes.
+
+    Args:
+        by_user: AUC of each user, see `per_user`.
 
     Raises:
         MalTfError: no user has both classes.
+
+    Example:
+        >>> user, label = np.array([0, 0, 1, 1, 2]), np.array([1.0, 0.0, 1.0, 0.0, 1.0])
+        >>> gauc(per_user(user, label, np.array([0.3, 0.1, 0.1, 0.3, 0.2])))
+        0.5
     """
     both = ~np.isnan(by_user.auc)
     if not both.any():
@@ -91,35 +110,49 @@ def gauc(by_user: PerUser) -> float:
 
 
 def log_loss(label: np.ndarray, prediction: np.ndarray) -> float:
-    """Mean of `click_losses`."""
+    """Mean of `click_losses`; NaN without clicks.
+
+    Example:
+        >>> round(log_loss(np.array([1.0, 0.5]), np.array([0.5, 0.5])), 4)
+        0.6931
+    """
     starts = range(0, len(label), _CHUNK)
     sums = [np.sum(click_losses(label[n : n + _CHUNK], prediction[n : n + _CHUNK])) for n in starts]
     return float(np.sum(sums) / len(label)) if len(label) else float("nan")
 
 
 def click_losses(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """−[l·log p + (1 − l)·log(1 − p)] of each click, float64 [clicks], the fractional label as the target."""
+    """Log-loss −[l·log p + (1 − l)·log(1 − p)] of each click with its fractional label l as the target: float64 [clicks]."""
     p = np.clip(np.asarray(prediction, np.float64), _CLIP, 1 - _CLIP)
     return -(label * np.log(p) + (1 - label) * np.log1p(-p))
 
 
 def pcoc(label: np.ndarray, prediction: np.ndarray) -> float:
-    """Predicted over observed conversions, Σ prediction / Σ label; NaN without positives."""
+    """PCOC, predicted over observed conversions: Σ prediction / Σ label; NaN without positives.
+
+    Example:
+        >>> pcoc(np.array([1.0, 0.0]), np.array([0.75, 0.5]))
+        1.25
+    """
     observed = float(np.sum(label, dtype=np.float64))
     return float(np.sum(prediction, dtype=np.float64)) / observed if observed else float("nan")
 
 
 def calibration_error(label: np.ndarray, prediction: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: mean |mean prediction − mean label| over equal-mass bins of the prediction.
+    """Expected calibration error (ECE): mean |mean prediction − mean label| over equal-mass bins of the prediction.
 
-    Clicks of equal prediction share their mean label, so that it does not matter which of them falls into which bin.
+    Clicks with equal predictions share their mean label, so that their order does not matter.
+
+    Example:
+        >>> calibration_error(np.array([1.0, 0.0]), np.array([0.75, 0.25]), bins=2)
+        0.25
     """
     in_bins = equal_mass(label, prediction, bins)
     return float(np.abs(in_bins.predicted - in_bins.observed).sum() / max(len(label), 1))
 
 
 class Auc(Metric):
-    """See `auc`."""
+    """Area under the ROC curve, see `auc`."""
 
     name, title, better = "auc", "AUC", HIGHER
     summary = "ranks a random positive above a random negative"
@@ -133,12 +166,12 @@ class Auc(Metric):
         return _auc_or_nan(clicks.label, clicks.rank)
 
     def carriers(self, users: int, positive: int, both: int) -> int:
-        """The users of the class that has fewer."""
+        """Number of users with clicks of the class that fewer users have."""
         return min(positive, users - positive + both)
 
 
 class Gauc(RatioMetric):
-    """See `gauc`."""
+    """Click-weighted mean of the AUC within users, see `gauc`."""
 
     name, title, better = "gauc", "GAUC", HIGHER
     summary = "the same within a user, weighted by clicks"
@@ -151,18 +184,18 @@ class Gauc(RatioMetric):
         return float("nan") if np.isnan(clicks.by_user.auc).all() else gauc(clicks.by_user)
 
     def parts(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """AUC times clicks, and clicks, of users with both classes."""
+        """AUC times clicks, and clicks, of each user with both classes."""
         by_user = clicks.by_user
         mass = np.where(np.isnan(by_user.auc), 0, by_user.clicks).astype(np.float64)
         return np.nan_to_num(by_user.auc) * mass, mass
 
     def carriers(self, users: int, positive: int, both: int) -> int:
-        """The users with both classes."""
+        """Number of users with both classes."""
         return both
 
 
 class LogLoss(RatioMetric):
-    """See `log_loss`."""
+    """Mean log-loss, see `log_loss`."""
 
     name, title, better = "log_loss", "log-loss", LOWER
     summary = "less is better"
@@ -174,12 +207,12 @@ class LogLoss(RatioMetric):
         return log_loss(clicks.label, clicks.prediction)
 
     def parts(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """Losses, and clicks."""
+        """Sum of the losses, and number of clicks, of each user."""
         return clicks.per_user(click_losses(clicks.label, clicks.prediction)), clicks.per_user()
 
 
 class Pcoc(RatioMetric):
-    """See `pcoc`."""
+    """Predicted over observed conversions, see `pcoc`."""
 
     name, title, better = "pcoc", "PCOC", 1.0
     summary = "predicted over observed; 1 is calibrated"
@@ -193,12 +226,12 @@ class Pcoc(RatioMetric):
         return pcoc(clicks.label, clicks.prediction)
 
     def parts(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions, and labels."""
+        """Sum of the predictions, and of the labels, of each user."""
         return clicks.per_user(clicks.prediction), clicks.per_user(clicks.label)
 
 
 class CalibrationError(Metric):
-    """See `calibration_error`. Without intervals: a resample has more noise in its bins than the clicks have."""
+    """Expected calibration error, see `calibration_error`. It has no intervals, because resampling adds noise to the bins."""
 
     name, title, better = "ece", "ECE", LOWER
     summary = "mean distance of prediction and label over bins of the prediction"
@@ -214,19 +247,19 @@ _REGISTERED: dict[str, Metric] = {}
 
 
 def register_metric(metric: Metric | type[Metric]) -> Metric | type[Metric]:
-    """Adds a metric to the registry; may decorate its class, which is then made without arguments.
+    """Registers a metric. As a decorator of a class, it registers an instance created without arguments.
 
-    A package that is installed does so by itself with an entry point of the group `mal_tf.metrics`.
+    Installed packages can register metrics with entry points of the group `mal_tf.metrics` instead.
 
     Raises:
-        MalTfError: there is another metric of that name.
+        MalTfError: another metric has the same name.
     """
-    made = metric() if isinstance(metric, type) else metric
-    there = _REGISTERED.setdefault(made.name, made)
-    if type(there) is not type(made):
+    instance = metric() if isinstance(metric, type) else metric
+    registered = _REGISTERED.setdefault(instance.name, instance)
+    if type(registered) is not type(instance):
         raise MalTfError(
-            f"metric '{made.name}': expected a name of its own, found that of {type(there).__module__}."
-            f"{type(there).__qualname__}; rename it"
+            f"metric '{instance.name}': expected a name of its own, found that of {type(registered).__module__}."
+            f"{type(registered).__qualname__}; rename it"
         )
     return metric
 
@@ -236,18 +269,18 @@ for _standard in (Auc, Gauc, LogLoss, Pcoc, CalibrationError):
 
 
 def registered_metrics() -> Mapping[str, Metric]:
-    """All metrics by name: those of mal-tf, then users' own."""
+    """All registered metrics by name, first the built-in ones."""
     _register_installed()
     return _REGISTERED
 
 
 def additive_metrics() -> Mapping[str, Metric]:
-    """The metrics that can be resampled, and so have intervals and differences between models."""
+    """Registered metrics that can be resampled, and so have intervals and differences between models."""
     return {name: metric for name, metric in registered_metrics().items() if metric.additive}
 
 
 def level_metrics() -> Mapping[str, Metric]:
-    """The metrics that compare predictions with labels, not with each other: what calibration changes."""
+    """Registered metrics that depend on the level of the predictions and not only on their order; calibration changes them."""
     return {name: metric for name, metric in registered_metrics().items() if not metric.ranking}
 
 
@@ -258,10 +291,15 @@ def _register_installed() -> None:
 
 
 def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-    """Every registered metric by name, and what they are over: `clicks`, `positives`, `gauc_users`.
+    """Computes every registered metric, and the numbers of `clicks`, `positives` and `gauc_users` (users with both classes).
+
+    Args:
+        user: int64 [clicks], user codes 0 … U − 1, all of which occur.
+        label: float [clicks], in [0, 1].
+        prediction: float [clicks].
 
     Raises:
-        MalTfError: there is one class only, or no user has both.
+        MalTfError: the clicks have only one class, or no user has both.
     """
     values = metrics_or_nan(user, label, prediction)
     if np.isnan(values["auc"]):
@@ -272,7 +310,7 @@ def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> 
 
 
 def metrics_or_nan(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, bins: int = 10) -> dict[str, float]:
-    """As `all_metrics`; NaN, not an error, where a metric lacks a class; `bins` are those of the calibration error."""
+    """Computes what `all_metrics` does, with NaN instead of an error if a class is missing; `bins` are for the ECE."""
     clicks = Clicks(user, label, prediction, bins)
     counts = {"clicks": len(label), "positives": int((label > 0).sum())}
     values = {name: metric.value(clicks) for name, metric in registered_metrics().items()}

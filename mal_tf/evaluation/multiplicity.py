@@ -1,19 +1,22 @@
-"""Many comparisons at once: p-values adjusted so that none is called found by chance more often than it says."""
+"""Correction of p-values for multiple comparisons."""
 
 import numpy as np
 
-#: An adjusted p-value below it counts as a finding.
+#: Significance level of adjusted p-values.
 LEVEL = 0.05
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment (1979): max over j ≤ i of min(1, (m − j + 1) · p_(j)), p ascending.
+    """Adjusts p-values by Holm's step-down method (1979): max over j ≤ i of min(1, (m − j + 1) · p_(j)), p ascending.
 
-    Of all true null hypotheses of the family, one or more is rejected at level α with probability α at most, however the
-    tests depend on each other.
+    At level α, the probability of rejecting any true null hypothesis of the family is at most α, however the tests depend on
+    each other.
 
     Args:
-        p: float [m], the family's p-values; NaN, where there was no test, is not counted and stays.
+        p: float [m], p-values of the family. NaN, where there was no test, is not counted and stays.
+
+    Returns:
+        float64 [m], adjusted p-values.
     """
     p = np.asarray(p, np.float64)
     adjusted = np.full(p.shape, np.nan)
@@ -24,7 +27,5 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def resamples_needed(comparisons: int) -> int:
-    """The least number of resamples B whose least p-value, 2 / (B + 1), is below `LEVEL` after adjustment for a family of so
-    many comparisons.
-    """
+    """Smallest number of resamples B whose smallest p-value, 2 / (B + 1), stays below `LEVEL` after adjustment."""
     return round(2 * comparisons / LEVEL)

@@ -1,6 +1,6 @@
-"""The area under the ROC curve: of all clicks, of each user's clicks, and in resamples of the users.
+"""Exact area under the ROC curve for all clicks, for the clicks of each user, and for resamples of the users.
 
-A click with label l > 0 is a positive of weight l, any other a negative of weight 1; ties count one half. Exact, not binned.
+A click with label l > 0 is a positive of weight l, any other a negative of weight 1. Ties count one half.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ class PerUser:
     """AUC of every user.
 
     Attributes:
-        clicks: int64 [users], clicks of each user.
-        auc: float64 [users], NaN for users with one class only.
+        clicks: int64 [users], number of clicks of each user.
+        auc: float64 [users], NaN for users with only one class.
     """
 
     clicks: np.ndarray
@@ -28,10 +28,10 @@ class PerUser:
 
 
 def per_user(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> PerUser:
-    """AUC of every user at once: Σ over positives of w⁺ · (negatives below + half of the ties) / (Σ w⁺ · negatives).
+    """AUC of every user: Σ over positives of w⁺ · (negatives below + half of the ties) / (Σ w⁺ · negatives).
 
     Args:
-        user: int64 [clicks], user codes 0 … U − 1, each used.
+        user: int64 [clicks], user codes 0 … U − 1, all of which occur.
         label: float [clicks].
         prediction: float [clicks].
     """
@@ -39,9 +39,9 @@ def per_user(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> Per
 
 
 def ranks(prediction: np.ndarray) -> np.ndarray:
-    """uint32 [clicks], ordered and equal as the predictions are; NaN is above all.
+    """Ranks of predictions, uint32 [clicks], which compare like the predictions; NaN is above all others.
 
-    Numbers that float32 holds are ranked by their bits: those of negative ones are inverted, so that larger is less.
+    Numbers that float32 represents exactly are ranked by their bits, which are inverted for negative numbers.
     """
     single = np.asarray(prediction, np.float32) + np.float32(0)  # −0 becomes 0.
     if not np.array_equal(single, prediction):
@@ -54,22 +54,22 @@ def ranks(prediction: np.ndarray) -> np.ndarray:
 
 
 class Pairs:
-    """Pairs of a positive and a negative of the same group: where each positive stands among the negatives.
+    """Position of each positive among the negatives of its group, from which AUCs are computed.
 
-    Only the negatives are sorted, by group and rank in one integer; each positive then finds its place among them.
+    Only the negatives are sorted, by group and rank in one integer. Positives are located among them by binary search.
 
     Args:
-        group: int64 [clicks], 0 … groups − 1, each used.
+        group: int64 [clicks], 0 … groups − 1, all of which occur.
         label: float [clicks].
         rank: uint32 [clicks], see `ranks`.
         keep_order: whether `order` is needed.
 
     Attributes:
-        clicks: int64 [groups].
+        clicks: int64 [groups], number of clicks.
         positive: int64 [positives], rows of the positives, sorted by group and rank.
         weight: float64 [positives], their labels.
-        below: int64 [positives], negatives of earlier groups, and of the same group with a lower rank.
-        up_to: int64 [positives], likewise, with an equal rank too.
+        below: int64 [positives], number of negatives of earlier groups, or of the same group with a lower rank.
+        up_to: int64 [positives], the same with a lower or equal rank.
         order: int64 [negatives], rows of the negatives, sorted by group and rank.
     """
 
@@ -79,9 +79,9 @@ class Pairs:
         key = np.asarray(group).astype(np.uint64)
         key <<= np.uint64(32)
         key |= rank
-        of_positive = key[positive]
-        by_key = np.argsort(of_positive)  # Neighbours find neighbouring places, which is what caches like.
-        self.positive, of_positive = positive[by_key], of_positive[by_key]
+        positive_key = key[positive]
+        by_key = np.argsort(positive_key)  # Searching in sorted order makes better use of the CPU cache.
+        self.positive, positive_key = positive[by_key], positive_key[by_key]
         if keep_order:
             negative = np.delete(np.arange(key.size), positive)
             self.order = negative[np.argsort(key[negative])]
@@ -91,7 +91,7 @@ class Pairs:
             key.sort()
         self._group = np.asarray(group)[self.positive]
         self.weight = np.asarray(label)[self.positive].astype(np.float64)
-        self.below, self.up_to = (np.searchsorted(key, of_positive, side) for side in ("left", "right"))
+        self.below, self.up_to = (np.searchsorted(key, positive_key, side) for side in ("left", "right"))
 
     def auc(self) -> PerUser:
         """AUC of each group."""
@@ -104,10 +104,10 @@ class Pairs:
 
 
 class ResampledPairs:
-    """Sums over the pairs of clicks, as they are and with each user's clicks counted a number of times; sorted once.
+    """Sums over pairs of clicks for the AUC, of the actual clicks and of resamples of the users, after a single sort.
 
-    Negatives in the order of their predictions are cut where a positive may stand; a row for each piece says whose they are,
-    so that a block of resamples costs one product of a sparse matrix.
+    The sorted negatives are split at the positions of the positives. A sparse matrix counts the negatives of each user in
+    each piece, so that a block of resamples costs one sparse matrix product.
 
     Args:
         user: int64 [clicks], 0 … U − 1.
@@ -115,7 +115,7 @@ class ResampledPairs:
         prediction: float [clicks].
 
     Attributes:
-        users: U, or as many as there are up to the last with a click.
+        users: largest code of a user with clicks, plus 1.
     """
 
     def __init__(self, user: np.ndarray, label: np.ndarray, prediction: np.ndarray):
@@ -130,16 +130,16 @@ class ResampledPairs:
         self._pieces = csr_array(pieces, shape=(cuts.size - 1, self.users))
 
     def whole(self) -> list[int]:
-        """Negatives, weight of the positives and twice the weight of the pairs that they win, exact sums [3] (`exact.sums`).
+        """Number of negatives, weight of the positives, and twice the weight of the pairs that they win: exact sums [3].
 
-        Exact where labels are float32: their product with an integer below 2^29 is a float64.
+        The sums (see `exact.sums`) are exact for float32 labels, whose product with an integer below 2^29 is a float64.
         """
-        negatives = self._pieces.indptr.astype(np.int64)  # Up to each cut.
+        negatives = self._pieces.indptr.astype(np.int64)  # number up to each split
         won = self._weight * (negatives[self._below] + negatives[self._up_to])
         return [int(negatives[-1]) * exact.ONE, exact.total(self._weight), exact.total(won)]
 
     def drawn(self, times: np.ndarray) -> np.ndarray:
-        """Negatives, weight of the positives and weight of the pairs that they win, float64 [3, resamples].
+        """Number of negatives, weight of the positives, and weight of the pairs that they win: float64 [3, resamples].
 
         Args:
             times: uint8 [users, resamples], how often each user is drawn.
@@ -149,23 +149,23 @@ class ResampledPairs:
         sums = np.zeros((3, times.shape[1]))
         sums[0] = negatives[-1]
         for start in range(0, self._weight.size, _CHUNK):
-            some = slice(start, start + _CHUNK)
-            positives = self._weight[some, None] * times[self._user[some]]
+            chunk = slice(start, start + _CHUNK)
+            positives = self._weight[chunk, None] * times[self._user[chunk]]
             sums[1] += positives.sum(axis=0)
-            positives *= negatives[self._below[some]] + negatives[self._up_to[some]]
+            positives *= negatives[self._below[chunk]] + negatives[self._up_to[chunk]]
             sums[2] += 0.5 * positives.sum(axis=0)
         return sums
 
 
 def share_won(sums: np.ndarray) -> np.ndarray:
-    """AUC from `ResampledPairs.drawn`, float64 [3, …] to [...]; NaN without a class."""
+    """AUC from the sums of `ResampledPairs.drawn`: float64 [3, …] to [...]; NaN without a class."""
     negatives, weight, won = sums
     pairs = negatives * weight
     return np.divide(won, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
 
 
 def weighted_auc(positive: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> float:
-    """AUC of rows that all have weights, negatives too; NaN without a class.
+    """AUC of rows in which positives and negatives have weights; NaN without a class.
 
     Args:
         positive: bool [rows].

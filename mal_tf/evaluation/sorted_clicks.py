@@ -1,4 +1,4 @@
-"""Clicks of several groups by prediction: what the calibration of each group is made of."""
+"""Sums of predictions and labels in equal-mass bins, for the calibration of several groups of clicks."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from mal_tf.evaluation import calibration, exact
 
 
 class SortedClicks:
-    """Clicks by group and prediction; a click may be in several groups.
+    """Clicks sorted by group and prediction. A click may be in several groups.
 
-    Clicks of equal prediction are sorted by label, so that no sum depends on the order in which clicks come.
+    Clicks of equal prediction are sorted by label, so that sums do not depend on the order in which clicks arrive.
 
     Args:
         group: int64 [n], 0 … groups − 1.
         label: float [n].
         prediction: float [n].
-        groups: how many.
+        groups: number of groups.
 
     Attributes:
-        groups: how many.
+        groups: number of groups.
     """
 
     def __init__(self, group: np.ndarray, label: np.ndarray, prediction: np.ndarray, groups: int):
@@ -30,14 +30,14 @@ class SortedClicks:
         self._starts = np.flatnonzero(new_group)
 
     def bins(self, before: np.ndarray, clicks: np.ndarray, bins: int) -> np.ndarray:
-        """Predictions and labels in equal-mass bins of each group's clicks, exact sums [2, groups, bins].
+        """Sums of predictions and of labels in equal-mass bins of each group: exact sums [2, groups, bins].
 
         Clicks of equal prediction share their mean label, as in `calibration.equal_mass`.
 
         Args:
-            before: int64 [groups], clicks of the group elsewhere, all of lower prediction than these.
-            clicks: int64 [groups], of the whole group.
-            bins: how many.
+            before: int64 [groups], number of clicks of the group that are elsewhere, all with lower predictions.
+            clicks: int64 [groups], number of all clicks of the group.
+            bins: number of bins.
         """
         place: np.ndarray = np.arange(self._group.size) - np.repeat(
             self._starts, np.diff(self._starts, append=self._group.size)
@@ -49,13 +49,14 @@ class SortedClicks:
         return np.stack(sums).reshape(2, self.groups, bins)
 
     def borders(self, before: int, clicks: int, bins: int) -> np.ndarray:
-        """Where the equal-mass bins of a single group meet, float64 [3, bins − 1]; arguments as in `bins`.
+        """Borders between the equal-mass bins of a single group. Arguments are as in `bins`.
 
         Returns:
-            The prediction there, clicks below it, and clicks of just that prediction; 0 where bins meet elsewhere.
+            float64 [3, bins − 1]: the prediction at each border, the number of clicks below it, and the number of clicks with
+            exactly that prediction; 0 for borders that are elsewhere.
         """
-        met, place = np.zeros((3, bins - 1)), calibration.bin_starts(clicks, bins)[1:-1] - before
+        borders, place = np.zeros((3, bins - 1)), calibration.bin_starts(clicks, bins)[1:-1] - before
         here = np.flatnonzero((place >= 0) & (place < self._group.size) & (place + before > 0))
         tie = self._tie[place[here]]
-        met[:, here] = self._prediction[place[here]], before + self._ties[tie], np.bincount(self._tie)[tie]
-        return met
+        borders[:, here] = self._prediction[place[here]], before + self._ties[tie], np.bincount(self._tie)[tie]
+        return borders

@@ -1,4 +1,10 @@
-"""Layers: the parts the models are made of. Each is registered with Keras as `mal_tf>Name`, so that saved models load."""
+"""Keras layers of the models. Each is registered with Keras as `mal_tf>Name`, so that saved models can be loaded.
+
+Example:
+    >>> import mal_tf, tensorflow as tf
+    >>> mal_tf.layers.MLP([16, 8])(tf.ones([2, 4])).shape
+    TensorShape([2, 8])
+"""
 
 from mal_tf.layers.attention import TargetAttention
 from mal_tf.layers.expert import Expert

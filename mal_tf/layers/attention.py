@@ -1,4 +1,4 @@
-"""Target attention: which of a user's past events matter for this click."""
+"""Target attention over a user's history, with the click as the query (Deep Interest Network)."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,17 @@ from features.keras2 import keras, tf
 
 @keras.utils.register_keras_serializable("mal_tf")
 class TargetAttention(keras.layers.Layer):
-    """Activation unit of the Deep Interest Network.
+    """Activation unit of the Deep Interest Network (Zhou et al., KDD '18, arXiv 1706.06978).
 
-    output = Σ_t mask_t · a(q, k_t) · k_t, a = MLP([q, k_t, q − k_t, q ∘ k_t]) → scalar; the weights are not normalised
-    over t, so that the strength of interest is kept (Zhou et al., KDD '18, arXiv 1706.06978). An empty history gives 0.
+    output = Σ_t mask_t · a(q, k_t) · k_t, a = MLP([q, k_t, q − k_t, q ∘ k_t]) → scalar. The weights are not normalised over
+    t, which preserves the strength of interest. An empty history gives 0.
 
-    The MLP's first layer is applied in parts: with its kernel's rows W_q, W_k, W_d, W_p for the four parts of its input,
-    W x = (W_q + W_d) q + (W_k − W_d) k_t + W_p (q ∘ k_t), of which the first term is one per query, the second one per key.
+    The first layer of the MLP is applied in parts. With the rows W_q, W_k, W_d, W_p of its kernel for the four parts of its
+    input, W x = (W_q + W_d) q + (W_k − W_d) k_t + W_p (q ∘ k_t), where the first term is computed once per query and the
+    second once per key.
 
     Args:
-        units: hidden layers of the scoring MLP.
+        units: widths of the hidden layers of the scoring MLP.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -38,26 +39,26 @@ class TargetAttention(keras.layers.Layer):
         super().build(shapes)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Attends.
+        """Attends over the history.
 
         Args:
             inputs: query float [batch, dim], keys float [batch, time, dim], mask bool [batch, time] (False: padding).
-                With a single history, keys [1, time, dim] and mask [1, time], all queries attend over it.
+                All queries attend over a single history if keys are [1, time, dim] and mask is [1, time].
 
         Returns:
             float [batch, dim].
         """
         query, keys, mask = inputs
         first, *others = *self._hidden, self._score
-        of_query, of_key, of_difference, of_product = tf.split(first.kernel, 4)
-        by_query = tf.matmul(query, of_query + of_difference) + first.bias
-        by_key = tf.tensordot(keys, of_key - of_difference, 1)
-        by_both = tf.tensordot(query[:, tf.newaxis, :] * keys, of_product, 1)
-        scores = first.activation(by_query[:, tf.newaxis, :] + by_key + by_both)
+        w_query, w_key, w_difference, w_product = tf.split(first.kernel, 4)
+        query_term = tf.matmul(query, w_query + w_difference) + first.bias
+        key_term = tf.tensordot(keys, w_key - w_difference, 1)
+        product_term = tf.tensordot(query[:, tf.newaxis, :] * keys, w_product, 1)
+        scores = first.activation(query_term[:, tf.newaxis, :] + key_term + product_term)
         for layer in others:
             scores = layer(scores)
         weights = tf.squeeze(scores, axis=-1) * tf.cast(mask, keys.dtype)
-        # Not by transpose_a: TensorFlow 2.16 gets that wrong where a single history is broadcast.
+        # Without transpose_a, with which TensorFlow 2.16 computes wrong values if a single history is broadcast.
         return tf.squeeze(tf.matmul(weights[:, tf.newaxis, :], keys), axis=1)
 
     def get_config(self):

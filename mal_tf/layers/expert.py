@@ -1,28 +1,28 @@
-"""Experts: the sub-networks that mixtures are made of."""
+"""Experts, the sub-networks of mixture-of-experts models."""
 
 from collections.abc import Sequence
 
 from features.keras2 import keras, tf
 from mal_tf.layers.senet import SqueezeExcitation
 
-#: Of BatchNorm's moving moments. Keras' 0.99 still holds the initial ones after hundreds of steps, which is all that a
-#: single pass over small data has.
+#: Momentum of BatchNorm's moving moments. With Keras' default of 0.99 they are still dominated by their initial values after
+#: the few hundred steps of a single pass over small data.
 _MOMENTUM = 0.9
 
 
 @keras.utils.register_keras_serializable("mal_tf")
 class Expert(keras.layers.Layer):
-    """Dense layers, in one of two forms.
+    """Expert made of dense layers, plain or normalized.
 
     Plain (MMoE, PLE): relu(W_n … relu(W_1 x + b_1) … + b_n).
-    `normalized`: Swish(BatchNorm(W_n … relu(W_1 x + b_1) … + b_n)), HoME's (arXiv 2408.05430): equal scale for all
-    experts and no dead units, so that the gates don't collapse onto one of them.
-    The moments are those of the whole batch, also where replicas have shares of it.
+    Normalized (HoME, arXiv 2408.05430): Swish(BatchNorm(W_n … relu(W_1 x + b_1) … + b_n)). All experts have the same scale
+    and no dead units, so that the gates don't collapse onto one of them. With several replicas, the moments are those of the
+    whole batch.
 
     Args:
-        units: width of each layer; none: the identity (or the normalisation alone).
-        normalized: which form.
-        senet_width: width of the chunks of a `SqueezeExcitation` before the first layer; without one when absent.
+        units: width of each layer; if empty, the expert is the identity, or the normalisation alone.
+        normalized: whether the expert is normalized.
+        senet_width: chunk width of a `SqueezeExcitation` before the first layer; None for no such layer.
 
     Example:
         >>> import mal_tf, tensorflow as tf

@@ -1,16 +1,16 @@
-"""Feature gate: each expert's own view of the shared input."""
+"""Feature gate of HoME, which reweights the shared input for each expert."""
 
 from features.keras2 import keras, tf
 
 
 @keras.utils.register_keras_serializable("mal_tf")
 class FeatureGate(keras.layers.Layer):
-    """x ∘ 2σ(B · A · x), A [rank, dim], B [dim, rank], no biases: HoME's feature gate (arXiv 2408.05430).
+    """HoME's feature gate (arXiv 2408.05430): x ∘ 2σ(B · A · x), A [rank, dim], B [dim, rank], without biases.
 
-    Low rank keeps it cheap on a wide input; the 2 lets a gate of zeros pass x through unchanged.
+    The low rank keeps it cheap on a wide input. Because of the factor 2, gate weights of zero pass x through unchanged.
 
     Args:
-        rank: width in the middle.
+        rank: rank of the gate's weights.
 
     Example:
         >>> import mal_tf, tensorflow as tf

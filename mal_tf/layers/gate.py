@@ -1,4 +1,4 @@
-"""Gates that mix experts."""
+"""Gates that mix the outputs of experts."""
 
 from features.keras2 import keras, tf
 
@@ -12,8 +12,8 @@ class Gate(keras.layers.Layer):
     """Mixture of experts, Σ_e g_e · expert_e with g = softmax(W x + b) (MMoE: Ma et al., KDD '18, 10.1145/3219819.3220007).
 
     Args:
-        mixes_targets: whether there are experts of each target among them; then a warm start takes the weights over only
-            where the targets are the same.
+        mixes_targets: whether each target has experts among those mixed. A warm start then restores the weights only if the
+            targets are the same.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -32,10 +32,10 @@ class Gate(keras.layers.Layer):
         super().build(shapes)
 
     def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
-        """Mixes.
+        """Mixes the experts.
 
         Args:
-            inputs: x float [batch, any]; the experts' outputs, each float [batch, width].
+            inputs: x float [batch, any], and the outputs of the experts, each float [batch, width].
 
         Returns:
             float [batch, width].
@@ -50,9 +50,9 @@ class Gate(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("mal_tf")
 class SelfGate(Gate):
-    """HoME's self gate (arXiv 2408.05430): a branch's own experts once more, to be added to what its gate mixed.
+    """HoME's self gate (arXiv 2408.05430), which weights a branch's own experts before they are added to its mixture.
 
-    One expert: σ(w · x + b) · expert. Several: as `Gate`.
+    For a single expert, the output is σ(w · x + b) · expert; for several, that of `Gate`.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -61,7 +61,7 @@ class SelfGate(Gate):
     """
 
     def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
-        """As `Gate.call`."""
+        """Weights the experts; arguments as in `Gate.call`."""
         x, experts = inputs
         logits = self._logits(x)
         return _mix(tf.sigmoid(logits) if len(experts) == 1 else tf.nn.softmax(logits), experts)

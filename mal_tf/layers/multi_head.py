@@ -1,4 +1,4 @@
-"""Multi-head target attention: the click asks its user's past several questions at once."""
+"""Multi-head attention over a user's history, with the click as the only query."""
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
@@ -8,15 +8,15 @@ from features.keras2 import keras, tf
 class MultiHeadTargetAttention(keras.layers.Layer):
     """Scaled dot-product attention of a single query over a history.
 
-    Q = W_q q + b_q, K_t = W_k k_t, V_t = W_v k_t + b_v, each cut into `heads` parts of width w; per head
+    Q = W_q q + b_q, K_t = W_k k_t, V_t = W_v k_t + b_v, each split into `heads` parts of width w; per head
     o = Σ_t softmax_t(Q · K_t / √w) V_t; output = W_o [o_1; …; o_heads] + b_o (Vaswani et al., 2017, arXiv 1706.03762).
-    Masked positions have no weight; where all are masked, o = 0. K has no bias: it would add the same to all scores.
+    Masked positions have no weight; if all are masked, o = 0. K has no bias, since it would shift all scores equally.
 
-    With one query, keys and values need not be made for each position: Q · K_t = (W_kᵀ Q) · k_t, and with weights a_t
-    W_o Σ_t a_t V_t = W_o W_v Σ_t a_t k_t + W_o b_v Σ_t a_t. The products W_kᵀ W_q and W_o W_v, per head, come first.
+    With a single query, keys and values need not be computed for each position: Q · K_t = (W_kᵀ Q) · k_t, and with weights
+    a_t, W_o Σ_t a_t V_t = W_o W_v Σ_t a_t k_t + W_o b_v Σ_t a_t. The products W_kᵀ W_q and W_o W_v are computed per head.
 
     Args:
-        heads: how many; divides the keys' width, which is the output's too.
+        heads: number of heads, which must divide the width of the keys. The output has the same width.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -34,7 +34,7 @@ class MultiHeadTargetAttention(keras.layers.Layer):
         width = shapes[1][-1]
         if width % self.heads:
             raise MalTfError(
-                f"{self.name}: embeddings of width {width} can't be cut into {self.heads} heads; "
+                f"{self.name}: embeddings of width {width} can't be split into {self.heads} heads; "
                 "choose model.attention_heads so that it divides the width"
             )
         self._query, self._key, self._value, self.output_projection = (
@@ -47,15 +47,15 @@ class MultiHeadTargetAttention(keras.layers.Layer):
 
     @property
     def projections(self) -> tuple[keras.layers.Dense, ...]:
-        """Of query, key and value."""
+        """Projections of query, key and value."""
         return self._query, self._key, self._value
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Attends.
+        """Attends over the history.
 
         Args:
             inputs: query float [batch, any], keys float [batch, time, dim], mask bool [batch, time] (False: padding).
-                With a single history, keys [1, time, dim] and mask [1, time], all queries attend over it.
+                All queries attend over a single history if keys are [1, time, dim] and mask is [1, time].
 
         Returns:
             float [batch, dim].

@@ -1,4 +1,4 @@
-"""Squeeze and excitation: which coordinates of the fields' embeddings matter for this click."""
+"""Squeeze-and-excitation gate over the coordinates of the embeddings of a click."""
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
@@ -6,17 +6,17 @@ from features.keras2 import keras, tf
 
 @keras.utils.register_keras_serializable("mal_tf")
 class SqueezeExcitation(keras.layers.Layer):
-    """SENET over chunks, the form that PyMAL (alimama-tech/PyMAL) puts before its experts.
+    """SENET over chunks, in the form that PyMAL (alimama-tech/PyMAL) applies before its experts.
 
-    x is cut into n chunks x_1 … x_n of `width`; m = Σ_i x_i / n; s = σ(W2 · relu(W1 · m)); output = [x_1 ∘ s; …; x_n ∘ s].
-    No biases. The gate is over the `width` coordinates and the same for every field.
+    x is split into n chunks x_1 … x_n of `width`; m = Σ_i x_i / n; s = σ(W2 · relu(W1 · m)); output = [x_1 ∘ s; …; x_n ∘ s].
+    There are no biases. The gate has one value per coordinate, which all fields share.
 
-    FiBiNET (Huang et al., RecSys '19, arXiv 1905.09433) does it the other way round: it squeezes each field to the mean
-    of its coordinates and learns one gate per *field*.
+    FiBiNET (Huang et al., RecSys '19, arXiv 1905.09433) differs: it squeezes each field to the mean of its coordinates and
+    learns one gate value per *field*.
 
     Args:
-        width: of a chunk, the embedding's.
-        reduction: how many times narrower the hidden layer is than the chunk.
+        width: width of a chunk, which is that of an embedding.
+        reduction: ratio of the chunk's width to that of the hidden layer.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -35,8 +35,8 @@ class SqueezeExcitation(keras.layers.Layer):
         """See base class."""
         if shape[-1] % self.width:
             raise MalTfError(
-                f"SENET cuts its input into chunks of the embedding's width, {self.width}, but gets {shape[-1]} numbers; "
-                "give all features that width and model.tiers a multiple of it, or set model.senet to false"
+                f"SENET splits its input into chunks of the embedding width, expected a multiple of {self.width} numbers, found "
+                f"{shape[-1]}; give all features that width and model.tiers a multiple of it, or set model.senet to false"
             )
         super().build(shape)
 

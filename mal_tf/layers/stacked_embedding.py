@@ -1,4 +1,4 @@
-"""Stacked embedding: the tables of all features of one width as one, so that a batch needs one lookup."""
+"""Embedding tables of all features of one width, stacked in one variable so that a batch needs a single lookup."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,18 @@ from features.keras2 import keras, tf
 
 @keras.utils.register_keras_serializable("mal_tf")
 class StackedEmbedding(keras.layers.Layer):
-    """Embedding tables one below the other in a single variable, float [Σ sizes, width].
+    """Embedding tables stacked in a single variable, float [Σ sizes, width].
 
-    Row r of feature f is row o_f + r of the variable, o_f = Σ sizes of the features before f. What is looked up in it,
-    scalars and histories of all features, is one gather, and its gradient one `tf.IndexedSlices`. Initial values as
-    Keras' Embedding: U(±0.05). Rows are not checked: one that is not below its feature's size is another feature's.
+    Row r of feature f is row o_f + r of the variable, o_f = Σ sizes of the features before f. All lookups, of scalars and
+    histories of all features, are one gather, whose gradient is one `tf.IndexedSlices`. Initial values are U(±0.05), as in
+    Keras' Embedding. Rows are not checked: a row that is not below the size of its feature reads another feature's table.
 
     Args:
-        sizes: rows by feature, in the order of their tables.
-        width: of an embedding.
+        sizes: number of rows by feature, in the order of their tables.
+        width: width of the embeddings.
 
     Attributes:
-        sizes: as given.
+        sizes: number of rows by feature.
         embeddings: the variable.
 
     Example:
@@ -36,34 +36,34 @@ class StackedEmbedding(keras.layers.Layer):
 
     @property
     def ends(self) -> list[int]:
-        """The row after the last one of each table."""
+        """Row after the last one of each table."""
         return list(itertools.accumulate(self.sizes.values()))
 
     def row_range(self, feature: str) -> slice:
-        """Where a feature's rows are in the variable."""
+        """Range of a feature's rows in the variable."""
         end = dict(zip(self.sizes, self.ends, strict=True))[feature]
         return slice(end - self.sizes[feature], end)
 
     def build(self, shapes):
         """See base class."""
-        # The rows are cast after the lookup: cast before it, half precision would go over the whole table.
+        # Rows are cast after the lookup. With autocast, half precision would cast the whole table in every step.
         shape, options = [sum(self.sizes.values()), self.width], {"experimental_autocast": False}
         self.embeddings = self.add_weight("embeddings", shape, initializer="uniform", **options)
         super().build(shapes)
 
     def call(self, rows: Mapping[str, Sequence[tf.Tensor]]) -> dict[str, list[tf.Tensor]]:
-        """Looks up.
+        """Looks up embeddings.
 
         Args:
-            rows: by feature, int32 tensors of any shapes: a scalar's [batch], its histories' [batch, time].
+            rows: int32 tensors of any shape by feature, such as [batch] of the scalar and [batch, time] of its histories.
 
         Returns:
             The same structure with float [..., width].
         """
         cells = [(feature, cell) for feature in self.sizes for cell in rows[feature]]
         flat = tf.concat([tf.reshape(cell, [-1]) + self.row_range(feature).start for feature, cell in cells], axis=0)
-        found = tf.cast(tf.nn.embedding_lookup(self.embeddings, flat), self.compute_dtype)
-        parts = iter(tf.split(found, [tf.size(cell) for _, cell in cells]))
+        embedded = tf.cast(tf.nn.embedding_lookup(self.embeddings, flat), self.compute_dtype)
+        parts = iter(tf.split(embedded, [tf.size(cell) for _, cell in cells]))
         return {
             feature: [tf.reshape(next(parts), [*_shape(cell), self.width]) for cell in rows[feature]]
             for feature in self.sizes
@@ -75,5 +75,5 @@ class StackedEmbedding(keras.layers.Layer):
 
 
 def _shape(cell: tf.Tensor) -> list[int]:
-    """Static where known but for the batch, the first axis."""
+    """Shape with -1 for the batch, the first axis."""
     return [-1, *cell.shape[1:]]

@@ -1,4 +1,4 @@
-"""Towers: what each target has of its own above the shared bottom."""
+"""MLP of a target's tower, and the fusion of the towers' knowledge vectors into the primary target."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ class MLP(keras.layers.Layer):
     """Dense layers with ReLU: x → relu(W_n … relu(W_1 x + b_1) … + b_n).
 
     Args:
-        units: width of each layer; none: the identity.
+        units: width of each layer; if empty, the MLP is the identity.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -36,13 +36,12 @@ class MLP(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("mal_tf")
 class KnowledgeFusion(keras.layers.Layer):
-    """Adds the towers' knowledge to the primary target's vector, KEEP style: v = v_p + MLP(K).
+    """Adds the knowledge vectors of the towers to the primary target's vector: v = v_p + MLP(K).
 
-    Source: MAL (arXiv 2508.15217), in the manner of KEEP (arXiv 2208.10174). The MLP ends in a linear
-    layer of v_p's width.
+    Source: MAL (arXiv 2508.15217), which follows KEEP (arXiv 2208.10174). The MLP ends in a linear layer of v_p's width.
 
     Args:
-        units: hidden layers of the MLP.
+        units: widths of the hidden layers of the MLP.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -51,7 +50,7 @@ class KnowledgeFusion(keras.layers.Layer):
         TensorShape([2, 4])
     """
 
-    #: A layer's weights are laid out by target: a warm start takes them over only where the targets are the same.
+    #: The weights are laid out by target, so that a warm start restores them only if the targets are the same.
     mixes_targets = True
 
     def __init__(self, units: Sequence[int] = (64,), **kwargs):
@@ -65,10 +64,10 @@ class KnowledgeFusion(keras.layers.Layer):
         super().build(shapes)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Fuses.
+        """Fuses the knowledge into the primary vector.
 
         Args:
-            inputs: v_p float [batch, dim], K float [batch, any].
+            inputs: v_p float [batch, dim], and K, the concatenated knowledge vectors, float [batch, any].
 
         Returns:
             v, float [batch, dim].

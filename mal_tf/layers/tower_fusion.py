@@ -7,10 +7,10 @@ from features.keras2 import keras, tf
 
 @keras.utils.register_keras_serializable("mal_tf")
 class TowerFusion(keras.layers.Layer):
-    """One level of NATAL: relu(W [p; t_1; …; t_n] + b + p) (arXiv 2603.02184, as alimama-tech/PyMAL computes it).
+    """One level of NATAL's fusion: relu(W [p; t_1; …; t_n] + b + p) (arXiv 2603.02184, as alimama-tech/PyMAL computes it).
 
-    p is the primary tower's layer before its ReLU, t_i an auxiliary tower's after it. p is there twice: in the
-    concatenation and as the residual.
+    p is a layer of the primary tower before its ReLU, and t_i that layer of an auxiliary tower after its ReLU. p enters both
+    the concatenation and the residual.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -29,17 +29,18 @@ class TowerFusion(keras.layers.Layer):
         super().build(shapes)
 
     def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
-        """Fuses.
+        """Fuses a level of the towers.
 
         Args:
-            inputs: p float [batch, dim]; t_1 … t_n, each float [batch, any].
+            inputs: p float [batch, dim], and t_1 … t_n, each float [batch, any].
 
         Returns:
             float [batch, dim].
         """
         primary, auxiliaries = inputs
-        # p is among what W mixes: as a residual it adds the identity to W. (A sum between bias and ReLU makes
-        # TensorFlow 2.16's graph optimiser give up on the whole model.) A constant: other runtimes have no op for tf.eye's.
+        # The residual p is also an input of W, so adding it equals adding the identity to W. (A sum between bias and ReLU
+        # makes the graph optimiser of TensorFlow 2.16 fail on the whole model.) The identity is a constant, because other
+        # runtimes lack the op of tf.eye.
         kernel = self._mix.kernel + tf.constant(np.eye(*self._mix.kernel.shape), primary.dtype)
         mixed = tf.matmul(tf.concat([primary, *auxiliaries], axis=-1), kernel)
         return tf.nn.relu(tf.nn.bias_add(mixed, self._mix.bias))

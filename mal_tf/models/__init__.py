@@ -1,1 +1,1 @@
-"""Models: Keras functional networks with one named output of logits per target."""
+"""Multi-task CVR models: Keras functional networks with a named output of logits per target."""

@@ -1,4 +1,4 @@
-"""`base`: the primary target alone, the usual CVR model."""
+"""Model `base`: a single-task CVR model of the primary target."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,6 @@ from mal_tf.models.network import Network, bottom, towers
 
 
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: BottomConfig, targets: Sequence[str]) -> Network:
-    """Shared bottom → the primary target's tower → logit. `targets` other than the primary are not used."""
+    """Bottom → tower of the primary target → logit. Targets other than the primary are not used."""
     inputs, v = bottom(spec, sizes, config)
     return towers("base", inputs, {config.primary: v}, config)

@@ -1,4 +1,4 @@
-"""Models by name: those of mal-tf and those that were registered; anybody's own also by import path."""
+"""Catalog of models: built-in and registered ones by name, any other by import path."""
 
 import difflib
 import importlib
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from features.errors import MalTfError
 
-#: Name in configs to the module whose function `build` makes the network; or to `package.module:function`.
+#: Modules of the models by name in configs. The network is built by the function `build`, or by `package.module:function`.
 MODELS = {
     "base": "mal_tf.models.base",
     "shared_bottom": "mal_tf.models.shared_bottom",
@@ -23,25 +23,25 @@ MODELS = {
 
 
 def register(name: str, path: str) -> None:
-    """Gives a model of your own a name for configs, in this process.
+    """Registers your own model under a name for configs, in this process.
 
     Args:
-        name: not taken yet.
-        path: `package.module`, whose function `build` builds the network as `mal_tf.models.base.build` does, or
-            `package.module:function`; a class `Config` in the module has the model's own keys (`mal_tf.models.config`).
+        name: name of the model.
+        path: `package.module` with a function `build` that has the signature of `mal_tf.models.base.build`, or
+            `package.module:function`. A class `Config` in the module defines the model's own keys (`mal_tf.models.config`).
 
     Raises:
         ValueError: another model has that name.
     """
     if MODELS.setdefault(name, path) != path:
-        raise ValueError(f"the model '{name}' is {MODELS[name]} already, not {path}")
+        raise ValueError(f"the name '{name}' is taken by the model {MODELS[name]}; register {path} under another name")
 
 
 def check(name: str) -> str:
-    """Returns the name of a model as it is; an import path is not looked up.
+    """Checks the name of a model and returns it. Import paths are not resolved.
 
     Raises:
-        ValueError: it is neither a name of `MODELS` nor an import path.
+        ValueError: the name is neither in `MODELS` nor an import path.
     """
     if name in MODELS or ("." in name and all(part.isidentifier() for part in re.split("[.:]", name))):
         return name
@@ -54,10 +54,10 @@ def check(name: str) -> str:
 
 
 def module(name: str) -> types.ModuleType:
-    """The module of the model called `name`.
+    """Imports the module of a model.
 
     Raises:
-        MalTfError: it can't be imported.
+        MalTfError: the module can't be imported.
     """
     path = MODELS.get(name, name).partition(":")[0]
     try:
@@ -69,13 +69,13 @@ def module(name: str) -> types.ModuleType:
 
 
 def builder(name: str) -> Callable:
-    """The function that builds the model called `name`; arguments as in `mal_tf.models.factory.build`.
+    """Returns the function that builds a model, with the signature of `mal_tf.models.base.build`.
 
     Raises:
         MalTfError: there is no such function.
     """
-    function = MODELS.get(name, name).partition(":")[2] or "build"
-    found = getattr(module(name), function, None)
-    if not callable(found):
-        raise MalTfError(f"model '{name}': {module(name).__name__} has no function '{function}'")
-    return found
+    function_name = MODELS.get(name, name).partition(":")[2] or "build"
+    function = getattr(module(name), function_name, None)
+    if not callable(function):
+        raise MalTfError(f"model '{name}': {module(name).__name__} has no function '{function_name}'")
+    return function

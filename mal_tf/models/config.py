@@ -1,4 +1,4 @@
-"""Configuration of the models: a class of keys that all models have, and one for each model's own."""
+"""Configuration of the models: a class for the keys that all models have, and subclasses for the keys of each model."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ __all__ = [
 
 _Units = tuple[pydantic.PositiveInt, ...]
 
-#: What `compatibility: pymal` sets where the config says nothing else: the released code's architecture and sizes.
+#: Defaults under `compatibility: pymal`: architecture and sizes of the released code.
 PYMAL = {
     "attention": "multi_head",
     "mask_padding": False,
@@ -51,26 +51,30 @@ PYMAL = {
 class ModelConfig(TargetsConfig):
     """Targets and architecture: the keys that every model has.
 
-    What `name` and `compare_with` name adds keys: `ModelConfig(name="ple", …)` is a `PleConfig`, and with `compare_with` an
-    object that has the keys of all these models (see `config_class`). A key that none of them uses is an error.
+    The models in `name` and `compare_with` add their own keys. `ModelConfig(name="ple", …)` is a `PleConfig`; with
+    `compare_with` the result has the keys of all these models (see `config_class`). A key that none of them uses is an error.
 
     Attributes:
-        compatibility: `pymal`: the architecture of the papers' released code, alimama-tech/PyMAL, where it differs from
-            what was published; sets the defaults of the keys that docs/models.md names and the initial values, and simplifies
-            `home`.
-        embedding_dim: width of embeddings unless a feature says otherwise.
+        compatibility: `pymal` for the architecture of the papers' released code, alimama-tech/PyMAL, where it differs from
+            the publication. It changes initial values and the defaults that docs/models.md lists, and simplifies `home`.
+        embedding_dim: width of embeddings unless a feature sets its own.
         attention: how the click attends over its histories: `din` (activation unit) or `multi_head`.
-        attention_units: `din`: hidden layers of the scoring network.
-        attention_heads: `multi_head`: how many.
-        query: `multi_head`: scalar features whose embeddings together, projected, are the query; when empty, the
-            embedding of the feature that the history is of.
+        attention_units: hidden layers of the scoring network of `din`.
+        attention_heads: number of heads of `multi_head`.
+        query: scalar features whose concatenated and projected embeddings are the query of `multi_head`; when empty, the
+            embedding of the feature that the history lists.
         mask_padding: whether padding and missing tokens of a history are left out of the attention.
-        tiers: of the histogram of similarities.
-        layer_norm: normalise the click's vector (epsilon 1e-5).
-        cross_layers: DCN-v2 cross layers on the click's vector; 0 for none.
+        tiers: number of tiers in the histogram of similarities.
+        layer_norm: whether the click's vector is normalised (epsilon 1e-5).
+        cross_layers: number of DCN-v2 cross layers on the click's vector; 0 for none.
         senet: whether each expert, and the shared bottom, begins with squeeze-and-excitation.
-        tower_units: hidden layers of each tower; the last is the knowledge vector's width.
-        two_class_softmax: heads have a logit per class; their difference is the logit of the conversion.
+        tower_units: hidden layers of each tower; the last is the width of the knowledge vector.
+        two_class_softmax: whether heads have a logit per class, whose difference is the logit of the conversion.
+
+    Example:
+        >>> import mal_tf
+        >>> mal_tf.ModelConfig(name="ple", primary="last", levels=1)  # doctest: +ELLIPSIS
+        PleConfig(name='ple', compare_with=(), primary='last', ..., levels=1)
     """
 
     compatibility: Literal["pymal"] | None = None
@@ -88,7 +92,7 @@ class ModelConfig(TargetsConfig):
     two_class_softmax: bool = False
 
     def __new__(cls, **keys):
-        """An object of the class that has the keys of the models."""
+        """Creates an object of the class that has the keys of the named models."""
         return super().__new__(config_class(_names(keys)) if cls is ModelConfig else cls)
 
     @pydantic.model_validator(mode="wrap")
@@ -116,30 +120,30 @@ class ModelConfig(TargetsConfig):
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self):
-        # PyMAL's runs for the first-click target list it as its own auxiliary.
+        # In PyMAL, runs for the first-click target list it as its own auxiliary.
         if self.primary in self.listed and self.compatibility != "pymal":
             raise ValueError(f"'{self.primary}' is the primary target and can't be an auxiliary too")
         if self.query and self.attention == "din":
             raise ValueError(
-                "query: attention 'din' asks with the remembered feature alone; set attention to multi_head"
+                "query: attention 'din' always queries with the feature of the history; set attention to multi_head"
             )
         return self
 
     def check(self, spec: FeatureSpec, targets: Sequence[str]) -> None:
-        """Refuses names that the features and targets do not have, and hashed features that can't share a table.
+        """Checks that the configuration fits the features and targets.
 
         Args:
             spec: features.
-            targets: what is learned, or with `auto` may be.
+            targets: mechanisms to learn; with `auto`, candidates.
 
         Raises:
-            MalTfError: `query` names an unknown feature, no category has one of the targets, or the lookups of hashed
-                features are not of one whole width.
+            MalTfError: `query` names an unknown feature, a target has no category, or hashed features can't share a table,
+                because their lookups differ in width.
         """
         scalars = [feature.name for feature in spec.scalars]
         if unknown := [name for name in self.query if name not in scalars]:
-            there = ", ".join(scalars) or "none"
-            raise MalTfError(f"model.query: no categorical or numeric feature '{unknown[0]}'; there are: {there}")
+            available = ", ".join(scalars) or "none"
+            raise MalTfError(f"model.query: no categorical or numeric feature '{unknown[0]}'; there are: {available}")
         tables = {f.name: (f.embedding_dim or self.embedding_dim, f.hash_lookups) for f in spec.categorical}
         hashed = {name: (width, lookups) for name, (width, lookups) in tables.items() if lookups}
         widths = {width / lookups for width, lookups in hashed.values()}
@@ -151,19 +155,19 @@ class ModelConfig(TargetsConfig):
             )
 
     def alone(self, name: str) -> "ModelConfig":
-        """The configuration of one model, with its own keys only; it need not be one of `names`."""
+        """Configuration of a single model, with only its own keys; `name` need not be in `names`."""
         own = config_class((name,))
         keys = {key: getattr(self, key) for key in self.model_fields_set if key in own.model_fields}
         return own.model_validate(keys | {"name": name, "compare_with": ()})
 
     @property
     def senet_width(self) -> int | None:
-        """Width of the chunks that SENET gates; absent without SENET."""
+        """Width of the chunks that SENET gates; None without SENET."""
         return self.embedding_dim if self.senet else None
 
 
 class BottomConfig(ModelConfig):
-    """Keys of models on a shared bottom.
+    """Keys of models with a shared bottom.
 
     Attributes:
         bottom_units: hidden layers of the shared bottom.
@@ -176,7 +180,7 @@ class CatConfig(ModelConfig):
     """Keys of models that can learn the CAT class.
 
     Attributes:
-        cat: whether the CAT class is learned too.
+        cat: whether the CAT class is learned as well.
     """
 
     cat: bool = True
@@ -188,7 +192,7 @@ class CatConfig(ModelConfig):
 
 
 class ExpertsConfig(ModelConfig):
-    """Keys of models with experts, which take the shared bottom's place.
+    """Keys of models with experts instead of a shared bottom.
 
     Attributes:
         expert_units: layers of each expert.
@@ -201,7 +205,7 @@ class MmoeConfig(ExpertsConfig):
     """Keys of `mmoe`.
 
     Attributes:
-        experts: how many, shared by all targets.
+        experts: number of experts, shared by all targets.
     """
 
     experts: int = pydantic.Field(2, ge=1)
@@ -211,8 +215,8 @@ class OwnExpertsConfig(ExpertsConfig):
     """Keys of models with shared experts and experts of single targets.
 
     Attributes:
-        shared_experts: how many all targets share; in `home` each category has as many.
-        own_experts: how many each target has for itself.
+        shared_experts: number of experts that all targets share; in `home` each category has as many.
+        own_experts: number of experts of each target.
     """
 
     shared_experts: int = pydantic.Field(1, ge=1)
@@ -223,7 +227,7 @@ class PleConfig(OwnExpertsConfig):
     """Keys of `ple`.
 
     Attributes:
-        levels: how many levels of experts.
+        levels: number of levels of experts.
     """
 
     levels: int = pydantic.Field(2, ge=1)
@@ -276,7 +280,7 @@ class MoaeConfig(OwnExpertsConfig, CatConfig):
     """Keys of `moae`."""
 
 
-#: Keys of the models of mal-tf: here, not in the models' modules, so that reading a config does not import TensorFlow.
+#: Classes of the built-in models. They are not in the modules of the models, so that reading a config needs no TensorFlow.
 CONFIGS: dict[str, type[ModelConfig]] = {
     "base": BottomConfig,
     "shared_bottom": BottomConfig,
@@ -290,10 +294,10 @@ CONFIGS: dict[str, type[ModelConfig]] = {
 
 
 def config_class(names: Sequence[str]) -> type[ModelConfig]:
-    """The class that has the keys of all the named models.
+    """Returns a class that has the keys of all the named models.
 
-    A model of your own has those of the class `Config` in its module, derived from one of this module's; without such a class
-    it has `base`'s.
+    The keys of your own model are those of the class `Config` in its module, which is derived from a class of this module.
+    Without such a class they are those of `base`.
 
     Raises:
         ValueError: a model is unknown or can't be imported.
@@ -302,10 +306,10 @@ def config_class(names: Sequence[str]) -> type[ModelConfig]:
 
 
 def used_keys(keys: Mapping) -> dict:
-    """The keys that the named models use, of a configuration that an earlier version wrote, whose models had all keys."""
-    own = config_class(_names(keys)).model_fields
-    others = {key for other in CONFIGS.values() for key in other.model_fields}
-    return {key: value for key, value in keys.items() if key in own or key not in others}
+    """Removes keys of other models from a configuration of an earlier version, in which every model had all keys."""
+    used = config_class(_names(keys)).model_fields
+    defined = {key for config in CONFIGS.values() for key in config.model_fields}
+    return {key: value for key, value in keys.items() if key in used or key not in defined}
 
 
 def _own_class(name: str) -> type[ModelConfig]:
@@ -331,7 +335,7 @@ def _combined(classes: tuple[type[ModelConfig], ...]) -> type[ModelConfig]:
 
 
 def _names(keys: Mapping) -> list[str]:
-    """Models that a config names, before it is checked."""
+    """Names of the models in a config that is not validated yet."""
     others = keys.get("compare_with", ())
     names = [
         keys.get("name", ModelConfig.model_fields["name"].default),

@@ -1,4 +1,4 @@
-"""Extraction: a level of shared and own experts, as PLE stacks them."""
+"""Extraction levels of PLE: shared experts and experts of each target, mixed by gates."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,26 @@ from mal_tf.layers.expert import Expert
 from mal_tf.layers.gate import Gate
 from mal_tf.models.config import OwnExpertsConfig
 
-#: The branch of the shared experts. No mechanism can have a dot in its name.
+#: Name of the branch of the shared experts. Names of mechanisms can't contain a dot.
 SHARED = "all.shared"
 
 
 def experts(
     branch: str, vector: tf.Tensor, level: int, count: int, config: OwnExpertsConfig, **options
 ) -> list[tf.Tensor]:
-    """A branch's experts of one level, on one vector; `options` are `Expert`'s. Only level 1 has embeddings for SENET."""
+    """Applies a branch's experts of one level to a vector. Only level 1 reads embeddings, which SENET needs.
+
+    Args:
+        branch: name of the branch.
+        vector: float [batch, any].
+        level: number of the level, from 1.
+        count: number of experts.
+        config: sizes.
+        **options: further arguments of `Expert`.
+
+    Returns:
+        Outputs of the experts, each float [batch, config.expert_units[-1]].
+    """
     return [
         Expert(
             config.expert_units,
@@ -29,29 +41,29 @@ def experts(
 def extract(
     branches: Mapping[str, tf.Tensor], level: int, config: OwnExpertsConfig, last: bool
 ) -> dict[str, tf.Tensor]:
-    """One level: each target's gate mixes the shared and its own experts, the shared gate all of them.
+    """Applies one level: the gate of each target mixes the shared and its own experts, the shared gate all experts.
 
-    Experts and gate of a branch read that branch's vector of the level before.
+    Experts and gate of a branch read the vector of that branch from the level before.
 
     Args:
-        branches: by target float [batch, any], with one more branch, `SHARED`.
-        level: counted from 1.
+        branches: float [batch, any] by target, and for `SHARED`.
+        level: number of the level, from 1.
         config: sizes.
-        last: whether no level follows; then there is no shared gate.
+        last: whether this is the last level, which has no shared gate.
 
     Returns:
-        The next level's branches, after the last level without `SHARED`.
+        Branches for the next level; without `SHARED` after the last level.
     """
-    made = {
+    by_branch = {
         name: experts(name, vector, level, config.shared_experts if name == SHARED else config.own_experts, config)
         for name, vector in branches.items()
     }
     mixed = {
-        name: Gate(name=f"{name}_gate_{level}")((branches[name], made[SHARED] + made[name]))
+        name: Gate(name=f"{name}_gate_{level}")((branches[name], by_branch[SHARED] + by_branch[name]))
         for name in branches
         if name != SHARED
     }
     if not last:
-        everyone = [expert for of_branch in made.values() for expert in of_branch]
-        mixed[SHARED] = Gate(mixes_targets=True, name=f"{SHARED}_gate_{level}")((branches[SHARED], everyone))
+        all_experts = [expert for own in by_branch.values() for expert in own]
+        mixed[SHARED] = Gate(mixes_targets=True, name=f"{SHARED}_gate_{level}")((branches[SHARED], all_experts))
     return mixed

@@ -1,4 +1,4 @@
-"""Networks by the name of their model."""
+"""Factory that builds the network of a model by its name."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from mal_tf.models.pymal_initial import initialize
 def build(
     name: str, spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig, targets: Sequence[str]
 ) -> Network:
-    """Builds the model called `name`.
+    """Builds the network of a model.
 
     Args:
-        name: of `mal_tf.models.catalog.MODELS`, or an import path.
+        name: a name in `mal_tf.models.catalog.MODELS`, or an import path.
         spec: features.
         sizes: rows of each embedding table (`features.lookup.table_sizes`).
-        config: primary target, widths, ablations; of it the model's own keys.
+        config: primary target, widths, ablations; keys of other models are ignored.
         targets: the primary and its auxiliaries, in configured order.
 
     Raises:

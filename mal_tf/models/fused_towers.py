@@ -1,4 +1,4 @@
-"""Towers whose layers feed the primary one, level by level, as NATAL and MoAE have them."""
+"""Auxiliary towers that are fused into the primary tower level by level, as in NATAL and MoAE."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,17 +15,17 @@ def fused_towers(
     config: ModelConfig,
     targets: Sequence[str],
 ) -> Network:
-    """A tower per view; each layer of the primary's also takes in that layer of all others (`TowerFusion`).
+    """Builds a tower per view. Each layer of the primary tower also reads that layer of all others (`TowerFusion`).
 
-    No stop-gradient: the primary loss trains the auxiliary towers too.
+    There is no stop-gradient, so the primary loss trains the auxiliary towers too.
 
     Args:
-        name: of the model.
-        inputs: of the network.
+        name: name of the model.
+        inputs: inputs of the network, by feature name.
         vectors: float [batch, any] by view: the primary target and `config.auxiliary_views`. A primary that is its own
             auxiliary (PyMAL) has one tower for both.
         config: primary target and widths.
-        targets: of the CAT class.
+        targets: mechanisms of the CAT class.
     """
     primary, views = config.primary, config.auxiliary_views(targets)
     layers = {
@@ -38,8 +38,8 @@ def fused_towers(
             activations.append(tf.nn.relu(layer(activations[-1])))
     fused = vectors[primary]
     for level, layer in enumerate(layers[primary], 1):
-        of_level = [knowledge[view][level] for view in views]
-        fused = TowerFusion(name=f"fusion_{level}")((layer(fused), of_level))
+        auxiliary = [knowledge[view][level] for view in views]
+        fused = TowerFusion(name=f"fusion_{level}")((layer(fused), auxiliary))
     outputs = {primary: logit(fused, primary, config)}
     for view in views:
         if view == CAT:

@@ -1,4 +1,4 @@
-"""The layer graph of a functional Keras model: what each layer reads, which outputs it leads to, its blocks for a drawing."""
+"""Layer graph of a functional Keras model: inputs of each layer, outputs it leads to, and blocks for a drawing."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from mal_tf.models.network import CLICK, Network
 
 
 def producer(tensor: tf.Tensor) -> tuple[keras.layers.Layer, Any, int]:
-    """The layer that made a symbolic tensor, the node of that call, and the tensor's place among its outputs."""
-    layer, node, place = tensor._keras_history
-    return layer, layer._inbound_nodes[node], place
+    """The layer that produced a symbolic tensor, the node of that call, and the tensor's index among its outputs."""
+    layer, node, index = tensor._keras_history
+    return layer, layer._inbound_nodes[node], index
 
 
 def inputs(node: Any) -> list[tf.Tensor]:
@@ -31,44 +31,44 @@ def mixes_targets(layer: keras.layers.Layer) -> bool:
 
 
 def readers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """The layers that read each layer's outputs, by its name."""
-    found: dict[str, list[keras.layers.Layer]] = {layer.name: [] for layer in model.layers}
+    """The layers that read the outputs of each layer, by its name."""
+    by_layer: dict[str, list[keras.layers.Layer]] = {layer.name: [] for layer in model.layers}
     for reader in model.layers:
         for node in reader._inbound_nodes:
             for tensor in () if node.is_input else inputs(node):
                 layer = producer(tensor)[0]
-                if reader not in found.setdefault(layer.name, []):
-                    found[layer.name].append(reader)
-    return found
+                if reader not in by_layer.setdefault(layer.name, []):
+                    by_layer[layer.name].append(reader)
+    return by_layer
 
 
 def leads_to(network: Network) -> dict[str, frozenset[str]]:
-    """Names of the outputs that each layer's weights have an influence on, by the layer's name."""
+    """Names of the outputs that the weights of each layer influence, by the layer's name."""
     own: dict[str, set[str]] = {}
     for output, tensor in network.model.output.items():
         own.setdefault(producer(tensor)[0].name, set()).add(output)
-    reading, found = readers(network.model), {}
+    reading, outputs = readers(network.model), {}
 
     def visit(name: str) -> frozenset[str]:
-        if name not in found:
-            found[name] = frozenset(own.get(name, ())).union(*(visit(reader.name) for reader in reading[name]))
-        return found[name]
+        if name not in outputs:
+            outputs[name] = frozenset(own.get(name, ())).union(*(visit(reader.name) for reader in reading[name]))
+        return outputs[name]
 
     for layer in network.model.layers:
         visit(layer.name)
-    return found
+    return outputs
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A layer with weights above the click's vector, as it is drawn.
+    """A block of a drawing of the network: a layer with weights above the click's vector.
 
     Attributes:
-        name: of the layer.
-        title: what it is, such as `Expert 128→64`.
-        reads: names of the blocks below it; none: it reads the click's vector.
+        name: name of the layer.
+        title: description, such as `Expert 128→64`.
+        reads: names of the blocks that it reads; if empty, it reads the click's vector.
         served: whether the primary output depends on it.
-        target: of the head whose output it gives, if any.
+        target: target of the head whose output it produces, if any.
         primary: whether that head is the one that is served.
     """
 
@@ -83,22 +83,22 @@ class Block:
 def blocks(network: Network) -> list[Block]:
     """The blocks of a network, each after those it reads."""
     leading, served = leads_to(network), network.primary.output
-    found: dict[str, Block] = {}
+    by_name: dict[str, Block] = {}
     for layer in _above_click(network):
-        reads = [read.name for read in below(layer) if read.name in found]
-        found[layer.name] = Block(layer.name, title(layer), _direct(reads, found), served in leading[layer.name])
+        reads = [read.name for read in below(layer) if read.name in by_name]
+        by_name[layer.name] = Block(layer.name, title(layer), _direct(reads, by_name), served in leading[layer.name])
     for head in network.heads:
         reads = [layer.name for layer in _weighted(network.model.output[head.output])]
         if len(reads) == 1 and leading[reads[0]] == {head.output}:
-            found[reads[0]] = dataclasses.replace(found[reads[0]], target=head.target, primary=head.primary)
+            by_name[reads[0]] = dataclasses.replace(by_name[reads[0]], target=head.target, primary=head.primary)
         else:
-            direct = _direct(reads, found)
-            found[head.output] = Block(head.output, "", direct, head.primary, head.target, head.primary)
-    return list(found.values())
+            direct = _direct(reads, by_name)
+            by_name[head.output] = Block(head.output, "", direct, head.primary, head.target, head.primary)
+    return list(by_name.values())
 
 
 def title(layer: keras.layers.Layer) -> str:
-    """What a layer is: its attribute `title` if it has one, else its class and the widths in its attribute `units`."""
+    """Title of a layer: its attribute `title` if it has one, else its class and the widths in its attribute `units`."""
     if own := getattr(layer, "title", None):
         return str(own)
     units = getattr(layer, "units", ())
@@ -107,14 +107,14 @@ def title(layer: keras.layers.Layer) -> str:
 
 
 def _weighted(tensor: tf.Tensor) -> list[keras.layers.Layer]:
-    """The nearest layers with weights that a tensor is made of."""
+    """The nearest layers with weights from which a tensor is computed."""
     layer, node, _ = producer(tensor)
     if layer.weights:
         return [layer]
     if layer.name == CLICK or node.is_input:
         return []
-    found = [layer for read in inputs(node) for layer in _weighted(read)]
-    return list({layer.name: layer for layer in found}.values())
+    layers = [layer for read in inputs(node) for layer in _weighted(read)]
+    return list({layer.name: layer for layer in layers}.values())
 
 
 def below(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
@@ -126,26 +126,26 @@ def below(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
 
 def _above_click(network: Network) -> list[keras.layers.Layer]:
     """The layers with weights above the click's vector, each after those it reads, in the order of the heads."""
-    found: dict[str, keras.layers.Layer] = {}
+    visited: dict[str, keras.layers.Layer] = {}
 
     def visit(layer: keras.layers.Layer) -> None:
-        if layer.name not in found:
+        if layer.name not in visited:
             for read in below(layer):
                 visit(read)
-            found[layer.name] = layer
+            visited[layer.name] = layer
 
     for head in network.heads:
         for layer in _weighted(network.model.output[head.output]):
             visit(layer)
-    return list(found.values())
+    return list(visited.values())
 
 
-def _direct(reads: Sequence[str], known: Mapping[str, Block]) -> tuple[str, ...]:
-    """Of the blocks that one reads, those that it does not also read through another of them."""
-    through: set[str] = set()
+def _direct(reads: Sequence[str], by_name: Mapping[str, Block]) -> tuple[str, ...]:
+    """The blocks in `reads` that are not also read indirectly, through another of them."""
+    indirect: set[str] = set()
     for name in reads:
-        queue = list(known[name].reads)
+        queue = list(by_name[name].reads)
         while queue:
-            through.add(read := queue.pop())
-            queue += known[read].reads
-    return tuple(dict.fromkeys(name for name in reads if name not in through))
+            indirect.add(read := queue.pop())
+            queue += by_name[read].reads
+    return tuple(dict.fromkeys(name for name in reads if name not in indirect))

@@ -1,4 +1,4 @@
-"""`home`: hierarchy of multi-gate experts (arXiv 2408.05430)."""
+"""Model `home`: hierarchy of multi-gate experts (arXiv 2408.05430)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,13 +14,14 @@ from mal_tf.models.network import Network, click, towers
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: HomeConfig, targets: Sequence[str]) -> Network:
     """Two levels of Swish(BatchNorm(MLP)) experts under a hierarchy mask, then a tower per target.
 
-    Level 1, meta: the shared experts and each category's read the click; a category's branch mixes the shared and its
-    own experts, the shared branch mixes all. Level 2: shared, category and task experts, each on its branch's meta
-    vector; a target mixes the shared, its category's and its own experts, never another category's or target's. Experts
-    read through a feature gate; what a gate mixed gets the branch's own experts added, through a self gate.
+    Level 1 (meta): the shared experts and those of each category read the click. The branch of a category mixes the shared
+    and its own experts, the shared branch mixes all. Level 2: shared, category and target experts read the meta vector of
+    their branch. A target mixes the shared experts, those of its category and its own, never those of another category or
+    target. Experts read their input through a feature gate. To each mixture, the branch's own experts are added through a
+    self gate.
 
-    With `compatibility: pymal`: PyMAL's form, a level of plain experts behind feature gates; gates read the ungated
-    click, and the self gate, a softmax over its one logit, is 1.
+    With `compatibility: pymal` there is one level of plain experts behind feature gates, as in PyMAL. Gates read the ungated
+    click, and the self gate, a softmax over a single logit, is 1.
     """
     inputs, x = click(spec, sizes, config)
     vectors = _gate_only(x, config, targets) if config.compatibility == "pymal" else _hierarchy(x, config, targets)
@@ -28,11 +29,11 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: HomeConfig, targe
 
 
 def _hierarchy(x: tf.Tensor, config: HomeConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
-    category = _category_of(targets, config)
+    category = _category_branches(targets, config)
     groups = {name: _gated_experts(name, x, 1, config) for name in (SHARED, *dict.fromkeys(category.values()))}
-    seen = {name: groups[SHARED] + own for name, own in groups.items() if name != SHARED}
-    seen[SHARED] = [expert for own in groups.values() for expert in own]
-    meta = {name: _mixed(f"{name}_meta", x, seen[name], groups[name]) for name in groups}
+    visible = {name: groups[SHARED] + own for name, own in groups.items() if name != SHARED}
+    visible[SHARED] = [expert for own in groups.values() for expert in own]
+    meta = {name: _mixed(f"{name}_meta", x, visible[name], groups[name]) for name in groups}
     groups = {name: _gated_experts(name, vector, 2, config) for name, vector in meta.items()}
     vectors = {}
     for target, name in category.items():
@@ -47,9 +48,9 @@ def _gated_experts(branch: str, vector: tf.Tensor, level: int, config: HomeConfi
     return experts(branch, gated, level, count, config, normalized=config.compatibility != "pymal")
 
 
-def _mixed(branch: str, vector: tf.Tensor, seen: list[tf.Tensor], own: list[tf.Tensor]) -> tf.Tensor:
+def _mixed(branch: str, vector: tf.Tensor, visible: list[tf.Tensor], own: list[tf.Tensor]) -> tf.Tensor:
     gate = Gate(mixes_targets=branch.startswith(SHARED), name=f"{branch}_gate")
-    return gate((vector, seen)) + SelfGate(name=f"{branch}_self_gate")((vector, own))
+    return gate((vector, visible)) + SelfGate(name=f"{branch}_self_gate")((vector, own))
 
 
 def _gate_only(x: tf.Tensor, config: HomeConfig, targets: Sequence[str]) -> dict[str, tf.Tensor]:
@@ -60,8 +61,8 @@ def _gate_only(x: tf.Tensor, config: HomeConfig, targets: Sequence[str]) -> dict
     return vectors
 
 
-def _category_of(targets: Sequence[str], config: HomeConfig) -> dict[str, str]:
-    """Branch of each target's category. No mechanism can have a dot in its name."""
+def _category_branches(targets: Sequence[str], config: HomeConfig) -> dict[str, str]:
+    """Name of the branch of each target's category. Names of mechanisms can't contain a dot."""
     groups = config.categories or {"all": tuple(targets)}
-    found = {target: f"category.{name}" for name, members in groups.items() for target in members}
-    return {target: found[target] for target in targets}
+    branches = {target: f"category.{name}" for name, members in groups.items() for target in members}
+    return {target: branches[target] for target in targets}

@@ -1,4 +1,4 @@
-"""`mal`: multi-attribution learning, the paper's form (arXiv 2508.15217)."""
+"""Model `mal`: multi-attribution learning as published (arXiv 2508.15217)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +12,11 @@ from mal_tf.models.network import Head, Network, bottom, cat_logits, logit
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MalConfig, targets: Sequence[str]) -> Network:
     """Attribution knowledge aggregator (AKA) and primary target predictor (PTP) on a shared bottom.
 
-    AKA: a tower per target, the primary among them, each with a logit, and with `cat` a tower whose softmax predicts the
-    CAT class of all targets. K = concatenation of the towers' penultimate activations, the knowledge vectors.
+    AKA: a tower per target, including the primary, each with a logit, and with `cat` a tower whose softmax predicts the CAT
+    class of all targets. K is the concatenation of the towers' last hidden activations, the knowledge vectors.
     PTP: v_p = MLP(bottom); v = v_p + MLP(K); logit of v.
 
-    The AKA's outputs are called `aka_<target>` and `aka_cat`, the PTP's as the primary target. With
+    The outputs of the AKA are named `aka_<target>` and `aka_cat`, that of the PTP like the primary target. With
     `single_attribution` every AKA tower learns the primary label (see `factory.build`), and there is no CAT tower.
     """
     inputs, v = bottom(spec, sizes, config)

@@ -1,4 +1,4 @@
-"""`mmoe`: multi-gate mixture of experts (Ma et al., KDD '18, 10.1145/3219819.3220007)."""
+"""Model `mmoe`: multi-gate mixture of experts (Ma et al., KDD '18, 10.1145/3219819.3220007)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from mal_tf.models.network import Network, click, towers
 
 
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MmoeConfig, targets: Sequence[str]) -> Network:
-    """Experts shared by all targets; each target mixes them by its own gate, then its tower."""
+    """Experts shared by all targets. Each target mixes them by its own gate, followed by its tower."""
     inputs, x = click(spec, sizes, config)
     experts = [
         Expert(config.expert_units, senet_width=config.senet_width, name=f"expert_{number}")(x)

@@ -1,4 +1,4 @@
-"""What every model shares: the network with its heads, the way from rows to the shared bottom, towers."""
+"""Building blocks of all models: the network with its heads, the embedding of a click, the shared bottom, and towers."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,13 @@ class Head:
 
     Attributes:
         output: name of the output.
-        target: the mechanism whose label it predicts, or `CAT`.
+        target: the mechanism whose label it predicts, or `cat` for the CAT class.
         primary: whether it is the one that is served.
+
+    Example:
+        >>> import mal_tf
+        >>> mal_tf.Head(output="aka_linear", target="linear")
+        Head(output='aka_linear', target='linear', primary=False)
     """
 
     output: str
@@ -38,12 +43,20 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A model and what its outputs mean.
+    """A Keras model with the meaning of its outputs, such as `mal_tf.build` returns.
 
     Attributes:
-        model: functional model: embedding rows by feature name (see `features.lookup`) to logits by output name,
-            float32 [batch], for a CAT head [batch, 2^N].
-        heads: the primary first.
+        model: functional model from embedding rows by feature name (`mal_tf.lookup_model`) to logits by output name, float32
+            [batch], for a CAT head [batch, 2^N] with N targets.
+        heads: one for each output, the primary first.
+
+    Example:
+        >>> import mal_tf
+        >>> features = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "place"}])
+        >>> config = mal_tf.ModelConfig(name="shared_bottom", primary="last")
+        >>> network = mal_tf.build(features, {"place": ["top", "side"]}, config, ["last", "linear"])
+        >>> [head.output for head in network.heads], network.model.input_shape
+        (['last', 'linear'], {'place': (None,)})
     """
 
     model: keras.Model
@@ -55,47 +68,47 @@ class Network:
         return self.heads[0]
 
     def set_output_bias(self, output: str, logits: np.ndarray) -> None:
-        """Sets the bias of the layer behind an output, such that its logits are these where its activations are 0.
+        """Sets the bias of an output's layer so that the output is `logits` where its activations are 0.
 
         Args:
-            output: name of a head's output, made by `logit` or `cat_logits`.
+            output: name of an output that `logit` or `cat_logits` created.
             logits: float [], for a CAT head [2^N].
 
         Raises:
-            ValueError: the output has no such layer, see `output_layer`.
+            ValueError: the output has no layer with a bias, see `output_layer`.
         """
-        layer = self._biased(output)
+        layer = self._biased_layer(output)
         two_classes = np.ndim(logits) == 0 and layer.units == 2
         layer.bias.assign(np.array([-logits / 2, logits / 2]) if two_classes else np.reshape(logits, layer.bias.shape))
 
     def output_bias(self, output: str) -> np.ndarray:
-        """See `set_output_bias`: float [], for a CAT head [2^N]."""
-        layer = self._biased(output)
+        """Bias of an output as logits (see `set_output_bias`): float [], for a CAT head [2^N]."""
+        layer = self._biased_layer(output)
         bias = layer.bias.numpy()
         if self.model.get_layer(output) is layer:
             return bias
         return bias[1] - bias[0] if layer.units == 2 else bias[0]
 
-    def _biased(self, output: str) -> keras.layers.Dense:
+    def _biased_layer(self, output: str) -> keras.layers.Dense:
         if (layer := self.output_layer(output)) is None:
-            raise ValueError(f"expected an output that logit or cat_logits has made, found '{output}'")
+            raise ValueError(f"expected an output that logit or cat_logits created, found '{output}'")
         return layer
 
     def output_layer(self, output: str) -> keras.layers.Dense | None:
-        """The layer whose bias is an output's level; None where the output was not made by `logit` or `cat_logits`."""
+        """The layer whose bias sets the level of an output; None if `logit` or `cat_logits` did not create the output."""
         layers = {layer.name: layer for layer in self.model.layers}
         candidates = (layers.get(name) for name in (output, f"{output}_head"))
         dense = (layer for layer in candidates if isinstance(layer, keras.layers.Dense) and layer.use_bias)
         return next(dense, None)
 
     def split(self) -> tuple[keras.Model, keras.Model]:
-        """The model in two: rows to the click's vector as it is looked up and attended, and that vector to logits."""
+        """Splits the model in two: rows to the click's vector (lookup and attention), and that vector to logits."""
         click = self.model.get_layer(CLICK).output
         return keras.Model(self.model.input, click), keras.Model(click, self.model.output)
 
     @property
     def stacks(self) -> list[StackedEmbedding]:
-        """The embedding tables, one layer per width."""
+        """Layers of the embedding tables, one per embedding width."""
         return [layer for layer in self.model.layers if isinstance(layer, StackedEmbedding)]
 
     @property
@@ -105,22 +118,23 @@ class Network:
 
 
 def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Embeds a click: the vector that experts and shared bottoms read.
+    """Embeds a click as the vector that experts and shared bottoms read.
 
-    Each scalar feature has a table, hashed ones share one, those of one width are in one stack (`StackedEmbedding`); a
-    history uses the table of its feature, and the click attends over it; similarities become a histogram (`SimTier`). All
-    are concatenated: scalars, histories, histograms, then what features of other types make of themselves
-    (`Feature.vector`). As configured, they are normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
+    Each scalar feature has an embedding table; hashed features share one. Tables of one width are stacked
+    (`StackedEmbedding`). A history uses the table of its feature, and the click attends over it. Similarities become a
+    histogram (`SimTier`). The vector is the concatenation of scalars, histories, histograms and the vectors of features of
+    other types (`Feature.vector`). If configured, it is normalised and crossed (DCN-v2, `tfrs.layers.dcn.Cross`).
 
     Args:
         spec: features.
         sizes: rows of each table (`features.lookup.table_sizes`).
-        config: widths and kinds.
+        config: widths and kinds of the layers.
 
     Returns:
-        inputs: by feature name, in order: int32 rows, scalars [batch], histories [batch, length], both with a last axis of
-            lookups where the feature is hashed; float values of what is not embedded, [batch] or [batch, length].
-        x: float [batch, any].
+        inputs: inputs of the network by feature name, in order: int32 rows, scalars [batch] and histories [batch, length],
+            with a further axis of lookups if the feature is hashed; float values of features that are not embedded, [batch]
+            or [batch, length].
+        x: float [batch, any], the vector.
     """
     inputs = _inputs(spec)
     embedded = _embedded(spec, inputs, sizes, config)
@@ -141,19 +155,19 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
 
 
 def _inputs(spec: FeatureSpec) -> dict[str, tf.Tensor]:
-    found = {}
+    inputs = {}
     for feature in spec.features:
         shape = (feature.length,) if feature.sequence else ()
         lookups = (spec.hash_lookups[feature.table],) if feature.table in spec.hash_lookups else ()
         dtype = tf.int32 if feature.embedded else None
-        found[feature.name] = keras.Input((*shape, *lookups), dtype=dtype, name=feature.name)
-    return found
+        inputs[feature.name] = keras.Input((*shape, *lookups), dtype=dtype, name=feature.name)
+    return inputs
 
 
 def _embedded(
     spec: FeatureSpec, inputs: Mapping[str, tf.Tensor], sizes: Mapping[str, int], config: ModelConfig
 ) -> dict[str, tf.Tensor]:
-    """Embeddings of scalars and histories by feature: a stack of tables per width."""
+    """Embeddings of scalars and histories by feature, with one stack of tables per embedding width."""
     stacks: dict[int, dict[str, list[str]]] = {}
     for feature in (f for f in spec.features if f.embedded and f.table == f.name):
         users = [feature.name, *(f.name for f in spec.features if f.table == feature.name and f is not feature)]
@@ -161,48 +175,48 @@ def _embedded(
         width = getattr(feature, "embedding_dim", None) or config.embedding_dim
         table, width = (HASHED, width // lookups) if lookups else (feature.name, width)
         stacks.setdefault(width, {}).setdefault(table, []).extend(users)
-    found: dict[str, tf.Tensor] = {}
+    embeddings: dict[str, tf.Tensor] = {}
     for width, tables in stacks.items():
         stack = StackedEmbedding({name: sizes[name] for name in tables}, width, name=f"embedding_{width}")
         looked_up = stack({name: [inputs[user] for user in users] for name, users in tables.items()})
         for name, users in tables.items():
-            found |= dict(zip(users, looked_up[name], strict=True))
+            embeddings |= dict(zip(users, looked_up[name], strict=True))
             if name == HASHED:
-                found |= {user: _side_by_side(found[user], user) for user in users}
-    return found
+                embeddings |= {user: _side_by_side(embeddings[user], user) for user in users}
+    return embeddings
 
 
-def _side_by_side(found: tf.Tensor, name: str) -> tf.Tensor:
-    """The lookups of a hashed feature as its embedding: [..., lookups, width] to [..., lookups · width]."""
-    return keras.layers.Reshape((*found.shape[1:-2], -1), name=f"side_by_side_{name}")(found)
+def _side_by_side(looked_up: tf.Tensor, name: str) -> tf.Tensor:
+    """Concatenates the lookups of a hashed feature to its embedding: [..., lookups, width] to [..., lookups · width]."""
+    return keras.layers.Reshape((*looked_up.shape[1:-2], -1), name=f"side_by_side_{name}")(looked_up)
 
 
 def _attended(feature, rows: tf.Tensor, keys: tf.Tensor, scalars: Mapping[str, tf.Tensor], config: ModelConfig):
-    rows = rows[:, :, 0] if rows.shape.rank == 3 else rows  # What is missing is row 0 in every lookup.
+    rows = rows[:, :, 0] if rows.shape.rank == 3 else rows  # The missing value is row 0 in every lookup.
     mask = tf.not_equal(rows, 0) if config.mask_padding else tf.ones_like(rows, tf.bool)
     query, name = scalars[feature.of], f"attention_{feature.name}"
     if config.attention == "din":
         return TargetAttention(config.attention_units, name=name)((query, keys, mask))
     if config.query:
         query = keras.layers.Dense(keys.shape[-1], name=f"query_{feature.name}")(
-            tf.concat([scalars[asked] for asked in config.query], axis=-1)
+            tf.concat([scalars[name] for name in config.query], axis=-1)
         )
     return MultiHeadTargetAttention(config.attention_heads, name=name)((query, keys, mask))
 
 
 def _histograms(spec: FeatureSpec, inputs: Mapping[str, tf.Tensor], config: ModelConfig) -> list[tf.Tensor]:
-    found = [SimTier(config.tiers, name=f"tiers_{f.name}")(inputs[f.name]) for f in spec.similarities]
-    return [tf.add_n(found)] if found and config.compatibility == "pymal" else found
+    histograms = [SimTier(config.tiers, name=f"tiers_{f.name}")(inputs[f.name]) for f in spec.similarities]
+    return [tf.add_n(histograms)] if histograms and config.compatibility == "pymal" else histograms
 
 
 def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: BottomConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """As `click`, with the shared bottom above: inputs, and v, float [batch, bottom_units[-1]]."""
+    """Embeds a click (`click`) and applies the shared bottom. Returns the inputs, and v, float [batch, bottom_units[-1]]."""
     inputs, x = click(spec, sizes, config)
     return inputs, Expert(config.bottom_units, senet_width=config.senet_width, name="bottom")(x)
 
 
 def logit(vector: tf.Tensor, name: str, config: ModelConfig) -> tf.Tensor:
-    """A head on a tower's last activation: float [batch, any] to logits [batch], for `CAT` see `cat_logits`."""
+    """Head of a mechanism on the last activation of a tower: float [batch, any] to logits [batch]."""
     columns = keras.layers.Dense(2 if config.two_class_softmax else 1, name=f"{name}_head")(vector)
     if config.two_class_softmax:  # softmax([a, b])[1] = sigmoid(b - a)
         columns = columns[:, 1:] - columns[:, :1]
@@ -210,7 +224,7 @@ def logit(vector: tf.Tensor, name: str, config: ModelConfig) -> tf.Tensor:
 
 
 def cat_logits(vector: tf.Tensor, name: str, targets: Sequence[str]) -> tf.Tensor:
-    """The CAT head: float [batch, any] to logits [batch, 2^targets]."""
+    """Head of the CAT class: float [batch, any] to logits [batch, 2^targets]."""
     head = keras.layers.Dense(2 ** len(targets), name=name, dtype=keras.backend.floatx())
     head.mixes_targets = True
     return head(vector)
@@ -219,15 +233,15 @@ def cat_logits(vector: tf.Tensor, name: str, targets: Sequence[str]) -> tf.Tenso
 def towers(
     name: str, inputs: Mapping[str, tf.Tensor], vectors: Mapping[str, tf.Tensor], config: ModelConfig
 ) -> Network:
-    """A tower and a logit per target, each on its own vector: the heads of the multi-task baselines.
+    """Builds a tower and a logit per target, each on its own vector, as the multi-task baselines have them.
 
     Args:
-        name: of the model.
-        inputs: of the network.
+        name: name of the model.
+        inputs: inputs of the network, by feature name.
         vectors: float [batch, any] by target.
         config: primary target and widths.
     """
-    order = sorted(vectors, key=lambda target: target != config.primary)  # Stable: the primary first.
+    order = sorted(vectors, key=lambda target: target != config.primary)  # The primary first, others in their order.
     outputs = {
         target: logit(MLP(config.tower_units, name=f"{target}_tower")(vectors[target]), target, config)
         for target in order

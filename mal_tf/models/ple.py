@@ -1,4 +1,4 @@
-"""`ple`: progressive layered extraction (Tang et al., RecSys '20, 10.1145/3383313.3412236)."""
+"""Model `ple`: progressive layered extraction (Tang et al., RecSys '20, 10.1145/3383313.3412236)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,9 +9,9 @@ from mal_tf.models.network import Network, click, towers
 
 
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: PleConfig, targets: Sequence[str]) -> Network:
-    """`config.levels` levels of shared and own experts, then a tower per target.
+    """`config.levels` levels of shared and own experts, followed by a tower per target.
 
-    Two levels as published; one is CGC, which is what PyMAL calls PLE.
+    The published model has two levels. One level is CGC, which PyMAL calls PLE.
     """
     inputs, x = click(spec, sizes, config)
     branches = dict.fromkeys((SHARED, *targets), x)

@@ -1,4 +1,4 @@
-"""Initial values as PyMAL's framework gives them, for learning curves that can be compared."""
+"""Initial weights as in PyMAL, so that learning curves can be compared with those of PyMAL."""
 
 from features.keras2 import keras, tf
 from mal_tf.layers.multi_head import MultiHeadTargetAttention
@@ -6,10 +6,11 @@ from mal_tf.layers.stacked_embedding import StackedEmbedding
 
 
 def initialize(model: keras.Model) -> None:
-    """Draws the weights anew: tables N(0, 1); dense layers U(±1/√fan_in), their biases too; attention's projections of
-    query, key and value U(±√(6/4d)), d their width, Xavier's bound for the three as one matrix, and its biases 0.
+    """Draws the weights of a model as PyMAL does.
 
-    SimTier and the normalisations begin as PyMAL's by themselves.
+    Embedding tables are N(0, 1), kernels and biases of dense layers U(±1/√fan_in). The projections of query, key and value in
+    attention are U(±√(6/4d)), d their width, which is Xavier's bound for the three as one matrix, with biases of 0. SimTier
+    and normalisations already start as in PyMAL.
     """
     attentions = [layer for layer in model.submodules if isinstance(layer, MultiHeadTargetAttention)]
     projections = {id(dense) for attention in attentions for dense in attention.projections}

@@ -1,4 +1,4 @@
-"""`shared_bottom`: one bottom, a tower per mechanism (Caruana, Multitask Learning, 1997)."""
+"""Model `shared_bottom`: a shared bottom and a tower per mechanism (Caruana, "Multitask Learning", 1997)."""
 
 from collections.abc import Mapping, Sequence
 

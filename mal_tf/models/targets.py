@@ -1,4 +1,4 @@
-"""Which models are trained, and what they learn: the primary target and its auxiliaries."""
+"""Configuration of the models to train and their targets: the primary mechanism and its auxiliaries."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ CAT = "cat"
 
 ModelName = Annotated[str, pydantic.AfterValidator(catalog.check)]
 
-#: Auxiliaries that are chosen by measurement (`mal_tf.training.auxiliaries`).
+#: Value of `auxiliaries` that selects them by progressive validation (`mal_tf.training.auxiliaries`).
 AUTO = "auto"
 
 
@@ -28,12 +28,13 @@ class TargetsConfig(Frozen):
     """Models and their targets.
 
     Attributes:
-        name: the model to serve: a name of `mal_tf.models.catalog`, or your own by its import path.
+        name: the model to serve: `base`, `shared_bottom`, `mmoe`, `ple`, `home`, `mal`, `natal` or `moae`, or your own by
+            import path.
         compare_with: further models to train and evaluate beside it; they share the values of the keys below.
         primary: the mechanism whose label is predicted in serving.
-        auxiliaries: mechanisms learned beside it; all others when absent; `auto`: those that help to predict the
+        auxiliaries: mechanisms to learn beside it; all others when absent. `auto` selects those that help to predict the
             primary (`mal_tf.training.auxiliaries`).
-        single_attribution: an ablation: all towers learn the primary label, and there is no CAT tower.
+        single_attribution: ablation in which all towers learn the primary label, and there is no CAT tower.
     """
 
     name: ModelName = "mal"
@@ -44,12 +45,12 @@ class TargetsConfig(Frozen):
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """The auxiliaries that the config names."""
+        """Auxiliaries that the config lists by name."""
         return self.auxiliaries if isinstance(self.auxiliaries, tuple) else ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All models to train: the served one first."""
+        """All models to train, the served one first."""
         return tuple(dict.fromkeys((self.name, *self.compare_with)))
 
     @property
@@ -61,16 +62,16 @@ class TargetsConfig(Frozen):
         """The primary and its auxiliaries, in the order of `mechanisms`.
 
         Raises:
-            MalTfError: the auxiliaries are `auto` and were not chosen yet.
+            MalTfError: the auxiliaries are `auto` and not selected yet.
         """
         if self.auxiliaries == AUTO:
             raise MalTfError(
-                "model.auxiliaries: auto: choose them first (mal_tf.training.auxiliaries.choose_auxiliaries)"
+                "model.auxiliaries: auto: select them first (mal_tf.training.auxiliaries.choose_auxiliaries)"
             )
-        chosen = mechanisms if self.auxiliaries is None else (self.primary, *self.auxiliaries)
-        return tuple(name for name in mechanisms if name in chosen)
+        learned = mechanisms if self.auxiliaries is None else (self.primary, *self.auxiliaries)
+        return tuple(name for name in mechanisms if name in learned)
 
     def auxiliary_views(self, targets: Sequence[str]) -> tuple[str, ...]:
-        """What `natal` and `moae` learn beside the primary: the other `targets`, in their order, then `CAT`."""
+        """Views that `natal` and `moae` learn beside the primary: the other `targets` in their order, then `CAT`."""
         views = tuple(name for name in targets if name != self.primary or name in self.listed)
         return (*views, CAT) if self.learns_cat else views

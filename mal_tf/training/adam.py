@@ -1,4 +1,4 @@
-"""Adam as PyTorch computes it, in one pass over a table, or over the rows of the batch alone."""
+"""Adam as in PyTorch, which updates an embedding table in one pass, or only the rows of the batch."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from features.keras2 import keras, tf
 
 @keras.utils.register_keras_serializable("mal_tf")
 class Adam(keras.optimizers.Optimizer):
-    """Adam (Kingma and Ba, 2015, arXiv 1412.6980) with epsilon after the bias correction, as PyTorch has it.
+    """Adam (Kingma and Ba, 2015, arXiv 1412.6980) with epsilon added after the bias correction, as in PyTorch.
 
     m = β1 m + (1 − β1) g, v = β2 v + (1 − β2) g², x −= rate · m̂ / (√v̂ + epsilon), m̂ = m / (1 − β1^t), v̂ = v / (1 − β2^t).
-    Keras adds epsilon to √v, before the correction: there it counts 1 / √(1 − β2^t) times as much, 32 times at the first
+    Keras adds epsilon to √v before the correction, where its effect is 1 / √(1 − β2^t) times as large, 32 times at the first
     step.
 
     Args:
         learning_rate: a number or a schedule.
         epsilon: see above.
-        lazy: of a table, only the rows that the batch has seen move, m and v too; others keep theirs as if no step
-            had been. The cost of a step does not depend on the size of the table.
+        lazy: whether only the rows of an embedding table that occur in the batch are updated, including their m and v. The
+            cost of a step then does not depend on the size of the table.
         beta_1: β1.
         beta_2: β2.
     """
@@ -35,7 +35,7 @@ class Adam(keras.optimizers.Optimizer):
         name: str = "Adam",
         **kwargs,
     ):
-        # Keras' default weight decay of 0 is a pass over every variable that changes nothing.
+        # With Keras' default weight decay of 0, each step makes a useless pass over every variable.
         super().__init__(name=name, **{"jit_compile": False, "weight_decay": None} | kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.epsilon, self.lazy, self.beta_1, self.beta_2 = epsilon, lazy, beta_1, beta_2
@@ -49,7 +49,7 @@ class Adam(keras.optimizers.Optimizer):
             ]
 
     def aggregate_gradients(self, grads_and_vars):
-        """See base class; a table's gradient becomes dense, unless `lazy`, so that its rows need not be told apart."""
+        """See base class. Unless `lazy`, gradients of tables become dense, so that repeated rows need not be merged."""
         aggregated = super().aggregate_gradients(grads_and_vars)
         return aggregated if self.lazy else [(_dense(gradient), variable) for gradient, variable in aggregated]
 
@@ -70,13 +70,13 @@ class Adam(keras.optimizers.Optimizer):
             v.scatter_update(tf.IndexedSlices(square, rows))
             variable.scatter_sub(tf.IndexedSlices(rate * mean / (tf.sqrt(square) + epsilon), rows))
         else:
-            none = tf.zeros([], variable.dtype)  # The corrections are in the rate.
+            zero = tf.zeros([], variable.dtype)  # `rate` contains the bias corrections already.
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=m.handle,
                 v=v.handle,
-                beta1_power=none,
-                beta2_power=none,
+                beta1_power=zero,
+                beta2_power=zero,
                 lr=rate,
                 beta1=betas[0],
                 beta2=betas[1],
@@ -92,11 +92,11 @@ class Adam(keras.optimizers.Optimizer):
 
 
 def bias_correction(beta: float, steps: tf.Tensor) -> tf.Tensor:
-    """1 − β^t of step t = `steps` + 1, float32 with all its digits: TPUs have no double precision.
+    """Bias correction 1 − β^t of step t = `steps` + 1, to full float32 precision without float64, which TPUs lack.
 
     Args:
-        beta: β; rounded to single precision, as the moments use it.
-        steps: done before, int64.
+        beta: β, which is rounded to single precision as for the moments.
+        steps: int64, number of earlier steps.
     """
     return -tf.math.expm1(tf.cast(steps + 1, tf.float32) * math.log(np.float32(beta)))
 

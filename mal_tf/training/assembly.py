@@ -1,4 +1,4 @@
-"""Assembly of a training: the network with its first weights, the compiled trainer, the weight averages."""
+"""Assembly of a training from its recipe: the network with initial weights, the compiled trainer, the weight averages."""
 
 import contextlib
 import dataclasses
@@ -19,12 +19,12 @@ class Assembly:
     """A training that is ready for its first step.
 
     Attributes:
-        network: with initial weights, prior biases, and what a warm start restored.
-        trainer: compiled.
-        trained: what the trainer moves: `network`, on a TPU its twin.
-        averages: of the network's weights; None unless the recipe asks for them.
-        prior: what heads begin at (`mal_tf.training.prior.kept`).
-        restored: a warm start's report (`mal_tf.training.warm_start.take_over`); empty without one.
+        network: network with initial weights, prior biases, and weights that a warm start restored.
+        trainer: compiled trainer.
+        trained: network that the trainer updates: `network`, or on a TPU its twin.
+        averages: averages of the network's weights; None unless the recipe asks for them.
+        prior: initial logits of the heads (`mal_tf.training.prior.kept`).
+        restored: report of a warm start (`mal_tf.training.warm_start.take_over`); empty without one.
     """
 
     network: Network
@@ -35,7 +35,7 @@ class Assembly:
     restored: list[dict]
 
     def finish(self) -> None:
-        """Gives the network its final weights: to be called after the last step."""
+        """Gives the network its final weights. Call this after the last step."""
         if self.averages:
             self.averages.apply()
         if isinstance(self.trained, tpu.Twin):
@@ -43,12 +43,12 @@ class Assembly:
 
 
 def assemble(recipe: Recipe, steps: int | None = None, cluster: Cluster = ALONE) -> Assembly:
-    """Builds the network and all that trains it, from the recipe's seed and with deterministic operations.
+    """Builds the network and its trainer, with the recipe's seed and deterministic operations.
 
     Args:
-        recipe: what to train. Heads start at the split's prior where its labels are counted.
-        steps: of the whole training, for warm-up and averages; the recipe's by default.
-        cluster: where it trains.
+        recipe: the training to assemble. Heads start at the prior of the split if its labels are counted.
+        steps: steps of the whole training, for warm-up and averages; those of the recipe by default.
+        cluster: where the training runs.
 
     Raises:
         MalTfError: the training to start from can't be read.

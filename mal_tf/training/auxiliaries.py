@@ -1,13 +1,12 @@
-"""Choice of the auxiliary targets: train with and without, and see how well the primary is predicted.
+"""Selection of auxiliary targets by progressive validation of the primary target's loss.
 
-In one pass over data in time order a batch's loss before its own step is a validation loss: progressive validation (Blum,
-Kalai and Langford, COLT '99), also called prequential (Dawid, 1984). Two trainings that differ in one auxiliary target see
-the same batches, so the differences of their primary losses, batch by batch, tell what that target is worth. That is how task
-relations are found in Standley et al. (ICML 2020, arXiv 1905.07553): by training the tasks together.
+In one pass over data in time order, the loss of a batch before its own step is a validation loss. This is progressive
+validation (Blum, Kalai and Langford, COLT '99), also called prequential (Dawid, 1984). Two trainings that differ in one
+auxiliary target see the same batches, so the differences of their primary losses by batch measure the worth of that target.
+Standley et al. (ICML 2020, arXiv 1905.07553) also find relations between tasks by training them together.
 
-Cheaper are gradients of one step, as in TAG (Fifty et al., NeurIPS 2021, arXiv 2109.04617), which holds the towers fixed. It
-misses an auxiliary whose use is a better representation, to which the primary's tower has to adapt first: the case of
-`tests/mal_tf/training/test_auxiliaries.py`, where it found nothing.
+Gradients of a single step, as in TAG (Fifty et al., NeurIPS 2021, arXiv 2109.04617), are cheaper, but hold the towers fixed.
+They miss an auxiliary that improves the representation, to which the tower of the primary first has to adapt.
 """
 
 import dataclasses
@@ -27,27 +26,28 @@ from mal_tf.training.trainer import Trainer
 
 log = logging.getLogger("mal_tf.training")
 
-#: Blocks of neighbouring batches, whose means count as independent.
+#: Number of blocks of consecutive batches, whose means are treated as independent.
 _BLOCKS = 20
 
 
 def choose_auxiliaries(recipe: Recipe, ready: tf.data.Dataset | None = None) -> dict:
-    """Chooses by `forward_selection`; each loss it asks for is a training of the recipe's model with the same seed: what is
-    built before the towers starts alike.
+    """Selects auxiliary targets by `forward_selection` on losses of trainings of the recipe's model.
 
-    At most 1 + (N − 1) + (N − 2) + … + 1 trainings for N mechanisms; N if nothing helps. With `single_attribution` the
-    auxiliaries are those that help without it, for in that ablation they all have the primary's label.
+    All trainings have the same seed, so that everything below the towers starts with the same weights. There are at most
+    1 + (N − 1) + (N − 2) + … + 1 trainings for N mechanisms, and N if no auxiliary helps. With `single_attribution`, in which
+    all targets have the primary's label, the selection is made without it.
 
     Args:
-        recipe: what to train. Its `targets` are the mechanisms to choose from, in configured order; `model.auxiliaries`,
+        recipe: the training. Its `targets` are the candidate mechanisms, in configured order; `model.auxiliaries`,
             `training.warm_start` and `training.averaging` are ignored.
-        ready: the split's batches, with the labels of all targets, for a caller that has them already.
+        ready: batches of the split with the labels of all targets, if the caller already has them.
 
     Returns:
-        JSON-able: `{"auxiliaries": names in configured order, "gains": see forward_selection, "judged_batches": n}`.
+        A JSON-serializable dict: `{"auxiliaries": names in configured order, "gains": see forward_selection,
+        "judged_batches": n}`.
 
     Raises:
-        MalTfError: too few batches to judge by, or a loss that is not finite.
+        MalTfError: there are too few batches, or a loss is not finite.
     """
     steps, mechanisms, primary = recipe.steps, recipe.targets, recipe.model.primary
     if steps < 2 * _BLOCKS:
@@ -63,8 +63,8 @@ def choose_auxiliaries(recipe: Recipe, ready: tf.data.Dataset | None = None) -> 
         keras.backend.clear_session()
         trial = dataclasses.replace(recipe, targets=targets, model=model, training=training)
         dataset = ready or batches(recipe.split.segments, recipe.spec, recipe.lookup, targets, training.batch_size)
-        every = progressive_losses(assemble(trial).trainer, dataset)
-        judged = every[len(every) // 2 :]
+        all_losses = progressive_losses(assemble(trial).trainer, dataset)
+        judged = all_losses[len(all_losses) // 2 :]
         log.info("auxiliaries: loss of %s with %s: %.5f", primary, ", ".join(auxiliaries) or "none", judged.mean())
         return judged
 
@@ -74,10 +74,10 @@ def choose_auxiliaries(recipe: Recipe, ready: tf.data.Dataset | None = None) -> 
 
 
 def progressive_losses(trainer: Trainer, dataset: tf.data.Dataset) -> np.ndarray:
-    """Trains over the dataset; the primary head's loss on each batch before its step, float64 [batches].
+    """Trains over a dataset and returns the primary head's loss on each batch before its step, float64 [batches].
 
     Args:
-        trainer: compiled.
+        trainer: compiled trainer.
         dataset: batches in time order.
 
     Raises:
@@ -92,7 +92,7 @@ def progressive_losses(trainer: Trainer, dataset: tf.data.Dataset) -> np.ndarray
 
 
 class _Losses(keras.callbacks.Callback):
-    """Collects one loss of each batch, where Keras shows means over the batches so far."""
+    """Collects a loss of each batch, whereas Keras reports means over all batches so far."""
 
     def __init__(self, name: str):
         super().__init__()
@@ -108,32 +108,34 @@ class _Losses(keras.callbacks.Callback):
 
 
 def forward_selection(losses: Callable[[tuple[str, ...]], np.ndarray], candidates: Sequence[str]) -> dict[str, dict]:
-    """Takes in the candidate with the largest gain for as long as that gain is above 0 at a one-sided 95% level.
+    """Adds the candidate with the largest gain as long as that gain is above 0 at a one-sided 95% level.
 
-    As it is the best of those left, each is judged at the level 1 − 0.05 / left (Bonferroni). The gain of i beside a set
-    S is mean(losses(S) − losses(S ∪ {i})) / mean(losses(S)), its interval by block means.
+    Since the best of those remaining is tested, the level is 1 − 0.05 / remaining (Bonferroni). The gain of i beside a set S
+    is mean(losses(S) − losses(S ∪ {i})) / mean(losses(S)), with an interval from block means.
 
     Args:
-        losses: of the primary target, with these auxiliaries: float64 [batches] in time order, at least `_BLOCKS`.
-        candidates: names.
+        losses: function from auxiliaries to the losses of the primary target, float64 [batches] in time order, at least
+            `_BLOCKS`.
+        candidates: names of the candidates.
 
     Returns:
-        By name, in the order of choice: `{"gain", "low", "high", "chosen"}`; the gain beside the ones chosen before, for
-        those not chosen beside all that were; `low` and `high` each hold at the level it was judged by.
+        `{"gain", "low", "high", "chosen"}` by name, in the order of selection. The gain is that beside the candidates
+        selected before, or beside all selected ones if it was not selected itself; `low` and `high` each hold at the level
+        of its test.
     """
-    taken: tuple[str, ...] = ()
+    selected: tuple[str, ...] = ()
     results: dict[str, dict] = {}
-    left = list(candidates)
-    base = losses(taken)
-    while left:
-        beside = {name: losses((*taken, name)) for name in left}
-        gains = {name: interval((base - own) / base.mean(), len(left)) for name, own in beside.items()}
-        best = max(left, key=lambda name: gains[name][0])
+    remaining = list(candidates)
+    base = losses(selected)
+    while remaining:
+        with_candidate = {name: losses((*selected, name)) for name in remaining}
+        gains = {name: interval((base - own) / base.mean(), len(remaining)) for name, own in with_candidate.items()}
+        best = max(remaining, key=lambda name: gains[name][0])
         chosen = gains[best][1] > 0
-        for name in [best] if chosen else tuple(left):
+        for name in [best] if chosen else tuple(remaining):
             results[name] = dict(zip(("gain", "low", "high"), gains[name], strict=True)) | {"chosen": chosen}
-            left.remove(name)
-        taken, base = (*taken, best), beside[best]
+            remaining.remove(name)
+        selected, base = (*selected, best), with_candidate[best]
     return results
 
 
@@ -141,8 +143,8 @@ def interval(values: np.ndarray, tests: int = 1) -> tuple[float, float, float]:
     """Mean of the block means of a series in time order, and limits that each hold at the level 1 − 0.05 / tests.
 
     Args:
-        values: float64 [n], n ≥ `_BLOCKS`; neighbours may depend on each other, blocks are taken for independent.
-        tests: how many such intervals are looked at together.
+        values: float64 [n], n ≥ `_BLOCKS`. Neighbours may be correlated, blocks are treated as independent.
+        tests: number of intervals that are considered together.
     """
     means = np.array([block.mean() for block in np.array_split(values, _BLOCKS)])
     half = stats.t.isf(0.05 / tests, _BLOCKS - 1) * means.std(ddof=1) / math.sqrt(_BLOCKS)

@@ -1,15 +1,15 @@
-"""Averages of the weights over the last steps of a training, which are what it ends with."""
+"""Averages of the weights over the last steps of a training, which replace its final weights."""
 
 from features.keras2 import keras, tf
 from mal_tf.training.config import AveragingConfig
 
 
 class WeightAverages(keras.callbacks.Callback):
-    """Keeps the average of each weight of a network, after every step of the last share of a training.
+    """Callback that averages each weight of a network over the steps of the last share of a training.
 
-    average ← average + (weight − average) · max(1/n, 1 − decay) after the n-th of these steps: the mean of the weights until
-    1/n falls below 1 − decay, from there on an exponential moving average. So the first value counts as much as any other, and
-    nothing is owed to the initial weights. Moving moments of normalisations are averaged like weights.
+    average ← average + (weight − average) · max(1/n, 1 − decay) after the n-th of these steps. This is the mean of the weights
+    until 1/n falls below 1 − decay, and an exponential moving average from then on. The first value has no special weight,
+    and the initial weights have no influence. Moving moments of normalisations are averaged like weights.
 
     Example, two averaged steps of a weight that is 1, then 2:
 
@@ -24,13 +24,13 @@ class WeightAverages(keras.callbacks.Callback):
         1.5
 
     Args:
-        network: whose weights are averaged; variables of averages are made in the strategy's scope.
-        config: over which steps, and how.
-        steps: of the whole training.
+        network: network whose weights are averaged. Create the callback in the scope of the strategy.
+        config: which steps are averaged, and how.
+        steps: number of steps of the whole training.
 
     Attributes:
-        averages: variables, to be saved with a checkpoint.
-        first: steps done before this process.
+        averages: variables of the averages, to be saved with a checkpoint.
+        first: number of steps done before this process.
     """
 
     def __init__(self, network: keras.Model, config: AveragingConfig, steps: int):
@@ -46,7 +46,7 @@ class WeightAverages(keras.callbacks.Callback):
         self.update(self.first + batch + 1)
 
     def update(self, step: int) -> None:
-        """Takes in the weights as they are after `step` steps."""
+        """Updates the averages with the weights after `step` steps."""
         if (number := step - self._before) > 0:
             self._update(tf.constant(max(1 / number, self._least), self._weights[0].dtype))
 
@@ -56,6 +56,6 @@ class WeightAverages(keras.callbacks.Callback):
             average.assign_add((weight - average) * tf.cast(rate, weight.dtype))
 
     def apply(self) -> None:
-        """Puts the averages in the place of the weights."""
+        """Replaces the weights by their averages."""
         for average, weight in zip(self.averages, self._weights, strict=True):
             weight.assign(average)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: weights, optimiser, means of the losses and the place in the data, by step and by time."""
+"""Checkpoints of a training: weights, optimiser, mean losses and position in the data, saved by step and by time."""
 
 import contextlib
 import json
@@ -20,22 +20,22 @@ log = logging.getLogger("mal_tf.training")
 
 
 class Place(tf.train.experimental.PythonState):
-    """How far a training is. Every batch but the last is full, so the step says how many examples were seen.
+    """Progress of a training. Every batch but the last is full, so the step determines the number of examples seen.
 
     Attributes:
-        step: steps done, each once.
-        seconds: spent on them, over all processes.
+        step: number of steps done.
+        seconds: time spent on them, over all processes that resumed each other.
     """
 
     def __init__(self):
         self.step, self.seconds = 0, 0.0
 
     def serialize(self) -> str:
-        """JSON."""
+        """Encodes the progress as JSON."""
         return json.dumps([self.step, self.seconds])
 
     def deserialize(self, text: bytes) -> None:
-        """See `serialize`."""
+        """Restores the progress from the result of `serialize`."""
         self.step, self.seconds = json.loads(text)
 
 
@@ -44,20 +44,21 @@ class Diverged(MalTfError):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves a training now and then, and goes on from what was saved.
+    """Callback that saves checkpoints of a training, and resumes from the latest one.
 
-    A checkpoint appears whole or not at all; the last `keep` stay. One with weights that are not finite is never written.
+    A checkpoint is written completely or not at all, and the last `keep` are retained. Checkpoints with weights that are not
+    finite are never written.
 
     Args:
-        name: of the model.
-        trainer: compiled, its optimiser built: all its variables are saved.
-        directory: of this training's checkpoints alone.
-        config: when, and how many are kept.
-        cluster: where the training runs. All processes of a cluster in step save, for the means of the losses are summed
-            over them, but the chief alone keeps what it saved. They can't agree on times: there only steps count.
+        name: name of the model.
+        trainer: compiled trainer with a built optimiser, all of whose variables are saved.
+        directory: directory for the checkpoints of this training only.
+        config: when to save, and how many checkpoints to keep.
+        cluster: where the training runs. In a cluster whose processes run in step, all of them save, because mean losses are
+            summed over them, but only the chief keeps its checkpoint. Such processes save by step only, not by time.
 
     Attributes:
-        place: how far the training is.
+        place: progress of the training.
     """
 
     def __init__(
@@ -73,10 +74,10 @@ class Checkpoints(keras.callbacks.Callback):
         self._clock = self._last = time.monotonic()
 
     def restore(self) -> None:
-        """Takes up the latest checkpoint that is there, if any.
+        """Restores the latest checkpoint, if there is one.
 
         Raises:
-            MalTfError: it is of another model, or was damaged.
+            MalTfError: the checkpoint is damaged, or of another model.
         """
         state = tf.train.get_checkpoint_state(self._directory)
         listed = state.all_model_checkpoint_paths if state else ()
@@ -88,16 +89,16 @@ class Checkpoints(keras.callbacks.Callback):
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
             raise MalTfError(
                 f"{path}: expected a checkpoint of this model '{self._name}', found one of another, or a damaged one; remove "
-                f"{path}.* to go on from {older[-1] or 'the start'}: {str(error).splitlines()[0]}"
+                f"{path}.* to resume from {older[-1] or 'the start'}: {str(error).splitlines()[0]}"
             ) from error
         self._saved = self.place.step
-        log.info("%s: goes on after step %s", self._name, f"{self.place.step:,}")
+        log.info("%s: resumes after step %s", self._name, f"{self.place.step:,}")
 
     @contextlib.contextmanager
     def until_terminated(self) -> Iterator[None]:
-        """Within it, SIGTERM lets the step end, saves a checkpoint and raises `Interrupted`."""
+        """Context in which SIGTERM lets the current step end, saves a checkpoint and raises `Interrupted`."""
         if self._in_step or threading.current_thread() is not threading.main_thread():
-            yield  # One process alone can't save; and Python gives signals to the main thread alone.
+            yield  # A single process of a cluster can't save, and Python delivers signals only to the main thread.
             return
         self._terminated = terminated = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: terminated.set())
@@ -105,7 +106,7 @@ class Checkpoints(keras.callbacks.Callback):
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
-        self._stop_if_terminated()  # It may have come after the last step.
+        self._stop_if_terminated()  # The signal may have come after the last step.
 
     def on_train_begin(self, logs=None):
         """See base class."""
@@ -133,8 +134,8 @@ class Checkpoints(keras.callbacks.Callback):
             if self._saved != self.place.step:
                 self._save()
             raise Interrupted(
-                f"{self._name}: stopped by SIGTERM after step {self.place.step:,}; a checkpoint was saved: the same command "
-                "goes on from it"
+                f"{self._name}: stopped by SIGTERM after step {self.place.step:,}; a checkpoint was saved, from which the same "
+                "command resumes"
             )
 
     def on_train_end(self, logs=None):
@@ -142,7 +143,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._check_weights()
 
     def _check_weights(self) -> None:
-        # A sum is finite only if all its terms are, and takes no memory.
+        # The sum is finite only if all values are, and needs no additional memory.
         bad = [v.name for v in self._trainer.variables if v.dtype.is_floating and not _finite_sum(v)]
         if bad:
             raise self._not_finite("weights are", bad)
@@ -156,12 +157,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._saved, self._last = self.place.step, time.monotonic()
         log.info("%s: checkpoint of step %s, in %.1f s", self._name, f"{self._saved:,}", self._last - began)
 
-    def _not_finite(self, what: str, found) -> Diverged:
+    def _not_finite(self, subject: str, values) -> Diverged:
         kept = (
             f"the checkpoint of step {self._saved:,} is left as it is" if self._saved else "there is no checkpoint yet"
         )
         return Diverged(
-            f"{self._name}: {what} not finite after step {self.place.step:,} ({found}); {kept}. Lower "
+            f"{self._name}: {subject} not finite after step {self.place.step:,} ({values}); {kept}. Lower "
             "training.learning_rate or training.embedding_learning_rate, or set training.clip_norm"
         )
 

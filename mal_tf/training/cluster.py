@@ -1,4 +1,4 @@
-"""Where a training runs: `--strategy`, and what differs by it."""
+"""Distribution strategies (`--strategy`): connecting to a cluster, and input and training under each strategy."""
 
 import dataclasses
 import json
@@ -11,20 +11,20 @@ from mal_tf.training import optimizers
 from mal_tf.training.config import TrainingConfig
 from mal_tf.training.replicas import Part
 
-#: Keras trains on one device, on all of this machine's, on several machines in step, on workers that share the
-#: parameters of servers, each at its own pace, or on the TPUs of this machine.
+#: Training on one device, on all devices of this machine, on several machines in step, on workers that share the parameters
+#: of servers without being in step, or on the TPUs of this machine.
 STRATEGIES = ("default", "mirrored", "multi_worker", "parameter_server", "tpu")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """A strategy, and this process's part in it.
+    """A distribution strategy, and the role of this process in it.
 
     Attributes:
-        name: of `STRATEGIES`.
-        strategy: TensorFlow's.
-        chief: whether this process does all that is not training, and all the writing.
-        workers: of `parameter_server`: how many train.
+        name: name of the strategy, one of `STRATEGIES`.
+        strategy: TensorFlow's strategy.
+        chief: whether this process writes files and does everything other than training.
+        workers: number of workers that train, for `parameter_server`.
     """
 
     name: str = "default"
@@ -34,74 +34,75 @@ class Cluster:
 
     @property
     def in_step(self) -> bool:
-        """Whether other processes take the same steps at the same time: all must save at the same step."""
+        """Whether processes take the same steps at the same time, so that all must save at the same step."""
         return self.name == "multi_worker"
 
     def afresh(self) -> "Cluster":
-        """The cluster for one more training: a TPU holds the tables of one network until it is initialised anew."""
+        """The cluster for another training. A TPU is initialised anew, because it holds the tables of one network."""
         if not isinstance(self.strategy, tf.distribute.TPUStrategy):
             return self
         return dataclasses.replace(self, strategy=_tpu_strategy(self.strategy.cluster_resolver))
 
     def spread(self, read: Callable[[Part], tf.data.Dataset], part: Part) -> tf.data.Dataset:
-        """The input of this process: every process reads all batches, and makes tensors of its replicas' shares alone.
+        """Input of this process. Every process reads all batches, but parses only the shares of its own replicas.
 
-        So a batch is the same clicks under every strategy, in the same order, however many files there are, and all
-        replicas have as many steps.
+        Batches therefore contain the same clicks in the same order under every strategy, however many files there are, and
+        all replicas have the same number of steps.
 
         Args:
-            read: makes the batches of a part (`mal_tf.training.dataset.batches`).
-            part: what all processes read together.
+            read: function that returns the batches of a part (`mal_tf.training.dataset.batches`).
+            part: part of the data that all processes read together.
         """
         if self.name not in ("mirrored", "multi_worker", "tpu"):
             return read(part)
         fill = self.name == "tpu"
 
-        def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        def read_shares(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own = context.num_replicas_in_sync // context.num_input_pipelines
             first = own * context.input_pipeline_id
             shares, count = range(first, first + own), context.num_replicas_in_sync
             return read(dataclasses.replace(part, shares=shares, count=count, fill=fill))
 
-        # TPUEmbedding takes its rows from the host.
+        # TPUEmbedding reads its rows from the host.
         options = tf.distribute.InputOptions(experimental_fetch_to_device=False) if fill else None
-        return self.strategy.distribute_datasets_from_function(of_process, options)
+        return self.strategy.distribute_datasets_from_function(read_shares, options)
 
     def fit(
         self, trainer: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[keras.callbacks.Callback]
     ) -> None:
-        """Trains over the dataset.
+        """Trains over a dataset.
 
         Args:
-            trainer: compiled, in the strategy's scope.
-            dataset: see `spread`.
-            steps: batches in it.
-            callbacks: called after each step; with parameter servers, after a round of them.
+            trainer: trainer that was compiled in the strategy's scope.
+            dataset: result of `spread`.
+            steps: number of batches in it.
+            callbacks: called after each step, with parameter servers after each round of steps.
         """
         if self.name == "parameter_server":
             _fit_in_rounds(self, trainer, dataset, steps, callbacks)
         else:
-            known = None if self.name == "default" else steps
-            trainer.fit(dataset, steps_per_epoch=known, epochs=1, verbose=0, callbacks=list(callbacks))
+            steps_per_epoch = None if self.name == "default" else steps
+            trainer.fit(dataset, steps_per_epoch=steps_per_epoch, epochs=1, verbose=0, callbacks=list(callbacks))
 
 
 ALONE = Cluster()
 
 
 def connect(name: str, config: TrainingConfig) -> Cluster:
-    """Takes this process's part; to be called before TensorFlow does anything else.
+    """Connects this process to its cluster. Call this before any other use of TensorFlow.
 
-    Workers and servers of `parameter_server` stay in here until they are ended from outside.
+    Workers and servers of `parameter_server` do not return; they run until they are terminated.
 
     Args:
-        name: of `STRATEGIES`. `multi_worker` and `parameter_server` read the environment's `TF_CONFIG`.
-        config: of the trainings to come.
+        name: one of `STRATEGIES`. `multi_worker` and `parameter_server` read the environment variable `TF_CONFIG`.
+        config: configuration of the trainings to run.
 
     Raises:
-        MalTfError: unknown name, a config that can't be trained there, no such cluster in `TF_CONFIG`, or no TPU.
+        MalTfError: the name is unknown, the strategy does not support the config, `TF_CONFIG` describes no such cluster, or
+            there is no TPU.
     """
     if name not in STRATEGIES:
-        raise MalTfError(f"--strategy {name}: unknown; there are: {', '.join(STRATEGIES)}")
+        raise MalTfError(f"--strategy {name}: expected one of: {', '.join(STRATEGIES)}")
     for key, allowed in _ALLOWED.get(name, {}).items():
         if (found := getattr(config, key)) not in allowed:
             raise MalTfError(
@@ -125,9 +126,9 @@ def connect(name: str, config: TrainingConfig) -> Cluster:
     return Cluster(name, tf.distribute.ParameterServerStrategy(resolver), workers=len(jobs["worker"]))
 
 
-#: What some strategies ask of a training, by key. Parameter servers: Keras scales no losses there, and calls nobody after each
-#: step. A TPU moves its tables by itself, as soon as it has a gradient, with its own optimisers, and compiles everything in any
-#: case.
+#: Values of `TrainingConfig` that a strategy supports, by key. With parameter servers, Keras supports neither loss scaling nor
+#: callbacks after each step. A TPU updates its tables with its own optimisers as soon as it has a gradient, and always compiles
+#: everything.
 _ALLOWED: dict[str, dict[str, tuple]] = {
     "parameter_server": {"precision": ("float32", "bfloat16"), "averaging": (None,)},
     "tpu": {
@@ -165,7 +166,7 @@ def _tpu_strategy(resolver: tf.distribute.cluster_resolver.TPUClusterResolver) -
 
 
 def _tf_config(strategy: str) -> tuple[dict, str, int]:
-    """Jobs of the cluster; this process's job and number."""
+    """Reads TF_CONFIG: the jobs of the cluster, and the job and task index of this process."""
     text = os.environ.get("TF_CONFIG", "")
     needed = {"multi_worker": {"worker"}, "parameter_server": {"chief", "worker", "ps"}}[strategy]
     example = '{"cluster": {"worker": ["host:port", …], …}, "task": {"type": "worker", "index": 0}}'
@@ -183,7 +184,7 @@ def _tf_config(strategy: str) -> tuple[dict, str, int]:
     return jobs, job, number
 
 
-#: Batches that workers are handed between two calls of the callbacks, each.
+#: Batches per worker between two calls of the callbacks.
 _ROUND = 64
 
 
@@ -194,9 +195,9 @@ def _fit_in_rounds(
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    """Hands batches to whichever worker is free, in order; at the end of a round all are done.
+    """Schedules batches in order on free workers, and waits for all of them at the end of each round.
 
-    Each batch is used at least once: if a worker dies, TensorFlow has another do its step, which may have been done in part.
+    Each batch is used at least once. If a worker dies, TensorFlow repeats its step, which may have been partly done, on another.
     """
     coordinator = tf.distribute.coordinator.ClusterCoordinator(cluster.strategy)
     in_round = _ROUND * cluster.workers

@@ -1,4 +1,4 @@
-"""Configuration of the training."""
+"""Configuration of a training: loss, optimisers, precision, averaging and checkpoints."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ Optimizer = Literal["adam", "lazy_adam", "adagrad", "clippy_adagrad", "sgd"]
 
 
 class CheckpointConfig(Frozen):
-    """When a training is saved. It changes nothing of its result.
+    """When a training is saved. Checkpoints do not change its result.
 
     Attributes:
-        every_seconds: after this many since the last checkpoint.
-        every_steps: besides, every so many steps.
-        keep: how many of the latest stay.
+        every_seconds: seconds between checkpoints.
+        every_steps: steps between additional checkpoints; none when absent.
+        keep: number of latest checkpoints to keep.
     """
 
     every_seconds: float = pydantic.Field(600, gt=0)
@@ -24,12 +24,12 @@ class CheckpointConfig(Frozen):
 
 
 class AveragingConfig(Frozen):
-    """Averages of the weights over the last steps, which take the place of the last ones (`mal_tf.training.averaging`).
+    """Averages of the weights over the last steps, which replace the final weights (`mal_tf.training.averaging`).
 
     Attributes:
-        last_share: share of the steps, at the end, after each of which the weights are taken in.
-        decay: none for their mean; else the average is an exponential one, in which the weights of a step ago count this much of
-            the last ones: 0.99 is about the last hundred steps.
+        last_share: share of the steps, at the end of the training, whose weights are averaged.
+        decay: factor by which the weight of a step decays with each later step, for an exponential moving average; 0.99
+            averages about the last hundred steps. The arithmetic mean when absent.
     """
 
     last_share: float = pydantic.Field(0.5, gt=0, le=1)
@@ -46,34 +46,41 @@ class TrainingConfig(Frozen):
             log(p + 1e-8)).
         auxiliary_weight: λ of every auxiliary target's loss.
         cat_weight: λ of the CAT target's loss.
-        gradients: how those of the targets' losses are put together: `sum`; `pcgrad`, conflicting ones projected onto each
-            other's normal plane (arXiv 2001.06782); `gcs`, auxiliary ones weighted by their cosine with the primary's
-            (arXiv 1812.02224). The last two need a backward pass per target.
-        gradient_variant: of the last two: `published`, or `pymal` as in the papers' released code, which leaves out λ (see
-            `mal_tf.training.gradients`).
-        optimizer: of the dense parts.
-        adam_epsilon: of both optimisers where they are `adam` or `lazy_adam`, added after the bias correction as PyTorch
-            does (`mal_tf.training.adam`). PyMAL has 1e-8, which matters: gradients of large tables are of that size.
-        learning_rate: of the dense parts.
-        embedding_optimizer: of the embedding tables. `adam` moves every row in every step, also those that the batch
-            has not seen: a step costs a pass over the tables and their two moments. The others touch only the rows of the
-            batch, so that a step costs the same for any size of the tables; `lazy_adam` is `adam` in this way, which is
-            not the same mathematics. `clippy_adagrad` shrinks the step of all tables of a width by one factor. Memory per
-            weight: `adam` and `lazy_adam` 2 numbers, `adagrad` and `clippy_adagrad` 1, `sgd` none.
-        embedding_learning_rate: of the embedding tables.
-        warmup_share: both learning rates rise linearly over this share of the steps.
-        clip_norm: gradients of the dense parts are scaled down to this global norm; not at all when absent.
-        averaging: end with averages of the weights, not with the last ones; not when absent. Costs a pass over all weights,
-            those of tables too, in each step that is averaged, and as much memory again as they take.
-        precision: in which layers compute in training; weights, losses, optimisers and the exported model are float32 in
-            any case. `bfloat16` is for processors that multiply it (AMX, TPU), `float16`, with the loss scaled so that
-            small gradients are not lost, for GPUs.
-        xla: compile what is above the click's vector with XLA. Each size of batch is compiled once, which takes seconds.
-            For GPUs; on a CPU measure first (`benchmarks/train.py`).
+        gradients: how the gradients of the targets' losses are combined: `sum`; `pcgrad`, which projects conflicting
+            gradients onto each other's normal plane (arXiv 2001.06782); `gcs`, which weights auxiliary gradients by their
+            cosine with the primary's (arXiv 1812.02224). The last two need a backward pass per target.
+        gradient_variant: variant of `pcgrad` and `gcs`: `published`, or `pymal` as in the papers' released code, which
+            leaves out λ (see `mal_tf.training.gradients`).
+        optimizer: optimiser of the dense layers.
+        adam_epsilon: epsilon of `adam` and `lazy_adam` in both optimisers, added after the bias correction as in PyTorch
+            (`mal_tf.training.adam`). PyMAL uses 1e-8. The value matters, because gradients of large tables are of that size.
+        learning_rate: learning rate of the dense layers.
+        embedding_optimizer: optimiser of the embedding tables. `adam` updates every row in every step, including those that
+            do not occur in the batch, at the cost of a pass over the tables and their two moments. The others update only
+            the rows of the batch, so that the cost of a step does not depend on the size of the tables. `lazy_adam` is
+            `adam` restricted to these rows, which is a different algorithm. `clippy_adagrad` shrinks the step of all tables
+            of one width by a common factor. Memory per weight: 2 numbers for `adam` and `lazy_adam`, 1 for `adagrad` and
+            `clippy_adagrad`, none for `sgd`.
+        embedding_learning_rate: learning rate of the embedding tables.
+        warmup_share: share of the steps over which both learning rates rise linearly.
+        clip_norm: global norm to which gradients of the dense layers are clipped; no clipping when absent.
+        averaging: averages of the weights that replace the final ones; none when absent. They cost a pass over all weights,
+            including tables, in each averaged step, and as much memory as the weights.
+        precision: precision in which layers compute in training. Weights, losses, optimisers and the exported model are
+            always float32. `bfloat16` is for processors that support it (AMX, TPU), `float16` for GPUs, with loss scaling so
+            that small gradients are not lost.
+        xla: whether to compile the layers above the click's vector with XLA. Each batch size is compiled once, which takes
+            seconds. Meant for GPUs; on a CPU, measure first (`benchmarks/train.py`).
         corrupt_records: `fail` at the first record that can't be read, or `skip` and count them.
         checkpoint: when the training is saved.
-        warm_start: an earlier run, or its `train/<model>`, relative to the config, whose weights this training begins with as
-            far as they mean the same (see `mal_tf.training.warm_start`).
+        warm_start: an earlier run, or its `train/<model>`, relative to the config, whose weights this training starts from
+            where they have the same meaning (see `mal_tf.training.warm_start`).
+
+    Example:
+        >>> import mal_tf
+        >>> config = mal_tf.TrainingConfig(batch_size=64, loss="soft", averaging={"last_share": 0.25})
+        >>> config.embedding_optimizer, config.averaging.last_share
+        ('adagrad', 0.25)
     """
 
     batch_size: int = pydantic.Field(512, ge=1)

@@ -1,4 +1,4 @@
-"""Corrupt records: which record of which file, and a copy of the file without them."""
+"""Corrupt TFRecord files: locating the first bad record, and copying a file without its bad records."""
 
 import contextlib
 import gzip
@@ -19,13 +19,13 @@ from features.keras2 import tf
 
 log = logging.getLogger("mal_tf.training")
 
-#: Raises one of `ERRORS` for a batch of records, string [batch], with a bad one.
+#: Function that parses a batch of records, string [batch], and raises one of `ERRORS` if one is bad.
 Parse = Callable[[tf.Tensor], object]
 
-#: What TensorFlow raises at a bad record; the last one where its message quotes a record that is no UTF-8.
+#: Errors that TensorFlow raises at a bad record; the last one if its message quotes a record that is not valid UTF-8.
 ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
-#: Records looked at together.
+#: Records that are parsed at a time.
 _BLOCK = 1024
 
 
@@ -33,21 +33,21 @@ class Damaged(MalTfError):
     """A file that can't be read to its end.
 
     Args:
-        file: its path.
+        file: path of the file.
         record: number of the first bad record, from 0.
-        reason: what is wrong with it.
+        reason: what is wrong with the record.
     """
 
     def __init__(self, file: str, record: int, reason: str):
         super().__init__(
-            f"{file}: record {record:,} can't be read: {reason}. Write the file again, or leave such records out with "
+            f"{file}: record {record:,} can't be read: {reason}. Write the file again, or skip such records with "
             "`training.corrupt_records: skip`"
         )
         self.file, self.record, self.reason = file, record, reason
 
 
 def find(files: Iterable[str], parse: Parse) -> Damaged | None:
-    """The first bad record of the first file, TFRecords, gzipped, that has one; None if all can be read."""
+    """Returns the first bad record in some gzipped TFRecord files; None if all records can be read."""
     for file in files:
         for number, record in enumerate(_records(file, parse)):
             if isinstance(record, str):
@@ -56,14 +56,14 @@ def find(files: Iterable[str], parse: Parse) -> Damaged | None:
 
 
 def leave_out(damage: Damaged, parse: Parse, directory: str) -> None:
-    """Copies a file without its bad records, to be read in its place (see `copies`).
+    """Copies a file without its bad records, to be read instead of it (see `copies`).
 
-    After damage to the compression, or to a record's length, the rest of the file is lost.
+    If the compression or the length of a record is damaged, the rest of the file is lost.
 
     Args:
-        damage: which file.
-        parse: see `find`.
-        directory: of copies.
+        damage: the damaged file, as `find` returned it.
+        parse: function that parses a batch of records.
+        directory: directory for the copies.
     """
     copy = pathlib.Path(directory) / f"{hashlib.sha256(damage.file.encode()).hexdigest()[:16]}.repaired.gz"
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def leave_out(damage: Damaged, parse: Parse, directory: str) -> None:
 
 
 def copies(directory: str) -> dict[str, tuple[str, int]]:
-    """The copies in a directory: path and records, by the path of the damaged file."""
+    """The copies in a directory: path and number of records, by the path of the damaged file."""
     path = pathlib.Path(directory) / _COPIES
     return {file: tuple(copy) for file, copy in json.loads(path.read_text()).items()} if path.exists() else {}
 
@@ -96,7 +96,7 @@ def _appearing(path: pathlib.Path):
 
 
 def _records(file: str, parse: Parse) -> Iterator[bytes | str]:
-    """Each record, or what is wrong with it."""
+    """Yields each record, or a message that says what is wrong with it."""
     for block in _blocks(_framed(file)):
         whole = [record for record in block if isinstance(record, bytes)]
         yield from block if _parses(parse, whole) else (_parsed(parse, record) for record in block)
@@ -114,7 +114,7 @@ def _framed(file: str) -> Iterator[bytes | str]:
 def _parsed(parse: Parse, record: bytes | str) -> bytes | str:
     if isinstance(record, str) or _parses(parse, [record]):
         return record
-    return "it is no tf.Example with the features and labels of this config"
+    return "it is not a tf.Example with the features and labels of this config"
 
 
 def _parses(parse: Parse, records: Sequence[bytes]) -> bool:

@@ -1,4 +1,4 @@
-"""The input: labelled TFRecords in time order to batches of rows and labels."""
+"""Input pipeline from labelled TFRecords, in time order, to batches of embedding rows and labels."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from features.spec import FeatureSpec
 from mal_tf.training.delayed_feedback import COUNTS, Immature
 from mal_tf.training.replicas import WHOLE, Part, filled_shares, most_rows, shares
 
-#: Records taken from a file before the next file's turn.
+#: Consecutive records of a file in the round-robin over files.
 _BLOCK = 16
 
 
 def serialized(segments: Sequence[Sequence[str]], batch_size: int, skip: int = 0) -> tf.data.Dataset:
     """Batches of serialized tf.Examples, string [batch], in time order.
 
-    Segments follow each other; within one, its files, each sorted by time, are read in turns. The order is always the
-    same.
+    Segments are read one after the other. The files of a segment, each sorted by time, are read round-robin. The order is
+    deterministic.
 
     Args:
         segments: files of each segment.
         batch_size: examples per batch; the last batch may be smaller.
-        skip: leave out this many examples of the first segment.
+        skip: number of examples of the first segment to skip.
     """
     if not skip:
         return _blocks(segments).rebatch(batch_size)
@@ -30,24 +30,24 @@ def serialized(segments: Sequence[Sequence[str]], batch_size: int, skip: int = 0
 
 
 def _blocks(segments: Sequence[Sequence[str]]) -> tf.data.Dataset:
-    """Blocks of records, string [≤ 16]: cheaper to pass on than one by one."""
-    most = max(map(len, segments), default=1)
+    """Blocks of records, string [≤ 16], which are cheaper to process than single records."""
+    most_files = max(map(len, segments), default=1)
 
-    def of_segment(files: tf.Tensor) -> tf.data.Dataset:
+    def read_segment(files: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(files).interleave(
             lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP").batch(_BLOCK),
-            cycle_length=most,
+            cycle_length=most_files,
             block_length=1,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 
     rows = tf.ragged.constant([list(files) for files in segments], tf.string, ragged_rank=1)
-    return tf.data.Dataset.from_tensor_slices(rows).flat_map(of_segment)
+    return tf.data.Dataset.from_tensor_slices(rows).flat_map(read_segment)
 
 
 def label_columns(targets: Sequence[str], immature: Immature | None = None) -> list[tuple[str, str]]:
-    """Columns that training reads beside the features, as `features.parsing.parse_features` takes them."""
+    """Name and dtype of the columns that training reads beside the features, see `features.parsing.parse_features`."""
     columns = [*((f"label_{target}", "float32") for target in targets), ("mature", "int64")]
     return columns if immature is None else [*columns, ("timestamp", "int64"), ("user_id", "string")]
 
@@ -64,13 +64,13 @@ def batches(
     """Batches of (rows by feature, labels by target and `mature`), in time order.
 
     Args:
-        segments: see `serialized`.
+        segments: files of each segment, see `serialized`.
         spec: features.
-        lookup: raw values → rows (`features.lookup.lookup_model`).
+        lookup: model from raw values to rows (`features.lookup.lookup_model`).
         targets: mechanisms whose labels are read.
         batch_size: examples per batch.
-        part: what this process reads of the batches; all by default.
-        immature: how clicks whose window has not closed train; by default not at all.
+        part: part of the batches that this process reads; all by default.
+        immature: how clicks whose window has not closed are trained on; not at all by default.
     """
     columns = label_columns(targets, immature)
 
@@ -78,7 +78,7 @@ def batches(
         parsed = parse_features(batch, spec, columns)
         labels = {name.removeprefix("label_"): parsed.pop(name) for name, _ in label_columns(targets)}
         if immature is not None:
-            labels = immature.of_batch(labels, parsed.pop("timestamp"), parsed.pop("user_id"))
+            labels = immature.training_labels(labels, parsed.pop("timestamp"), parsed.pop("user_id"))
         if own is not None:
             labels |= {
                 key: labels[key] * tf.cast(own, labels[key].dtype) for key in ("mature", COUNTS) if key in labels

@@ -1,27 +1,29 @@
-"""Training on clicks whose window has not closed: as if their labels were final, or weighted so that the delay cancels out.
+"""Training on clicks whose window has not closed, as if their labels were final or with weights that correct for the delay.
 
 The weights are those of DEFER (Gu et al., "Real Negatives Matter", KDD 2021, arXiv 2104.14121), which follows ES-DFM (Yang
-et al., AAAI 2021, arXiv 2012.03245): every click is trained on twice, as known at the end of its UTC day, and with its final
-label when its window has closed. There a model says how probable it is that a conversion is still to come; here that is
-measured, by mechanism and hour of the click (`DelayCurve`), and taken to be the same for all clicks of an hour.
+et al., AAAI 2021, arXiv 2012.03245). Every click is trained on twice, with the label known at the end of its UTC day, and
+with its final label when its window has closed. DEFER predicts the probability that a conversion is still to come by a model.
+Here it is measured by mechanism and hour of the click (`DelayCurve`), and assumed equal for all clicks of an hour.
 
-Labels are credits l in [0, 1], linear in the loss, and only grow. Let p = E[l | x], d the share of it that is not yet known
-at the end of the day, k the label known then: E[k | x] = (1 − d)·p. The two copies together have as positives
+Labels are credits l in [0, 1], enter the loss linearly, and only grow. Let p = E[l | x], d the share of it that is not yet
+known at the end of the day, and k the label known then: E[k | x] = (1 − d)·p. The two copies together have the positive and
+negative shares
 
-    q = (E[k | x] + E[l | x]) / 2 = (1 − d/2)·p,    as negatives 1 − q = (1 − p) + p·d/2,
+    q = (E[k | x] + E[l | x]) / 2 = (1 − d/2)·p,    1 − q = (1 − p) + p·d/2,
 
-in the place of p and 1 − p. So with the importance weights
+instead of p and 1 − p. With the importance weights
 
     w⁺ = p / q = 1 / (1 − d/2),    w⁻ = (1 − p) / (1 − q) = (1 − p) / ((1 − p) + p·d/2)
 
-on −log f and −log(1 − f), f being the prediction, the expected loss of a copy is that of the final labels: p·(−log f) + (1 −
-p)·(−log(1 − f)). p is not known: w⁻ has f in its place, without gradient. By the logit of f the expected gradient is then
+on −log f and −log(1 − f), f being the prediction, the expected loss of a copy is that of the final labels, p·(−log f) + (1 −
+p)·(−log(1 − f)). Since p is not known, w⁻ uses f instead, without gradient. The expected gradient by the logit of f is then
 
     −w⁺·q·(1 − f) + w⁻(f)·(1 − q)·f = w⁻(f)·(f − p)
 
-(put both over the denominator (1 − f) + f·d/2). The final labels' own is f − p: the same sign everywhere, 0 at f = p alone,
-and a factor w⁻(f) in (0, 1], which for small f is close to 1. Clicks of a mechanism with other delays than their hour's mean
-are what this does not see; nor does it see labels that shrink, as those of a data-driven mechanism fitted anew may.
+(with the common denominator (1 − f) + f·d/2). The gradient of the final labels is f − p. The two have the same sign
+everywhere, are 0 only at f = p, and differ by a factor w⁻(f) in (0, 1], which is close to 1 for small f. The method does not
+account for clicks whose delays differ from the mean of their hour, nor for labels that shrink, as those of a refitted
+data-driven mechanism may.
 """
 
 import dataclasses
@@ -37,34 +39,35 @@ from features.frozen import Frozen
 from features.keras2 import tf
 from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
-#: Buckets of a curve: hours of the UTC day.
+#: Number of hours in a delay curve, those of the UTC day.
 HOURS = 24
 
-#: Among the labels of a batch: 1 for clicks that train the heads of the mechanisms, mature or not. No mechanism is called so.
+#: Key in the labels of a batch whose value is 1 for clicks that train the heads of mechanisms, mature or not. No mechanism can
+#: have this name.
 COUNTS = "/counts"
 
 _EPOCH = datetime.date(1970, 1, 1)
 
-#: Parts that users are spread over by `waits`.
+#: Hash buckets of users in `waits`.
 _BUCKETS = 1000
 
 _Sums = Annotated[list[pydantic.NonNegativeFloat], pydantic.Field(min_length=HOURS, max_length=HOURS)]
 
 
 def unknown_key(target: str) -> str:
-    """What d of a target is called among the labels of a batch. No mechanism is called so."""
+    """Key of d of a target in the labels of a batch. No mechanism can have this name."""
     return f"{target}/unknown"
 
 
 def waits(user: tf.Tensor, share: float) -> tf.Tensor:
-    """Users whose clicks don't train before their labels are final, so that models can be judged on clicks they have not seen.
+    """Selects users whose clicks are trained on only when final, so that models can be judged on clicks they have not seen.
 
-    Always the same users, by a hash of their ids that is the same everywhere (FarmHash). A larger share has all users of a
-    smaller one.
+    The selection is determined by a platform-independent hash of the user ids (FarmHash). A larger share includes all users
+    of a smaller one.
 
     Args:
-        user: ids, string [batch].
-        share: of the users, to a thousandth.
+        user: ids of users, string [batch].
+        share: share of the users, in thousandths.
 
     Returns:
         bool [batch].
@@ -73,11 +76,11 @@ def waits(user: tf.Tensor, share: float) -> tf.Tensor:
 
 
 class DelayCurve(Frozen):
-    """How much of the final credit is known at the end of the click's day, by the hour of the click.
+    """Share of the final credit that is known at the end of the click's day, by the hour of the click.
 
     Attributes:
-        known: Σ labels as known at the end of the clicks' UTC day, 24 sums by the hour of the click, by mechanism.
-        final: Σ final labels of the same clicks.
+        known: Σ labels known at the end of the clicks' UTC day, 24 sums by the hour of the click, by mechanism.
+        final: Σ final labels of the same clicks, likewise.
     """
 
     known: dict[str, _Sums]
@@ -90,20 +93,20 @@ class DelayCurve(Frozen):
         return self
 
     def merged(self, other: "DelayCurve") -> "DelayCurve":
-        """The curve of both's clicks together; both have the same mechanisms."""
+        """The curve of the clicks of both, which must have the same mechanisms."""
         return DelayCurve(known=_added(self.known, other.known), final=_added(self.final, other.final))
 
     def measures(self, mechanism: str) -> bool:
-        """Whether there is credit of a mechanism, without which its delay is not known."""
+        """Whether there is credit of a mechanism, from which its delay can be measured."""
         return sum(self.final.get(mechanism, ())) > 0
 
     def unknown(self, mechanism: str) -> np.ndarray:
-        """d: the share of the final credit that is not known yet, by the hour of the click: float64 [24] in [0, 1].
+        """Share d of the final credit that is not known at the end of the day, by the hour of the click: float64 [24] in [0, 1].
 
-        An hour counts as having one credit more, with the share of all hours: hours without credit have that share.
+        The shares are smoothed by one additional credit per hour with the share of all hours.
 
         Raises:
-            MalTfError: no such mechanism, or no credit at all.
+            MalTfError: there is no credit of the mechanism.
         """
         if not self.measures(mechanism):
             raise MalTfError(
@@ -119,40 +122,44 @@ def _added(own: Mapping[str, list[float]], theirs: Mapping[str, list[float]]) ->
 
 
 class Immature(Protocol):
-    """How clicks whose window has not closed train."""
+    """How clicks whose window has not closed are trained on."""
 
-    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The labels that the training step sees (see `mal_tf.training.trainer.Trainer.head_losses`).
+    def training_labels(
+        self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Converts the labels of a batch to those of the training step (`mal_tf.training.trainer.Trainer.head_losses`).
 
         Args:
-            labels: by target, float [batch], and `mature`, int64 [batch].
+            labels: labels by target, float [batch], and `mature`, int64 [batch].
             timestamp: int64 [batch], time units since 1970.
-            user: ids, string [batch].
+            user: ids of users, string [batch].
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class AsFinal:
-    """Immature clicks train as if the labels known were final: the delay is ignored, and conversions still to come are lost."""
+    """Trains on immature clicks as if the labels known were final, so that conversions still to come are lost."""
 
-    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
+    def training_labels(
+        self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """See `Immature`."""
         return labels | {"mature": tf.ones_like(labels["mature"])}
 
 
 @dataclasses.dataclass(frozen=True)
 class DelayedFeedback:
-    """Clicks train twice and weighted, as the module says.
+    """Trains on clicks twice, with the importance weights that the module describes.
 
-    The heads of the mechanisms train on all copies. The CAT head trains on final labels alone: its class changes while
-    conversions arrive, from any class to any that has more bits, for which there are no weights of this kind.
+    The heads of the mechanisms are trained on both copies of a click. The CAT head is trained on final labels only, because
+    its class changes as conversions arrive, for which there are no such weights.
 
     Attributes:
-        curve: how much is known at the end of the day.
-        twice: UTC days whose clicks are trained on both when fresh and when mature, in one training or in one and a later
-            that starts from it. Clicks of other days train if mature, unweighted: they come once.
-        units_per_second: of the timestamps.
-        waiting: share of the users whose clicks come once, when mature, on all days (see `waits`).
+        curve: share of the credit that is known at the end of the day.
+        twice: UTC days whose clicks are trained on both when fresh and when mature, in one training or in a training and a
+            later one that starts from it. Clicks of other days are trained on once, when mature, without weights.
+        units_per_second: time units per second of the timestamps.
+        waiting: share of the users whose clicks are trained on once, when mature, on all days (see `waits`).
     """
 
     curve: DelayCurve
@@ -160,35 +167,37 @@ class DelayedFeedback:
     units_per_second: int = 1
     waiting: float = 0.0
 
-    def of_batch(self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
+    def training_labels(
+        self, labels: dict[str, tf.Tensor], timestamp: tf.Tensor, user: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """See `Immature`."""
         day, hour = (
             tf.constant(seconds * self.units_per_second, tf.int64) for seconds in (SECONDS_PER_DAY, SECONDS_PER_HOUR)
         )
         days = tf.constant([(date - _EPOCH).days for date in self.twice], tf.int64)
         twice = tf.reduce_any((timestamp // day)[:, tf.newaxis] == days, axis=1) & ~waits(user, self.waiting)
-        found = {COUNTS: tf.cast(twice | (labels["mature"] > 0), tf.float32)}
+        added = {COUNTS: tf.cast(twice | (labels["mature"] > 0), tf.float32)}
         for target in [name for name in labels if name != "mature"]:
             share = tf.gather(tf.constant(self.curve.unknown(target), tf.float32), timestamp % day // hour)
-            found[unknown_key(target)] = tf.where(twice, share, 0)
-        return labels | found
+            added[unknown_key(target)] = tf.where(twice, share, 0)
+        return labels | added
 
 
 def reweighted(label: tf.Tensor, unknown: tf.Tensor, logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Importance weights, as the target and the weight of a binary cross-entropy.
+    """Expresses the importance weights as the target and the weight of a binary cross-entropy.
 
     weight · (−target·log f − (1 − target)·log(1 − f)) = −l·w⁺·log f − (1 − l)·w⁻·log(1 − f), see the module.
 
     Args:
         label: l, known or final, float [batch].
         unknown: d, float [batch].
-        logit: of f, float [batch].
+        logit: logit of f, float [batch].
 
     Returns:
-        target and weight, float [batch], without gradient.
+        Target and weight, float [batch], without gradient.
     """
     positive = label / (1 - unknown / 2)
-    # w⁻ = 1 / (1 + e^logit · d/2), so written that no logit makes it overflow; log 0 gives w⁻ = 1.
+    # w⁻ = 1 / (1 + e^logit · d/2), in a form that does not overflow for any logit; log 0 gives w⁻ = 1.
     negative = (1 - label) * tf.sigmoid(-tf.stop_gradient(logit) - tf.math.log(unknown / 2))
     weight = positive + negative
     return tf.math.divide_no_nan(positive, weight), weight

@@ -1,4 +1,4 @@
-"""One pass over the training split, from wherever an earlier process left it."""
+"""Training of one model in a single pass over the training split, with resumption from checkpoints."""
 
 import functools
 import itertools
@@ -21,10 +21,10 @@ from mal_tf.training.recipe import Recipe
 from mal_tf.training.replicas import Part
 from mal_tf.training.split import Split
 
-#: TensorBoard's event files, under the directory given to `fit`.
+#: Directory of TensorBoard's event files, under the directory given to `fit`.
 EVENTS = "tensorboard"
 
-#: So few steps hardly move the weights from their initial values.
+#: With fewer steps, the weights hardly change from their initial values, which is warned of.
 _FEW_STEPS = 100
 
 log = logging.getLogger("mal_tf.train")
@@ -37,28 +37,31 @@ def fit(
     cluster: Cluster = ALONE,
     immature: Immature | None = None,
 ) -> tuple[Network, dict]:
-    """Builds and trains one model, in time order, each example once (but see `mal_tf.training.cluster` for a worker that dies).
+    """Builds and trains one model in time order, using each example once.
+
+    An exception are clusters in which a worker dies, see `mal_tf.training.cluster`.
 
     Args:
-        recipe: what to train, on what, and how.
-        directory: for checkpoints and event files; a training with the same arguments that was cut short goes on from
-            what lies there.
-        ready: the split's batches, as `batches` makes them, for a caller that has them already; on one device only, as
-            each process of a cluster reads its own shares.
-        cluster: where to train; all its processes call this with the same arguments, and the chief writes.
-        immature: how clicks whose window has not closed train; by default not at all. `ready` batches have it in them.
+        recipe: what to train, on which data, and how.
+        directory: directory for checkpoints and event files. An interrupted training with the same arguments resumes from
+            its checkpoint there.
+        ready: batches of the split, as `batches` returns them, if the caller already has them. Supported on one device
+            only, because each process of a cluster reads its own shares.
+        cluster: where to train. All its processes call this function with the same arguments, and the chief writes.
+        immature: how clicks whose window has not closed are trained on; not at all by default. `ready` batches have been
+            converted already.
 
     Returns:
-        The trained network, and `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters", "prior",
-        "losses"}`, with a warm start `"warm_start"` too; seconds are those of all processes, `prior` is what
-        `mal_tf.training.prior.kept` returns.
+        The trained network, and a report: `{"examples", "corrupt_records", "seconds", "examples_per_second", "parameters",
+        "prior", "losses"}`, with a warm start also `"warm_start"`. Seconds are summed over resumed processes, and `prior` is
+        the result of `mal_tf.training.prior.kept`.
 
     Raises:
         Diverged: the loss or a weight is not finite.
-        MalTfError: no clicks, a corrupt record, a checkpoint of another model, a loss that delayed feedback has no weights
-            for.
-        Interrupted: by SIGTERM.
-        ValueError: `ready` for a cluster.
+        MalTfError: there are no clicks, a record is corrupt, a checkpoint is of another model, or delayed feedback does not
+            support the loss.
+        Interrupted: the process received SIGTERM.
+        ValueError: `ready` is given for a cluster.
     """
     if ready is not None and cluster.name != "default":
         raise ValueError(f"ready batches are for one device, not for {cluster.name}")
@@ -67,12 +70,12 @@ def fit(
         raise MalTfError(f"{name}: the training split has no clicks; see labels.eval_from and the label report")
     if isinstance(immature, DelayedFeedback) and config.loss != "soft":
         raise MalTfError(
-            f"training.loss: expected `soft` with delayed feedback, found `{config.loss}`: its weights need predictions that are "
-            "expected credits"
+            f"training.loss: expected `soft` with delayed feedback, found `{config.loss}`; the weights of delayed feedback "
+            "need predictions that are expected credits"
         )
     if recipe.steps < _FEW_STEPS and not config.warm_start:
         log.warning(
-            "%s: %s clicks are %s steps of training.batch_size %s, too few to learn much: lower it, or label more days",
+            "%s: %s clicks are %s steps of training.batch_size %s, too few to learn much; lower it, or label more days",
             *(name, f"{split.rows:,}", f"{recipe.steps:,}", f"{config.batch_size:,}"),
         )
     parse = functools.partial(parse_features, spec=recipe.spec, extra=label_columns(recipe.targets, immature))
@@ -80,9 +83,9 @@ def fit(
     def read(readable: Split, step: int) -> tf.data.Dataset:
         if ready is not None:
             return ready.skip(step)
-        left, skip = readable.after(step * config.batch_size)
+        remaining, skip = readable.after(step * config.batch_size)
         lookup = tpu.host_lookup(recipe.lookup) if cluster.name == "tpu" else recipe.lookup
-        arguments = (left.segments, recipe.spec, lookup, recipe.targets, config.batch_size)
+        arguments = (remaining.segments, recipe.spec, lookup, recipe.targets, config.batch_size)
         return cluster.spread(lambda part: batches(*arguments, part, immature), Part(skip=skip))
 
     while True:
@@ -100,7 +103,7 @@ def fit(
                     f"{damage.file}: this copy without corrupt records was damaged itself; remove {directory} to train from "
                     "the start"
                 ) from damage
-            # The failed step may have done half of its work: as a new process would, go on from the last checkpoint.
+            # The failed step may be partly done, so resume from the last checkpoint, as a new process would.
             corrupt.leave_out(damage, parse, directory)
     assembly.finish()
     return assembly.network, {
@@ -124,7 +127,7 @@ def _train(
     directory: str,
     cluster: Cluster,
 ) -> Place:
-    """Takes up the last checkpoint and trains to the end of the split; `read` makes its batches from a step on."""
+    """Resumes from the last checkpoint and trains to the end of the split; `read` returns its batches from a step on."""
     name, size, averages = recipe.name, recipe.training.batch_size, assembly.averages
     checkpoints = Checkpoints(name, assembly.trainer, directory, recipe.training.checkpoint, cluster)
     checkpoints.restore()
@@ -132,7 +135,7 @@ def _train(
     callbacks: list[keras.callbacks.Callback] = [checkpoints]
     if averages:
         averages.first = place.step
-        callbacks.insert(0, averages)  # Before the checkpoint that holds them.
+        callbacks.insert(0, averages)  # Updated before the checkpoint that contains them is saved.
     if cluster.chief:
         callbacks.append(Progress(name, split.rows, size, place.step, f"{directory}/{EVENTS}"))
     try:
@@ -140,8 +143,8 @@ def _train(
             with checkpoints.until_terminated():
                 cluster.fit(assembly.trainer, read(split, place.step), steps - place.step, callbacks)
     except corrupt.ERRORS as error:
-        left, _ = split.after(place.step * size)
-        if damage := corrupt.find(itertools.chain(*left.segments), parse):
+        remaining, _ = split.after(place.step * size)
+        if damage := corrupt.find(itertools.chain(*remaining.segments), parse):
             raise damage from error
         raise
     if place.step != steps:

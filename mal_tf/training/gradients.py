@@ -1,7 +1,7 @@
-"""Gradients of several losses made into one: PCGrad and gradient-cosine weighting.
+"""Combination of the gradients of several losses: PCGrad and gradient-cosine weighting.
 
-Everywhere a loss's gradient is a list with an entry per variable: a tensor, or None where the loss does not depend on
-the variable. The first loss is the primary's.
+The gradient of a loss is a list with an entry per variable: a tensor, or None if the loss does not depend on the variable.
+The first loss is that of the primary target.
 """
 
 import functools
@@ -11,33 +11,33 @@ from features.keras2 import tf
 
 Gradient = Sequence[tf.Tensor | None]
 
-#: PyMAL's guard against division by zero.
+#: Term that PyMAL adds to avoid division by zero.
 _EPSILON = 1e-8
 
 
 def inner(first: Gradient, second: Gradient) -> tf.Tensor:
-    """Inner product over the variables that both have."""
+    """Inner product over the variables on which both losses depend."""
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     return tf.add_n([tf.reduce_sum(a * b) for a, b in pairs]) if pairs else tf.constant(0.0)
 
 
 def weighted_sum(weights: Sequence, gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
-    """Σ_i w_i · g_i, for each variable over the losses that have it."""
-    found = []
-    for of_variable in zip(*gradients, strict=True):
-        terms = [w * g for w, g in zip(weights, of_variable, strict=True) if g is not None]
-        found.append(tf.add_n(terms) if terms else None)
-    return found
+    """Σ_i w_i · g_i, for each variable over the losses that depend on it."""
+    sums = []
+    for variable_gradients in zip(*gradients, strict=True):
+        terms = [w * g for w, g in zip(weights, variable_gradients, strict=True) if g is not None]
+        sums.append(tf.add_n(terms) if terms else None)
+    return sums
 
 
 def pcgrad(gradients: Sequence[Gradient], orders: tf.Tensor) -> list[tf.Tensor | None]:
-    """PCGrad as published (Yu et al., 2020, arXiv 2001.06782), on the whole vector of all variables, None being 0.
+    """PCGrad as published (Yu et al., 2020, arXiv 2001.06782), on the concatenation of all variables, None being 0.
 
-    For each i: p_i = g_i; for the other j in random order: if p_i · g_j < 0, p_i −= (p_i · g_j) / ‖g_j‖² · g_j. Result:
-    Σ_i p_i. As each p_i is a combination of the g_j, only the matrix of their inner products is needed.
+    For each i: p_i = g_i; for the other j in random order: if p_i · g_j < 0, p_i −= (p_i · g_j) / ‖g_j‖² · g_j. The result is
+    Σ_i p_i. Since each p_i is a linear combination of the g_j, only the matrix of their inner products is needed.
 
     Args:
-        gradients: of each loss.
+        gradients: gradient of each loss.
         orders: int [losses, losses], a permutation of the losses in each row.
     """
     count = len(gradients)
@@ -55,9 +55,9 @@ def pcgrad(gradients: Sequence[Gradient], orders: tf.Tensor) -> list[tf.Tensor |
 
 
 def pcgrad_pymal(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
-    """PyMAL's PCGrad: each variable by itself, auxiliary gradients against the primary's only, no random order.
+    """PyMAL's PCGrad, separately for each variable, with auxiliary gradients projected only against the primary's.
 
-    If g_m · g_i < 0: g_i −= (g_m · g_i) / (‖g_m‖² + 1e-8) · g_m. Result: g_m + Σ_i g_i.
+    If g_m · g_i < 0: g_i −= (g_m · g_i) / (‖g_m‖² + 1e-8) · g_m. The result is g_m + Σ_i g_i.
     """
     primary, *auxiliaries = gradients
 
@@ -72,7 +72,7 @@ def pcgrad_pymal(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
 
 
 def cosine(first: Gradient, second: Gradient) -> tf.Tensor:
-    """Cosine over the variables that both have; 0 if there are none or one gradient is 0."""
+    """Cosine over the variables on which both losses depend; 0 if there are none or a gradient is 0."""
     both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     first, second = [a for a, _ in both], [b for _, b in both]
     return tf.math.divide_no_nan(inner(first, second), tf.sqrt(inner(first, first)) * tf.sqrt(inner(second, second)))
@@ -81,7 +81,7 @@ def cosine(first: Gradient, second: Gradient) -> tf.Tensor:
 def gcs(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
     """Gradient-cosine weighting as published (Du et al., 2018, arXiv 1812.02224): g_m + Σ_i max(0, cos(g_m, g_i)) · g_i.
 
-    Variables that the primary loss does not reach, such as auxiliary heads, get Σ_i g_i.
+    Variables on which the primary loss does not depend, such as auxiliary heads, get Σ_i g_i.
     """
     primary, *auxiliaries = gradients
     weights = [tf.maximum(cosine(primary, own), 0) for own in auxiliaries]
@@ -91,17 +91,17 @@ def gcs(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
 
 
 def gcs_pymal(gradients: Sequence[Gradient]) -> list[tf.Tensor | None]:
-    """PyMAL's GCS: σ(cos) in the place of max(0, cos).
+    """PyMAL's GCS, with σ(cos) instead of max(0, cos).
 
-    Where there is no primary gradient, the first auxiliary one enters as it is and later ones weighted.
+    For variables without a primary gradient, the first auxiliary gradient is not weighted, and later ones are.
     """
     primary, *auxiliaries = gradients
     weights = [1, *(tf.sigmoid(cosine(primary, own)) for own in auxiliaries)]
-    found = []
-    for of_variable in zip(*gradients, strict=True):
-        terms = [(w, g) for w, g in zip(weights, of_variable, strict=True) if g is not None]
-        found.append(tf.add_n([terms[0][1], *(w * g for w, g in terms[1:])]) if terms else None)
-    return found
+    sums = []
+    for variable_gradients in zip(*gradients, strict=True):
+        terms = [(w, g) for w, g in zip(weights, variable_gradients, strict=True) if g is not None]
+        sums.append(tf.add_n([terms[0][1], *(w * g for w, g in terms[1:])]) if terms else None)
+    return sums
 
 
 def on_touched_rows(
@@ -109,47 +109,47 @@ def on_touched_rows(
     gradients: Sequence[Sequence[tf.Tensor | tf.IndexedSlices | None]],
     ends: Sequence[Sequence[int] | None] | None = None,
 ) -> list[tf.Tensor | tf.IndexedSlices | None]:
-    """Applies `combine` to gradients of which some are of embedding tables: these stay as sparse as the batch.
+    """Applies `combine` to gradients, keeping those of embedding tables as sparse as the batch.
 
-    A table's gradients become dense over the rows that any loss touches: inner products stay as they are, for the other
-    rows are 0. Tables that are stacked in one variable are variables of their own to `combine`.
+    The gradients of a table become dense over the rows that occur for any loss, which preserves inner products, since the
+    other rows are 0. `combine` gets the tables that are stacked in one variable as separate variables.
 
     Args:
-        combine: one of this module's functions.
-        gradients: of each loss.
+        combine: function that combines gradients, one of this module.
+        gradients: gradient of each loss.
         ends: for each variable that is a stack of tables, the row after the last one of each table.
     """
     compact: list[Sequence[tf.Tensor | None]] = []
-    rows_of: list[tuple[list[tf.Tensor], tf.Tensor] | None] = []
-    for place, of_variable in enumerate(zip(*gradients, strict=True)):
-        sparse = [g for g in of_variable if isinstance(g, tf.IndexedSlices)]
-        if len(sparse) < sum(g is not None for g in of_variable) or not sparse:
-            rows_of.append(None)
-            compact.append([None if g is None else tf.convert_to_tensor(g) for g in of_variable])
+    touched: list[tuple[list[tf.Tensor], tf.Tensor] | None] = []
+    for index, variable_gradients in enumerate(zip(*gradients, strict=True)):
+        sparse = [g for g in variable_gradients if isinstance(g, tf.IndexedSlices)]
+        if len(sparse) < sum(g is not None for g in variable_gradients) or not sparse:
+            touched.append(None)
+            compact.append([None if g is None else tf.convert_to_tensor(g) for g in variable_gradients])
             continue
         rows, position = tf.unique(tf.concat([g.indices for g in sparse], axis=0))
         positions = iter(tf.split(position, [tf.size(g.indices) for g in sparse]))
-        tables = (ends and ends[place]) or [rows.dtype.max]
+        tables = (ends and ends[index]) or [rows.dtype.max]
         partition = functools.partial(
             tf.dynamic_partition,
             partitions=tf.searchsorted(tf.constant(tables, rows.dtype), rows, side="right"),
             num_partitions=len(tables),
         )
-        rows_of.append((partition(rows), sparse[0].dense_shape))
-        of_tables = [
+        touched.append((partition(rows), sparse[0].dense_shape))
+        by_table = [
             [None] * len(tables)
             if g is None
             else partition(tf.math.unsorted_segment_sum(g.values, next(positions), tf.size(rows)))
-            for g in of_variable
+            for g in variable_gradients
         ]
-        compact += zip(*of_tables, strict=True)
+        compact += zip(*by_table, strict=True)
     combined = iter(combine(list(zip(*compact, strict=True))))
-    found = []
-    for where in rows_of:
-        if where is None:
-            found.append(next(combined))
+    results = []
+    for table_rows in touched:
+        if table_rows is None:
+            results.append(next(combined))
         else:
-            rows, shape = where
+            rows, shape = table_rows
             values = tf.concat([next(combined) for _ in rows], axis=0)
-            found.append(tf.IndexedSlices(values, tf.concat(rows, axis=0), shape))
-    return found
+            results.append(tf.IndexedSlices(values, tf.concat(rows, axis=0), shape))
+    return results

@@ -1,4 +1,4 @@
-"""Training on labelled clicks in memory: one call from a table to a model that predicts from raw features."""
+"""Training on labelled clicks in memory, from a table to a model that predicts from raw features."""
 
 import contextlib
 import dataclasses
@@ -27,18 +27,28 @@ from mal_tf.training.dataset import label_columns
 from mal_tf.training.recipe import Recipe
 from mal_tf.training.split import Split
 
-#: Clicks predicted at a time.
+#: Clicks that are predicted at a time.
 _BATCH = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained model, with what turns raw features into its inputs.
+    """A trained model together with the lookup from raw features to its inputs, such as `mal_tf.fit` returns.
 
     Attributes:
         recipe: what it was trained on, and how.
-        network: the Keras model from embedding rows to logits, and what its outputs mean.
-        report: of the training: examples, seconds, mean loss by output, ….
+        network: the Keras model from embedding rows to logits, and the meaning of its outputs.
+        report: report of the training: examples, seconds, mean loss by output, ….
+
+    Example:
+        >>> import mal_tf
+        >>> import pandas as pd
+        >>> features = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "place"}])
+        >>> clicks = pd.DataFrame({"click_id": [1, 2], "user_id": ["a", "b"], "timestamp": [0, 1], "mature": 1})
+        >>> clicks = clicks.assign(place=["top", "side"], label_last=[1.0, 0.0])
+        >>> trained = mal_tf.fit(clicks, features, mal_tf.ModelConfig(name="base", primary="last"))
+        >>> trained.model.output_shape, trained.predict(clicks).shape
+        ({'cvr': (None,)}, (2,))
     """
 
     recipe: Recipe
@@ -47,13 +57,20 @@ class Trained:
 
     @functools.cached_property
     def model(self) -> keras.Model:
-        """Raw features to `{"cvr": float32 [batch]}`, the primary target's, as a Keras model that can be saved and loaded."""
+        """Keras model from raw features to the CVR of the primary target, `{"cvr": float32 [batch]}`, for saving and serving."""
         logits = self.network.model(self.recipe.lookup.output)[self.network.primary.output]
         cvr = keras.layers.Activation("sigmoid", name="cvr")(logits)
         return keras.Model(self.recipe.lookup.input, {"cvr": cvr}, name=self.network.model.name)
 
     def predict(self, clicks: pd.DataFrame | pa.Table) -> np.ndarray:
-        """Predicts the CVR of clicks, float32 [clicks], from a column per feature."""
+        """Predicts the CVR of clicks.
+
+        Args:
+            clicks: a column per feature.
+
+        Returns:
+            float32 [clicks].
+        """
         raw = raw_features(clicks, self.recipe.spec)
         return self.model.predict(raw, batch_size=_BATCH, verbose=0)["cvr"]
 
@@ -61,13 +78,16 @@ class Trained:
 def build(
     features: FeatureSpec, vocabularies: Mapping[str, Sequence[str]], model: ModelConfig, targets: Sequence[str]
 ) -> Network:
-    """Builds the model that `model.name` names, with initial weights, for a training loop of one's own.
+    """Builds the network of `model.name` with initial weights, for a training loop of your own.
 
     Args:
-        features: the feature spec.
+        features: features that the model reads.
         vocabularies: tokens or bucket boundaries by feature (`mal_tf.vocabularies`).
         model: architecture and primary target.
-        targets: mechanisms to learn, the primary among them, in the order of the CAT label's bits.
+        targets: mechanisms to learn, including the primary, in the order of the CAT label's bits.
+
+    Raises:
+        MalTfError: there is no such model, or its config does not fit the features and targets.
 
     Example:
         >>> import mal_tf
@@ -83,14 +103,32 @@ def build(
 def batches(
     clicks: pd.DataFrame | pa.Table, features: FeatureSpec, lookup: keras.Model, targets: Sequence[str], batch_size: int
 ) -> tf.data.Dataset:
-    """Batches of labelled clicks in memory, in time order: (embedding rows by feature, labels by target and `mature`).
+    """Batches of labelled clicks in memory, in time order.
 
     Args:
-        clicks: as `mal_tf.labels` returns them.
-        features: the feature spec.
-        lookup: raw features to embedding rows (`mal_tf.lookup_model`).
+        clicks: labelled clicks, as `mal_tf.labels` returns them.
+        features: features that the model reads.
+        lookup: model from raw features to embedding rows (`mal_tf.lookup_model`).
         targets: mechanisms whose labels are read.
         batch_size: clicks per batch; the last batch may be smaller.
+
+    Returns:
+        A dataset of pairs: embedding rows by feature name, as `lookup` returns them, and labels, float32 [batch] by target
+        and int64 [batch] for `mature`.
+
+    Raises:
+        BadInput: a column is missing.
+
+    Example:
+        >>> import mal_tf
+        >>> import pandas as pd
+        >>> features = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "place"}])
+        >>> clicks = pd.DataFrame({"click_id": [1, 2], "user_id": ["a", "b"], "timestamp": [0, 1], "mature": 1})
+        >>> clicks = clicks.assign(place=["top", "side"], label_last=[1.0, 0.0])
+        >>> lookup = mal_tf.lookup_model(features, mal_tf.vocabularies(features, clicks))
+        >>> rows, labels = next(iter(mal_tf.batches(clicks, features, lookup, ["last"], batch_size=2)))
+        >>> rows["place"].shape, labels["last"].numpy().tolist()
+        (TensorShape([2]), [1.0, 0.0])
     """
     table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
     table = table.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
@@ -116,20 +154,34 @@ def fit(
     seed: int = 0,
     directory: str | None = None,
 ) -> Trained:
-    """Trains a model in one pass over labelled clicks, in time order; clicks whose window has not closed do not count.
+    """Trains a model in one pass over labelled clicks in time order. Clicks whose window has not closed have no weight.
 
     Args:
-        clicks: as `mal_tf.labels` returns them. Their mechanisms are what can be learned.
-        features: the feature spec.
-        model: which model, its architecture and primary target.
+        clicks: labelled clicks, as `mal_tf.labels` returns them. Their mechanisms can be learned.
+        features: features that the model reads.
+        model: name, architecture and targets of the model.
         training_config: batch size, loss, optimisers; `TrainingConfig()` by default.
-        vocabularies: tokens or bucket boundaries by feature; made from `clicks` by default.
-        seed: of the initial weights.
-        directory: for checkpoints and TensorBoard's event files; a training that was cut short goes on from what is in it. A
+        vocabularies: tokens or bucket boundaries by feature; built from `clicks` by default.
+        seed: seed of the initial weights.
+        directory: directory for checkpoints, from which an interrupted training resumes, and TensorBoard's event files; a
             temporary one by default.
 
     Raises:
-        MalTfError: no clicks, or the config does not fit the features and labels.
+        MalTfError: there are no clicks, or the config does not fit the features and labels.
+
+    Example:
+        >>> import mal_tf
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> features = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "place"}])
+        >>> clicks = pd.DataFrame({"click_id": range(64), "user_id": "a", "timestamp": range(64), "mature": 1})
+        >>> clicks["place"] = np.where(clicks.index % 2, "top", "side")
+        >>> clicks["label_last"] = (clicks.index % 2).astype(float)
+        >>> config = mal_tf.TrainingConfig(batch_size=8, learning_rate=0.02, embedding_learning_rate=0.5)
+        >>> trained = mal_tf.fit(clicks, features, mal_tf.ModelConfig(name="base", primary="last"), config)
+        >>> side, top = trained.predict(pd.DataFrame({"place": ["side", "top"]}))
+        >>> bool(top > side)
+        True
     """
     config = training_config or TrainingConfig()
     table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
@@ -143,6 +195,6 @@ def fit(
     split = Split([["clicks in memory"]], [[table.num_rows]], [[counts]])
     recipe = Recipe(features, vocabularies, split, targets, model.alone(model.name), config, seed)
     ready = batches(table, features, recipe.lookup, targets, config.batch_size)
-    with tempfile.TemporaryDirectory() if directory is None else contextlib.nullcontext(directory) as place:
-        network, report = training.fit(recipe, place, ready)
+    with tempfile.TemporaryDirectory() if directory is None else contextlib.nullcontext(directory) as checkpoints:
+        network, report = training.fit(recipe, checkpoints, ready)
     return Trained(recipe, network, report)

@@ -1,12 +1,12 @@
-"""Whether a layer's weights mean in a network what those of the layer of that name mean in an earlier one.
+"""Comparison of the layers of two networks, which decides for a warm start whether weights have the same meaning.
 
-Read from the two layer graphs alone, so that it holds for anybody's network. A layer means the same when
+The comparison uses only the two layer graphs, so that it works for any network. A layer has the same meaning if
 
-- its class and configuration are the same, and all that it reads, down to the features, is made the same way;
-- it leads to the same outputs, of those that both networks have, and these have the same targets. Layers that lead to
-  every output of their network, such as a shared bottom, are held to nothing here;
+- its class and configuration are the same, and everything that it reads, down to the features, is computed the same way;
+- it leads to the same outputs, among those that both networks have, and these have the same targets. This is not required
+  of layers that lead to every output of their network, such as a shared bottom;
 - it does not declare that its weights are laid out by target (`mixes_targets = True` on the layer or its class), or both
-  networks have the same targets and heads. What reads such a layer does not ask how many targets it mixed.
+  networks have the same targets and heads. A layer that reads such a layer may have the same meaning nevertheless.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ from mal_tf.models.network import CLICK, Network
 _FEATURES = "the features it reads are others"
 _READS = "it reads other layers"
 
-#: Keys of a layer's configuration that say nothing of what its weights mean; shapes are in those of the weights.
+#: Keys of a layer's configuration that do not affect the meaning of its weights. Shapes are compared by those of the weights.
 _NEUTRAL = ("name", "trainable", "dtype", "build_config", "target_shape")
 
 
 class Side:
-    """One of the two networks.
+    """One of the two networks that are compared.
 
     Args:
         network: the network.
         spec: its features.
-        targets: what it learns, in order.
+        targets: mechanisms that it learns, in order.
     """
 
     def __init__(self, network: Network, spec: FeatureSpec, targets: tuple[str, ...]):
@@ -42,7 +42,7 @@ class Side:
         self.features = {feature.name: feature.meaning for feature in spec.features}
 
     def feature(self, tensor: tf.Tensor) -> tuple[str, Mapping[str, Any] | None]:
-        """The feature whose rows an input of the network has."""
+        """Name and meaning of the feature of a network input."""
         name = graph.producer(tensor)[0].name
         return name, self.features.get(name)
 
@@ -52,31 +52,31 @@ class LayerComparison:
 
     def __init__(self, new: Side, old: Side):
         self._new, self._old = new, old
-        self._found: dict[str, tuple[str, str]] = {}
+        self._differences: dict[str, tuple[str, str]] = {}
 
     def difference(self, name: str) -> str:
-        """Why a layer's weights can't be taken over; empty if they can.
+        """Reason why the weights of a layer can't be restored; empty if they can.
 
         Args:
-            name: of the layer; both networks have one.
+            name: name of the layer, which both networks have.
         """
-        where, why = self._layer(name)
-        return why if where in ("", name) else f"{where}, which it reads: {why}"
+        layer, reason = self._layer(name)
+        return reason if layer in ("", name) else f"{layer}, which it reads: {reason}"
 
     def _layer(self, name: str) -> tuple[str, str]:
-        """The layer at which the difference is, and what it is; both empty if there is none."""
-        if name not in self._found:
+        """Name of the layer that differs, and the difference; both empty if there is none."""
+        if name not in self._differences:
             new, old = self._new.layers[name], self._old.layers[name]
             own = self._mixture(new) or _configured(new, old) or self._outputs(name)
-            self._found[name] = (name, own) if own else self._calls(new, old)
-        return self._found[name]
+            self._differences[name] = (name, own) if own else self._calls(new, old)
+        return self._differences[name]
 
     def _mixture(self, new: keras.layers.Layer) -> str:
         same = (self._new.targets, self._new.heads) == (self._old.targets, self._old.heads)
         return "the targets are others" if graph.mixes_targets(new) and not same else ""
 
     def _outputs(self, name: str) -> str:
-        """Whether the layer leads to other outputs, or these learned other targets."""
+        """Difference in the outputs that the layer leads to, or in their targets; empty if there is none."""
         sides = [(side.leads_to[name], side.heads) for side in (self._new, self._old)]
         if all(outputs == heads.keys() for outputs, heads in sides):
             return ""
@@ -88,8 +88,8 @@ class LayerComparison:
         calls = [[node for node in layer._inbound_nodes if not node.is_input] for layer in (new, old)]
         if len(calls[0]) != len(calls[1]):
             return new.name, _READS
-        found = (self._call(call, earlier, new.name) for call, earlier in zip(*calls, strict=True))
-        return next((difference for difference in found if difference[1]), ("", ""))
+        differences = (self._call(call, earlier, new.name) for call, earlier in zip(*calls, strict=True))
+        return next((difference for difference in differences if difference[1]), ("", ""))
 
     def _call(self, new: Any, old: Any, reader: str) -> tuple[str, str]:
         now, then = graph.inputs(new), graph.inputs(old)
@@ -97,8 +97,8 @@ class LayerComparison:
             return reader, _READS
         if graph.constants(new) != graph.constants(old):
             return reader, "what it reads is computed in another way"
-        found = (self._tensor(*pair, reader) for pair in zip(now, then, strict=True))
-        return next((difference for difference in found if difference[1]), ("", ""))
+        differences = (self._tensor(*pair, reader) for pair in zip(now, then, strict=True))
+        return next((difference for difference in differences if difference[1]), ("", ""))
 
     def _tensor(self, now: tf.Tensor, then: tf.Tensor, reader: str) -> tuple[str, str]:
         (new, call, place), (old, earlier, earlier_place) = graph.producer(now), graph.producer(then)
@@ -115,20 +115,20 @@ class LayerComparison:
         if not new.weights:
             if _configured(new, old):
                 return reader, "what it reads is computed in another way"
-            where, why = self._call(call, earlier, reader)
-            return ("", _FEATURES) if new.name == CLICK and why == _READS else (where, why)
+            layer, reason = self._call(call, earlier, reader)
+            return ("", _FEATURES) if new.name == CLICK and reason == _READS else (layer, reason)
         return self._mixed(new, old) if graph.mixes_targets(new) else self._layer(new.name)
 
     def _mixed(self, new: keras.layers.Layer, old: keras.layers.Layer) -> tuple[str, str]:
-        """As `_layer`, whatever targets are mixed."""
-        if why := _configured(new, old):
-            return new.name, why
+        """Difference of a layer that mixes targets, without regard to which targets it mixes; see `_layer`."""
+        if reason := _configured(new, old):
+            return new.name, reason
         both = {layer.name for layer in graph.below(new)} & {layer.name for layer in graph.below(old)}
-        return next((found for name in sorted(both) if (found := self._layer(name))[1]), ("", ""))
+        return next((difference for name in sorted(both) if (difference := self._layer(name))[1]), ("", ""))
 
 
 def _configured(new: keras.layers.Layer, old: keras.layers.Layer) -> str:
-    """Whether two layers are of different classes or configurations."""
+    """Difference of the classes or configurations of two layers; empty if there is none."""
     if type(new) is not type(old):
         return f"it was a {type(old).__name__}"
     now, then = _config(new), _config(old)
@@ -138,7 +138,7 @@ def _configured(new: keras.layers.Layer, old: keras.layers.Layer) -> str:
 def _config(layer: keras.layers.Layer) -> dict[str, Any]:
     try:
         return _without_names(layer.get_config())
-    except NotImplementedError:  # A layer of a user's own that can't say; its weights have to fit.
+    except NotImplementedError:  # A user's layer without get_config; only the shapes of its weights are compared.
         return {}
 
 

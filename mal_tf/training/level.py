@@ -1,4 +1,4 @@
-"""The level of predictions over the course of a training: PCOC, and whether it has settled."""
+"""Level of the predictions over the course of a training: PCOC by step, and whether it has settled."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-#: Metrics of a training: Σ predicted CVR and Σ label of the primary target, of the mature clicks seen so far.
+#: Names of the metrics of a training: Σ predicted CVR and Σ label of the primary target over the mature clicks seen so far.
 PREDICTIONS, LABELS = "primary_predictions", "primary_labels"
 
-#: The end of a training is looked at in so many parts, which are its last share.
+#: Number of parts that the end of a training is divided into, and the share of the steps that they cover.
 _PARTS, _LAST_SHARE = 8, 0.25
 
-#: A level swings if a part's PCOC is further from 1 than this, and chance would make parts so different less often than that.
+#: The level has not settled if the PCOC of a part differs from 1 by more than this, and the p-value of the parts is below that.
 _DISTANCE, _CHANCE = 0.1, 1e-3
 
 
@@ -21,8 +21,8 @@ class Point:
     """Sums over all clicks that a training has seen up to a step, each scored before the model learned from it.
 
     Attributes:
-        step: steps done.
-        predictions: Σ predicted CVR of the primary target, of mature clicks.
+        step: number of steps done.
+        predictions: Σ predicted CVR of the primary target over mature clicks.
         labels: Σ label of the same clicks.
     """
 
@@ -32,30 +32,34 @@ class Point:
 
 
 def pcoc_between(points: Sequence[Point]) -> list[tuple[int, float, float]]:
-    """Step, PCOC since the point before, and Σ label of these clicks; points between which there is no label are passed over.
+    """PCOC between consecutive points.
+
+    Returns:
+        Step, PCOC of the clicks since the previous point, and Σ label of these clicks. Points without any label since the
+        previous one are skipped.
 
     Example:
         >>> pcoc_between([Point(10, 6.0, 5.0), Point(20, 6.5, 5.0), Point(30, 15.0, 15.0)])
         [(10, 1.2, 5.0), (30, 0.9, 10.0)]
     """
-    found, last = [], Point(0, 0.0, 0.0)
+    intervals, last = [], Point(0, 0.0, 0.0)
     for point in points:
         if (labels := point.labels - last.labels) > 0:
-            found.append((point.step, (point.predictions - last.predictions) / labels, labels))
+            intervals.append((point.step, (point.predictions - last.predictions) / labels, labels))
             last = point
-    return found
+    return intervals
 
 
 def swinging(points: Sequence[Point]) -> list[float]:
-    """PCOC of the parts of a training's last quarter, if they differ from 1 by more than chance and by more than a tenth.
+    """PCOC of the parts of a training's last quarter, if they differ from 1 significantly and by more than a tenth.
 
-    By chance Σ label is taken to vary as a count of events: (Σ prediction − Σ label)² / Σ prediction is chi-squared.
+    The test assumes that Σ label varies as a count of events, so that (Σ prediction − Σ label)² / Σ prediction is chi-squared.
 
     Args:
-        points: in the order of steps, the last at the end of the training.
+        points: points in the order of steps, the last at the end of the training.
 
     Returns:
-        PCOC of each part; empty if the level has settled, or nothing can be said.
+        PCOC of each part; empty if the level has settled, or there are too few points or labels.
 
     Example:
         >>> rest = [Point(step, 10.0 * step, 10.0 * step) for step in range(1, 101)]

@@ -1,4 +1,13 @@
-"""Losses of the targets: which label and weight a click has, and the weighted mean they are used in."""
+"""Losses of the targets: targets and weights from attribution labels, CAT classes, and cross-entropies.
+
+Example:
+    >>> import mal_tf, tensorflow as tf
+    >>> label, logit = tf.constant([0.0, 0.4]), tf.constant([-2.0, 0.0])
+    >>> target, weight = mal_tf.losses.target_and_weight(label, "weighted")
+    >>> loss = mal_tf.losses.cross_entropy(cat=False)
+    >>> round(float(loss(target[:, None], logit[:, None], mal_tf.losses.share(weight))), 4)
+    0.2887
+"""
 
 from features.keras2 import keras, tf
 from mal_tf.training import replicas
@@ -7,15 +16,15 @@ __all__ = ["FlooredCrossEntropy", "cat_class", "cross_entropy", "share", "target
 
 
 def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Turns attribution labels into targets and weights of the binary cross-entropy.
+    """Converts attribution labels to targets and weights of the binary cross-entropy.
 
     Args:
         label: l, float [batch], in [0, 1].
-        loss: `weighted`: y = 1[l > 0], w = l for positives and 1 for negatives (MAL, arXiv 2508.15217);
-            `soft`: y = l, w = 1; `binary` and `pymal`: y = 1[l > 0], w = 1.
+        loss: kind of the loss. `weighted` has y = 1[l > 0] and w = l for positives, 1 for negatives (MAL, arXiv 2508.15217);
+            `soft` has y = l and w = 1; `binary` and `pymal` have y = 1[l > 0] and w = 1.
 
     Returns:
-        y and w, float [batch].
+        Targets y and weights w, float [batch].
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -31,7 +40,7 @@ def target_and_weight(label: tf.Tensor, loss: str) -> tuple[tf.Tensor, tf.Tensor
 
 
 def cat_class(labels: list[tf.Tensor]) -> tf.Tensor:
-    """CAT class Σ_i 1[l_i > 0]·2^i of labels in configured order: float [batch] each to int32 [batch].
+    """CAT class Σ_i 1[l_i > 0]·2^i of labels in configured order (MAL, arXiv 2508.15217): float [batch] each to int32 [batch].
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -43,9 +52,9 @@ def cat_class(labels: list[tf.Tensor]) -> tf.Tensor:
 
 
 def share(weight: tf.Tensor) -> tf.Tensor:
-    """Weights divided by their sum, so that Σ share·loss = Σ w·loss / Σ w; all 0 if the weights are.
+    """Divides weights, float [batch], by their sum, so that Σ share·loss = Σ w·loss / Σ w; 0 if all weights are 0.
 
-    Both sums are over the whole batch: where replicas have shares of it, their losses add up.
+    The sum is over the whole batch. If it is split among replicas, their losses add up.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -58,12 +67,13 @@ def share(weight: tf.Tensor) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("mal_tf")
 class FlooredCrossEntropy(keras.losses.Loss):
-    """−log(p + 1e-8), p the probability that the logits give the true class: PyMAL's loss, at most 18.42.
+    """PyMAL's cross-entropy, −log(p + 1e-8) with p the predicted probability of the true class, which is at most 18.42.
 
     Args:
-        cat: whether classes are CAT's: targets int [batch], logits [batch, classes]; else both are [batch, 1].
-        reduction: Keras'.
-        name: Keras'.
+        cat: whether the classes are CAT classes, with targets int [batch] and logits [batch, classes]; otherwise both are
+            [batch, 1].
+        reduction: see Keras' `Loss`.
+        name: see Keras' `Loss`.
 
     Example:
         >>> import mal_tf, tensorflow as tf
@@ -90,7 +100,7 @@ class FlooredCrossEntropy(keras.losses.Loss):
 
 
 def cross_entropy(cat: bool, loss: str = "binary") -> keras.losses.Loss:
-    """Summed cross-entropy from logits, binary or over CAT classes; for `pymal` see `FlooredCrossEntropy`.
+    """Summed cross-entropy of logits, binary or over CAT classes; `FlooredCrossEntropy` if `loss` is `pymal`.
 
     Example:
         >>> import mal_tf, tensorflow as tf

@@ -158,7 +158,7 @@ def test_a_parameter_server_and_two_workers_see_every_click_once(cluster):
 
 def test_errors_for_people(cluster):
     for strategy, environment, message in (
-        ("sparkly", {}, "unknown; there are: default, mirrored"),
+        ("sparkly", {}, "expected one of: default, mirrored"),
         ("multi_worker", {}, "expected TF_CONFIG such as"),
         ("parameter_server", {"cluster": {"worker": ["a:1"]}}, "chief, ps, worker"),
         ("tpu", {}, "expected TPUs in this machine, found none"),

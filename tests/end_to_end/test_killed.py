@@ -86,7 +86,7 @@ def test_sigterm_ends_with_75_and_the_next_run_goes_on(tmp_path):
     shown = stop(running, "checkpoint of step", 5, 0.0, signal.SIGTERM)
     assert running.returncode == 75 and "stopped by SIGTERM after step" in shown
     again = start(config, stopped)
-    assert "goes on after step" in again.communicate()[0] and again.returncode == 0
+    assert "resumes after step" in again.communicate()[0] and again.returncode == 0
     assert outcome(stopped) == outcome(whole)
 
 

@@ -35,5 +35,5 @@ def test_empty_history_gives_the_bias_and_an_empty_batch_nothing():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(MalTfError, match="width 2 can't be cut into 3 heads"):
+    with pytest.raises(MalTfError, match="width 2 can't be split into 3 heads"):
         made(3)

@@ -16,5 +16,5 @@ def test_by_hand():
 
 
 def test_needs_whole_chunks():
-    with pytest.raises(MalTfError, match="width, 4, but gets 6 numbers"):
+    with pytest.raises(MalTfError, match="multiple of 4 numbers, found 6"):
         SqueezeExcitation(width=4)(tf.zeros([1, 6]))

@@ -55,7 +55,7 @@ def test_own_model(own_model, monkeypatch):
         assert network.model.get_layer("last_feature_gate").get_config()["rank"] == 2
     with pytest.raises(ValueError, match="unknown key 'ranks'; did you mean 'rank'"):
         ModelConfig(name="gated", primary="last", ranks=2)
-    with pytest.raises(ValueError, match="'gated' is my_models.gated:build already"):
+    with pytest.raises(ValueError, match="'gated' is taken by the model my_models.gated:build"):
         catalog.register("gated", "another:build")
 
 

@@ -101,7 +101,7 @@ def test_errors_for_people():
         ModelConfig(name="home", primary="last", categories={"a": ["last"], "b": ["last"]})
     with pytest.raises(ValueError, match="expected a list of mechanisms or 'auto', found 'first'"):
         ModelConfig(primary="last", auxiliaries="first")
-    with pytest.raises(MalTfError, match="auto: choose them first"):
+    with pytest.raises(MalTfError, match="auto: select them first"):
         build(auxiliaries="auto")
     with pytest.raises(MalTfError, match="none has target 'linear'"):
         build("home", categories={"a": ["first", "last"]})

@@ -76,7 +76,7 @@ def test_sigterm_saves_and_the_next_process_goes_on(tmp_path, monkeypatch, caplo
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with caplog.at_level(logging.INFO, "mal_tf.training"):
         same(small.train(split, tmp_path / "stopped", "base", config), expected)
-    assert "base: goes on after step 10" in caplog.text
+    assert "base: resumes after step 10" in caplog.text
     with pytest.raises(MalTfError, match="expected a checkpoint of this model 'mal', found one of another"):
         small.train(split, tmp_path / "stopped", "mal", config)
 
@@ -95,13 +95,13 @@ def test_without_a_damaged_checkpoint_it_goes_on_from_the_one_before(tmp_path, c
     split, config = small.write(tmp_path), {"checkpoint": {"every_steps": 8}}
     expected = small.train(split, tmp_path / "x", "base", config)
     next((tmp_path / "x").glob("ckpt-16.data*")).write_bytes(b"")
-    with pytest.raises(MalTfError, match=r"a damaged one; remove \S+/ckpt-16\.\* to go on from \S+/ckpt-8:"):
+    with pytest.raises(MalTfError, match=r"a damaged one; remove \S+/ckpt-16\.\* to resume from \S+/ckpt-8:"):
         small.train(split, tmp_path / "x", "base", config)
     for path in (tmp_path / "x").glob("ckpt-16.*"):
         path.unlink()
     with caplog.at_level(logging.INFO, "mal_tf.training"):
         same(small.train(split, tmp_path / "x", "base", config), expected)
-    assert "base: goes on after step 8" in caplog.text
+    assert "base: resumes after step 8" in caplog.text
     assert {path.stem for path in (tmp_path / "x").glob("*.index")} == {"ckpt-8", "ckpt-16"}
 
 

@@ -89,18 +89,18 @@ def test_labels_of_a_batch_by_hand():
     labels = {"last": tf.constant([0.0, 1.0, 0.0, 1.0]), "mature": tf.constant([0, 0, 1, 1], tf.int64)}
     time = tf.constant([86_400_000 - 1, 86_400_000, 172_800_000 - 1, 0], tf.int64)
     user = tf.constant(["a"] * 4)
-    found = DelayedFeedback(CURVE, DAYS[1:2], units_per_second=1000).of_batch(labels, time, user)
+    found = DelayedFeedback(CURVE, DAYS[1:2], units_per_second=1000).training_labels(labels, time, user)
     assert found[COUNTS].numpy().tolist() == [0, 1, 1, 1]
     first, last = CURVE.unknown("last")[[0, 23]]
     np.testing.assert_allclose(found["last/unknown"], [0, first, last, 0], rtol=1e-6)
-    assert AsFinal().of_batch(labels, time, user)["mature"].numpy().tolist() == [1, 1, 1, 1]
+    assert AsFinal().training_labels(labels, time, user)["mature"].numpy().tolist() == [1, 1, 1, 1]
 
 
 def test_clicks_of_users_that_wait_come_once():
     labels = {"last": tf.ones(4), "mature": tf.constant([0, 1, 0, 1], tf.int64)}
     user = tf.constant(["a", "a", "h", "h"])
     assert waits(user, 0.5).numpy().tolist() == [False, False, True, True]  # As in every training before and after.
-    found = DelayedFeedback(CURVE, DAYS, waiting=0.5).of_batch(labels, tf.zeros(4, tf.int64), user)
+    found = DelayedFeedback(CURVE, DAYS, waiting=0.5).training_labels(labels, tf.zeros(4, tf.int64), user)
     assert found[COUNTS].numpy().tolist() == [1, 1, 0, 1]
     unknown = CURVE.unknown("last")[0]
     np.testing.assert_allclose(found["last/unknown"], [unknown, unknown, 0, 0], rtol=1e-6)
@@ -120,7 +120,7 @@ def test_head_losses_by_hand():
     curve = DelayCurve(known=dict.fromkeys(LABELS, [1.0] * 24), final=dict.fromkeys(LABELS, [2.0] * 24))
     labels = LABELS | {"last": tf.constant([0.5, 0.0]), "mature": tf.constant([0, 1], tf.int64)}
     time, user = tf.constant([7200, 0], tf.int64), tf.constant(["a", "b"])
-    labels = DelayedFeedback(curve, DAYS[:1]).of_batch(labels, time, user)
+    labels = DelayedFeedback(curve, DAYS[:1]).training_labels(labels, time, user)
     losses = {h.output: float(v) for h, v in zip(network.heads, trainer.head_losses((ROWS, labels)), strict=True)}
     outputs = network.model(ROWS)
     f = 1 / (1 + np.exp(-outputs["last"].numpy().astype(np.float64)))

@@ -87,7 +87,7 @@ def test_queries_and_categories_are_held_to_features_and_targets(project):
 def test_auto_is_resolved_before_anything_reads_the_targets(project):
     config = load(project.write(), ["model.auxiliaries=auto"])
     assert RunConfig.model_validate(yaml.safe_load(dump(config))) == config
-    with pytest.raises(MalTfError, match="auto: choose them first"):
+    with pytest.raises(MalTfError, match="auto: select them first"):
         _ = config.targets
     assert config.with_auxiliaries(["mta", "first"]).targets == ("first", "last", "mta")
     assert config.with_auxiliaries([]).targets == ("last",)
