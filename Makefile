@@ -1,5 +1,6 @@
-# Needs Python 3.11 and nothing else: every target makes the virtual environment from the lock if it is missing.
-PYTHON ?= python3.11
+# Every target makes the virtual environment from the lock if it is missing. deploy/python.sh chooses the interpreter, and says
+# what else has to be installed; PYTHON=PATH takes another one.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -29,7 +30,7 @@ golden: $(READY)  ## Whether the working tree makes the same outputs as the comm
 	$(BIN)/python -m benchmarks.golden --against $(AGAINST) --keep runs/golden $(GOLDEN)
 
 airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment of its own.
-	$(PYTHON) -m venv .venv-airflow
+	$(BIN)/python -m venv .venv-airflow
 	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python "apache-airflow==3.1.8"
 	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR \
 	  .venv-airflow/bin/python -W ignore deploy/retraining/check_airflow.py
@@ -50,9 +51,9 @@ test-tfx: $(TFX)/.ready  ## The TFX pipeline's tests, slow ones included.
 $(MARKET): | $(TFX)/.ready
 	$(TFX)/bin/mal-tf simulate examples/simulation/market.yaml --output runs/market/logs --set daily_logs=true --set window_hours=72
 
-$(TFX)/.ready: requirements.lock requirements-tfx.lock setup.py | $(READY)
-	$(PYTHON) -m venv $(TFX)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(TFX)/bin/python -r requirements.lock -r requirements-tfx.lock
+$(TFX)/.ready: requirements-tfx.lock setup.py | $(READY)
+	$(BIN)/python -m venv $(TFX)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(TFX)/bin/python -r requirements-tfx.lock
 	$(BIN)/uv pip install --quiet --python $(TFX)/bin/python --no-deps --no-build-isolation -e .
 	touch $(TFX)/.ready
 
@@ -60,23 +61,21 @@ lint: $(READY)  ## Style and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-$(READY): requirements.lock requirements-dev.lock setup.py
-	$(PYTHON) -m venv $(VENV)
+$(READY): requirements-dev.lock setup.py
+	python=$$(deploy/python.sh $(PYTHON)) && $$python -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock -r requirements-dev.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header -c requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock"
 
-lock: $(READY)  ## Resolve the locks anew, keeping the versions they have; to let one go, delete its line first.
-	(sed -n '/^#/p' requirements.lock; $(COMPILE) setup.py) > requirements.new
-	(sed -n '/^#/p' requirements-dev.lock; $(COMPILE) --extra test setup.py | grep -vxFf requirements.new) > requirements-dev.new
-	(sed -n '/^#/p' requirements-tfx.lock; $(COMPILE) --extra test --extra tfx setup.py | grep -vxFf requirements.new) > requirements-tfx.new
-	mv requirements.new requirements.lock
-	mv requirements-dev.new requirements-dev.lock
-	mv requirements-tfx.new requirements-tfx.lock
-	$(COMPILE) deploy/dataflow/requirements.in -o deploy/dataflow/requirements.lock
+lock: $(READY)  ## Resolve the locks anew, keeping the versions they have; to let one go, delete its lines first.
+	$(COMPILE) setup.py -o requirements.lock
+	$(COMPILE) --extra test -c requirements.lock setup.py -o requirements-dev.lock
+	$(COMPILE) --extra test --extra tfx setup.py -o requirements-tfx.lock
+	$(COMPILE) -c requirements.lock deploy/dataflow/requirements.in -o deploy/dataflow/requirements.lock
 
 clean:
 	rm -rf $(VENV) $(TFX) runs
