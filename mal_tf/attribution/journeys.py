@@ -177,7 +177,8 @@ class Spans:
         age = (np.repeat(self.end, self.length) - touches.time[index]) / touches.units_per_hour
         touchpoint, names = touches.touchpoints.derive(touches.touchpoint[index], offsets, age)
         first = np.minimum(self.start, max(touches.time.size - 1, 0))
-        confounders = touches.confounders[first] if touches.time.size else touches.confounders[:0]
+        empty = np.zeros((first.size, touches.confounders.shape[1]), touches.confounders.dtype)
+        confounders = touches.confounders[first] if touches.time.size else empty
         return Journeys(offsets, index, touchpoint, names, age, self.value, self.key, confounders)
 
 

@@ -6,8 +6,7 @@ import pathlib
 import re
 
 import pytest
-from apache_beam.runners.dataflow.internal.clients.dataflow import TemplateMetadata
-from apitools.base.py import encoding
+from packaging.requirements import Requirement
 
 from pipelines.core.beam_runner import pipeline_options
 from pipelines.labels.options import LabelOptions
@@ -30,9 +29,12 @@ SAMPLES = {
 }
 
 
-def pins(path):
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return dict(line.split("==") for line in lines if line)
+def pins(path, python="3.11"):
+    """Versions that a lock holds for an interpreter."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    lines = re.findall(r"^(\w[^\\#\n]*)", path.read_text(), re.M)
+    wanted = [entry for entry in map(Requirement, lines) if not entry.marker or entry.marker.evaluate(environment)]
+    return {entry.name: str(entry.specifier).removeprefix("==") for entry in wanted}
 
 
 def label_flags():
@@ -56,10 +58,18 @@ def test_a_value_that_the_template_lets_through_is_one_the_job_takes(name):
 
 
 def test_metadata_is_what_the_service_expects():
-    message = encoding.JsonToMessage(TemplateMetadata, METADATA)
-    unknown = [m.all_unrecognized_fields() for m in (message, *message.parameters)]
-    assert not any(unknown)
-    assert all(p.name and p.label and p.helpText and p.paramType for p in message.parameters)
+    try:
+        from google.cloud.dataflow_v1beta3 import TemplateMetadata
+    except ImportError:  # Beam before 2.74 brings messages of its own.
+        from apache_beam.runners.dataflow.internal.clients.dataflow import TemplateMetadata
+        from apitools.base.py import encoding
+
+        message = encoding.JsonToMessage(TemplateMetadata, METADATA)
+        assert not any(m.all_unrecognized_fields() for m in (message, *message.parameters))
+    else:
+        assert TemplateMetadata.from_json(METADATA).parameters
+    for parameter in PARAMETERS.values():
+        assert all(parameter[field] for field in ("name", "label", "helpText", "paramType"))
 
 
 def test_image_copies_what_exists_and_runs_what_it_copies():
@@ -74,12 +84,16 @@ def test_image_copies_what_exists_and_runs_what_it_copies():
 
 
 def test_workers_run_the_beam_that_submits():
-    (base,) = re.findall(r"^FROM apache/beam_python3\.11_sdk:(\S+)$", DOCKERFILE, re.M)
-    assert base == pins(HERE / "requirements.lock")["apache-beam"] == pins(ROOT / "requirements.lock")["apache-beam"]
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, re.M))
+    others = dict(re.findall(r"--build-arg (\w+)=(\S+)", DOCKERFILE))
+    for python, beam in ((arguments["PYTHON"], arguments["BEAM"]), (others["PYTHON"], others["BEAM"])):
+        for lock in (HERE, ROOT):
+            assert pins(lock / "requirements.lock", python)["apache-beam"] == beam
 
 
-def test_lock_is_a_part_of_the_root_lock_without_tensorflow():
-    here, root = pins(HERE / "requirements.lock"), pins(ROOT / "requirements.lock")
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_lock_is_a_part_of_the_root_lock_without_tensorflow(python):
+    here, root = pins(HERE / "requirements.lock", python), pins(ROOT / "requirements.lock", python)
     assert here.items() <= root.items()
     assert not [name for name in here if re.match(r"tensor|tf-|tfx|keras$", name)]
     wanted = [line.split("[")[0] for line in (HERE / "requirements.in").read_text().splitlines() if line[0] != "#"]

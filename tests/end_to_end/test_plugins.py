@@ -32,7 +32,8 @@ def run(tmp_path_factory) -> pathlib.Path:
     clicks = project.clicks.append_column("kind", pa.array(["click"] * len(project.clicks)))
     clicks = clicks.set_column(0, "id", pc.cast(clicks["id"], pa.string()))
     purchases = project.conversions.append_column("kind", pa.array(["purchase"] * len(project.conversions)))
-    events = pa.concat_tables([clicks, purchases], promote=True)
+    schema = pa.unify_schemas([clicks.schema, purchases.schema])
+    events = pa.Table.from_pylist([*clicks.to_pylist(), *purchases.to_pylist()], schema)
     pyarrow.csv.write_csv(events, folder / "events.csv")
     config = project.config
     config["sources"] = {"adapter": "mal_tf_shop.source:EventLog", "files": ["events.csv"]}

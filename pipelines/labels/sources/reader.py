@@ -25,6 +25,7 @@ _BLOCK_BYTES = 16 << 20
 _UNREADABLE = (
     pa.ArrowInvalid,
     pa.ArrowNotImplementedError,
+    pa.ArrowTypeError,
     OSError,
     EOFError,
     zlib.error,
@@ -274,7 +275,7 @@ def _parse(lines: list[bytes], explode: str | None, time: str | None) -> pa.Tabl
             table = pyarrow.json.read_json(pa.BufferReader(data), options, explicit)
     except UnicodeDecodeError:
         return "not UTF-8"
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         return f"not a JSON object, or of other types than the lines beside it: {error}"
     return table if table.num_rows == len(lines) else "more than one JSON object in a line"
 

@@ -55,8 +55,9 @@ class Refiner:
         keys = pa.concat_arrays([rows[join.on].cast(pa.string()) for rows in batches])
         tables = [pa.Table.from_batches([rows]).select(present[1:]) for rows in batches]
         try:  # JSON Lines may differ in types from batch to batch.
-            table = pa.concat_tables(tables, promote=True)
-        except pa.ArrowInvalid as error:
+            schema = pa.unify_schemas([table.schema for table in tables])
+            table = pa.concat_tables([table.cast(schema) for table in tables])
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:  # pyarrow 23 raises the latter.
             raise BadInput(f"{join.files}: a column is of several types: {error}. Make them one type.") from error
         if len(keys.unique()) < len(keys):
             raise BadInput(f"{join.files}: column '{join.on}' must be unique to join on, found repeated values")

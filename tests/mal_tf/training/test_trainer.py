@@ -31,9 +31,20 @@ def test_xla_changes_nothing(name):
         np.testing.assert_allclose(found, expected, atol=1e-4)  # BatchNorm over two rows magnifies rounding.
 
 
+@pytest.fixture
+def smooth(monkeypatch):
+    """Networks of softplus units: rounding switches some ReLUs of a new network, which are near 0, on or off."""
+    init = keras.layers.Dense.__init__
+
+    def softplus(self, units, activation=None, **options):
+        init(self, units, "softplus" if activation == "relu" else activation, **options)
+
+    monkeypatch.setattr(keras.layers.Dense, "__init__", softplus)
+
+
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
 @pytest.mark.parametrize("gradients", ["sum", "pcgrad"])
-def test_mixed_precision(kind, gradients):
+def test_mixed_precision(smooth, kind, gradients):
     weights, losses = trained("natal", gradients=gradients)
     mixed, losses_mixed = trained("natal", gradients=gradients, precision=kind)
     assert losses_mixed == pytest.approx(losses, rel=0.02)
@@ -45,7 +56,7 @@ def test_mixed_precision(kind, gradients):
         np.sqrt(sum(np.square(found - other).sum() for found, other in zip(weights, others, strict=True)))
         for others in (start, mixed)
     )
-    assert 0 < difference < 0.25 * step
+    assert 0 < difference < 0.1 * step
 
 
 def test_a_loss_that_overflows_in_half_precision_skips_the_step():

@@ -1,5 +1,7 @@
 """The graph that Dataflow would get, built offline from the real label job."""
 
+import sys
+
 import apache_beam
 import pytest
 
@@ -18,6 +20,7 @@ FLAGS = (
     "--dry_run=true",
 )
 OUTPUT = "gs://bucket/runs/small/labels"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_nothing_comes_after_the_step_that_finishes(config):
 @pytest.mark.parametrize(
     ("flag", "image"),
     [
-        ((), f"gcr.io/cloud-dataflow/v1beta3/beam_python3.11_sdk:{apache_beam.__version__}"),
+        ((), f"gcr.io/cloud-dataflow/v1beta3/beam_python{PYTHON}_sdk:{apache_beam.__version__}"),
         (("--sdk_container_image=registry/mal-tf/labels:1",), "registry/mal-tf/labels:1"),
     ],
 )
