@@ -124,10 +124,10 @@ class Days:
             "segment_hours": 24,
             "immature": "mark",
         }
-        made = RunConfig.model_validate(data)
-        if not manifest.is_finished(output, labels.made_from(made)):
-            labels.run(made, output, overwrite=True)
-        return labelled.load(output, made.feature_spec)
+        job_config = RunConfig.model_validate(data)
+        if not manifest.is_finished(output, labels.made_from(job_config)):
+            labels.run(job_config, output, overwrite=True)
+        return labelled.load(output, job_config.feature_spec)
 
     def _midnight(self, day: int) -> datetime.datetime:
         return datetime.datetime.combine(self.date(day), datetime.time(), datetime.timezone.utc)

@@ -18,7 +18,7 @@ from pipelines.config.run import load
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What to read.
+    """Settings of a process that reads the split.
 
     Attributes:
         contender: a key of `CONTENDERS`.

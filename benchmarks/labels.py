@@ -246,12 +246,12 @@ class Benchmark:
                 self._run(key, clicks, logs_folder, task)
 
     def _generate(self, clicks: int) -> pathlib.Path:
-        wanted = logs.Logs(clicks, **self.options)
+        options = logs.Logs(clicks, **self.options)
         name = f"{clicks}-" + "-".join(str(value) for value in self.options.values())
         folder = self.folder / f"logs-{name}"
         if not (folder / "config.yaml").exists():  # The config is written last.
             task = self.progress.add_task(f"generating {clicks:,} clicks", total=clicks)
-            logs.generate(wanted, folder, lambda done: self.progress.advance(task, done))
+            logs.generate(options, folder, lambda done: self.progress.advance(task, done))
             self.progress.remove_task(task)
             events = sum(pq.read_metadata(path).num_rows for path in folder.glob("conversions-*.parquet"))
             self.progress.console.print(f"generated {clicks:,} clicks, {events:,} conversions")

@@ -222,7 +222,7 @@ def label(log: Log) -> dict[str, Any]:
 
 
 def ratios(report: dict[str, Any]) -> dict[str, float]:
-    """Positives of each mechanism over those of last, over the clicks of both splits, from a label report."""
+    """Return the positives of each mechanism over those of last click, over both splits, from a label report."""
     positives = {
         name: sum(split["mechanisms"][name]["positives"] for split in report["splits"].values())
         for name in report["cat_bits"]
@@ -231,18 +231,18 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
 
 
 def ratio_table(reports: dict[str, dict]) -> Table:
-    """Table 1: a row per mechanism, a column per log."""
-    found = [ratios(report) for report in reports.values()]
+    """Build the table of ratios, a row per mechanism and a column per log (Table 1 of the MAL paper)."""
+    ratios_by_log = [ratios(report) for report in reports.values()]
     return Table(
         title="Positives relative to last click, all clicks",
         columns=["mechanism", *(LOGS[key].name for key in reports)],
-        rows=[[m["name"], *(f"{log[m['name']]:.3f}" for log in found)] for m in MECHANISMS],
+        rows=[[m["name"], *(f"{log[m['name']]:.3f}" for log in ratios_by_log)] for m in MECHANISMS],
         note="Data-driven mechanisms were fitted on what happened before the evaluation split.",
     )
 
 
 def log_table(reports: dict[str, dict]) -> Table:
-    """What the logs are."""
+    """Build the table of the logs: clicks, conversions and mean path length."""
     rows = []
     for key, report in reports.items():
         lengths = {int(length): count for length, count in report["path_lengths"].items()}
@@ -258,11 +258,11 @@ def log_table(reports: dict[str, dict]) -> Table:
 def main(
     only: Annotated[list[str], typer.Option(help=f"Logs: {', '.join(LOGS)}; all if not given.")] = [],  # noqa: B006
     write: Annotated[
-        pathlib.Path | None, typer.Option(help="Write the one log's tables and config here, and stop.")
+        pathlib.Path | None, typer.Option(help="Only write the tables and config of one log to this directory.")
     ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
 ) -> None:
-    """Label three real logs by all mechanisms."""
+    """Label real logs by all mechanisms."""
     unknown = sorted(set(only) - set(LOGS))
     if unknown:
         raise typer.BadParameter(f"--only {unknown[0]}: expected one of {', '.join(LOGS)}")

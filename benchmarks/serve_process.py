@@ -15,7 +15,7 @@ from benchmarks import runtimes
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What to measure.
+    """Settings of a process that measures one model.
 
     Attributes:
         runtime: one of `runtimes.NEEDS`.

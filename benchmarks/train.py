@@ -105,13 +105,13 @@ def profile_table(title: str, milliseconds: dict[str, float], top: int) -> Table
     return Table(title, ("", "ms per step", "share"), rows, "TensorFlow's profiler; summed over threads.")
 
 
-def measure(what: str, **asked) -> dict:
+def measure(what: str, **settings) -> dict:
     """Run `benchmarks.train_process` and return its result.
 
     Raises:
         MalTfError: the process failed; the error contains the end of its output.
     """
-    command = [sys.executable, "-m", "benchmarks.train_process", json.dumps({"what": what} | asked)]
+    command = [sys.executable, "-m", "benchmarks.train_process", json.dumps({"what": what} | settings)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
         raise MalTfError(
@@ -147,42 +147,42 @@ def main(
     with Progress(*parts, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(rates) * rounds + len(OPTIMIZERS) * len(table_rows) + 1)
 
-        def done(what: str, **asked) -> dict:
-            shown = ", ".join(str(value) for value in asked.values() if value not in ({}, steps, seed))
+        def run_measurement(what: str, **settings) -> dict:
+            shown = ", ".join(str(value) for value in settings.values() if value not in ({}, steps, seed))
             progress.update(task, description=escape(f"{what}: {shown}"))
-            result = measure(what, **asked, steps=steps, seed=seed)
+            result = measure(what, **settings, steps=steps, seed=seed)
             progress.advance(task)
             return result
 
-        found = [
-            [done("rate", contender=who, model=model, training=options) for who, model, options in rates]
+        measurements = [
+            [run_measurement("rate", contender=who, model=model, training=options) for who, model, options in rates]
             for _ in range(rounds)
         ]
         costs = {
-            (name, rows): done("optimizer", name=name, rows=rows)["milliseconds"]
+            (name, rows): run_measurement("optimizer", name=name, rows=rows)["milliseconds"]
             for name in OPTIMIZERS
             for rows in table_rows
         }
-        profile = done("profile", model=models[-1])
+        profile = run_measurement("profile", model=models[-1])
     medians = [
         Rate(*(statistics.median(once[kind] for once in rounds_of_one) for kind in ("training", "inference")))
-        for rounds_of_one in zip(*found, strict=True)
+        for rounds_of_one in zip(*measurements, strict=True)
     ]
     by = {contender: {} for contender in ("ours", "plain")}
     for (contender, model, options), rate in zip(rates, medians, strict=True):
         if not options:
             by[contender][model] = rate
-    made = [goals_table(by["ours"], by["plain"])]
+    shown = [goals_table(by["ours"], by["plain"])]
     if "natal" in models:
-        made.append(variants_table(by["ours"]["natal"], dict(zip(VARIANTS, medians[-len(VARIANTS) :], strict=True))))
-    made.append(optimizers_table(costs))
+        shown.append(variants_table(by["ours"]["natal"], dict(zip(VARIANTS, medians[-len(VARIANTS) :], strict=True))))
+    shown.append(optimizers_table(costs))
     title = f"{TITLES[models[-1]]}: where a training step's time goes"
-    made += [
+    shown += [
         profile_table(f"{title}, {kind}", profile[key], 12) for kind, key in (("by layer", "parts"), ("by op", "ops"))
     ]
-    first = found[0][0]
+    first = measurements[0][0]
     sizes = f"{first['unique']:,} distinct rows among a batch's 311,296 cells; seed {seed}, {rounds} rounds of {steps} steps."
-    tables.report(console, f"{where} {sizes}", made, markdown)
+    tables.report(console, f"{where} {sizes}", shown, markdown)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ def retrain(
     """
     from pipelines.retrain.config import load
     from pipelines.retrain.schedule import backfill
-    from pipelines.retrain.spans import wanted
+    from pipelines.retrain.spans import requested_spans
 
     schedule, run_config = load(config, set_)
     refused = 0
-    for day, result in backfill(schedule, run_config, wanted(span, from_, to), first):
+    for day, result in backfill(schedule, run_config, requested_spans(span, from_, to), first):
         if isinstance(result, MalTfError):
             refused = result.exit_code
             console.print(f"{day}: [bold red]refused:[/] {escape(str(result))}", soft_wrap=True)

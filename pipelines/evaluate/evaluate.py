@@ -18,7 +18,7 @@ from pipelines.clicks.scoring import add_slice_columns, check_finite, score
 from pipelines.config.evaluation import EvaluationConfig, slice_features
 from pipelines.config.run import RunConfig
 from pipelines.evaluate import results, users
-from pipelines.evaluate.slices import Slice, slices_of
+from pipelines.evaluate.slices import Slice, make_slices
 
 METRICS, EVENTS = "metrics.json", "events"
 
@@ -97,7 +97,7 @@ def evaluate(
     evaluated.check(primary, split)
     kinds = []
     for by in (by for by in slices if by in frame):
-        parts = slices_of(frame[by], evaluated.labels[primary], config.evaluation)
+        parts = make_slices(frame[by], evaluated.labels[primary], config.evaluation)
         kinds.append(evaluated.by_slice(by, parts, primary))
     result = results.write(
         f"{output}/{METRICS}",

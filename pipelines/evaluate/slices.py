@@ -136,7 +136,7 @@ def _between(values: np.ndarray, bounds: Sequence[float], names: Sequence[str]) 
     return [Slice(name, place == n) for n, name in enumerate(names)]
 
 
-def slices_of(values: pd.Series, label: np.ndarray, config: EvaluationConfig) -> list[Slice]:
+def make_slices(values: pd.Series, label: np.ndarray, config: EvaluationConfig) -> list[Slice]:
     """Slice clicks as an evaluation is configured.
 
     Args:

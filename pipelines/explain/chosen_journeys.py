@@ -14,7 +14,7 @@ from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.explain import labelled_clicks
-from pipelines.explain.explain import attributed, predictor, read_job
+from pipelines.explain.explain import attribute_users, predictor, read_job
 from pipelines.explain.journey import Attributed, Journey
 
 #: Name of the file that the stage writes.
@@ -52,7 +52,7 @@ def write(config: RunConfig, directory: str, versions: Mapping[str, str], output
     journeys: list[dict] = []
     if len(clicks):
         job = read_job(config, directory)
-        events = attributed(job, directory, config, sorted(set(clicks["user_id"])))
+        events = attribute_users(job, directory, config, sorted(set(clicks["user_id"])))
         predict = predictor(versions)
         for begin, end in choose(events, clicks):
             journeys.append(as_json(events.journey(begin, end, predict(events.records(begin, end))), list(versions)))

@@ -103,7 +103,7 @@ def explain(
         raise MalTfError(_user_error(click_id, user_id, sorted(users)))
     (user,) = users
     record = next((one for one in labelled_records if one.user_id == user), None)
-    events = attributed(job, directory, config, [user], advance)
+    events = attribute_users(job, directory, config, [user], advance)
     place = events.position(user, click_id)
     if place is None:
         raise MalTfError(
@@ -134,7 +134,7 @@ def read_job(config: RunConfig, directory: str) -> LabelJob:
     return dataclasses.replace(job, now=now)
 
 
-def attributed(
+def attribute_users(
     job: LabelJob, directory: str, config: RunConfig, users: Sequence[str], advance: Advance = silent
 ) -> Attributed:
     """Read and label all events of some users, with the mechanisms as the label job fitted them.
@@ -147,7 +147,7 @@ def attributed(
     for name, fit in fitted.items():
         with mechanism_errors(name, "load"):
             plan.data_driven[name].load(fit)
-    events, clock = logs.events_of(job, users, advance)
+    events, clock = logs.read_events(job, users, advance)
     return Attributed(events, plan, types, clock, len(columns.match_key))
 
 

@@ -25,7 +25,7 @@ def silent(_: int) -> None:
     """Ignore progress: an `Advance` that does nothing."""
 
 
-def events_of(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
+def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
     """Read all events of some users in one pass over both logs, a batch at a time.
 
     Returns:

@@ -161,13 +161,13 @@ class OpenRun:
         opened = OpenStage()
         try:
             yield opened
-            made = []
+            recorded = []
             for kind, artifact in opened.outputs:
                 artifact.type_id = types[PREFIX + kind]
-                made.append((artifact, proto.Event(type=proto.Event.OUTPUT)))
-            cached = made and all(self._is_recorded(artifact) for artifact, _ in made)
+                recorded.append((artifact, proto.Event(type=proto.Event.OUTPUT)))
+            cached = recorded and all(self._is_recorded(artifact) for artifact, _ in recorded)
             execution.last_known_state = proto.Execution.CACHED if cached else proto.Execution.COMPLETE
-            store.put_execution(execution, made, [self._context], **_REUSE)
+            store.put_execution(execution, recorded, [self._context], **_REUSE)
         except BaseException as error:
             execution.last_known_state = proto.Execution.FAILED
             history_records.put(execution, {"reason": _message(error)})

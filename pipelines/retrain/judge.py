@@ -86,13 +86,13 @@ class SliceLimits(Limits):
             MalTfError: one is not a categorical feature.
         """
         categorical = [feature.name for feature in spec.categorical]
-        wanted = tuple(name for name in self.by if name != PATH_LENGTH)
-        if unknown := [name for name in wanted if name not in categorical]:
+        features = tuple(name for name in self.by if name != PATH_LENGTH)
+        if unknown := [name for name in features if name not in categorical]:
             raise MalTfError(
                 f"gates.slices.by: '{unknown[0]}' is neither {PATH_LENGTH} nor a categorical feature; there are: "
                 + ", ".join(categorical)
             )
-        return wanted
+        return features
 
 
 class GatesConfig(Limits):

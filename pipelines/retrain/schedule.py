@@ -78,14 +78,14 @@ def _run_span(
 
 
 def backfill(
-    config: RetrainConfig, run: RunConfig, wanted: Sequence[datetime.date], first: bool = False
+    config: RetrainConfig, run: RunConfig, days: Sequence[datetime.date], first: bool = False
 ) -> Iterator[tuple[datetime.date, serving.Version | MalTfError | None]]:
     """Retrain for several spans in order. A span that is refused does not stop those after it.
 
     Args:
         config: the schedule.
         run: the config that all spans' runs are derived from.
-        wanted: the spans.
+        days: the spans' days.
         first: whether the first of them that is not refused starts from scratch.
 
     Yields:
@@ -94,7 +94,7 @@ def backfill(
     Raises:
         MalTfError: as `retrain`, except for refusals.
     """
-    for span in wanted:
+    for span in days:
         try:
             version = retrain(config, run, span, first)
             first = False

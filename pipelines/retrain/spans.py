@@ -130,7 +130,7 @@ def days(first: datetime.date, last: datetime.date) -> list[datetime.date]:
     return [first + number * _ONE_DAY for number in range((last - first).days + 1)]
 
 
-def wanted(span: str, first: str, last: str, today: datetime.date | None = None) -> list[datetime.date]:
+def requested_spans(span: str, first: str, last: str, today: datetime.date | None = None) -> list[datetime.date]:
     """Return the spans that a command line asks for: one, by default yesterday's, or all from a first to a last.
 
     Raises:

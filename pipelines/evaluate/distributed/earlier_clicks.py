@@ -12,7 +12,7 @@ from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import known_or_new
 from pipelines.config.evaluation import INFORMATION_GAIN, USER_HISTORY, GrowthConfig
 from pipelines.core.exchange import Exchange, Parcel
-from pipelines.evaluate.distributed.score import PAST, deal
+from pipelines.evaluate.distributed.score import PAST, partition
 
 #: Columns of the aggregates: positives that the wider mechanism has beyond the narrower one, and the number of training
 #: files that contain the user.
@@ -49,7 +49,7 @@ class Past(beam.DoFn):
         positive = [np.asarray(clicks[name]) > 0 for name in labels] or [np.zeros(clicks.num_rows, bool)] * 2
         extra = np.subtract(*positive, dtype=np.int64) * (np.asarray(clicks["mature"]) == 1)
         counted = pa.table({"user_id": clicks["user_id"], EXTRA: extra, KNOWN: np.full(extra.size, int(file.known))})
-        yield from deal(self._exchange, PAST, sum_by_user(counted), self._shards)
+        yield from partition(self._exchange, PAST, sum_by_user(counted), self._shards)
 
 
 def sum_by_user(counted: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ from pipelines.evaluate.distributed import steps
 from pipelines.evaluate.distributed.earlier_clicks import Earlier, Past
 from pipelines.evaluate.distributed.finish import Finish
 from pipelines.evaluate.distributed.plan import MakePlan, add_up
-from pipelines.evaluate.distributed.quantiles import ValuesAtCuts, add_counts, bounds_of
+from pipelines.evaluate.distributed.quantiles import ValuesAtCuts, add_counts, find_bounds
 from pipelines.evaluate.distributed.score import Score
 from pipelines.evaluate.distributed.steps import Scope
 
@@ -81,7 +81,7 @@ class EvaluationJob(beam.PTransform):
                 scored.clicks
                 | "ValuesAtCuts" >> beam.ParDo(ValuesAtCuts(self.exchange), cuts)
                 | "AddValues" >> beam.CombineGlobally(add_counts)
-                | "Bounds" >> beam.Map(bounds_of, cuts)
+                | "Bounds" >> beam.Map(find_bounds, cuts)
             )
         plan = AsSingleton(seen | "Plan" >> beam.Map(make_plan, bounds))
         past = (

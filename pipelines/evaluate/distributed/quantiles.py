@@ -96,7 +96,7 @@ class ValuesAtCuts(beam.DoFn):
 
 
 def add_counts(parts: Iterable[Counts]) -> Counts:
-    """The sums of counts by feature; sums may be added up in turn."""
+    """Add up counts by feature. Sums may be added up again."""
     total: dict[str, pd.Series] = {}
     for part in parts:
         for name, counts in part.items():
@@ -104,6 +104,6 @@ def add_counts(parts: Iterable[Counts]) -> Counts:
     return total
 
 
-def bounds_of(counts: Counts, cuts: Mapping[str, Cuts]) -> dict[str, Bounds]:
+def find_bounds(counts: Counts, cuts: Mapping[str, Cuts]) -> dict[str, Bounds]:
     """Find the bounds of each feature's slices."""
     return {name: feature_cuts.bounds(counts[name]) for name, feature_cuts in cuts.items()}

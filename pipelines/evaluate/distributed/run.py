@@ -29,7 +29,7 @@ _SHARD_CLICKS = _RANGE_CLICKS = 262_144
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation job evaluates.
+    """The inputs of an evaluation job.
 
     Attributes:
         config: the run's config.

@@ -1,4 +1,4 @@
-"""The first step of the evaluation job, which scores label files and deals their clicks to shards of users."""
+"""The first step of the evaluation job, which scores label files and partitions their clicks into shards of users."""
 
 import logging
 import time
@@ -19,8 +19,8 @@ from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.plan import ClickCounts
 from pipelines.evaluate.distributed.slices import Slices
 
-#: Number of clicks that are dealt to shards at a time. A larger number makes fewer and larger parcels.
-_ROWS_DEALT = 262_144
+#: Number of clicks that are partitioned into shards at a time. A larger number makes fewer and larger parcels.
+_PARTITION_ROWS = 262_144
 
 #: Kinds of parcels: scored clicks, or aggregates of users' earlier clicks.
 CLICKS, PAST = "clicks", "past"
@@ -70,24 +70,24 @@ class Score(beam.DoFn):
                 check_finite(batch[f"{OUTPUT}_{name}"].to_numpy(), name, path)
             rows += batch.num_rows
             waiting.append(batch.filter(pa.compute.equal(batch["mature"], 1)).drop(["mature"]))
-            if sum(part.num_rows for part in waiting) >= _ROWS_DEALT:
-                yield from self._deal(waiting)
+            if sum(part.num_rows for part in waiting) >= _PARTITION_ROWS:
+                yield from self._partition(waiting)
                 waiting = []
-        yield from self._deal(waiting)
+        yield from self._partition(waiting)
         if rows != expected:
             raise MalTfError(f"{path}: expected {expected:,} clicks, found {rows:,}; run `labels` again")
         seconds = time.monotonic() - began
         log.info("%s: %s clicks scored (%s clicks/s)", path, f"{rows:,}", f"{rows / (seconds + 1e-6):,.0f}")
 
-    def _deal(self, waiting: Sequence[pa.Table]) -> Iterator[Any]:
+    def _partition(self, waiting: Sequence[pa.Table]) -> Iterator[Any]:
         clicks = pa.concat_tables(waiting).combine_chunks() if waiting else None
         if clicks is None or not clicks.num_rows:
             return
         yield TaggedOutput("seen", ClickCounts.from_clicks(clicks.to_pandas(), list(self._versions), self._slices))
-        yield from deal(self._exchange, CLICKS, clicks, self._shards)
+        yield from partition(self._exchange, CLICKS, clicks, self._shards)
 
 
-def deal(exchange: Exchange, kind: str, rows: pa.Table, shards: int) -> Iterator[tuple[int, tuple[str, Parcel]]]:
+def partition(exchange: Exchange, kind: str, rows: pa.Table, shards: int) -> Iterator[tuple[int, tuple[str, Parcel]]]:
     """Split rows by their `user_id` into shards; yield (shard, (kind, parcel))."""
     for number, parcel in exchange.partition_by_user(rows, shards):
         yield number, (kind, parcel)

@@ -19,7 +19,7 @@ from pipelines.config.evaluation import (
 )
 from pipelines.core import files
 from pipelines.evaluate.distributed.quantiles import Bounds
-from pipelines.evaluate.slices import MISSING_TOKEN, Slice, by_quantile_bounds, slices_of, tokens
+from pipelines.evaluate.slices import MISSING_TOKEN, Slice, by_quantile_bounds, make_slices, tokens
 
 #: Kind and name of a slice.
 Name = tuple[str, str]
@@ -127,7 +127,7 @@ class Slices:
 
     def _parts(self, values: pd.Series, label: np.ndarray) -> list[Slice]:
         """Return all slices, however few clicks they have."""
-        return slices_of(
+        return make_slices(
             values, label, self.config.model_copy(update={"min_positives": 0, "top_values": len(_KNOWN_OR_NEW)})
         )
 

@@ -73,7 +73,7 @@ def label(
         Refused: there is no day to train on.
     """
     config, base_run = RetrainConfig.model_validate_json(schedule), RunConfig.model_validate_json(run)
-    (day,) = spans.wanted("" if span == YESTERDAY else span, "", "")
+    (day,) = spans.requested_spans("" if span == YESTERDAY else span, "", "")
     last = blessings.read(local(blessing.uri)).facts if blessing else None
     start = artifacts.base_from(local(base.uri), last) if base else None
     if start and start.span >= day:

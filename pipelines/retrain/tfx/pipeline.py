@@ -134,7 +134,7 @@ def run_here(
         Refused: the data or the model does not meet the limits.
         MalTfError: any other error. In all cases the serving model is unchanged.
     """
-    (day,) = spans.wanted(span, "", "")
+    (day,) = spans.requested_spans(span, "", "")
     with manifest.lock(config.root):
         pipeline = build(config, run, str(day), first, f"{config.root}/{ARTIFACTS}", tensorflow_serving)
         pipeline.metadata_connection_config = tfx.orchestration.metadata.sqlite_metadata_connection_config(

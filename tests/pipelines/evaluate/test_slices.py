@@ -4,7 +4,7 @@ import pytest
 
 from features.spec import INT64_MISSING
 from pipelines.config.evaluation import EvaluationConfig, GrowthConfig
-from pipelines.evaluate.slices import by_bounds, by_count, by_quantiles, slice_by, slices_of
+from pipelines.evaluate.slices import by_bounds, by_count, by_quantiles, make_slices, slice_by
 
 LABEL = np.array([0, 0, 1, 0.5, 1, 0.2, 1])
 
@@ -75,7 +75,7 @@ def test_quantiles_are_of_equal_mass_where_values_differ():
 )
 def test_an_evaluation_slices_by_name_and_kind_and_leaves_out_small_ones(name, values, expected):
     config = EvaluationConfig(min_positives=2, quantiles=2, top_values=1)
-    assert chosen(slices_of(pd.Series(values, name=name), LABEL, config)) == expected
+    assert chosen(make_slices(pd.Series(values, name=name), LABEL, config)) == expected
 
 
 def test_positives_of_a_path_length_grow_by_its_own_clicks():

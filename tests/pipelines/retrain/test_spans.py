@@ -147,7 +147,7 @@ def test_every_day_trains_once_over_a_season(begin, hours, context, held_out):
     ],
 )
 def test_spans_of_the_command_line(asked, expected):
-    assert spans.wanted(*asked, today=day(10)) == expected
+    assert spans.requested_spans(*asked, today=day(10)) == expected
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_spans_of_the_command_line(asked, expected):
 )
 def test_wrong_spans_of_the_command_line(asked):
     with pytest.raises(MalTfError):
-        spans.wanted(*asked)
+        spans.requested_spans(*asked)
 
 
 def config(tmp_path, model=None, **sources):
