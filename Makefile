@@ -9,7 +9,7 @@ LONG := runs/long_journeys/logs/manifest.json
 
 AGAINST ?= HEAD~1
 
-.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean
+.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean test-lines
 
 demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
@@ -25,6 +25,9 @@ test: $(READY) lint  ## Lint and all tests but the slow ones.
 
 test-slow: $(READY)  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
+
+test-lines:  ## As root: the same tests on Debian 13 with TensorFlow 2.21, in a folder; TARGET=test-slow for the slow ones.
+	tests/other_line.sh $(or $(TARGET),test)
 
 golden: $(READY)  ## Whether the working tree makes the same outputs as the commit AGAINST; more options in GOLDEN.
 	$(BIN)/python -m benchmarks.golden --against $(AGAINST) --keep runs/golden $(GOLDEN)
