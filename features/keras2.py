@@ -13,10 +13,12 @@ Example:
 import contextlib
 import os
 
-import tensorflow as tf
-import tf_keras as keras
-
 from features.errors import MalTfError
+from features.import_noise import without_import_noise
+
+with without_import_noise():
+    import tensorflow as tf
+    import tf_keras as keras
 
 if tf.keras.layers.Layer is not keras.layers.Layer:
     raise MalTfError(

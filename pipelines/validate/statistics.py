@@ -10,13 +10,12 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from features import tfrecord
 from features.spec import FeatureSpec
 from pipelines.clicks import labelled
 from pipelines.core import beam_runner, files
-from pipelines.validate.tfdv import tfdv
+from pipelines.validate.tfdv import ExamplesToRecordBatchDecoder, tfdv
 
 STATISTICS = "FeatureStats.pb"
 
