@@ -1,1 +1,1 @@
-"""The label job: raw click and conversion logs to labelled TFRecords."""
+"""The label job, which turns raw click and conversion logs into TFRecord files of labelled clicks."""

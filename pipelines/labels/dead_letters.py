@@ -1,4 +1,4 @@
-"""Dead letters: rows that could not be used, with the reason and their place, as JSON Lines."""
+"""Dead letters, that is rows that could not be used, written as JSON Lines with the reason, the file and the row number."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +11,19 @@ from pipelines.core import files
 
 
 def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:
-    """One dead-letter element: ((table, file), frame of row, reason and finished JSON line)."""
+    """Makes an element of the output `dead` from bad rows of a file.
+
+    Args:
+        name: table, `clicks` or `conversions`.
+        file: number of the source file.
+        path: path of the source file.
+        numbers: row numbers in the file.
+        reasons: reason of each row.
+        raw: the rows as read.
+
+    Returns:
+        ((table, file number), frame with row number, reason and JSON line).
+    """
     head = pd.DataFrame({"table": name, "file": path, "file_number": file, "row": numbers, "reason": reasons})
     outer = head.to_json(orient="records", lines=True, force_ascii=False).rstrip("\n").split("\n")
     inner = (
@@ -26,18 +38,18 @@ def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[s
 
 
 def count_reasons(key: tuple[str, int], letters: pd.DataFrame) -> list[Counter]:
-    """Counts one element's reasons by (table, "dead", reason)."""
+    """Counts the reasons of an element by (table, "dead", reason)."""
     return [Counter({(key[0], "dead", reason): int(n) for reason, n in letters["reason"].value_counts().items()})]
 
 
 class Write:
-    """Dead letters of one file of one table, sorted by row, as JSON Lines."""
+    """Writes the dead letters of a source file, sorted by row number, as JSON Lines."""
 
     def __init__(self, output: str):
         self._output = output
 
-    def __call__(self, key: tuple[str, int], found: Iterable[pd.DataFrame]) -> None:
-        """Writes the letters of (table, number of the source file)."""
-        whole = pd.concat(list(found)).sort_values(["row", "line"])
+    def __call__(self, key: tuple[str, int], letters: Iterable[pd.DataFrame]) -> None:
+        """Writes the letters with key (table, number of the source file)."""
+        whole = pd.concat(list(letters)).sort_values(["row", "line"])
         path = FileSystems.join(self._output, "dead_letter", f"{key[0]}-{key[1]:05d}.jsonl")
         files.write_text(path, "".join((whole["line"] + "\n").tolist()))

@@ -1,6 +1,6 @@
-"""Last step of the label job: accounts for all rows, writes the report and, last, the manifest.
+"""The last step of the label job, which checks that all rows are accounted for and writes the report and the manifest.
 
-A step of the pipeline, as a job that a flex template launched has no caller left to complete its output.
+It is part of the pipeline, since a job that was launched from a flex template has no caller to complete its output.
 """
 
 import dataclasses
@@ -19,40 +19,40 @@ from pipelines.labels.read_logs import raise_mixed_ids
 
 REPORT = "label_report.json"
 
-#: Where the other steps write, beside the label files.
+#: Directories that other steps write to, beside the label files.
 _FOLDERS = ("attribution/", "dead_letter/", "vocabulary/")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finish:
-    """Makes the output complete. It may run twice: runners repeat a step whose result they lost.
+    """Completes the output directory. The step is idempotent, as runners repeat a step whose result was lost.
 
     Attributes:
-        output: directory.
-        mechanisms: in configured order.
+        output: output directory of the job.
+        mechanisms: names of mechanisms, in configured order.
         max_bad_share: see `pipelines.labels.report.check`.
-        known: the manifest's entries that were known before the job; `columns` lacks the click ids.
-        exchange: local directory of the job's own, to be removed.
-        tables: which tables it read.
+        entries: manifest entries that do not depend on the data; `columns` lacks the click ids.
+        exchange: local directory for exchange between steps, which is removed.
+        tables: names of the tables that the job read.
     """
 
     output: str
     mechanisms: Sequence[str]
     max_bad_share: float
-    known: Mapping[str, Any]
+    entries: Mapping[str, Any]
     exchange: str | None = None
     tables: Sequence[str] = ("clicks", "conversions")
 
     def __call__(self, _: None, counts: Counter, written: Sequence[dict], *_others: Sequence[None]) -> None:
-        """Finishes.
+        """Writes the report and the manifest.
 
         Args:
-            counts: of the whole job.
-            written: entries of the label files, with `click_id`, the type of their ids.
-            _others: results of all other steps that write, so that they come before this one.
+            counts: counts of the whole job.
+            written: manifest entries of the label files, with the type of their ids as `click_id`.
+            _others: results of all other steps that write files, so that these run first.
 
         Raises:
-            MalTfError: rows unaccounted for, too many bad rows, nothing to learn from, ids of two types.
+            MalTfError: rows are unaccounted for, too many rows are bad, a split is empty, or ids have two types.
         """
         report = reports.build(counts, self.mechanisms)
         reports.check(report, self.max_bad_share, self.output, self.tables)
@@ -60,21 +60,21 @@ class Finish:
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
         listing = sorted(files.listing(self.output).items())
-        entries = [{key: value for key, value in file.items() if key != "click_id"} for file in written]
-        counted = {
-            "columns": [label_columns.click_id(id_type(written)), *self.known["columns"]],
-            "files": sorted(entries, key=lambda file: (file["split"] != "train", file["path"])),
+        file_entries = [{key: value for key, value in file.items() if key != "click_id"} for file in written]
+        results = {
+            "columns": [label_columns.click_id(id_type(written)), *self.entries["columns"]],
+            "files": sorted(file_entries, key=lambda file: (file["split"] != "train", file["path"])),
             "other_files": [
                 {"path": path, "bytes": size} for path, size in listing if path == REPORT or path.startswith(_FOLDERS)
             ],
             "rows": {table: report[table] for table in ("clicks", "conversions")},
             "seconds": {key[1]: n / 1e6 for key, n in sorted(counts.items()) if key[0] == "microseconds"},
         }
-        manifest.finish(self.output, {**self.known, **counted})
+        manifest.finish(self.output, {**self.entries, **results})
 
 
 def id_type(written: Sequence[dict]) -> str:
-    """The type of all click ids. Files without clicks have none."""
+    """Returns the common type of all click ids. Files without clicks are ignored."""
     types = {file["click_id"] for file in written if file["rows"]}
     if len(types) > 1:
         raise_mixed_ids("click_id", types)

@@ -1,4 +1,4 @@
-"""Fitted attribution on disk, under `attribution/`, with which a later run can score its clicks in the same way."""
+"""Saving and loading the fits of data-driven mechanisms under `attribution/`, which later label jobs can reuse."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,13 @@ FOLDER, TYPES = "attribution", "touchpoint.txt"
 
 
 def made_for(attribution: AttributionConfig, mechanism: MechanismConfig, touchpoint: Sequence[str]) -> dict:
-    """All of the config that a mechanism's fit depends on; `touchpoint`: the click table's columns of the type."""
+    """Returns the part of the config that a mechanism's fit depends on.
+
+    Args:
+        attribution: the `attribution` block of the config.
+        mechanism: the mechanism.
+        touchpoint: columns of the click table that make the touchpoint type.
+    """
     return (
         {"touchpoint_columns": list(touchpoint)}
         | mechanism.model_dump(mode="json", include={"type", "parameters"})
@@ -28,28 +34,28 @@ def made_for(attribution: AttributionConfig, mechanism: MechanismConfig, touchpo
 
 
 def write(output: str, name: str, made_for: dict, fit: dict) -> None:
-    """Writes a mechanism's fit, with what it was made for."""
+    """Writes a mechanism's fit with the settings that it was made for; see `made_for`."""
     path = FileSystems.join(output, FOLDER, f"{name}.json")
     files.write_text(path, json.dumps({"made_for": made_for, "fit": fit}, indent=1) + "\n")
 
 
 def write_types(output: str, types: Iterable[str]) -> None:
-    """Writes the touchpoint types that do not fold into the rare one."""
+    """Writes the touchpoint types that are frequent enough not to be merged into the rare type."""
     files.write_text(FileSystems.join(output, FOLDER, TYPES), vocabulary.write(list(types)))
 
 
 def read(
     directory: str, attribution: AttributionConfig, touchpoint: Sequence[str]
 ) -> tuple[dict[str, dict], list[str]]:
-    """Reads an earlier run's fits.
+    """Reads the fits of an earlier label job.
 
     Args:
-        directory: output of an earlier label job.
-        attribution: this run's config, which the fits must have been made for.
-        touchpoint: the click table's columns of the touchpoint type.
+        directory: output directory of the earlier label job.
+        attribution: config of this run, which must agree with the one that the fits were made for.
+        touchpoint: columns of the click table that make the touchpoint type.
 
     Returns:
-        Fit by mechanism, and the touchpoint types.
+        Fits by mechanism, and the touchpoint types.
 
     Raises:
         MalTfError: a fit is missing, or was made for other settings.
@@ -59,20 +65,22 @@ def read(
         return fits, []
     types = FileSystems.join(directory, FOLDER, TYPES)
     if not files.exists(types):
-        raise MalTfError(f"attribution.fit_from: {types} is missing; name the output of a label job that fitted")
+        raise MalTfError(
+            f"attribution.fit_from: {types} is missing; set it to the output of a label job that fitted mechanisms"
+        )
     for mechanism in attribution.data_driven:
         path = FileSystems.join(directory, FOLDER, f"{mechanism.name}.json")
         if not files.exists(path):
             raise MalTfError(
-                f"attribution.fit_from: {path} is missing: the run there has no fit of mechanism '{mechanism.name}'. "
-                "Name the output directory of a label job that has, or fit anew."
+                f"attribution.fit_from: {path} is missing, so there is no fit of mechanism '{mechanism.name}'. "
+                "Set it to the output directory of a label job that has one, or remove it to fit anew."
             )
-        saved, wanted = json.loads(files.read_text(path)), made_for(attribution, mechanism, touchpoint)
-        for key, value in wanted.items():
+        saved, expected = json.loads(files.read_text(path)), made_for(attribution, mechanism, touchpoint)
+        for key, value in expected.items():
             if saved["made_for"].get(key) != value:
                 raise MalTfError(
-                    f"attribution.fit_from: {path} was fitted with {key} = {saved['made_for'].get(key)!r}, this config "
-                    f"says {value!r}; make them agree, or fit anew"
+                    f"attribution.fit_from: {path} was fitted with {key} = {saved['made_for'].get(key)!r}, but this config "
+                    f"has {value!r}; make them agree, or fit anew"
                 )
         fits[mechanism.name] = saved["fit"]
     return fits, vocabulary.read(files.read_text(types))

@@ -1,4 +1,4 @@
-"""The label job: a Beam pipeline over Arrow tables with one shuffle of the clicks."""
+"""The Beam pipeline of the label job, which works on Arrow tables and shuffles the clicks once."""
 
 import dataclasses
 from collections import Counter
@@ -64,7 +64,7 @@ class LabelJob(beam.PTransform):
         super().__init__()
 
     def expand(self, pipeline):
-        """Builds the graph; returns the counts."""
+        """Builds the graph and returns the counts."""
         plan = self.plan()
         tables = [self._read(pipeline, "clicks"), self._read(pipeline, "conversions")]
         clock = AsSingleton(
@@ -83,12 +83,12 @@ class LabelJob(beam.PTransform):
                 "touchpoints", "dead", "counts", main="shards"
             )
         )
-        types, found, fit_counts = self._fits(pipeline, plan, prepared, clock)
+        types, fitted, fit_counts = self._fits(pipeline, plan, prepared, clock)
         labelled = prepared.shards | "Label" >> beam.ParDo(
             steps.Label(plan, self.labels, self.level, self.shards, self.output),
             clock,
             AsSingleton(types),
-            AsDict(found),
+            AsDict(fitted),
         ).with_outputs("vocabulary", "files", "counts")
         cut = (
             labelled.vocabulary
@@ -114,7 +114,7 @@ class LabelJob(beam.PTransform):
         return total
 
     def reader(self, name: str) -> Read:
-        """Reads the table called `name`, `clicks` or `conversions`."""
+        """Returns the step that reads the table `clicks` or `conversions`."""
         source: TableSource = getattr(self.sources, name)
         units, columns = self.sources.units_per_second, self._columns(source)
         bounds = table.TimeBounds(time_units(self.labels.observed_from, units, 0), self.now, "the start of this job")
@@ -122,7 +122,7 @@ class LabelJob(beam.PTransform):
         return Read(source, columns, times, self.paths, self.shards, self.exchange)
 
     def schema(self, name: str) -> pa.Schema:
-        """Canonical columns of the table called `name`, with the place of each row."""
+        """Returns the schema of the canonical columns of a table, with the file and row number of each row."""
         source: TableSource = getattr(self.sources, name)
         return _with_place(table.schema(source.columns, self._columns(source)))
 
@@ -137,7 +137,7 @@ class LabelJob(beam.PTransform):
         )
 
     def _fits(self, pipeline: beam.Pipeline, plan: LabelPlan, prepared, clock):
-        """Touchpoint types and (name, fit) of data-driven mechanisms, fitted here or earlier; counts of the steps."""
+        """Returns touchpoint types, pairs (name, fit) of data-driven mechanisms, and counts; reads earlier fits if given."""
         columns = self.sources.clicks.columns.touchpoint
         made_for = {m.name: fits.made_for(self.attribution, m, columns) for m in self.attribution.data_driven}
         if self.earlier is not None or not made_for:
@@ -166,18 +166,18 @@ class LabelJob(beam.PTransform):
 
     def _finish(self) -> Finish:
         names = self.attribution.names
-        known: dict[str, Any] = {
+        entries: dict[str, Any] = {
             "stage": "labels",
             "made_from": self.made_from,
             "mechanisms": names,
             "source_files": self.paths,
         }
-        known["vocabularies"] = vocabulary_kinds(self.spec)
-        known["columns"] = label_columns.others(self.spec, names, self.sources.conversions.columns.value is not None)
-        return Finish(self.output, names, self.labels.max_bad_share, known, self.exchange.directory)
+        entries["vocabularies"] = vocabulary_kinds(self.spec)
+        entries["columns"] = label_columns.others(self.spec, names, self.sources.conversions.columns.value is not None)
+        return Finish(self.output, names, self.labels.max_bad_share, entries, self.exchange.directory)
 
     def plan(self) -> LabelPlan:
-        """How shards are labelled; its data-driven mechanisms are still without fits."""
+        """Returns the plan for labelling shards, whose data-driven mechanisms have no fits yet."""
         valued = self.sources.conversions.columns.value is not None
         return LabelPlan.from_config(self.attribution, self.spec, self.sources.units_per_second, valued)
 
@@ -186,12 +186,12 @@ class LabelJob(beam.PTransform):
 
 
 def vocabulary_kinds(spec: FeatureSpec) -> dict[str, str]:
-    """What each feature's vocabulary is one of, by name, such as `categorical string`."""
+    """Returns the feature type and dtype of each vocabulary, such as `categorical string`, by feature name."""
     return {feature.name: f"{feature.type} {feature.dtype}" for feature in spec.with_vocabulary}
 
 
 def add_counts(parts: Iterable[Counter]) -> Counter:
-    """Adds up counts."""
+    """Sums counters."""
     total: Counter = Counter()
     for part in parts:
         total.update(part)
@@ -199,12 +199,12 @@ def add_counts(parts: Iterable[Counter]) -> Counter:
 
 
 def _save_fits(earlier: tuple[dict[str, dict], list[str]], made_for: Mapping[str, dict], output: str):
-    found, types = earlier
-    for name, fit in found.items():
+    fits_by_name, types = earlier
+    for name, fit in fits_by_name.items():
         fits.write(output, name, made_for[name], fit)
-    if found:
+    if fits_by_name:
         fits.write_types(output, types)
-    return found.items()
+    return fits_by_name.items()
 
 
 def _with_place(schema: pa.Schema) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""The columns of labelled clicks: name, type and meaning of each, as the label job's manifest states them."""
+"""Names, types and meanings of the columns of labelled clicks, as listed in the manifest of the label job."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,22 @@ from features.spec import RESERVED, RESERVED_PREFIXES, FeatureSpec
 
 STRING, INT64, FLOAT32 = "string", "int64", "float32"
 
-#: A column of the label files: its `name`, its `type` (a dtype, or `list of` one) and its `meaning`.
+#: A column of the label files, with its `name`, `type` (a dtype, or `list of` a dtype) and `meaning`.
 Column = dict[str, str]
 
 
 def click_id(dtype: str) -> Column:
-    """The column of click ids, whose type is that of the click log: `string` or `int64`."""
+    """Returns the column of click ids, whose type, `string` or `int64`, is that of the click log."""
     return {"name": "click_id", "type": dtype, "meaning": "identifies the click among those of its user"}
 
 
 def others(spec: FeatureSpec, mechanisms: Sequence[str], valued: bool = False) -> list[Column]:
-    """All columns but the click ids.
+    """Returns all columns except the click ids.
 
     Args:
         spec: features.
-        mechanisms: names, in configured order.
-        valued: whether conversions have a value, which makes `valued_credit_<mechanism>`.
+        mechanisms: names of mechanisms, in configured order.
+        valued: whether conversions have a value, which adds the columns `valued_credit_<mechanism>`.
     """
     columns = [
         ("user_id", STRING, "who clicked"),
@@ -46,5 +46,5 @@ def others(spec: FeatureSpec, mechanisms: Sequence[str], valued: bool = False) -
 
 
 def may_be_missing(name: str) -> bool:
-    """Whether clicks may lack a value: of features they may, of ids and labels never."""
+    """Whether a column may have missing values, which only features may."""
     return name not in RESERVED and not name.startswith(RESERVED_PREFIXES)

@@ -1,6 +1,6 @@
-"""The label job by itself: `python -m pipelines.labels.main --config=FILE --output=DIRECTORY [Beam's flags]`.
+"""Entry point of the label job: `python -m pipelines.labels.main --config=FILE --output=DIRECTORY [Beam flags]`.
 
-This is what a Dataflow flex template launches (`deploy/dataflow/`). Nothing here imports TensorFlow.
+A Dataflow flex template launches it (`deploy/dataflow/`). It does not import TensorFlow.
 """
 
 import argparse
@@ -15,13 +15,17 @@ log = logging.getLogger("mal_tf.labels")
 
 
 def main(flags: Sequence[str] | None = None) -> int:
-    """Runs the label job; returns the exit status: 0, or 1 after an error for people."""
+    """Runs the label job and returns the exit status, 1 after a `MalTfError` and 0 otherwise."""
     return started(_run, flags)
 
 
 def started(run: Callable[[Sequence[str]], None], flags: Sequence[str] | None) -> int:
-    """Runs a job that logs for people, with the process's flags where none are given; returns the exit status."""
-    warnings.filterwarnings("ignore", category=FutureWarning)  # Google's clients warn on import.
+    """Runs a job with logging and error messages for the console, by default with the flags of the process.
+
+    Returns:
+        The exit status, 1 after a `MalTfError` and 0 otherwise.
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning)  # Google's client libraries warn on import.
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     for name in ("mal_tf", "apache_beam.runners.dataflow"):
         logging.getLogger(name).setLevel(logging.INFO)

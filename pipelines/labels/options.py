@@ -1,4 +1,4 @@
-"""The label job's own flags, as Beam pipeline options: a Dataflow flex template passes its parameters as such."""
+"""Command-line flags of the label job as Beam pipeline options, which is how a Dataflow flex template passes parameters."""
 
 import argparse
 
@@ -8,21 +8,21 @@ from features.errors import MalTfError
 
 
 class LabelOptions(PipelineOptions):
-    """Flags of `python -m pipelines.labels.main`, beside Beam's own; `deploy/dataflow/metadata.json` describes them too."""
+    """Flags of `python -m pipelines.labels.main` beside Beam's own. `deploy/dataflow/metadata.json` must list the same flags."""
 
-    #: Flags that must be given. Not argparse's `required`: every pipeline of the process parses these flags as well.
+    #: Required flags. They are not marked `required` for argparse, since every pipeline of the process parses them too.
     REQUIRED = ("config", "output")
 
     @classmethod
     def _add_argparse_args(cls, parser):
-        parser.add_argument("--config", help="The run's YAML file, on any filesystem Beam knows.")
-        parser.add_argument("--output", help="Directory for the labels, on any filesystem Beam knows.")
+        parser.add_argument("--config", help="Config file (YAML) of the run, on any filesystem that Beam supports.")
+        parser.add_argument("--output", help="Directory for the labels, on any filesystem that Beam supports.")
         parser.add_argument(
             "--set",
             action="append",
             metavar="KEY=VALUE",
-            help="Override a key of the config, such as labels.shards=64. Give it several times, or several pairs with ';' "
-            "between them (a template's parameter can be given only once).",
+            help="Override a key of the config, such as labels.shards=64. Repeat the flag, or separate several pairs by ';' "
+            "(a parameter of a template can be given only once).",
         )
         parser.add_argument(
             "--overwrite",
@@ -36,14 +36,14 @@ class LabelOptions(PipelineOptions):
 
     @property
     def overrides(self) -> list[str]:
-        """The `KEY=VALUE` pairs of `--set`, one by one."""
+        """The `KEY=VALUE` pairs of all `--set` flags."""
         return [pair for value in self.set or [] for pair in value.split(";") if pair]
 
     def check(self) -> None:
-        """Checks that the required flags are there.
+        """Checks that the required flags are given.
 
         Raises:
-            MalTfError: one is not.
+            MalTfError: a required flag is missing.
         """
         missing = [f"--{name}" for name in self.REQUIRED if not getattr(self, name)]
         if missing:

@@ -1,4 +1,4 @@
-"""First step of the label job: files to parcels of canonical rows by shard, and the range of their times."""
+"""The first step of the label job, which reads the logs into parcels of canonical rows by shard and finds their time range."""
 
 import dataclasses
 import datetime
@@ -27,13 +27,13 @@ from pipelines.labels.sources.reader import Piece, RawBatch, column_names, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource
 
-#: Rows that are split into shards at a time: more make fewer, larger parcels.
+#: Number of rows split into shards at a time; more rows make fewer, larger parcels.
 _ROWS_SPLIT = 524_288
 
-#: Seconds of reading between two lines that say how far it is.
-_EVERY = 2.0
+#: Seconds of reading between two log lines of progress.
+_LOG_INTERVAL = 2.0
 
-#: More files than this per shard mean a stray timestamp, not a log.
+#: Largest number of segments; more are taken to be the effect of a stray timestamp.
 _MAX_SEGMENTS = 1_000
 
 log = logging.getLogger("mal_tf.labels")
@@ -41,12 +41,12 @@ log = logging.getLogger("mal_tf.labels")
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Which times of events are read.
+    """Range of event times to read.
 
     Attributes:
-        bounds: of good rows.
+        bounds: bounds of good rows; rows outside are bad.
         units_per_second: time units in a second.
-        until: the last that is read; events after it are counted and left out.
+        until: last time that is read; later events are counted and left out.
     """
 
     bounds: table.TimeBounds
@@ -55,9 +55,9 @@ class Times:
 
 
 class Read(beam.DoFn):
-    """Pieces of files to parcels by shard: (shard, (table, parcel)).
+    """Reads pieces of files into parcels by shard, as elements (shard, (table, parcel)).
 
-    Other outputs: `times`, pairs (earliest click, latest event); `dead`, bad rows; `counts`.
+    Other outputs are `times`, pairs (earliest click, latest event); `dead`, bad rows; and `counts`.
     """
 
     def __init__(
@@ -74,16 +74,18 @@ class Read(beam.DoFn):
         self._shards, self._exchange = shards, exchange
 
     def setup(self):
-        """Loads the tables to join."""
+        """Loads the joined tables."""
         self._needed = table.required_columns(self._source.columns, self._columns)
         self._refiner = Refiner(self._source, self._needed)
         self._rows, self._seconds = 0, 0.0
 
     def check_header(self, path: str) -> None:
-        """Looks at a file's header for the columns that are needed; JSON Lines, here or among what is joined, have none.
+        """Checks that the headers of a file and of the joined tables have all required columns.
+
+        JSON Lines have no header, so nothing is checked if one of the files is of that format.
 
         Raises:
-            BadInput: one is missing, or the file is damaged.
+            BadInput: a column is missing, or a file is damaged.
         """
         headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
         columns = dict.fromkeys(column for header in headers for column in header)
@@ -92,40 +94,40 @@ class Read(beam.DoFn):
             raise table.missing_column(missing[0], self._source.columns, path, columns)
 
     def process(self, piece: Piece) -> Iterator[Any]:
-        """Reads one piece."""
+        """Reads a piece."""
         name, began = self._source.columns.TABLE, time.monotonic()
         self._mark = began
         waiting: list[pa.Table] = []
-        for good in self.refined(piece):
-            if not isinstance(good, pa.Table):
-                if good.tag == "counts":
-                    self._say(good.value[name, "read"], piece.path)
-                yield good
+        for output in self.refined(piece):
+            if not isinstance(output, pa.Table):
+                if output.tag == "counts":
+                    self._log_progress(output.value[name, "read"], piece.path)
+                yield output
                 continue
-            waiting.append(good)
+            waiting.append(output)
             if sum(part.num_rows for part in waiting) >= _ROWS_SPLIT:
                 yield from self._split(waiting)
                 waiting = []
         yield from self._split(waiting)
         yield TaggedOutput("counts", Counter({("microseconds", "read"): round((time.monotonic() - began) * 1e6)}))
 
-    def _say(self, rows: int, path: str) -> None:
-        """How far it is, now and then: a log may have many small pieces, or be one."""
+    def _log_progress(self, rows: int, path: str) -> None:
+        """Logs progress at intervals that do not depend on the number or size of pieces."""
         now = time.monotonic()
         self._rows, self._seconds, self._mark = self._rows + rows, self._seconds + now - self._mark, now
-        if self._seconds < _EVERY:
+        if self._seconds < _LOG_INTERVAL:
             return
         rate = f"{self._rows / self._seconds:,.0f}"
         log.info("%s: read %s rows, up to %s (%s rows/s)", self._source.columns.TABLE, f"{self._rows:,}", path, rate)
         self._rows, self._seconds = 0, 0.0
 
     def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
-        """Canonical rows of a piece, with their place, batch by batch; between them what goes to the other outputs."""
+        """Yields batches of canonical rows with their file and row number, and elements of the other outputs."""
         for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
             yield (yield from self._refine(raw, piece.path))
 
     def _refine(self, raw: RawBatch, path: str) -> Generator[Any, None, pa.Table]:
-        """Canonical rows of a batch, with their place; what is left out goes to the other outputs."""
+        """Returns the canonical rows of a batch with their file and row number; yields elements of the other outputs."""
         name, file = self._source.columns.TABLE, self._file[path]
         kept = self._refiner.where(raw, path)
         count: Counter = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed)})
@@ -136,23 +138,24 @@ class Read(beam.DoFn):
         joined = self._refiner.join(kept.rows, path)
         every = functools.partial(column_names, path)
         bounds, units = self._times.bounds, self._times.units_per_second
-        found = table.normalise(joined, self._source.columns, self._columns, bounds, units, path, every)
-        if found.bad_index.size:
-            bad = kept.rows.take(pa.array(found.bad_index)).to_pandas()
-            yield dead_letters.letters(name, file, path, kept.numbers[found.bad_index].tolist(), found.reasons, bad)
-        times = found.rows["timestamp"].to_numpy()
-        known = times <= self._times.until
-        count[name, "after_observed_until"] = int((~known).sum())
-        days, events = np.unique(times[known] // (SECONDS_PER_DAY * units), return_counts=True)
+        normalised = table.normalise(joined, self._source.columns, self._columns, bounds, units, path, every)
+        if normalised.bad_index.size:
+            bad = kept.rows.take(pa.array(normalised.bad_index)).to_pandas()
+            bad_numbers = kept.numbers[normalised.bad_index].tolist()
+            yield dead_letters.letters(name, file, path, bad_numbers, normalised.reasons, bad)
+        times = normalised.rows["timestamp"].to_numpy()
+        observed = times <= self._times.until
+        count[name, "after_observed_until"] = int((~observed).sum())
+        days, events = np.unique(times[observed] // (SECONDS_PER_DAY * units), return_counts=True)
         count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
         yield TaggedOutput("counts", count)
-        if known.any():
-            earliest = int(times[known].min()) if name == "clicks" else None
-            yield TaggedOutput("times", (earliest, int(times[known].max())))
-        numbers = np.delete(kept.numbers, found.bad_index)
-        columns = [*found.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
-        rows = pa.Table.from_arrays(columns, [*found.rows.schema.names, *SOURCE_COLUMNS])
-        return rows if known.all() else rows.filter(pa.array(known))
+        if observed.any():
+            earliest = int(times[observed].min()) if name == "clicks" else None
+            yield TaggedOutput("times", (earliest, int(times[observed].max())))
+        numbers = np.delete(kept.numbers, normalised.bad_index)
+        columns = [*normalised.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
+        rows = pa.Table.from_arrays(columns, [*normalised.rows.schema.names, *SOURCE_COLUMNS])
+        return rows if observed.all() else rows.filter(pa.array(observed))
 
     def _split(self, waiting: list[pa.Table]) -> Iterator[Any]:
         filled = [part for part in waiting if part.num_rows]
@@ -167,20 +170,30 @@ class Read(beam.DoFn):
 
 
 def time_units(moment: datetime.datetime | None, units: int, default: int = 0) -> int:
-    """A moment in time units since 1970, at so many a second."""
+    """Converts a moment to time units since 1970; None becomes `default`.
+
+    Args:
+        moment: moment with a time zone, or None.
+        units: time units in a second.
+        default: result for None.
+    """
     return default if moment is None else round(moment.timestamp() * units)
 
 
 def raise_mixed_ids(column: str, kinds: set[str]) -> None:
-    """Raises the error for an id that is of several types."""
-    raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; make them one type")
+    """Raises the error for a column of ids with several types.
+
+    Raises:
+        BadInput: always.
+    """
+    raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; expected a single type")
 
 
 class TimeRange(beam.CombineFn):
-    """(earliest click, latest event) pairs to the job's `Clock`.
+    """Combines pairs (earliest click, latest event) into the `Clock` of the job.
 
     Args:
-        labels: splits, maturity.
+        labels: the `labels` block of the config.
         units: time units in a second.
     """
 
@@ -188,21 +201,25 @@ class TimeRange(beam.CombineFn):
         self._labels, self._units = labels, units
 
     def create_accumulator(self):
-        """See base class."""
+        """See the base class."""
         return None, None
 
     def add_input(self, accumulator, pair):
-        """See base class."""
+        """See the base class."""
         return self.merge_accumulators([accumulator, pair])
 
     def merge_accumulators(self, pairs):
-        """See base class."""
+        """See the base class."""
         pairs = list(pairs)
         starts, ends = ([p[i] for p in pairs if p[i] is not None] for i in (0, 1))
         return min(starts, default=None), max(ends, default=None)
 
     def extract_output(self, pair) -> Clock:
-        """The clock; an error when the clicks span absurdly many segments."""
+        """Returns the clock.
+
+        Raises:
+            BadInput: the clicks span too many segments.
+        """
         start, end = pair
         labels, units = self._labels, self._units
         eval_from = time_units(labels.eval_from, units)
@@ -221,7 +238,7 @@ class TimeRange(beam.CombineFn):
             start = datetime.datetime.fromtimestamp(clock.start / units, datetime.timezone.utc)
             raise BadInput(
                 f"the clicks span {sum(segments.values()):,} segments of labels.segment_hours, from {start:%Y-%m-%d %H:%M} UTC "
-                "on: another sources.time_unit, or a stray early timestamp? Correct it, set labels.observed_from, or raise "
+                "on. Check sources.time_unit and look for stray early timestamps; fix them, set labels.observed_from, or raise "
                 "labels.segment_hours."
             )
         return clock

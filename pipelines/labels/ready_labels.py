@@ -1,4 +1,4 @@
-"""The label job of a release whose labels are ready-made: its files to TFRecords in their order, a batch at a time."""
+"""The label job for data sets released with labels, which converts their files to TFRecords in the same order."""
 
 import dataclasses
 import hashlib
@@ -29,13 +29,13 @@ from pipelines.labels.sources.mac import Day, MacSource
 from pipelines.labels.sources.reader import RawBatch, pieces, read
 from pipelines.labels.steps import count_labels, mature_labels
 
-#: Timestamps of a day's rows, which have no time: the day's number times this, plus the row's number.
+#: Rows have no time, so their timestamp is the number of the day times this constant, plus the number of the row.
 TIMESTAMPS_PER_DAY = 10**9
 
-#: Clicks that are encoded at a time.
+#: Number of clicks encoded at a time.
 _ROWS_ENCODED = 16_384
 
-#: Columns that the release lacks are made under these names before `table.normalise` sees a batch.
+#: Roles of columns for `table.normalise`; those that the release lacks are added under these names.
 _ROLES = table.ClickColumns(click_id="click_id", user_id="user_id", timestamp="timestamp")
 
 log = logging.getLogger("mal_tf.labels")
@@ -43,13 +43,13 @@ log = logging.getLogger("mal_tf.labels")
 
 @dataclasses.dataclass(eq=False)
 class ReadyLabels(beam.PTransform):
-    """Writes what `pipelines.labels.job.LabelJob` writes, with a segment, of one file, per day.
+    """Writes the same output as `pipelines.labels.job.LabelJob`, with a segment of one file per day.
 
-    Each file keeps the order of its rows. `click_id` is `<file>:<row>`, `timestamp` its place in time (`TIMESTAMPS_PER_DAY`),
-    `path_length` 0, as nothing is known of paths, and every click is mature.
+    Each file keeps the order of its rows. `click_id` is `<file>:<row>`, `timestamp` follows `TIMESTAMPS_PER_DAY`, `path_length`
+    is 0, as paths are not known, and every click is mature.
 
     Attributes:
-        writer: of the files.
+        writer: writer of the files.
         made_from: fingerprint of the inputs, for the manifest.
     """
 
@@ -60,11 +60,11 @@ class ReadyLabels(beam.PTransform):
         super().__init__()
 
     def expand(self, pipeline):
-        """Builds the graph; returns the counts."""
+        """Builds the graph and returns the counts."""
         writer, days = self.writer, self.writer.source.days()
-        known = {"stage": "labels", "made_from": self.made_from, "mechanisms": writer.mechanisms}
-        known |= {"source_files": [day.path for day in days], "vocabularies": vocabulary_kinds(writer.spec)}
-        known["columns"] = label_columns.others(writer.spec, writer.mechanisms)
+        entries = {"stage": "labels", "made_from": self.made_from, "mechanisms": writer.mechanisms}
+        entries |= {"source_files": [day.path for day in days], "vocabularies": vocabulary_kinds(writer.spec)}
+        entries["columns"] = label_columns.others(writer.spec, writer.mechanisms)
         written = (
             pipeline
             | "Days" >> beam.Create(days)
@@ -75,12 +75,12 @@ class ReadyLabels(beam.PTransform):
             pipeline | "Features" >> beam.Create(writer.spec.with_vocabulary) | "CutVocabulary" >> beam.Map(writer.cut)
         )
         total = written | "Counts" >> beam.Values() | "AddCounts" >> beam.CombineGlobally(add_counts)
-        finish = Finish(writer.output, writer.mechanisms, 0.0, known, tables=("clicks",))
-        entries = written | "Files" >> beam.Keys()
+        finish = Finish(writer.output, writer.mechanisms, 0.0, entries, tables=("clicks",))
+        file_entries = written | "Files" >> beam.Keys()
         _ = (
             pipeline
             | "Once" >> beam.Create([None])
-            | "Finish" >> beam.Map(finish, AsSingleton(total), AsList(entries), AsList(cut))
+            | "Finish" >> beam.Map(finish, AsSingleton(total), AsList(file_entries), AsList(cut))
         )
         return total
 
@@ -90,11 +90,11 @@ class Writer:
     """Writes label files and vocabularies.
 
     Attributes:
-        source: the release.
+        source: source of the release.
         spec: features.
-        mechanisms: the columns of credits, in the order of the CAT label's bits.
-        output: directory.
-        level: of compression.
+        mechanisms: names of the columns of credits, in the order of the bits of the CAT label.
+        output: output directory.
+        level: gzip level.
     """
 
     source: MacSource
@@ -104,7 +104,7 @@ class Writer:
     level: int
 
     def write(self, day: Day, segments: dict[str, int]) -> tuple[dict[str, Any], Counter]:
-        """Writes one day's TFRecord file; returns its entry in the manifest, and counts."""
+        """Writes the TFRecord file of a day and returns its entry in the manifest, and counts."""
         name = f"Split-{day.split}/data_tfrecord-{day.segment:05d}-of-{segments[day.split]:05d}.gz"
         counts, labels, began = Counter({("clicks", "read"): 0}), [], time.monotonic()
         with files.created(FileSystems.join(self.output, name)) as file:
@@ -128,7 +128,7 @@ class Writer:
             "rows": rows,
             "click_id": label_columns.STRING,
         }
-        entry |= {"labels": found.to_json()} if (found := total(labels)) else {}
+        entry |= {"labels": label_counts.to_json()} if (label_counts := total(labels)) else {}
         return entry | {"bytes": out.bytes, "sha256": out.sha256.hexdigest()}, counts
 
     def _batches(self, path: str) -> Iterator[RawBatch]:
@@ -141,24 +141,25 @@ class Writer:
         times = pa.array(day.number * TIMESTAMPS_PER_DAY + raw.numbers)
         names = [*raw.rows.schema.names, "click_id", "timestamp"]
         rows = pa.RecordBatch.from_arrays([*raw.rows.columns, ids, times], names)
-        wanted = self.spec.columns() | dict.fromkeys(self.mechanisms, "float32")
-        found = table.normalise(rows, _ROLES, wanted, table.TimeBounds(0, 2**62), 1, day.path)
-        if found.bad_index.size:
-            raise MalTfError(f"{day.path}, row {raw.numbers[found.bad_index[0]]}: {found.reasons[0]}; fetch it again")
-        credit = {name: self._credit(found.rows, name, day, raw.numbers) for name in self.mechanisms}
+        value_columns = self.spec.columns() | dict.fromkeys(self.mechanisms, "float32")
+        normalised = table.normalise(rows, _ROLES, value_columns, table.TimeBounds(0, 2**62), 1, day.path)
+        if normalised.bad_index.size:
+            row = raw.numbers[normalised.bad_index[0]]
+            raise MalTfError(f"{day.path}, row {row}: {normalised.reasons[0]}; download the file again")
+        credit = {name: self._credit(normalised.rows, name, day, raw.numbers) for name in self.mechanisms}
         labels = {name: np.minimum(values, np.float32(1)) for name, values in credit.items()}
-        columns = {name: found.rows[name] for name in ("click_id", "user_id", "timestamp")}
+        columns = {name: normalised.rows[name] for name in ("click_id", "user_id", "timestamp")}
         columns["path_length"] = np.zeros(rows.num_rows, np.int64)
         columns["mature"] = np.ones(rows.num_rows, np.int64)
         columns |= {f"label_{name}": values for name, values in labels.items()}
         columns |= {f"credit_{name}": values for name, values in credit.items()}
         columns["label_cat"] = cat_label(labels)
-        clicks = _Clicks(self, found.rows, raw.rows, day.path)
+        clicks = _Clicks(self, normalised.rows, raw.rows, day.path)
         columns |= {feature.name: feature.select(clicks, self.spec) for feature in self.spec.features}
         return pa.RecordBatch.from_pydict(columns)
 
     def _credit(self, rows: pa.RecordBatch, name: str, day: Day, numbers: np.ndarray) -> np.ndarray:
-        credit = rows[table.FEATURE + name].to_numpy(zero_copy_only=False)  # null as NaN
+        credit = rows[table.FEATURE + name].to_numpy(zero_copy_only=False)  # Nulls become NaN.
         bad = np.flatnonzero(~(credit >= 0))
         if bad.size:
             raise MalTfError(
@@ -167,7 +168,7 @@ class Writer:
         return credit
 
     def cut(self, feature: CategoricalFeature) -> None:
-        """Writes a feature's vocabulary file: the tokens of its column in the order of their indices."""
+        """Writes the vocabulary file of a feature, with the tokens of its column in the order of their indices."""
         path = self.source.vocabulary(feature.source_column)
         try:
             index = dict(json.loads(files.read_text(path)))
@@ -181,7 +182,7 @@ class Writer:
 
 @dataclasses.dataclass(frozen=True)
 class _Clicks:
-    """A batch of clicks, as features take their values from it (`features.feature.Clicks`); histories are ready-made."""
+    """A batch of clicks that implements `features.feature.Clicks`; its histories are columns of the release."""
 
     writer: Writer
     rows: pa.RecordBatch
@@ -199,8 +200,7 @@ class _Clicks:
     def history(self, feature: HistoryFeature) -> pa.ListArray:
         if feature.name not in self.raw.schema.names:
             raise MalTfError(
-                f"{self.path}: column '{feature.name}' of a history is missing; found columns: "
-                + ", ".join(self.raw.schema.names)
+                f"{self.path}: history column '{feature.name}' is missing; found: " + ", ".join(self.raw.schema.names)
             )
         lists = self.raw[feature.name]
         kind = lists.type
@@ -211,7 +211,7 @@ class _Clicks:
 
 
 class _Hashed:
-    """A file to write to that knows its size and hash."""
+    """A writable file that tracks its size and SHA-256 hash."""
 
     def __init__(self, file: IO[bytes]):
         self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The label report: what went in, what came out, and the paper's Table 1."""
+"""The label report, with counts of rows read and written, and positives per mechanism (Table 1 of MAL)."""
 
 import datetime
 import itertools
@@ -11,7 +11,7 @@ from features.errors import BadInput, MalTfError
 from features.table import EPOCH
 from mal_tf.attribution.label_counts import CREDIT_UNIT
 
-#: Two mechanisms label almost the same clicks if at least this share of the positives of either are positives of both.
+#: Two mechanisms label almost the same clicks if at least this share of the clicks positive under either is positive under both.
 _ALMOST_ALL = 0.95
 
 
@@ -19,10 +19,10 @@ class SameLabels(NamedTuple):
     """Two mechanisms that label almost the same clicks of the training split.
 
     Attributes:
-        one: the first mechanism.
-        other: the second.
-        agreement: clicks positive under both ÷ clicks positive under either.
-        correlation: of "has a label above 0" under the one and under the other, over all clicks.
+        one: name of the first mechanism.
+        other: name of the second mechanism.
+        agreement: number of clicks positive under both, divided by that of clicks positive under either.
+        correlation: correlation, over all clicks, between being positive under the one and under the other.
     """
 
     one: str
@@ -33,13 +33,13 @@ class SameLabels(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.one} and {self.other} label almost the same clicks: {self.agreement:.1%} of those that either labels "
-            f"positive are positive under both (correlation {self.correlation:.3f}), so two towers learn one label; take a "
-            "mechanism with another view (docs/attribution.md), or leave one of them out"
+            f"positive are positive under both (correlation {self.correlation:.3f}), so two towers learn the same label; replace "
+            "one by a mechanism that differs more (docs/attribution.md), or remove it"
         )
 
 
 def same_labels(report: Mapping[str, Any]) -> list[SameLabels]:
-    """Pairs of mechanisms that label almost the same clicks of the training split, by its CAT classes."""
+    """Finds pairs of mechanisms that label almost the same clicks of the training split, from the CAT classes of a report."""
     mechanisms, classes = report["cat_bits"], report["splits"]["train"]["cat_classes"]
     clicks = np.array(list(classes.values()), np.float64)
     bits = np.array([int(number) for number in classes], np.int64)
@@ -61,11 +61,11 @@ def same_labels(report: Mapping[str, Any]) -> list[SameLabels]:
 
 
 def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:
-    """Makes the report of exact counts.
+    """Builds the report from exact counts.
 
     Args:
-        counts: by (topic, …), as the job counted.
-        mechanisms: in configured order; positives are also given relative to `last`, or to the first where there is none.
+        counts: counts of the job by (topic, …).
+        mechanisms: names in configured order. Positives are also given relative to `last`, or to the first one without it.
     """
     reference = "last" if "last" in mechanisms else mechanisms[0]
     splits = {
@@ -120,7 +120,7 @@ def _by_number(counts: Mapping[tuple, int], prefix: tuple) -> dict[str, int]:
 
 
 def _days(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
-    """Good rows up to `observed_until`, repeats included, by UTC day."""
+    """Returns the number of good rows up to `observed_until`, including repeats, by UTC day."""
     days = {key[2]: n for key, n in counts.items() if key[:2] == (table, "day")}
     return {str(EPOCH + datetime.timedelta(day)): days[day] for day in sorted(days)}
 
@@ -132,18 +132,18 @@ def _reasons(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
 def check(
     report: Mapping[str, Any], max_bad_share: float, output: str, tables: Sequence[str] = ("clicks", "conversions")
 ) -> None:
-    """Checks that every row of the tables is accounted for, and that there is something to learn from.
+    """Checks that every row is accounted for, that few rows are bad, and that no table or split is empty.
 
     Raises:
-        BadInput: too many bad rows, no clicks, no conversions, no clicks in a split.
-        MalTfError: rows lost.
+        BadInput: too many rows are bad, a table has no rows, or a split has no clicks.
+        MalTfError: rows were lost.
     """
     for table in tables:
         rows = report[table]
         out = sum(n for k, n in rows.items() if k not in ("read", "immature_marked", "attributed", "without_click"))
         if out != rows["read"]:
             raise MalTfError(
-                f"{table}: {rows['read']:,} rows in but {out:,} accounted for ({rows}); a defect, please report"
+                f"{table}: {rows['read']:,} rows read but {out:,} accounted for ({rows}); this is a bug, please report it"
             )
         bad, considered = rows["dead_letters"], rows["read"] - rows["filtered"]
         if considered == 0:
@@ -153,7 +153,7 @@ def check(
             worst = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
             raise BadInput(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
-                f"{max_bad_share:g}: {worst}. See {output}/dead_letter/, fix the log or raise the share."
+                f"{max_bad_share:g}: {worst}. See {output}/dead_letter/; fix the log or raise the share."
             )
     for split, counts in report["splits"].items():
         if not counts["clicks"]:

@@ -1,4 +1,4 @@
-"""Runs the label job: inputs are checked, the output directory is emptied, the pipeline runs."""
+"""Running the label job on a config: checks of its inputs, the fingerprint of its inputs, and the Beam run."""
 
 import json
 import time
@@ -20,15 +20,15 @@ from pipelines.labels.ready_labels import ReadyLabels, Writer
 from pipelines.labels.sources.mac import MacSource
 from pipelines.labels.sources.tables import input_files
 
-#: Input bytes per shard where `labels.shards` is not given.
+#: Input bytes per shard if `labels.shards` is not set.
 _SHARD_BYTES = 16 << 20
 
 
 def made_from(config: RunConfig) -> str:
-    """Fingerprint of all that the labels depend on: inputs by path and size, and the config's parts.
+    """Returns the fingerprint of everything that the labels depend on, that is input files and parts of the config.
 
     Raises:
-        MalTfError: an input file is missing or empty, or an earlier run to go on from has not what is asked of it.
+        MalTfError: an input file is missing or empty, or an earlier label job lacks fits or vocabularies to reuse.
     """
     inputs = _inputs(config)
     included = {"sources", "features", "vocabulary", "attribution", "labels", "tfrecords"}
@@ -43,31 +43,33 @@ def run(
     """Runs the label job into `output`.
 
     Args:
-        config: the run.
-        output: fresh directory.
-        flags: Beam's own flags.
+        config: config of the run.
+        output: output directory.
+        flags: Beam flags.
         overwrite: whether a finished `output` may be replaced.
         backup: path that holds the previous finished output during the run and from which it is restored on failure; see
             `manifest.replaced`. If empty, the previous output is deleted.
 
     Returns:
-        The report; None where somebody else waits for the job (see `pipelines.core.beam_runner.run`), which finishes by itself.
+        The report; None if the job was only submitted (see `pipelines.core.beam_runner.run`).
 
     Raises:
-        MalTfError: bad flags, bad input, rows unaccounted for, output finished already or not ours.
+        MalTfError: flags or inputs are invalid, rows are unaccounted for, or `output` is finished or not mal-tf's.
     """
-    job = pipeline(config, output, flags)  # Before: it may go on from the labels that it replaces.
-    ended = beam_runner.run_into(output, job, overwrite, backup)
-    if not ended:
+    job = pipeline(config, output, flags)  # Built first, as it may read the labels that it replaces.
+    completed = beam_runner.run_into(output, job, overwrite, backup)
+    if not completed:
         return None
     return json.loads(files.read_text(FileSystems.join(output, REPORT)))
 
 
 def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
-    """The label job's pipeline; building it reads inputs' names and sizes, a header of each table, and writes nothing.
+    """Builds the pipeline of the label job.
+
+    This reads names and sizes of the input files and a header of each table, and writes nothing.
 
     Raises:
-        MalTfError: bad flags or input, or local paths that the runner's workers would not find.
+        MalTfError: flags or inputs are invalid, or the workers of a remote runner cannot access local paths.
     """
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
@@ -75,39 +77,41 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
         beam_runner.check_remote_paths([("output", output), *(("input", path) for path in _patterns(config))])
     exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
-    _ = job | "Labels" >> (_ready(config, output) if config.ready_made else label_job(config, output, exchange))
+    _ = job | "Labels" >> (_ready_labels(config, output) if config.ready_made else label_job(config, output, exchange))
     return job
 
 
 def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
-    """Describes the Dataflow job that the flags ask for, without submitting or writing anything.
+    """Describes the Dataflow job that the flags define, without submitting or writing anything.
 
     Raises:
-        MalTfError: bad flags or input, flags for another runner, or local paths.
+        MalTfError: flags or inputs are invalid, the flags are for another runner, or paths are local.
     """
     from pipelines.core import dataflow
 
-    described = dataflow.describe(pipeline(config, output, flags))
+    description = dataflow.describe(pipeline(config, output, flags))
     inputs = _inputs(config)
     return (
         "Dry run: nothing was submitted or written.\n"
         f"reads:    {len(inputs)} files, {sum(size for _, size in inputs):,} bytes\n"
-        f"writes:   {output}\n{described}"
+        f"writes:   {output}\n{description}"
     )
 
 
 def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
-    """The job that labels logs; there is none where the labels are ready-made.
+    """Creates the job that labels logs; not for sources with ready-made labels.
 
-    The header of each table's first file is read: a column that the config misspells is no reason to take away labels that
-    there are.
+    It checks the header of each table's first file, so that a misspelt column in the config is found before existing labels
+    are deleted.
 
     Raises:
-        MalTfError: bad input.
+        MalTfError: an input is invalid.
     """
     tables = config.sources.tables()
     if config.labels is None:
-        raise MalTfError("labels is missing: the label job needs to know where the evaluation split begins")
+        raise MalTfError(
+            "labels is missing from the config; set at least labels.eval_from, where the evaluation split begins"
+        )
     paths = sorted({path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)})
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
     job = LabelJob(
@@ -130,7 +134,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
     return job
 
 
-def _ready(config: RunConfig, output: str) -> ReadyLabels:
+def _ready_labels(config: RunConfig, output: str) -> ReadyLabels:
     level = config.tfrecords.compression_level
     writer = Writer(cast(MacSource, config.sources), config.feature_spec, config.attribution.names, output, level)
     return ReadyLabels(writer, made_from(config))
@@ -159,19 +163,19 @@ def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None
 
 
 def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
-    """Lines of the earlier run's vocabularies; features it did not have start anew."""
+    """Returns the lines of the earlier vocabularies by feature; new features have none."""
     directory = config.labels.grow_from if config.labels else None
     if directory is None:
         return {}
-    then = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})
+    kinds = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})
     vocabularies = {}
     for name, kind in vocabulary_kinds(config.feature_spec).items():
-        if then.get(name, kind) != kind:
+        if kinds.get(name, kind) != kind:
             raise MalTfError(
-                f"labels.grow_from: feature '{name}' is {kind} here and was {then[name]} in {directory}: a vocabulary of "
-                "one can't grow into the other's. Give it another name, or start anew."
+                f"labels.grow_from: feature '{name}' is {kind} here and was {kinds[name]} in {directory}; its vocabulary "
+                "cannot be extended. Rename the feature, or remove labels.grow_from."
             )
-        if name in then:
+        if name in kinds:
             path = FileSystems.join(directory, "vocabulary", f"{name}.txt")
             vocabularies[name] = vocabulary.read(files.read_text(path))
     return vocabularies

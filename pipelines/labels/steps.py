@@ -1,4 +1,4 @@
-"""Steps of the label job after the shuffle: shards prepared, statistics and fits, labels written, vocabularies cut."""
+"""Steps of the label job after the shuffle, which prepare shards, fit mechanisms, write labels and cut vocabularies."""
 
 import contextlib
 import hashlib
@@ -30,17 +30,17 @@ from pipelines.labels import dead_letters, fits
 from pipelines.labels.clock import Clock
 from pipelines.labels.read_logs import raise_mixed_ids
 
-#: Clicks that are encoded at a time.
+#: Number of clicks encoded at a time.
 _ROWS_ENCODED = 65_536
 
-#: Bytes of Arrow columns that are encoded at a time, at most: an encoded batch has to stay below 2 GiB.
+#: Largest number of bytes of Arrow columns encoded at a time, as an encoded batch has to stay below 2 GiB.
 _BYTES_ENCODED = 1 << 27
 
 log = logging.getLogger("mal_tf.labels")
 
 
 class _Stopwatch:
-    """Microseconds by step, as counts."""
+    """Measures the microseconds spent in each step as counts."""
 
     def __init__(self):
         self.counts: Counter = Counter()
@@ -53,27 +53,28 @@ class _Stopwatch:
 
 
 class Prepare(beam.DoFn):
-    """One shard's parcels to a sorted shard without duplicates: (number, (parcel of clicks, parcel of conversions)).
+    """Merges the parcels of a shard into sorted tables without duplicates.
 
-    Other outputs: `touchpoints`, counts of types before `Clock.eval_from`; `dead`, ids with other content; `counts`.
+    Elements are (shard, (parcel of clicks, parcel of conversions)). Other outputs are `touchpoints`, counts of touchpoint types
+    before `Clock.eval_from`; `dead`, rows that repeat an id with different content; and `counts`.
     """
 
     def __init__(self, schemas: Mapping[str, pa.Schema], plan: LabelPlan, paths: Sequence[str], exchange: Exchange):
         self._schemas, self._plan, self._paths, self._exchange = schemas, plan, paths, exchange
 
     def process(self, element, clock: Clock) -> Iterator[Any]:
-        """Prepares one shard."""
-        (number, found), timed = element, _Stopwatch()
+        """Prepares a shard."""
+        (number, elements), timed = element, _Stopwatch()
         with timed("prepare"):
             by_table: dict[str, list] = {name: [] for name in self._schemas}
-            for name, parcel in (piece for piece in found if piece is not None):
+            for name, parcel in (entry for entry in elements if entry is not None):
                 by_table[name].append(parcel)
             clean = {}
             for name, id_column in (("clicks", "click_id"), ("conversions", "conversion_id")):
                 whole = self._concatenate(by_table[name], self._schemas[name], id_column)
-                clean[name], other, repeats = shard.drop_duplicates(whole, id_column)
+                clean[name], conflicting, repeats = shard.drop_duplicates(whole, id_column)
                 timed.counts[name, "exact_repeats"] = repeats
-                yield from self._dead(name, id_column, other)
+                yield from self._dead(name, id_column, conflicting)
             prepared = shard.sort(clean["clicks"], clean["conversions"])
             if self._plan.data_driven:
                 counted = labelling.count_touchpoints(prepared, self._plan, clock.eval_from)
@@ -100,24 +101,24 @@ class Prepare(beam.DoFn):
 
 
 class Statistics(beam.DoFn):
-    """A prepared shard to statistics: one output per data-driven mechanism, by its name, and `counts`."""
+    """Computes the statistics of a shard for data-driven mechanisms; outputs are `fit:<name>` for each, and `counts`."""
 
     def __init__(self, plan: LabelPlan):
         self._plan = plan
 
     def process(self, element, clock: Clock, types: Sequence[str]) -> Iterator[Any]:
-        """Makes one shard's statistics."""
+        """Computes the statistics of a shard."""
         (_, parcels), timed = element, _Stopwatch()
         with timed("statistics"):
             prepared = Shard(*map(Exchange.unpack, parcels))
-            found = labelling.statistics(prepared, self._plan, types, clock.eval_from, clock.observed_until)
+            by_mechanism = labelling.statistics(prepared, self._plan, types, clock.eval_from, clock.observed_until)
         yield TaggedOutput("counts", timed.counts)
-        for name, statistics in found.items():
+        for name, statistics in by_mechanism.items():
             yield TaggedOutput(f"fit:{name}", statistics)
 
 
 class Fit:
-    """Statistics of one mechanism from all shards to (name, fit), saved under `attribution/`."""
+    """Fits a mechanism to the merged statistics of all shards, saves the fit under `attribution/` and returns (name, fit)."""
 
     def __init__(self, name: str, mechanism: DataDrivenMechanism, made_for: dict, output: str):
         self._name, self._mechanism, self._made_for, self._output = name, mechanism, made_for, output
@@ -132,15 +133,18 @@ class Fit:
 
 
 class Label(beam.DoFn):
-    """A prepared shard to labelled TFRecord files: outputs `files`, `vocabulary` counts and `counts`."""
+    """Labels the clicks of a prepared shard and writes them as TFRecord files.
+
+    Outputs are `files`, manifest entries of the files; `vocabulary`, counts of tokens by feature; and `counts`.
+    """
 
     def __init__(self, plan: LabelPlan, config: LabelsConfig, level: int, shards: int, output: str):
         self._plan, self._config, self._level, self._shards, self._output = plan, config, level, shards, output
 
-    def process(self, element, clock: Clock, types: Sequence[str], found: Mapping[str, dict]) -> Iterator[Any]:
-        """Labels one shard."""
+    def process(self, element, clock: Clock, types: Sequence[str], fitted: Mapping[str, dict]) -> Iterator[Any]:
+        """Labels a shard."""
         (number, parcels), timed = element, _Stopwatch()
-        for name, fit in found.items():
+        for name, fit in fitted.items():
             with mechanism_errors(name, "load"):
                 self._plan.data_driven[name].load(fit)
         with timed("attribute"):
@@ -148,17 +152,17 @@ class Label(beam.DoFn):
             clicks, counts = labelling.label(prepared, self._plan, types, clock.observed_until)
             counts["conversions", "written"] = prepared.conversions.num_rows
             del prepared
-            chosen = clock.in_splits(np.asarray(clicks["timestamp"]))
-            counts["clicks", "context"] = int((~chosen).sum())
-            clicks, immature = self._mature(clicks if chosen.all() else clicks.filter(pa.array(chosen)))
+            in_split = clock.in_splits(np.asarray(clicks["timestamp"]))
+            counts["clicks", "context"] = int((~in_split).sum())
+            clicks, immature = self._mature(clicks if in_split.all() else clicks.filter(pa.array(in_split)))
             counts["clicks", f"immature_{'dropped' if self._config.immature == 'drop' else 'marked'}"] = immature
             is_eval, segment = clock.split_and_segment(np.asarray(clicks["timestamp"]))
         for split, segments in clock.segments().items():
-            chosen = is_eval if split == "eval" else ~is_eval
+            in_split = is_eval if split == "eval" else ~is_eval
             for index in range(segments):
-                rows = clicks.filter(pa.array(chosen & (segment == index)))
+                rows = clicks.filter(pa.array(in_split & (segment == index)))
                 yield TaggedOutput("files", self._write(rows, split, index, segments, number, timed))
-            counts += count_labels(clicks.filter(pa.array(chosen)), split, self._plan.mechanisms)
+            counts += count_labels(clicks.filter(pa.array(in_split)), split, self._plan.mechanisms)
         with timed("vocabulary"):
             rows = clicks if self._config.vocabulary_of == "all" else clicks.filter(pa.array(~is_eval))
             for feature in self._plan.spec.with_vocabulary:
@@ -178,21 +182,21 @@ class Label(beam.DoFn):
         out = tfrecord.GzippedTFRecords(self._level)
         with timed("encode"):
             rows = rows.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
-        at_once = max(min(_ROWS_ENCODED, _BYTES_ENCODED * rows.num_rows // max(rows.nbytes, 1)), 1)
-        for batch in rows.combine_chunks().to_batches(at_once):
+        batch_rows = max(min(_ROWS_ENCODED, _BYTES_ENCODED * rows.num_rows // max(rows.nbytes, 1)), 1)
+        for batch in rows.combine_chunks().to_batches(batch_rows):
             with timed("encode"):
                 records = example.encode(example.to_lists(batch))
             with timed("compress and write"):
                 out.write(records)
         with timed("compress and write"):
             data = out.close()
-            of = segments * self._shards
-            name = f"Split-{split}/data_tfrecord-{segment * self._shards + number:05d}-of-{of:05d}.gz"
+            total = segments * self._shards
+            name = f"Split-{split}/data_tfrecord-{segment * self._shards + number:05d}-of-{total:05d}.gz"
             files.write_bytes(FileSystems.join(self._output, name), data)
-        written = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
+        entry = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
         labels = mature_labels(rows, self._plan.mechanisms).to_json()
-        written |= {"click_id": str(rows.schema.field("click_id").type)}
-        return written | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
+        entry |= {"click_id": str(rows.schema.field("click_id").type)}
+        return entry | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
 
 
 def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterable[str]) -> Counter:
@@ -208,37 +212,37 @@ def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterab
 
 
 def mature_labels(rows: pa.Table | pa.RecordBatch, mechanisms: Iterable[str]) -> LabelCounts:
-    """Counts the labels of the rows that are mature, which are those that train."""
+    """Counts the labels of the mature rows, which are those used for training."""
     mature = np.asarray(rows["mature"]) == 1
     return LabelCounts.count({name: np.asarray(rows[f"label_{name}"])[mature] for name in mechanisms})
 
 
 def merge_counts(counts: Iterable[bytes]) -> bytes:
-    """Counts of tokens in several parts to those of all together; parts may be merged a few at a time."""
+    """Merges serialized counts of tokens. The operation is associative, as Beam may merge a few parts at a time."""
     return to_ipc(vocabulary.merge(from_ipc(part) for part in counts)).to_pybytes()
 
 
 class CutVocabulary:
-    """Counts of one feature's tokens in all shards to its vocabulary file, grown from a previous one's lines."""
+    """Writes the vocabulary file of a feature from the counts of its tokens, extending the previous vocabulary if given."""
 
     def __init__(self, spec: FeatureSpec, previous: Mapping[str, list[str]], output: str):
         self._spec, self._previous, self._output = spec, previous, output
 
     def __call__(self, name: str, counts: bytes) -> None:
-        """Cuts the vocabulary of the feature called `name`."""
+        """Cuts the vocabulary of the feature called `name` to its size limits and writes it."""
         previous = self._previous.get(name)
         lines = vocabulary.cut(self._spec.scalar(name), from_ipc(counts), self._spec.vocabulary, previous)
         files.write_text(FileSystems.join(self._output, "vocabulary", f"{name}.txt"), vocabulary.write(lines))
 
 
 class CutTypes:
-    """Counts of touchpoint types to the list of those that do not fold, saved under `attribution/`."""
+    """Selects the touchpoint types that are not merged into the rare type, and saves them under `attribution/`."""
 
     def __init__(self, plan: LabelPlan, output: str):
         self._plan, self._output = plan, output
 
     def __call__(self, _: None, counts: bytes) -> list[str]:
-        """Cuts the list of types."""
+        """Returns the selected types."""
         types = vocabulary.cut(self._plan.touchpoint_feature, from_ipc(counts), self._plan.spec.vocabulary)
         fits.write_types(self._output, types)
         return types

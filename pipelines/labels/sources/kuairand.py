@@ -1,9 +1,9 @@
-"""KuaiRand (Gao et al., CIKM 2022): its raw CSVs as click and conversion tables.
+"""The source adapter of KuaiRand (Gao et al., CIKM 2022), which reads clicks and conversions from its raw CSV files.
 
-One row of the log is an impression of a video with what the user did; a click is a row with `is_click`, a conversion a
-row in which the user did `conversion`, both at the row's own time. What is dirty there and what becomes of it: exact
-repeats are dropped by id; rows whose `date` is not the day of their time are taken at their time; videos and users
-without features keep nulls; conversions without a click stay unattributed and are counted.
+A row of the log is an impression of a video with the user's actions. A click is a row with `is_click`, a conversion a row with
+the action `conversion`, both at the time of the row. Irregular rows are treated as follows. Exact repeats are dropped by id. If
+`date` contradicts the time of a row, the time counts. Videos and users without features have nulls. Conversions without a click
+stay unattributed and are counted.
 """
 
 from typing import Literal
@@ -22,8 +22,9 @@ class KuaiRandSource(Source):
         log: globs of the log CSVs.
         users: CSV of user features.
         videos: CSV of video features.
-        conversion: which action counts as the conversion.
-        match_key: columns a click and a conversion must share besides the user; none: one advertiser, the app.
+        conversion: action that counts as the conversion.
+        match_key: columns that a click and a conversion must share besides the user; none by default, as the app is the only
+            advertiser.
         touchpoint: columns that make the touchpoint type.
     """
 
@@ -36,7 +37,7 @@ class KuaiRandSource(Source):
     touchpoint: tuple[str, ...] = ("tab",)
 
     def tables(self) -> SourceTables:
-        """The two tables, both read from the log."""
+        """Returns the two tables, both read from the log."""
         row = ("user_id", "video_id", "time_ms")
         join = (Join(files=self.users, on="user_id"), Join(files=self.videos, on="video_id"))
         return SourceTables(

@@ -1,7 +1,7 @@
-"""MAC (Wu et al., arXiv 2603.02184): clicks of Taobao with the labels of several attribution mechanisms, as released.
+"""The source adapter of MAC (Wu et al., arXiv 2603.02184), clicks of Taobao released with labels of several mechanisms.
 
-A file per day in `train/`, the last day in `test/`, clicks in the order of their time, which itself is left out; features
-are tokens, with a vocabulary each in `vocabs/`; a column of credits (≥ 0) per mechanism. Nothing is attributed here.
+The release has a file per day in `train/` and the last day in `test/`. Clicks are in time order, but have no timestamps. Features
+are tokens, with a vocabulary each in `vocabs/`. Each mechanism has a column of credits (≥ 0), so nothing is attributed here.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ from pipelines.labels.sources.tables import Source, SourceTables
 
 @dataclasses.dataclass(frozen=True)
 class Day:
-    """One file of clicks.
+    """A file with the clicks of a day.
 
     Attributes:
         split: `train` or `eval`.
-        segment: its place in the split.
-        path: of the file.
-        bytes: its size.
-        number: its place among all days.
+        segment: index of the day in the split.
+        path: path of the file.
+        bytes: size of the file.
+        number: index of the day among all days.
     """
 
     split: str
@@ -34,11 +34,11 @@ class Day:
 
 
 class MacSource(Source):
-    """Adapter `mac`. Features name the release's columns, histories too: `{type: history, name: ad_feat0_seq, of: ad_feat0}`.
+    """Adapter `mac`. Features, also histories, name columns of the release: `{type: history, name: ad_feat0_seq, of: ad_feat0}`.
 
     Attributes:
-        folder: of the release, relative to the config: what holds `train`, `test` and `vocabs`.
-        padding: the token that fills up histories; it becomes a missing one, which `model.mask_padding` leaves out.
+        folder: directory of the release, relative to the config, with `train`, `test` and `vocabs`.
+        padding: token that pads histories. It is read as a missing token, which `model.mask_padding` ignores.
     """
 
     ready_made: ClassVar[bool] = True
@@ -48,14 +48,18 @@ class MacSource(Source):
     padding: str = "0"
 
     def tables(self) -> SourceTables:
-        """See base class."""
-        raise MalTfError("adapter 'mac' has ready-made labels, not the tables of clicks and conversions")
-
-    def days(self) -> list[Day]:
-        """All files of clicks, in the order of time.
+        """Raises an error, as the release has no tables of clicks and conversions.
 
         Raises:
-            MalTfError: one is missing.
+            MalTfError: always.
+        """
+        raise MalTfError("adapter 'mac' has ready-made labels and no tables of clicks and conversions")
+
+    def days(self) -> list[Day]:
+        """Lists all files of clicks in time order.
+
+        Raises:
+            MalTfError: a file is missing.
         """
         folder = self.folder.rstrip("/")
         paths = files.match((f"{folder}/train/*.parquet",))
@@ -63,21 +67,21 @@ class MacSource(Source):
             expected = f"{folder}/train/train-{number:02d}.parquet"
             if path != expected:
                 raise MalTfError(
-                    f"expected {expected}, found {path}: fetch the missing day, or take the stray file away"
+                    f"expected {expected}, found {path}; download the missing day, or remove the stray file"
                 )
         days = [Day("train", number, *file, number) for number, file in enumerate(paths)]
         ((path, size),) = files.match((f"{folder}/test/test.parquet",))
         return [*days, Day("eval", 0, path, size, len(days))]
 
     def vocabulary(self, column: str) -> str:
-        """The file of a column's tokens and their indices."""
+        """Returns the path of the vocabulary file of a column, a JSON object of index by token."""
         return f"{self.folder.rstrip('/')}/vocabs/{column}.json"
 
     def inputs(self, columns: Sequence[str]) -> list[tuple[str, int]]:
-        """All files that are read where features are made of `columns`: (path, bytes).
+        """Lists all files that are read for features on `columns`, as pairs (path, bytes).
 
         Raises:
-            MalTfError: one is missing.
+            MalTfError: a file is missing.
         """
         days = [(day.path, day.bytes) for day in self.days()]
         return days + files.match(tuple(self.vocabulary(column) for column in columns))

@@ -1,4 +1,4 @@
-"""Reading a table's files as Arrow batches of raw columns, with the place of each row in its file."""
+"""Reading Parquet, CSV and JSON Lines files as Arrow batches of raw columns, with the row number in the file."""
 
 import codecs
 import csv
@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
-import pyarrow_hotfix  # noqa: F401 - closes a hole in reading foreign Arrow files
+import pyarrow_hotfix  # noqa: F401 - fixes a vulnerability in reading untrusted Arrow files
 
 from features.errors import BadInput
 from pipelines.core import files
 from pipelines.labels.sources.tables import TableSource, file_format
 
-_BATCH_ROWS = 65_536  # pyarrow.json takes 100,000 at most.
+_BATCH_ROWS = 65_536  # pyarrow.json accepts at most 100,000.
 _BLOCK_BYTES = 16 << 20
 _UNREADABLE = (
     pa.ArrowInvalid,
@@ -36,7 +36,7 @@ _UNREADABLE = (
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A part of a file that is read on its own: one row group of a Parquet file, or a whole text file."""
+    """A part of a file that can be read on its own, that is a row group of a Parquet file or a whole text file."""
 
     path: str
     row_group: int | None = None
@@ -44,12 +44,13 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class RawBatch:
-    """Rows of a file.
+    """A batch of rows of a file.
 
     Attributes:
-        rows: raw columns.
-        numbers: int64, the row's number in the file, 1 is the first after the header; in JSON Lines, the line's.
-        malformed: rows that could not be split into columns: (number, reason, text).
+        rows: raw columns of n rows.
+        numbers: int64 [n], number of each row in the file, from 1 for the first after the header; in JSON Lines, that of the
+            line.
+        malformed: (number, reason, text) of each row that could not be parsed.
     """
 
     rows: pa.RecordBatch
@@ -58,7 +59,7 @@ class RawBatch:
 
 
 def pieces(path: str) -> list[Piece]:
-    """The parts of a file that may be read in parallel."""
+    """Lists the parts of a file that can be read in parallel."""
     if file_format(path) != "parquet":
         return [Piece(path)]
     with _readable(path), files.open_binary(path) as file:
@@ -66,12 +67,12 @@ def pieces(path: str) -> list[Piece]:
 
 
 def read(piece: Piece, columns: list[str], source: TableSource | None = None) -> Iterator[RawBatch]:
-    """Reads a piece, with `explode` of its source if it has one, but without `where` and `join`.
+    """Reads a piece of a file in batches.
 
-    Columns that the file lacks are absent from the batches.
+    Applies `explode` of the source, if given, but not `where` and `join`. Columns that the file lacks are absent.
 
     Raises:
-        BadInput: the file is damaged, or not of the format its name says.
+        BadInput: the file is damaged, or not of the format of its extension.
     """
     with _readable(piece.path):
         kind = file_format(piece.path)
@@ -86,8 +87,9 @@ def read(piece: Piece, columns: list[str], source: TableSource | None = None) ->
 
 
 def column_names(path: str) -> list[str]:
-    """All columns of a Parquet or CSV file; none of a Parquet file without rows, of which nothing is read, and of JSON Lines,
-    which have them line by line.
+    """Lists the columns of a Parquet or CSV file.
+
+    The list is empty for a Parquet file without rows, from which nothing is read, and for JSON Lines, which have no header.
     """
     kind = file_format(path)
     if kind not in ("parquet", "csv"):
@@ -101,7 +103,7 @@ def column_names(path: str) -> list[str]:
 
 
 class _readable:
-    """Turns whatever a damaged file raises into a message that names it."""
+    """Converts exceptions that a damaged file raises to `BadInput` with the path."""
 
     def __init__(self, path: str):
         self.path = path
@@ -113,7 +115,7 @@ class _readable:
         if isinstance(error, _UNREADABLE):
             raise BadInput(
                 f"{self.path} can't be read as {file_format(self.path)}: {error}. "
-                "The file is damaged or not what its name says; fetch it again, or take it out of `sources`."
+                "The file is damaged or its extension is wrong; replace it, or remove it from `sources`."
             ) from error
 
 
@@ -127,7 +129,7 @@ def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
 
 
 def _header(file) -> list[str]:
-    """Columns of a CSV file, which is read up to its rows."""
+    """Reads the header of a CSV file and leaves the file positioned at the first row."""
     head = b""
     while not head.endswith(b"\n"):
         piece = file.readline()
@@ -138,7 +140,7 @@ def _header(file) -> list[str]:
 
 
 def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
-    # Every column is read as text: inference differs from block to block and spoils ids such as 007.
+    # Every column is read as text, as inferred types differ between blocks and corrupt ids such as 007.
     names = _header(file)
     malformed: list[tuple[int, str, str]] = []
 
@@ -169,7 +171,7 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
     start = lost = 0
     for batch in reader:
         lines, malformed[:] = list(malformed), []
-        # Rows keep their numbers in the file although malformed ones between them are gone.
+        # Row numbers also count the malformed rows that were skipped.
         gaps = np.array([number for number, _, _ in lines], np.int64) - lost - np.arange(len(lines))
         index = np.arange(start, start + batch.num_rows) + 1
         yield RawBatch(batch, index + lost + np.searchsorted(gaps, index, side="right"), lines)
@@ -177,10 +179,10 @@ def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
 
 
 def _jsonl(file, columns: list[str], source: TableSource | None) -> Iterator[RawBatch]:
-    """Lines may lack a field, which is then null; a field that no line of the file has is a missing column."""
+    """Reads JSON Lines. A field that a line lacks is null; a field that no line has is a missing column."""
     roles = getattr(source, "columns", None)
     time, explode = roles.timestamp if roles else None, source.explode if source else None
-    start, rest, ended, seen = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False, set()
+    start, rest, ended, fields = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False, set()
     while not ended:
         block = file.read(_BLOCK_BYTES)
         ended = not block
@@ -190,11 +192,11 @@ def _jsonl(file, columns: list[str], source: TableSource | None) -> Iterator[Raw
         for index in (filled[i : i + _BATCH_ROWS] for i in range(0, len(filled), _BATCH_ROWS)):
             some = [lines[i] for i in index.tolist()]
             for batch in _parse_lines(some, start + 1 + index, explode, time):
-                seen.update(batch.rows.schema.names)
+                fields.update(batch.rows.schema.names)
                 yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
         start += len(lines)
-    if not seen.issuperset(columns) and seen:
-        yield RawBatch(pa.RecordBatch.from_pydict({name: [] for name in sorted(seen)}), np.zeros(0, np.int64), [])
+    if not fields.issuperset(columns) and fields:
+        yield RawBatch(pa.RecordBatch.from_pydict({name: [] for name in sorted(fields)}), np.zeros(0, np.int64), [])
 
 
 def _with_nulls(rows: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
@@ -204,7 +206,7 @@ def _with_nulls(rows: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
 
 
 def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None, time: str | None) -> Iterator[RawBatch]:
-    """Up to `_BATCH_ROWS` lines as few batches: the rows, then all malformed lines in one."""
+    """Parses up to `_BATCH_ROWS` lines into few batches of rows and a last one with all malformed lines."""
     malformed: list[tuple[int, str, str]] = []
     for index, table in _tables(lines, explode, time):
         if not isinstance(table, str) and explode is not None:
@@ -223,52 +225,51 @@ def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None, t
 
 
 def _tables(lines: list[bytes], explode: str | None, time: str | None) -> Iterator[tuple[np.ndarray, pa.Table | str]]:
-    """Lines' positions, and the table they make or why they are malformed.
+    """Yields positions of lines with the table of these lines, or with the reason why they are malformed.
 
-    The lines that are left when the malformed ones are out make one table, or, where a column is of types that don't
-    mix, one by schema.
+    All well-formed lines make one table or, if a column has incompatible types, one table per schema.
     """
 
     def parsed(index: np.ndarray) -> pa.Table | str:
         return _parse([lines[i] for i in index.tolist()], explode, time)
 
-    def halved(index: np.ndarray) -> None:
-        found = parsed(index)
-        if not isinstance(found, str):
-            kinds.setdefault(found.schema, []).append(index)
+    def bisect(index: np.ndarray) -> None:
+        result = parsed(index)
+        if not isinstance(result, str):
+            by_schema.setdefault(result.schema, []).append(index)
         elif len(index) == 1:
-            bad.append((index, found))
+            bad.append((index, result))
         else:
-            halved(index[: len(index) // 2])
-            halved(index[len(index) // 2 :])
+            bisect(index[: len(index) // 2])
+            bisect(index[len(index) // 2 :])
 
     everything = np.arange(len(lines))
-    found = parsed(everything)
-    if not isinstance(found, str):
-        yield everything, found
+    result = parsed(everything)
+    if not isinstance(result, str):
+        yield everything, result
         return
-    kinds: dict[pa.Schema, list[np.ndarray]] = {}
+    by_schema: dict[pa.Schema, list[np.ndarray]] = {}
     bad: list[tuple[np.ndarray, str]] = []
-    halved(everything)
+    bisect(everything)
     yield from bad
     good = np.delete(everything, [int(index[0]) for index, _ in bad])
-    found = parsed(good) if good.size else ""
-    if not isinstance(found, str):
-        yield good, found
+    result = parsed(good) if good.size else ""
+    if not isinstance(result, str):
+        yield good, result
         return
-    for parts in kinds.values():
+    for parts in by_schema.values():
         index = np.concatenate(parts)
         yield index, parsed(index)
 
 
 def _parse(lines: list[bytes], explode: str | None, time: str | None) -> pa.Table | str:
-    """The lines' table, or why they can't be parsed together."""
+    """Returns the table of the lines, or the reason why they cannot be parsed together."""
     data = b"\n".join(lines)
     options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     try:
         data.decode()
         table = pyarrow.json.read_json(pa.BufferReader(data), options)
-        # Inference takes text such as 2024-01-01 for a time, if the lines beside it allow.
+        # Type inference reads text such as 2024-01-01 as a time if all lines of the block allow it.
         schema = pa.schema(list(_without_times(pa.struct(list(table.schema)), time, explode)))
         if schema != table.schema:
             explicit = pyarrow.json.ParseOptions(explicit_schema=schema)
@@ -281,7 +282,7 @@ def _parse(lines: list[bytes], explode: str | None, time: str | None) -> pa.Tabl
 
 
 def _without_times(kind: pa.DataType, time: str | None, explode: str | None = None) -> pa.DataType:
-    """The type with text for times, save in an object's field `time` and in that of the objects of `explode`."""
+    """Replaces inferred time types by strings, except in the field `time` of an object and of the objects in `explode`."""
     if pa.types.is_temporal(kind):
         return pa.string()
     if pa.types.is_list(kind):
@@ -299,7 +300,7 @@ def _without_times(kind: pa.DataType, time: str | None, explode: str | None = No
 
 
 def _exploded(table: pa.Table, numbers: np.ndarray, explode: str) -> tuple[pa.Table, np.ndarray]:
-    """A row per object of the lists in a column, beside the line's other columns, and its line's number."""
+    """Makes a row of each object in a column of lists, with the other columns and the number of its line."""
     parents = pc.list_parent_indices(table[explode]).combine_chunks()
     objects = pc.list_flatten(table[explode]).combine_chunks()
     if not pa.types.is_struct(objects.type):

@@ -1,4 +1,4 @@
-"""What a table source asks of raw batches beyond their columns: `where` and `join`."""
+"""Filtering (`where`) and joining (`join`) raw batches of a table source."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +10,11 @@ from pipelines.labels.sources.tables import Join, TableSource
 
 
 class Refiner:
-    """Applies a table source's `where` and `join` to raw batches; loads the joined tables once.
+    """Applies `where` and `join` of a table source to raw batches, after loading the joined tables once.
 
     Args:
-        source: the table.
-        columns: raw columns that are needed in the end.
+        source: the table source.
+        columns: raw columns required in the result.
     """
 
     def __init__(self, source: TableSource, columns: list[str]):
@@ -22,11 +22,11 @@ class Refiner:
         self._joined = [self._load(join, columns) for join in source.join]
 
     def read_columns(self, columns: list[str]) -> list[str]:
-        """The columns to read from the table's own files: needed ones, and those of `where` and `join`."""
+        """Lists the columns to read from the table's files, that is `columns` and those of `where` and `join`."""
         return list(dict.fromkeys([*columns, *self._source.where, *(join.on for join in self._source.join)]))
 
     def where(self, raw: RawBatch, path: str) -> RawBatch:
-        """Keeps the rows that `where` asks for."""
+        """Returns the rows that match `where`."""
         keep = np.ones(raw.rows.num_rows, bool)
         for column, values in self._source.where.items():
             _require(raw.rows, column, path, "`where`")
@@ -35,30 +35,30 @@ class Refiner:
         return raw if keep.all() else RawBatch(raw.rows.filter(pa.array(keep)), raw.numbers[keep], raw.malformed)
 
     def join(self, rows: pa.RecordBatch, path: str) -> pa.RecordBatch:
-        """Adds the columns of the joined tables."""
+        """Returns the rows with the columns of the joined tables added."""
         for join, (keys, table) in zip(self._source.join, self._joined, strict=True):
             _require(rows, join.on, path, "`join`")
             place = pc.index_in(rows[join.on].cast(pa.string()), value_set=keys)
-            both = sorted(set(table.column_names) & set(rows.schema.names))
-            if both:
-                raise BadInput(f"{join.files}: column '{both[0]}' is also in {path}; rename one of them")
+            common = sorted(set(table.column_names) & set(rows.schema.names))
+            if common:
+                raise BadInput(f"{join.files}: column '{common[0]}' is also in {path}; rename one of them")
             names = rows.schema.names + table.column_names
             added = [table[name].take(place).combine_chunks() for name in table.column_names]
             rows = pa.RecordBatch.from_arrays([*rows.columns, *added], names)
         return rows
 
     def _load(self, join: Join, columns: list[str]) -> tuple[pa.Array, pa.Table]:
-        wanted = [join.on, *(name for name in columns if name != join.on)]
-        batches = [raw.rows for piece in pieces(join.files) for raw in read(piece, wanted)]
-        present = [name for name in wanted if batches and all(name in rows.schema.names for rows in batches)]
+        candidates = [join.on, *(name for name in columns if name != join.on)]
+        batches = [raw.rows for piece in pieces(join.files) for raw in read(piece, candidates)]
+        present = [name for name in candidates if batches and all(name in rows.schema.names for rows in batches)]
         _require(pa.table({name: [] for name in present}), join.on, join.files, "`join`")
         keys = pa.concat_arrays([rows[join.on].cast(pa.string()) for rows in batches])
         tables = [pa.Table.from_batches([rows]).select(present[1:]) for rows in batches]
-        try:  # JSON Lines may differ in types from batch to batch.
+        try:  # Batches of JSON Lines may differ in types.
             schema = pa.unify_schemas([table.schema for table in tables])
             table = pa.concat_tables([table.cast(schema) for table in tables])
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:  # pyarrow 23 raises the latter.
-            raise BadInput(f"{join.files}: a column is of several types: {error}. Make them one type.") from error
+            raise BadInput(f"{join.files}: a column has several types: {error}. Convert it to one type.") from error
         if len(keys.unique()) < len(keys):
             raise BadInput(f"{join.files}: column '{join.on}' must be unique to join on, found repeated values")
         return keys, table
@@ -67,4 +67,4 @@ class Refiner:
 def _require(rows: pa.RecordBatch | pa.Table, column: str, path: str, use: str) -> None:
     if column not in rows.schema.names:
         columns = ", ".join(column_names(path) or rows.schema.names)
-        raise BadInput(f"{path}: column '{column}' that {use} names is missing; found: {columns}")
+        raise BadInput(f"{path}: column '{column}' of {use} is missing; found: {columns}")

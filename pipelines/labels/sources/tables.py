@@ -1,4 +1,4 @@
-"""The generic source: tables in Parquet, CSV or JSON Lines files, filtered and joined with small tables."""
+"""Base classes of sources, and the generic adapter `tables` for Parquet, CSV or JSON Lines files."""
 
 import abc
 from typing import ClassVar, Generic, Literal, TypeVar
@@ -19,8 +19,8 @@ class Join(Frozen):
     """A small table whose columns are added to each row; rows without a match get nulls.
 
     Attributes:
-        files: the table's file; relative to the config.
-        on: the column both tables share, unique in this one.
+        files: file of the joined table, relative to the config.
+        on: column of both tables that is compared; its values must be unique in the joined table.
     """
 
     files: Path
@@ -31,14 +31,14 @@ Columns = TypeVar("Columns", ClickColumns, ConversionColumns)
 
 
 class TableSource(Frozen, Generic[Columns]):
-    """One table of events.
+    """A table of events.
 
     Attributes:
-        files: globs, relative to the config; `.parquet`, `.csv`, `.jsonl`, the last two also with `.gz`.
-        columns: which column plays which role.
-        where: keep rows whose column has one of the values (compared as text); other rows are none of ours.
-        join: small tables to take further columns from.
-        explode: for JSON Lines, a column of lists of objects; each becomes a row, beside the line's other columns.
+        files: globs, relative to the config, of `.parquet`, `.csv` or `.jsonl` files, the last two also with `.gz`.
+        columns: columns by role.
+        where: filter that keeps rows whose column has one of the values, compared as text.
+        join: small tables whose columns are added.
+        explode: for JSON Lines, a column with lists of objects. Each object becomes a row, with the other columns of its line.
     """
 
     files: tuple[Path, ...] = pydantic.Field(min_length=1)
@@ -61,12 +61,12 @@ class TableSource(Frozen, Generic[Columns]):
 
 
 class SourceTables(Frozen):
-    """What every adapter comes down to: the two tables and their time unit.
+    """The click and conversion tables of a source, and their time unit.
 
     Attributes:
         clicks: the click log.
         conversions: the conversion log.
-        time_unit: of timestamps that are whole numbers since 1970: `s`, `ms` or `us`.
+        time_unit: unit of timestamps that are whole numbers since 1970: `s`, `ms` or `us`.
     """
 
     clicks: TableSource[ClickColumns]
@@ -75,17 +75,17 @@ class SourceTables(Frozen):
 
     @property
     def units_per_second(self) -> int:
-        """Time units in a second."""
+        """Number of time units in a second."""
         return UNITS_PER_SECOND[self.time_unit]
 
 
 class Source(Frozen, abc.ABC):
-    """The `sources` block of a config: where an adapter finds the two tables.
+    """Base class of source adapters, each of which is a form of the `sources` block of a config.
 
-    A source of your own is a subclass, given as `adapter: package.module:Class`; see docs/extending.md.
+    A custom adapter is a subclass, configured as `adapter: package.module:Class`; see docs/extending.md.
 
     Attributes:
-        adapter: what kind it is; your own as `package.module:Class`.
+        adapter: name of the adapter, or `package.module:Class` of a custom one.
     """
 
     #: Whether labels and vocabularies come with the source.
@@ -95,11 +95,11 @@ class Source(Frozen, abc.ABC):
 
     @abc.abstractmethod
     def tables(self) -> SourceTables:
-        """The two tables."""
+        """Returns the tables of clicks and conversions."""
 
 
 class TablesSource(SourceTables, Source):
-    """Adapter `tables`: the two tables as the config describes them."""
+    """Adapter `tables`, for tables of clicks and conversions that the config describes."""
 
     adapter: Literal["tables"]
 
@@ -108,39 +108,41 @@ class TablesSource(SourceTables, Source):
         clicks, conversions = (len(t.columns.match_key) for t in (self.clicks, self.conversions))
         if clicks != conversions:
             raise ValueError(
-                f"clicks.columns.match_key has {clicks} columns and conversions.columns.match_key {conversions}; "
-                "they are compared part for part, so both need as many"
+                f"expected as many columns in clicks.columns.match_key as in conversions.columns.match_key, found {clicks} "
+                f"and {conversions}"
             )
         return self
 
     def tables(self) -> SourceTables:
-        """The two tables."""
+        """Returns the source itself, which has both tables."""
         return self
 
 
 def file_format(path: str) -> str:
-    """`parquet`, `csv` or `jsonl`, by the name's ending.
+    """Returns the format of a file by its extension: `parquet`, `csv` or `jsonl`.
 
     Raises:
-        MalTfError: another ending.
+        MalTfError: the extension is unknown.
     """
     name = path.removesuffix(".gz")
     for extension, kind in _EXTENSIONS.items():
         if name.endswith(extension):
             return kind
-    raise MalTfError(f"{path}: expected a file ending in {', '.join(_EXTENSIONS)} (the text ones also in .gz)")
+    raise MalTfError(f"{path}: expected a file ending in {', '.join(_EXTENSIONS)} (text files also with .gz)")
 
 
 def input_files(source: TableSource) -> list[tuple[str, int]]:
-    """All files of a table, joined ones included: (path, bytes).
+    """Lists all files of a table, including joined tables, as pairs (path, bytes).
 
     Raises:
         BadInput: a file is empty.
-        MalTfError: a glob matches nothing, a file is of an unknown ending.
+        MalTfError: a glob matches nothing, or a file has an unknown extension.
     """
     entries = files.match(source.files) + files.match(tuple(join.files for join in source.join))
     for path, size in entries:
         file_format(path)
         if size == 0:
-            raise BadInput(f"{path} is empty (0 bytes): expected a table. Fetch it again, or take it out of `sources`.")
+            raise BadInput(
+                f"{path}: expected a table, found an empty file (0 bytes). Replace it, or remove it from `sources`."
+            )
     return entries

@@ -101,9 +101,9 @@ def test_a_later_run_scores_with_an_earlier_fit_and_strangers_change_nothing(pro
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"window_hours": 6}, "mta.json was fitted with window_hours = 12.0, this config says 6.0"),
+        ({"window_hours": 6}, "mta.json was fitted with window_hours = 12.0, but this config has 6.0"),
         ({"touchpoint": {"position": True}}, "was fitted with touchpoint = "),
-        ({"columns": "item"}, r"was fitted with touchpoint_columns = \['place'\], this config says \['item'\]"),
+        ({"columns": "item"}, r"was fitted with touchpoint_columns = \['place'\], but this config has \['item'\]"),
         ({"fit_from": "nowhere"}, "expected the finished label job of attribution.fit_from"),
     ],
 )
@@ -130,7 +130,7 @@ def test_a_mechanism_without_an_earlier_fit_is_named(project):
     project.config["attribution"]["mechanisms"][3]["name"] = "mine"
     project.config["attribution"]["fit_from"] = "first"
     project.write()
-    with pytest.raises(MalTfError, match="mine.json is missing: the run there has no fit of mechanism 'mine'"):
+    with pytest.raises(MalTfError, match="mine.json is missing, so there is no fit of mechanism 'mine'"):
         project.labels("second")
 
 

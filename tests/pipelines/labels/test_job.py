@@ -190,7 +190,7 @@ def test_another_unit_of_time_is_thought_of(project):
     project.config["sources"]["time_unit"] = "ms"
     project.write()
     with pytest.raises(
-        BadInput, match="from 1970-01-20 .* UTC on: another sources.time_unit, or a stray early timestamp"
+        BadInput, match="from 1970-01-20 .* UTC on. Check sources.time_unit and look for stray early timestamps"
     ):
         project.labels()
 

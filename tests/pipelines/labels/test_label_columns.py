@@ -39,7 +39,7 @@ def test_the_manifest_states_what_the_files_hold(project, text):
 def test_ids_of_two_types_are_refused():
     entries = [{"click_id": kind, "rows": rows} for kind, rows in (("int64", 0), ("string", 1), ("string", 2))]
     assert id_type(entries) == "string"
-    with pytest.raises(MalTfError, match="click_id is int64 in some rows and string in others; make them one type"):
+    with pytest.raises(MalTfError, match="click_id is int64 in some rows and string in others; expected a single type"):
         id_type([*entries, {"click_id": "int64", "rows": 1}])
 
 

@@ -154,7 +154,7 @@ def values(name, new):
     ("change", "message"),
     [
         (lambda t: t.drop(["context_feat2"]), "train-01.*column 'context_feat2' of the clicks table is missing"),
-        (lambda t: t.drop(["ad_feat1_seq"]), "train-01.*column 'ad_feat1_seq' of a history is missing"),
+        (lambda t: t.drop(["ad_feat1_seq"]), "train-01.*history column 'ad_feat1_seq' is missing"),
         (lambda t: t.drop(["mta"]), "train-01.*column 'mta' of the clicks table is missing"),
         (values("mta", -0.5), "train-01.parquet, row 6: column 'mta': expected a credit ≥ 0, found -0.5"),
         (values("mta", None), "train-01.parquet, row 6: column 'mta': expected a credit ≥ 0, found nan"),

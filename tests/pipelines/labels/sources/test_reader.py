@@ -173,5 +173,5 @@ def test_a_joined_table_of_several_types_is_named(tmp_path):
     path = tmp_path / "places.jsonl"
     path.write_text('{"place": 1, "size": 2}\n{"place": 2, "size": "big"}\n')
     source = TableSource.model_construct(files=("-",), where={}, join=(Join(files=str(path), on="place"),))
-    with pytest.raises(MalTfError, match=r"places.jsonl: a column is of several types"):
+    with pytest.raises(MalTfError, match=r"places.jsonl: a column has several types"):
         refiner.Refiner(source, ["size"])
