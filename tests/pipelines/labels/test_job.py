@@ -133,7 +133,7 @@ def damage(project, what):
     [
         ("missing column", "column 'ts' of the clicks table is missing; found columns"),
         ("mistyped column", "column 'user' of the clicks table: expected strings or integers, found list"),
-        ("empty file", "clicks.parquet is empty"),
+        ("empty file", "clicks.parquet: expected a table, found an empty file"),
         ("corrupt Parquet", "clicks.parquet can't be read as parquet"),
         ("no file", "no file matches"),
         ("no conversions", "no conversions found"),
