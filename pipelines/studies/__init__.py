@@ -1,1 +1,1 @@
-"""Studies: models compared on many trainings, simulated ad markets, and budgets spent on them."""
+"""Studies, which compare models over many trainings, simulate ad markets, and replay auctions on them under budgets."""

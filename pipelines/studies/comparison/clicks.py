@@ -1,4 +1,4 @@
-"""The clicks that a comparison is judged on: labels, users, slices, and what a simulated market knows of them."""
+"""The clicks that a comparison is evaluated on, with labels, users, slices, and the truth of a simulated market."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,17 @@ from pipelines.studies.comparison.config import NO_FEATURE, TruthConfig
 def evaluated(
     labelled: Labelled, mechanisms: Sequence[str], slices: Sequence[str], growth: GrowthConfig
 ) -> pd.DataFrame:
-    """The mature clicks of the evaluation split.
+    """Reads the mature clicks of the evaluation split.
 
     Args:
-        labelled: splits.
-        mechanisms: whose labels are wanted.
-        slices: names of `Comparison.slices`.
-        growth: for slices by information gain.
+        labelled: output of the label job.
+        mechanisms: mechanisms whose labels are read.
+        slices: names from `Comparison.slices`.
+        growth: user groups for slices by information gain.
 
     Returns:
-        A row per click: `position` in the split, `click_id`, `user` (int64 code) and `user_hash`, `path_length`,
-        `label_<mechanism>`, the features of `slices`; `information_gain`, the user's extra positives, if asked for.
+        A row per click with `position` in the split, `click_id`, `user` (int64 code), `user_hash`, `path_length`,
+        `label_<mechanism>`, the features of `slices`, and `information_gain`, the user's extra positives, if it is a slice.
     """
     columns = ["click_id", "user_id", "path_length", "mature", *(f"label_{name}" for name in mechanisms)]
     columns += [name for name in slices if name not in NO_FEATURE]
@@ -44,19 +44,19 @@ def evaluated(
 
 
 def sliced(frame: pd.DataFrame, by: str, growth: GrowthConfig, label: np.ndarray) -> list[Slice]:
-    """Slices of the clicks.
+    """Slices the clicks.
 
     Args:
-        frame: as `evaluated` returns it.
-        by: a name of `Comparison.slices`.
+        frame: clicks as returned by `evaluated`.
+        by: a name from `Comparison.slices`.
         growth: bounds of the user groups.
-        label: float [clicks], of the primary target.
+        label: float [clicks], label of the primary target.
     """
     return by_count(frame[by].to_numpy(), growth.bounds) if by == INFORMATION_GAIN else slice_by(frame[by], label)
 
 
-def of_truth(truth: TruthConfig | None) -> list:
-    """What tells whether a market's truth has changed: its files with their sizes."""
+def truth_fingerprint(truth: TruthConfig | None) -> list:
+    """Returns the settings and files, with sizes, of a market's truth, which tell whether it has changed."""
     return [truth.model_dump(mode="json"), _truth_files(truth)] if truth else []
 
 
@@ -64,23 +64,25 @@ def _truth_files(truth: TruthConfig) -> list[tuple[str, int]]:
     try:
         return files.match((truth.files,))
     except MalTfError as error:
-        raise MalTfError(f"truth.files: {truth.files}: expected what `mal-tf simulate` wrote, found no file") from error
+        raise MalTfError(
+            f"truth.files: {truth.files}: expected the output of `mal-tf simulate`, found no file"
+        ) from error
 
 
 def with_truth(frame: pd.DataFrame, truth: TruthConfig) -> pd.DataFrame:
-    """Adds a market's columns `truth.caused` and `truth.oracles`, found by click id.
+    """Adds the columns `truth.caused` and `truth.oracles` of a market by click id.
 
     Raises:
-        MalTfError: there are no such files, they lack a column, or they do not know every click.
+        MalTfError: there are no such files, they lack a column, or they lack a click.
     """
     columns, tables = ["click_id", truth.caused, *truth.oracles], []
     for path, _ in _truth_files(truth):
-        there = pq.read_schema(path).names
-        if absent := [name for name in columns if name not in there]:
-            raise MalTfError(f"truth: {path} has no column '{absent[0]}'; it has: {', '.join(there)}")
+        present = pq.read_schema(path).names
+        if absent := [name for name in columns if name not in present]:
+            raise MalTfError(f"truth: {path}: expected column '{absent[0]}', found: {', '.join(present)}")
         tables.append(pq.read_table(path, columns=columns).to_pandas())
-    known = pd.concat(tables).drop_duplicates("click_id")
-    merged = frame.merge(known, on="click_id", how="left")
-    if unknown := int(merged[truth.caused].isna().sum()):
-        raise MalTfError(f"truth.files: {truth.files} lack {unknown:,} of the {len(frame):,} evaluation clicks")
+    truth_by_click = pd.concat(tables).drop_duplicates("click_id")
+    merged = frame.merge(truth_by_click, on="click_id", how="left")
+    if missing := int(merged[truth.caused].isna().sum()):
+        raise MalTfError(f"truth.files: {truth.files} lack {missing:,} of the {len(frame):,} evaluation clicks")
     return merged

@@ -12,19 +12,19 @@ from pipelines.config.evaluation import INFORMATION_GAIN, PATH_LENGTH, GrowthCon
 from pipelines.config.run import RunConfig
 from pipelines.core.config_file import ConfigFile
 
-#: The row that every comparison has: a model without auxiliary targets.
+#: Name of the row that every comparison has, a model without auxiliary targets.
 BASE = "base"
 
-#: Slices that are no feature.
+#: Slices that are not based on a feature.
 NO_FEATURE = PATH_LENGTH, INFORMATION_GAIN
 
-#: What slices were called before, and are called now.
+#: Current names of slices by their names in earlier versions.
 _RENAMED = {"growth": INFORMATION_GAIN}
 
 
-def _all_different(values: tuple) -> tuple:
-    if doubled := sorted({str(value) for value in values if values.count(value) > 1}):
-        raise ValueError(f"given twice: {', '.join(doubled)}")
+def _check_distinct(values: tuple) -> tuple:
+    if duplicates := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise ValueError(f"given twice: {', '.join(duplicates)}")
     return values
 
 
@@ -68,17 +68,17 @@ class Comparison(Frozen):
     @pydantic.field_validator("models", "primaries", "slices")
     @classmethod
     def _differ(cls, names):
-        return _all_different(names)
+        return _check_distinct(names)
 
     @pydantic.model_validator(mode="after")
-    def _against_a_row(self):
+    def _check_against(self):
         if self.against not in self.rows:
-            raise ValueError(f"against: no row is called '{self.against}'; rows: {', '.join(self.rows)}")
+            raise ValueError(f"against: unknown row '{self.against}'; available: {', '.join(self.rows)}")
         return self
 
     @property
     def rows(self) -> dict[str, tuple[str, Variant]]:
-        """Model and variant of each row, by the row's name; `base` first."""
+        """Model and variant of each row by name, `base` first."""
         variants = self.variants or {"": Variant()}
         named = {
             f"{model} ({name})" if name else model: (model, variant)
@@ -150,30 +150,30 @@ class BenchmarkConfig(ConfigFile):
     @pydantic.field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds):
-        return _all_different(seeds)
+        return _check_distinct(seeds)
 
     @pydantic.field_validator("comparisons")
     @classmethod
     def _names_differ(cls, comparisons):
-        _all_different(tuple(comparison.name for comparison in comparisons))
+        _check_distinct(tuple(comparison.name for comparison in comparisons))
         return comparisons
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, RunConfig]:
-    """Reads a comparison's file and the run's that it names; paths are relative to the file.
+    """Reads the config of a comparison and of its run; paths are relative to the file.
 
     Raises:
-        MalTfError: what is wrong, with the place of each key.
+        MalTfError: a config is missing or invalid; the message names each key.
     """
-    found = BenchmarkConfig.load(path, overrides)
-    data = RunConfig.read(found.run, found.overrides)
+    benchmark = BenchmarkConfig.load(path, overrides)
+    data = RunConfig.read(benchmark.run, benchmark.overrides)
     if isinstance(data.get("model"), dict):  # The run may set keys of any model that is compared.
-        compared = [model for comparison in found.comparisons for model, _ in comparison.rows.values()]
+        compared = [model for comparison in benchmark.comparisons for model, _ in comparison.rows.values()]
         if isinstance(others := data["model"].get("compare_with", []), list):  # Anything else is refused below.
             data["model"]["compare_with"] = [*others, *compared]
-    run = RunConfig.from_data(data, found.run)
+    run = RunConfig.from_data(data, benchmark.run)
     categorical = [f.name for f in run.feature_spec.categorical]
-    for comparison in found.comparisons:
+    for comparison in benchmark.comparisons:
         for name in comparison.slices:
             if name in _RENAMED and name not in categorical:
                 raise MalTfError(
@@ -182,10 +182,12 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
             if name not in (*NO_FEATURE, *categorical):
                 raise MalTfError(
                     f"{path}: comparison '{comparison.name}': slice '{name}' is neither {PATH_LENGTH}, {INFORMATION_GAIN} nor a "
-                    f"categorical feature; there are: {', '.join(categorical)}"
+                    f"categorical feature; available: {', '.join(categorical)}"
                 )
         if INFORMATION_GAIN in comparison.slices:
-            for name in (found.growth.wider, found.growth.narrower):
+            for name in (benchmark.growth.wider, benchmark.growth.narrower):
                 if name not in run.attribution.names:
-                    raise MalTfError(f"{path}: growth: unknown mechanism '{name}'")
-    return found, run
+                    raise MalTfError(
+                        f"{path}: growth: unknown mechanism '{name}'; available: {', '.join(run.attribution.names)}"
+                    )
+    return benchmark, run

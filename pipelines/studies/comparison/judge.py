@@ -1,4 +1,4 @@
-"""Metrics of one trial's predictions and their resamples: overall, by slice, and against the truth of a simulated market."""
+"""Metrics of a trial's predictions with bootstrap resamples, overall, by slice, and against the truth of a simulated market."""
 
 import dataclasses
 import pathlib
@@ -15,27 +15,27 @@ from mal_tf.evaluation.metrics import additive_metrics, all_metrics
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.studies.comparison.clicks import sliced
 
-#: The slice of all clicks, and the one whose positives are the clicks that caused a conversion.
+#: Slice of all clicks, and slice of all clicks in which the positives are those that caused a conversion.
 ALL, CAUSED = "all", "caused"
 
 
 def compared_metrics() -> list[str]:
-    """The metrics that rows are compared by, with intervals."""
+    """Lists the metrics by which rows are compared, with intervals."""
     return [name for name, metric in additive_metrics().items() if metric.headline]
 
 
 @dataclasses.dataclass(frozen=True)
 class Judging:
-    """How predictions are judged.
+    """Settings of an evaluation of predictions.
 
     Attributes:
-        target: mechanism whose label is the truth.
-        slices: names of `Comparison.slices`.
-        growth: of slices by information gain.
-        caused: column of the clicks that says how many conversions a click caused, if known.
-        samples: resamples.
-        seed: of them.
-        metrics: names of those that are resampled.
+        target: mechanism whose label is predicted.
+        slices: names from `Comparison.slices`.
+        growth: user groups of slices by information gain.
+        caused: column with the number of conversions that a click caused, if known.
+        samples: number of resamples.
+        seed: random seed of the resamples.
+        metrics: names of the metrics that are resampled.
     """
 
     target: str
@@ -47,20 +47,21 @@ class Judging:
     metrics: tuple[str, ...]
 
 
-def judge(clicks: str, prediction: str, how: Judging, output: str) -> dict[str, Any]:
-    """Scores one set of predictions.
+def judge(clicks: str, prediction: str, settings: Judging, output: str) -> dict[str, Any]:
+    """Computes the metrics of predictions.
 
     Args:
-        clicks: Parquet file of `clicks.evaluated`.
-        prediction: `.npy` file of the whole split's predictions, or a column of `clicks`.
-        how: they are judged.
+        clicks: Parquet file with the result of `clicks.evaluated`.
+        prediction: `.npy` file with predictions for the whole split, or a column of `clicks`.
+        settings: settings of the evaluation.
         output: directory of the task; nothing is written to it.
 
     Returns:
-        `metrics`: see `all_metrics`; `resampled`: by the slice's kind and its name, lists of what `resampled` gives.
+        `metrics`, see `all_metrics`; and `resampled`, lists of the values and resamples of each metric by kind and name of
+        the slice.
     """
     frame = pd.read_parquet(clicks)
-    user, label = frame["user"].to_numpy(), frame[f"label_{how.target}"].to_numpy(np.float64)
+    user, label = frame["user"].to_numpy(), frame[f"label_{settings.target}"].to_numpy(np.float64)
     hashed = np.zeros(user.max(initial=-1) + 1, np.uint64)
     hashed[user] = frame["user_hash"].to_numpy()
     path = pathlib.Path(prediction)
@@ -68,39 +69,41 @@ def judge(clicks: str, prediction: str, how: Judging, output: str) -> dict[str, 
     try:
         metrics = all_metrics(user, label, score)
     except MalTfError as error:
-        raise MalTfError(f"evaluation split, label_{how.target}: {error}") from error
+        raise MalTfError(f"evaluation split, label_{settings.target}: {error}") from error
     parts = {(ALL, ALL): Scored(user, label, score)}
-    if how.caused:
-        truth = (frame[how.caused].to_numpy() > 0).astype(np.float64)
+    if settings.caused:
+        truth = (frame[settings.caused].to_numpy() > 0).astype(np.float64)
         parts[CAUSED, CAUSED] = Scored(user, truth, score)
-    for by in how.slices:
-        for part in sliced(frame, by, how.growth, label):
+    for by in settings.slices:
+        for part in sliced(frame, by, settings.growth, label):
             parts[by, part.name] = Scored(user[part.chosen], label[part.chosen], score[part.chosen])
     by_kind: dict[str, dict] = {}
-    for (kind, name), values in resampled_together(hashed, parts, how.samples, how.seed, how.metrics).items():
-        by_kind.setdefault(kind, {})[name] = {metric: of.tolist() for metric, of in values.items()}
+    for (kind, name), values in resampled_together(
+        hashed, parts, settings.samples, settings.seed, settings.metrics
+    ).items():
+        by_kind.setdefault(kind, {})[name] = {metric: samples.tolist() for metric, samples in values.items()}
     return {"metrics": metrics, "resampled": by_kind}
 
 
-def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row of a table: means over seeds, and differences to another row.
+def row(trials: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Computes a row of a table, that is means over seeds, and differences to another row.
 
     Args:
-        of_seeds: what `judge` returned for each seed.
-        against: the same of the row that it is compared with.
+        trials: results of `judge` for each seed.
+        against: results of the row that it is compared with, for each seed.
 
     Returns:
-        `metrics`: mean of each; `deviation`: standard deviation over seeds of `compared_metrics`, null for one seed;
-        `differences`: by slice's kind, name and metric, see `judgement.differences`; with the metric itself, `value`;
-        null where a slice has one class only.
+        `metrics`, the mean of each metric; `deviation`, the standard deviation of `compared_metrics` over seeds, null for a
+        single seed; `differences`, by kind and name of the slice and by metric, see `judgement.differences`, with the mean of
+        the metric as `value`; null if a slice has one class only.
     """
-    metrics = [trial["metrics"] for trial in of_seeds]
+    metrics = [trial["metrics"] for trial in trials]
     compared: dict[str, dict] = {}
-    for kind, parts in of_seeds[0]["resampled"].items():
+    for kind, parts in trials[0]["resampled"].items():
         for name in parts:
             ours, theirs = (
-                [{metric: np.array(v) for metric, v in trial["resampled"][kind][name].items()} for trial in trials]
-                for trials in (of_seeds, against)
+                [{metric: np.array(v) for metric, v in trial["resampled"][kind][name].items()} for trial in row_trials]
+                for row_trials in (trials, against)
             )
             compared.setdefault(kind, {})[name] = {
                 metric: {
@@ -113,16 +116,16 @@ def row(of_seeds: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, An
         "metrics": {key: float(np.mean([trial[key] for trial in metrics])) for key in metrics[0]},
         "deviation": {
             key: float(np.std([trial[key] for trial in metrics], ddof=1)) if len(metrics) > 1 else None
-            for key in of_seeds[0]["resampled"][ALL][ALL]
+            for key in trials[0]["resampled"][ALL][ALL]
         },
         "differences": compared,
     }
 
 
 def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig) -> dict:
-    """What is in each slice: `{kind: {name: {"clicks", "users", "positives", "growth"}}}`.
+    """Counts the clicks, users and positives of each slice: `{kind: {name: {"clicks", "users", "positives", "growth"}}}`.
 
-    `growth` is the positives of `growth.wider` over those of `growth.narrower`, null where there are none.
+    `growth` is the ratio of the positives under `growth.wider` to those under `growth.narrower`, null if there are none.
 
     Args:
         clicks: as in `judge`.
@@ -138,10 +141,10 @@ def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig
     by_kind: dict = {}
     for by in slices:
         for part in sliced(frame, by, growth, label):
-            chosen = frame[part.chosen]
+            rows = frame[part.chosen]
             by_kind.setdefault(by, {})[part.name] = {
-                "clicks": len(chosen),
-                "users": int(chosen["user"].nunique()),
+                "clicks": len(rows),
+                "users": int(rows["user"].nunique()),
                 "positives": int((label[part.chosen] > 0).sum()),
                 "growth": part.growth(labels, growth),
             }
@@ -149,16 +152,16 @@ def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig
 
 
 def labels_and_causes(clicks: str, caused: str, mechanisms: Sequence[str]) -> dict[str, dict[str, float]]:
-    """How a mechanism's positives and the clicks that caused a conversion go together.
+    """Compares the positives of each mechanism with the clicks that caused a conversion.
 
     Args:
         clicks: as in `judge`.
         caused: as in `judge`.
-        mechanisms: whose labels are looked at.
+        mechanisms: mechanisms whose labels are compared.
 
     Returns:
-        By mechanism: `positives`; `without_cause`, the share of them that caused nothing; `causes_found`, the share of the
-        causing clicks that are positive.
+        By mechanism, the number of `positives`; `without_cause`, the share of positives that caused nothing; and
+        `causes_found`, the share of causing clicks that are positive.
     """
     frame = pd.read_parquet(clicks)
     cause, by_mechanism = frame[caused] > 0, {}

@@ -1,4 +1,4 @@
-"""What has to be trained for a comparison: trials, each a run's config and what it is judged on."""
+"""The trials of a comparison, each a training with its config and the clicks that it is evaluated on."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,31 +13,31 @@ from pipelines.studies.comparison.config import BASE, BenchmarkConfig, Compariso
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One training.
+    """A training and evaluation of one model.
 
     Attributes:
-        config: of the run, with the trial's model, primary target, auxiliaries, rates and seed.
-        held_out: so many last segments of the training split are scored instead of the evaluation split, and not
-            trained on.
+        config: config of the run with the model, primary target, auxiliaries, learning rates and seed of the trial.
+        held_out: number of segments at the end of the training split that are scored instead of the evaluation split and
+            left out of training.
     """
 
     config: RunConfig
     held_out: int = 0
 
     def made_from(self, labels: str) -> list:
-        """What its outcome depends on, given the fingerprint of the labels."""
-        kept = self.config.model_dump(mode="json", include={"seed", "features", "vocabulary", "training"})
+        """Returns what the outcome depends on, given the fingerprint of the labels."""
+        parts = self.config.model_dump(mode="json", include={"seed", "features", "vocabulary", "training"})
         model, names = self.config.model, self.config.attribution.names
         targets = [AUTO] if model.auxiliaries == AUTO else self.config.targets
         views = [*targets, *model.auxiliary_views(targets)]
-        return [labels, kept, model.model_dump(mode="json", exclude={"auxiliaries"}), views, names, self.held_out]
+        return [labels, parts, model.model_dump(mode="json", exclude={"auxiliaries"}), views, names, self.held_out]
 
     def batches_made_from(self, labels: str) -> list:
-        """What the batches that it trains on depend on, given the fingerprint of the labels."""
-        kept = self.config.model_dump(mode="json", include={"features", "vocabulary"})
-        return [labels, kept, self.config.attribution.names, self.config.training.batch_size, self.held_out]
+        """Returns what the training batches depend on, given the fingerprint of the labels."""
+        parts = self.config.model_dump(mode="json", include={"features", "vocabulary"})
+        return [labels, parts, self.config.attribution.names, self.config.training.batch_size, self.held_out]
 
-    def __reduce__(self):  # The config's generic types can't be pickled.
+    def __reduce__(self):  # Generic types of the config can't be pickled.
         return _trial, (self.config.model_dump_json(), self.held_out)
 
     def __str__(self):
@@ -60,24 +60,24 @@ def _trial(config: str, held_out: int) -> Trial:
 def configured(
     run: RunConfig, model: str, primary: str, variant: Variant, seed: int, rate: float | None = None
 ) -> RunConfig:
-    """The run's config as a trial has it.
+    """Derives the config of a trial from the run's config.
 
     Args:
-        run: what the trial begins with.
+        run: config of the run.
         model: name of the model.
-        primary: its primary target.
-        variant: what else changes.
-        seed: of the trial.
-        rate: learning rate of the dense parts; the run's when absent. The tables' keeps its ratio to it.
+        primary: primary target of the model.
+        variant: further changes.
+        seed: random seed of the trial.
+        rate: learning rate of the dense layers, by default the run's. That of the embedding tables is scaled with it.
 
     Raises:
-        MalTfError: the model can't be had in that variant with that primary target.
+        MalTfError: the model does not support the variant or the primary target.
     """
     changes = variant.model_dump(exclude_unset=True)
     gradients = changes.pop("gradients", run.training.gradients)
     data = run.model_dump()
     data["seed"] = seed
-    if model == BASE:  # Its outcome does not depend on what it does not use.
+    if model == BASE:  # Settings that it does not use would only change the fingerprint.
         changes = {"auxiliaries": (), "cat": True, "single_attribution": False}
         gradients = "sum"
     alone = run.model.alone(model).model_dump()
@@ -96,7 +96,7 @@ def configured(
 
 
 def tuning_trials(config: BenchmarkConfig, run: RunConfig) -> dict[tuple[str, float], Trial]:
-    """A trial per model and learning rate."""
+    """Returns a trial for each model and learning rate; none without `tuning`."""
     tuning = config.tuning
     if tuning is None:
         return {}
@@ -112,23 +112,23 @@ def tuning_trials(config: BenchmarkConfig, run: RunConfig) -> dict[tuple[str, fl
 
 
 def best_rates(aucs: Mapping[tuple[str, float], float | None]) -> dict[str, float]:
-    """Learning rate of each model: of the best AUC, the smaller one where two are equal.
+    """Returns the learning rate with the best AUC of each model, the smaller one if two are equal.
 
     Args:
-        aucs: by model and rate; none where the training diverged or what was held out has one class only.
+        aucs: AUC by model and rate; None if the training diverged or the held-out clicks have one class only.
 
     Raises:
-        MalTfError: a model has no AUC at all.
+        MalTfError: a model has no AUC at any rate.
     """
     best: dict[str, float] = {}
     for model, rate in sorted(aucs):
-        auc, least = aucs[model, rate], aucs[model, best[model]] if model in best else None
-        if auc is not None and (least is None or auc > least):
+        auc, best_auc = aucs[model, rate], aucs[model, best[model]] if model in best else None
+        if auc is not None and (best_auc is None or auc > best_auc):
             best[model] = rate
     for model, _ in aucs:
         if model not in best:
             raise MalTfError(
-                f"tuning: no learning rate gave '{model}' an AUC: it diverged at each (try smaller ones), or the held-out "
+                f"tuning: no learning rate gave '{model}' an AUC, because training diverged (try smaller rates) or the held-out "
                 "segments have no positives (raise tuning.validation_segments)"
             )
     return best
@@ -137,7 +137,7 @@ def best_rates(aucs: Mapping[tuple[str, float], float | None]) -> dict[str, floa
 def row_trials(
     config: BenchmarkConfig, run: RunConfig, comparison: Comparison, rates: Mapping[str, float]
 ) -> dict[tuple[str, str], list[Trial]]:
-    """The trials of a table by primary target and row, one per seed."""
+    """Returns the trials of a table by primary target and row, one per seed."""
     return {
         (primary, row): [
             Trial(configured(run, model, primary, variant, seed, rates.get(model))) for seed in config.seeds

@@ -1,4 +1,4 @@
-"""The tables of a comparison: the papers' tables, with intervals."""
+"""Text tables of the results of a comparison, modelled on those of the papers, with intervals."""
 
 import math
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from pipelines.config.evaluation import INFORMATION_GAIN
 from pipelines.core.text_table import Table
 from pipelines.studies.comparison.judge import ALL, CAUSED
 
-#: Which metric a slice is compared by: parts of the users by GAUC, parts of the clicks by AUC.
+#: Metric by which slices are compared if it is not AUC. Slices of users are compared by GAUC, slices of clicks by AUC.
 _SLICE_METRIC = {INFORMATION_GAIN: Gauc.name}
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
-    """Makes the tables of what `run.run` returned."""
-    made = [_labels(result["labels"])]
+    """Builds the tables from the result of `run.run`."""
+    built = [_labels(result["labels"])]
     if result["causes"]:
-        made.append(_causes(result["causes"]))
+        built.append(_causes(result["causes"]))
     if result["tuning"]:
-        made.append(_tuning(result["tuning"]))
+        built.append(_tuning(result["tuning"]))
     for comparison in result["comparisons"]:
         for primary in dict.fromkeys(row["primary"] for row in comparison["rows"]):
             rows = [row for row in comparison["rows"] if row["primary"] == primary]
-            made.append(_models(result, comparison, primary, rows))
-            made += [_choice(comparison, primary, row) for row in rows if row["choice"]]
-            made += [_slices(result, comparison, primary, kind, rows) for kind in comparison["slices"][primary]]
-    return made
+            built.append(_models(result, comparison, primary, rows))
+            built += [_choice(comparison, primary, row) for row in rows if row["choice"]]
+            built += [_slices(result, comparison, primary, kind, rows) for kind in comparison["slices"][primary]]
+    return built
 
 
 def _labels(report: dict[str, Any]) -> Table:
@@ -38,8 +38,8 @@ def _labels(report: dict[str, Any]) -> Table:
     for name in report["cat_bits"]:
         cells = [name]
         for split in report["splits"].values():
-            found = split["mechanisms"][name]
-            cells += [f"{found['positives']:,}", _number(found["ratio"], 3), f"{found['credit']:,.1f}"]
+            counts = split["mechanisms"][name]
+            cells += [f"{counts['positives']:,}", _number(counts["ratio"], 3), f"{counts['credit']:,.1f}"]
         rows.append(cells)
     clicks = ", ".join(f"{name} {split['clicks']:,}" for name, split in report["splits"].items())
     return Table("Labels", columns, rows, f"Clicks: {clicks}.")
@@ -47,8 +47,8 @@ def _labels(report: dict[str, Any]) -> Table:
 
 def _causes(causes: dict[str, dict]) -> Table:
     rows = [
-        [name, f"{found['positives']:,}", _number(found["without_cause"], 3), _number(found["causes_found"], 3)]
-        for name, found in causes.items()
+        [name, f"{shares['positives']:,}", _number(shares["without_cause"], 3), _number(shares["causes_found"], 3)]
+        for name, shares in causes.items()
     ]
     return Table(
         "Labels and causes, evaluation split",
@@ -60,8 +60,8 @@ def _causes(causes: dict[str, dict]) -> Table:
 def _tuning(tuning: dict[str, dict]) -> Table:
     rates = list(next(iter(tuning.values()))["auc"])
     rows = [
-        [model, *(_number(found["auc"][r], 4) for r in rates), f"{found['learning_rate']:g}"]
-        for model, found in tuning.items()
+        [model, *(_number(tuned["auc"][r], 4) for r in rates), f"{tuned['learning_rate']:g}"]
+        for model, tuned in tuning.items()
     ]
     return Table(
         "Learning rate of each model",
@@ -73,8 +73,8 @@ def _tuning(tuning: dict[str, dict]) -> Table:
 
 def _at_an_edge(tuning: dict[str, dict], rates: Sequence[str]) -> str:
     tried = sorted(map(float, rates))
-    found = [model for model, of in tuning.items() if of["learning_rate"] in (tried[0], tried[-1])]
-    return f"Best at an edge of what was tried: {', '.join(found)}." if found else "No model is best at an edge."
+    models = [model for model, tuned in tuning.items() if tuned["learning_rate"] in (tried[0], tried[-1])]
+    return f"Best at an edge of what was tried: {', '.join(models)}." if models else "No model is best at an edge."
 
 
 def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequence[dict]) -> Table:
@@ -105,10 +105,10 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
         rate = row["examples_per_second"]
         cells += [f"{row['learning_rate']:g}", f"{row['parameters']:,}", "–" if rate is None else f"{rate:,.0f}"]
         lines.append(cells)
-    for column, found in result["oracles"].get(primary, {}).items():
-        numbers = [cell for one in compared_by for cell in (_number(found.get(one.name), one.digits), "")]
-        numbers += [_number(found.get(one.name), one.digits) for one in levels]
-        lines.append([f"truth: {column}", *numbers, _number(found["caused_auc"], 4), "", "", "", ""])
+    for column, oracle in result["oracles"].get(primary, {}).items():
+        numbers = [cell for one in compared_by for cell in (_number(oracle.get(one.name), one.digits), "")]
+        numbers += [_number(oracle.get(one.name), one.digits) for one in levels]
+        lines.append([f"truth: {column}", *numbers, _number(oracle["caused_auc"], 4), "", "", "", ""])
     metrics = rows[0]["metrics"]
     return Table(
         f"{comparison['name']}: primary target {primary}",
@@ -122,8 +122,8 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
 def _choice(comparison: dict, primary: str, row: dict) -> Table:
     gains = row["choice"]["gains"]
     lines = [
-        [name, *(f"{100 * found[key]:+.3f}%" for key in ("gain", "low", "high")), "yes" if found["chosen"] else "no"]
-        for name, found in gains.items()
+        [name, *(f"{100 * gain[key]:+.3f}%" for key in ("gain", "low", "high")), "yes" if gain["chosen"] else "no"]
+        for name, gain in gains.items()
     ]
     return Table(
         f"{comparison['name']}: primary target {primary}, what {row['row']} chose by",
@@ -141,8 +141,8 @@ def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, r
     lines, compared = [], []
     for name, part in comparison["slices"][primary][kind].items():
         counts = [f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", _number(part["growth"], 3)]
-        compared += (of_slice := [row["differences"][kind][name][metric] for row in others])
-        differences = [_difference(one) for one in of_slice]
+        compared += (cells := [row["differences"][kind][name][metric] for row in others])
+        differences = [_difference(one) for one in cells]
         lines.append([name, *counts, _number(base["differences"][kind][name][metric]["value"], 4), *differences])
     columns = [kind, "clicks", "users", "positives", "growth in positives", f"{against}: {title}"]
     return Table(
@@ -154,7 +154,7 @@ def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, r
 
 
 def _how(result: dict[str, Any], compared: Sequence[dict]) -> str:
-    """How the differences that are compared were judged."""
+    """Describes how the differences of a table were judged."""
     intervals = sum(one["low"] is not None for one in compared)
     few = f" None where less than {MIN_USERS} users carry the metric." if intervals < len(compared) else ""
     seeds = len(result["seeds"])
@@ -167,7 +167,7 @@ def _how(result: dict[str, Any], compared: Sequence[dict]) -> str:
 
 
 def _label(row: dict) -> str:
-    """A row's name; where auxiliaries were chosen, with those."""
+    """Returns the name of a row, with the chosen auxiliaries if any."""
     return f"{row['row']}: {', '.join(row['choice']['auxiliaries']) or 'none'}" if row["choice"] else row["row"]
 
 
@@ -179,8 +179,8 @@ def _spread(mean: float, deviation: float | None) -> str:
     return _number(mean, 4) if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
-def _difference(found: dict, itself: bool = False) -> str:
-    if itself or found["difference"] is None:
+def _difference(cell: dict, is_reference: bool = False) -> str:
+    if is_reference or cell["difference"] is None:
         return "–"
-    known = "–" if found["low"] is None else f"{found['low']:+.4f} … {found['high']:+.4f}"
-    return f"{found['difference']:+.4f} ({known})"
+    interval = "–" if cell["low"] is None else f"{cell['low']:+.4f} … {cell['high']:+.4f}"
+    return f"{cell['difference']:+.4f} ({interval})"

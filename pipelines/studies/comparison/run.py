@@ -1,4 +1,4 @@
-"""A whole comparison, resumable: labels, learning rates, chosen auxiliaries, trainings, metrics, results."""
+"""Running a comparison from labels to results. It is resumable, as finished tasks are not repeated."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from pipelines.studies.comparison.tasks import Task
 
 CLICKS, RESULTS = "clicks.parquet", "results.json"
 
-#: Count up when the code of a kind of task changes what it makes of the same input.
+#: Version of each kind of task, incremented when a change of code makes its result differ for the same input.
 _VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 3, "rates": 1}
 
 #: Comparison, primary target and name of a row.
@@ -34,20 +34,21 @@ def run(
     workers: int = 1,
     make: Callable[[int], contextlib.AbstractContextManager[Executor]] = tasks.workers,
 ) -> dict[str, Any]:
-    """Does what is left to do; writes `results.json`, which holds what is returned.
+    """Runs all unfinished tasks of a comparison and writes `results.json`.
 
     Args:
-        config: the comparison.
-        run_config: of the run whose labels are used.
-        directory: of all outputs; local.
-        workers: processes that train side by side.
-        make: makes executors of so many workers.
+        config: config of the comparison.
+        run_config: config of the run whose labels are used.
+        directory: local directory of all outputs.
+        workers: number of processes that train in parallel.
+        make: creates an executor with a number of workers.
 
     Returns:
+        The content of `results.json`:
         `name`, `seeds`, `bootstrap_samples`, `labels` (the label report), `tuning`, `comparisons`, `oracles`, `causes`,
         `made_by`.
     """
-    for comparison in config.comparisons:  # What can't be trained is refused before anything is.
+    for comparison in config.comparisons:  # Trials that can't be trained raise errors before any training.
         plan.row_trials(config, run_config, comparison, {})
     plan.tuning_trials(config, run_config)
     opened = Run(run_config, directory)
@@ -58,7 +59,7 @@ def run(
         work.write_clicks()
         with make(workers) as pool:
             tuning = work.tuned(pool)
-            rates = {model: found["learning_rate"] for model, found in tuning.items()}
+            rates = {model: tuned["learning_rate"] for model, tuned in tuning.items()}
             rows = {
                 (comparison.name, *key): trials
                 for comparison in config.comparisons
@@ -66,9 +67,9 @@ def run(
             }
             work.prepare(pool, [one for trials in rows.values() for one in trials])
             choices = work.choices(pool, rows)
-            rows |= work.resolved(rows, choices)
+            rows |= work.with_choices(rows, choices)
             trained, judged, oracles = work.trained(pool, rows), work.judged(pool, rows), work.oracles(pool)
-        with make(1) as alone:  # Speed is measured with the machine to itself.
+        with make(1) as alone:  # Speed is measured with no other work on the machine.
             speeds = work.speeds(alone, rows)
         result = {
             "name": config.name,
@@ -112,11 +113,11 @@ def run(
 
 @dataclasses.dataclass(frozen=True)
 class _Work:
-    """The kinds of tasks of a comparison, on one run's labels.
+    """Tasks of a comparison on the labels of a run.
 
     Attributes:
-        config: the comparison.
-        run_config: of the run.
+        config: config of the comparison.
+        run_config: config of the run.
         labels: directory of the finished label job.
         root: directory of all tasks.
     """
@@ -128,11 +129,11 @@ class _Work:
 
     @property
     def clicks(self) -> str:
-        """The file of the evaluation split's clicks."""
+        """Path of the file with the clicks of the evaluation split."""
         return f"{self.root}/{CLICKS}"
 
     def write_clicks(self) -> None:
-        """Writes what the trials are judged on."""
+        """Writes the clicks that trials are evaluated on."""
         slices = list(dict.fromkeys(by for comparison in self.config.comparisons for by in comparison.slices))
         data = labelled.load(self.labels, self.run_config.feature_spec)
         frame = clicks.evaluated(data, self.run_config.attribution.names, slices, self.config.growth)
@@ -141,28 +142,31 @@ class _Work:
         frame.to_parquet(self.clicks, index=False)
 
     def tuned(self, pool: Executor) -> dict[str, dict]:
-        """By model: `learning_rate`, and `auc`, that of each rate."""
+        """Tunes learning rates and returns `learning_rate`, and `auc` by rate, of each model."""
         trials = plan.tuning_trials(self.config, self.run_config)
         self.prepare(pool, trials.values())
         done = self._each(pool, {key: [self._training(one)] for key, one in trials.items()})
-        aucs = {key: found["auc"] for key, (found,) in done.items()}
+        aucs = {key: result["auc"] for key, (result,) in done.items()}
         return {
-            model: {"learning_rate": rate, "auc": {str(tried): auc for (of, tried), auc in aucs.items() if of == model}}
+            model: {
+                "learning_rate": rate,
+                "auc": {str(tried): auc for (name, tried), auc in aucs.items() if name == model},
+            }
             for model, rate in plan.best_rates(aucs).items()
         }
 
     def prepare(self, pool: Executor, trials: Iterable[Trial]) -> None:
-        """Saves the batches that trials train on."""
+        """Saves the training batches of trials."""
         tasks.finish([self._batches(one) for one in trials], self.root, pool)
 
     def choices(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, dict]:
-        """What `trial.choose` returned with the first seed, for the rows with `auxiliaries: auto`."""
-        asked = {key: trials[0] for key, trials in rows.items() if trials[0].config.model.auxiliaries == AUTO}
-        found = self._each(pool, {key: [self._of_trial("choices", trial.choose, one)] for key, one in asked.items()})
-        return {key: choice for key, (choice,) in found.items()}
+        """Returns the result of `trial.choose` for the first seed of each row with `auxiliaries: auto`."""
+        automatic = {key: trials[0] for key, trials in rows.items() if trials[0].config.model.auxiliaries == AUTO}
+        tasks_by_row = {key: [self._trial_task("choices", trial.choose, one)] for key, one in automatic.items()}
+        return {key: choice for key, (choice,) in self._each(pool, tasks_by_row).items()}
 
-    def resolved(self, rows: dict[Key, list[Trial]], choices: dict[Key, dict]) -> dict[Key, list[Trial]]:
-        """The rows with `auxiliaries: auto`, with what was chosen in its place."""
+    def with_choices(self, rows: dict[Key, list[Trial]], choices: dict[Key, dict]) -> dict[Key, list[Trial]]:
+        """Returns the rows with `auxiliaries: auto`, with the chosen auxiliaries instead."""
         return {
             key: [
                 dataclasses.replace(one, config=one.config.with_auxiliaries(choice["auxiliaries"])) for one in rows[key]
@@ -171,11 +175,11 @@ class _Work:
         }
 
     def trained(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[dict]]:
-        """What `trial.run` returned."""
+        """Trains all rows and returns the results of `trial.run`."""
         return self._each(pool, {key: list(map(self._training, trials)) for key, trials in rows.items()})
 
     def judged(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[dict]]:
-        """What `judge.judge` returned."""
+        """Evaluates all rows and returns the results of `judge.judge`."""
         slices = {comparison.name: comparison.slices for comparison in self.config.comparisons}
         return self._each(
             pool,
@@ -195,32 +199,32 @@ class _Work:
         )
 
     def oracles(self, pool: Executor) -> dict[str, dict[str, dict]]:
-        """By primary target and column of true probabilities: metrics."""
+        """Evaluates true probabilities and returns metrics by primary target and column."""
         truth = self.config.truth
         primaries = dict.fromkeys(primary for comparison in self.config.comparisons for primary in comparison.primaries)
-        made = {
+        tasks_by_oracle = {
             (primary, column): [self._judging(f"truth: {column}", column, [self._made_from, column], primary, ())]
             for primary in primaries
             for column in (truth.oracles if truth else ())
         }
-        found: dict[str, dict] = {}
-        for (primary, column), (result,) in self._each(pool, made).items():
+        metrics: dict[str, dict] = {}
+        for (primary, column), (result,) in self._each(pool, tasks_by_oracle).items():
             caused = result["resampled"][judge.CAUSED][judge.CAUSED][Auc.name][0]
-            found.setdefault(primary, {})[column] = result["metrics"] | {"caused_auc": caused}
-        return found
+            metrics.setdefault(primary, {})[column] = result["metrics"] | {"caused_auc": caused}
+        return metrics
 
     def causes(self) -> dict[str, dict]:
-        """See `judge.labels_and_causes`; nothing without a truth."""
+        """Compares labels with causes, see `judge.labels_and_causes`; empty without a truth."""
         truth = self.config.truth
         return judge.labels_and_causes(self.clicks, truth.caused, self.run_config.attribution.names) if truth else {}
 
     def speeds(self, pool: Executor, rows: dict[Key, list[Trial]]) -> dict[Key, list[float | None]]:
-        """Examples per second of training, of each row's first trial."""
+        """Measures training speed, in examples per second, of the first trial of each row."""
         steps = self.config.rate_steps
         if not steps:
             return {key: [None] for key in rows}
-        made = {key: [self._of_trial("rates", trial.rate, trials[0], steps)] for key, trials in rows.items()}
-        return self._each(pool, made)
+        tasks_by_row = {key: [self._trial_task("rates", trial.rate, trials[0], steps)] for key, trials in rows.items()}
+        return self._each(pool, tasks_by_row)
 
     @property
     def _made_from(self) -> str:
@@ -231,16 +235,16 @@ class _Work:
         return Task("batches", str(one), key, trial.prepare, (one, self.labels))
 
     def _training(self, one: Trial) -> Task:
-        return self._of_trial("trainings", trial.run, one)
+        return self._trial_task("trainings", trial.run, one)
 
-    def _of_trial(self, kind: str, work: Callable, one: Trial, *arguments) -> Task:
+    def _trial_task(self, kind: str, work: Callable, one: Trial, *arguments) -> Task:
         key = manifest.fingerprint(kind, _VERSIONS[kind], *one.made_from(self._made_from), *arguments)
         prepared = self._batches(one).directory(self.root)
         return Task(kind, str(one), key, work, (one, self.labels, prepared, *arguments))
 
     def _judging(self, name: str, prediction: str, made_from: Sequence, primary: str, slices: Sequence[str]) -> Task:
         truth = self.config.truth
-        how = judge.Judging(
+        settings = judge.Judging(
             primary,
             tuple(slices),
             self.config.growth,
@@ -249,11 +253,11 @@ class _Work:
             self.run_config.seed,
             tuple(judge.compared_metrics()),
         )
-        parts = dataclasses.astuple(how)
-        key = manifest.fingerprint("metrics", _VERSIONS["metrics"], *made_from, *parts, clicks.of_truth(truth))
-        return Task("metrics", name, key, judge.judge, (self.clicks, prediction, how))
+        parts = dataclasses.astuple(settings)
+        key = manifest.fingerprint("metrics", _VERSIONS["metrics"], *made_from, *parts, clicks.truth_fingerprint(truth))
+        return Task("metrics", name, key, judge.judge, (self.clicks, prediction, settings))
 
-    def _each(self, pool: Executor, made: dict[Any, list[Task]]) -> dict[Any, list]:
-        """Finishes lists of tasks."""
-        results = iter(tasks.finish([task for of_key in made.values() for task in of_key], self.root, pool))
-        return {key: [next(results) for _ in of_key] for key, of_key in made.items()}
+    def _each(self, pool: Executor, groups: dict[Any, list[Task]]) -> dict[Any, list]:
+        """Runs groups of tasks and returns their results by the key of the group."""
+        results = iter(tasks.finish([task for group in groups.values() for task in group], self.root, pool))
+        return {key: [next(results) for _ in group] for key, group in groups.items()}

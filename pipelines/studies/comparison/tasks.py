@@ -1,4 +1,4 @@
-"""Runs tasks in worker processes, each into a directory of its own; what is finished is not repeated."""
+"""Running tasks in worker processes, each with a directory of its own; finished tasks are not repeated."""
 
 import concurrent.futures
 import contextlib
@@ -21,14 +21,14 @@ log = logging.getLogger("mal_tf.benchmark")
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Something to do once.
+    """A unit of work that is done once.
 
     Attributes:
-        kind: what, for the directory's name and the log.
-        name: which, for the log.
-        key: fingerprint of all that the outcome depends on.
-        work: a function of a module; called with `arguments` and the directory, returns what JSON can hold.
-        arguments: of `work`; what `pickle` can hold.
+        kind: kind of task, for the name of the directory and the log.
+        name: name of the task, for the log.
+        key: fingerprint of everything that the result depends on.
+        work: module-level function called with `arguments` and the directory, which returns a JSON-serializable result.
+        arguments: picklable arguments of `work`.
     """
 
     kind: str
@@ -38,23 +38,23 @@ class Task:
     arguments: tuple
 
     def directory(self, root: str) -> str:
-        """Where it writes."""
+        """Returns the directory of the task under `root`."""
         return f"{root}/{self.kind}/{self.key[:16]}"
 
 
 def finish(tasks: Sequence[Task], root: str, pool: concurrent.futures.Executor) -> list[Any]:
-    """Brings tasks to their end; logs each, with how many are left and how long they will take.
+    """Runs all unfinished tasks and logs progress with an estimate of the time left.
 
     Args:
-        tasks: what to do; equal ones are done once.
+        tasks: tasks to run; those with equal keys run once.
         root: directory of all tasks.
-        pool: does the work.
+        pool: executor that runs the tasks.
 
     Returns:
-        What each task's work returned, in the order of `tasks`.
+        The result of each task, in the order of `tasks`.
 
     Raises:
-        MalTfError: what the first failing task raised; the finished ones stay finished.
+        MalTfError: a task raised it; tasks that have finished stay finished.
     """
     results = {
         task.key: manifest.read(task.directory(root))["result"]
@@ -65,7 +65,7 @@ def finish(tasks: Sequence[Task], root: str, pool: concurrent.futures.Executor) 
     if results:
         log.info("%s: %d finished before, %d to do", tasks[0].kind, len(results), len(left))
     began = time.monotonic()
-    running = {pool.submit(_do, task, root): task for task in left}
+    running = {pool.submit(_run, task, root): task for task in left}
     try:
         for number, done in enumerate(concurrent.futures.as_completed(running), 1):
             task = running[done]
@@ -90,13 +90,13 @@ def finish(tasks: Sequence[Task], root: str, pool: concurrent.futures.Executor) 
     return [results[task.key] for task in tasks]
 
 
-def _do(task: Task, root: str) -> Any:
+def _run(task: Task, root: str) -> Any:
     return run_stage(task.directory(root), task.key, functools.partial(task.work, *task.arguments), task=task.name)
 
 
 @contextlib.contextmanager
 def workers(count: int) -> Iterator[concurrent.futures.Executor]:
-    """Processes that share the machine's cores."""
+    """Starts a pool of worker processes that share the machine's cores evenly."""
     context = multiprocessing.get_context("spawn")
     threads = max(len(os.sched_getaffinity(0)) // count, 1)
     with concurrent.futures.ProcessPoolExecutor(count, context, _begin, (threads,)) as pool:
@@ -112,7 +112,7 @@ def _begin(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent would leave its workers training, into directories that the next run writes to."""
+    """Exits with the parent process, since orphaned workers would write to directories of the next run."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
     os._exit(1)

@@ -1,4 +1,4 @@
-"""One trial of a comparison: trains a model, scores what it is judged on, measures how fast it trains."""
+"""A trial of a comparison, which trains a model, scores clicks with it, and measures its training speed."""
 
 import dataclasses
 import logging
@@ -28,15 +28,15 @@ PREDICTIONS, BATCHES = "predictions.npy", "batches"
 
 log = logging.getLogger("mal_tf.benchmark")
 
-#: Steps before the clock runs: tracing, and the first steps of all.
+#: Number of steps before the timed ones, which include tracing.
 _WARMUP_STEPS = 10
 
-#: Batches that are held in memory while speed is measured.
-_READY = 20
+#: Number of batches held in memory while speed is measured.
+_TIMED_BATCHES = 20
 
 
 def prepare(trial: Trial, labels: str, output: str) -> None:
-    """Saves the batches that the trial trains on, with the labels of all mechanisms: other trials use them too.
+    """Saves the training batches of a trial with the labels of all mechanisms, so that other trials can share them.
 
     Arguments as in `run`.
 
@@ -57,33 +57,33 @@ def prepare(trial: Trial, labels: str, output: str) -> None:
 
 
 def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
-    """Trains and scores; writes `predictions.npy`, float32 [clicks] in the files' order.
+    """Trains a model, scores clicks with it and writes `predictions.npy`, float32 [clicks] in the order of the files.
 
     Args:
-        trial: what to train.
+        trial: the trial.
         labels: directory of the finished label job.
-        prepared: directory of `prepare`'s outputs.
+        prepared: directory with the output of `prepare`.
         output: directory to write to.
 
     Returns:
-        `{"auc", "parameters", "examples_per_second", "seconds", "losses", …}`: AUC of the primary target on the scored
-        mature clicks, null if they are of one class; `{"auc": null, "diverged": why}` for a rate to try at which the
-        training diverges.
+        `{"auc", "parameters", "examples_per_second", "seconds", "losses", …}`, with the AUC of the primary target on the
+        scored mature clicks, null if they are of one class. If the training diverges while tuning the learning rate,
+        `{"auc": null, "diverged": reason}`.
 
     Raises:
-        MalTfError: the training of a row diverges.
+        MalTfError: the training diverges in a trial of a row.
     """
     try:
-        network, result = _fitted(trial, labels, prepared, output)
+        network, result = _fit(trial, labels, prepared, output)
     except Diverged as error:
         if not trial.held_out:
             raise
         log.warning("%s: %s", trial, error)
         return {"auc": None, "diverged": str(error)}
     spec, data = trial.config.feature_spec, labelled.load(labels, trial.config.feature_spec)
-    judged = data.splits["train"].segments[-trial.held_out :] if trial.held_out else data.splits["eval"].segments
-    clicks = batches(judged, spec, lookup_model(spec, data.vocabularies), [trial.config.model.primary], 8192)
-    prediction, label, mature = _scored(network, clicks)
+    scored = data.splits["train"].segments[-trial.held_out :] if trial.held_out else data.splits["eval"].segments
+    clicks = batches(scored, spec, lookup_model(spec, data.vocabularies), [trial.config.model.primary], 8192)
+    prediction, label, mature = _score(network, clicks)
     try:
         result["auc"] = auc(label[mature], prediction[mature])
     except MalTfError:
@@ -92,17 +92,17 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
     return result
 
 
-def _fitted(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Network, dict]:
+def _fit(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Network, dict]:
     keras.backend.clear_session()
     recipe, unfinished = _recipe(trial, labels, trial.config.targets), pathlib.Path(output) / "unfinished"
-    fitted = fit(recipe, str(unfinished), _batches(prepared))
+    result = fit(recipe, str(unfinished), _batches(prepared))
     (unfinished / EVENTS).rename(pathlib.Path(output) / EVENTS)
     shutil.rmtree(unfinished)
-    return fitted
+    return result
 
 
 def _recipe(trial: Trial, labels: str, targets: Sequence[str]) -> Recipe:
-    """What the trial trains: on the training split without the segments that are held out."""
+    """Returns the recipe of the trial, which trains on the training split without the held-out segments."""
     data = labelled.load(labels, trial.config.feature_spec)
     train = data.splits["train"]
     kept = train.chosen(range(len(train.segments) - trial.held_out))
@@ -114,8 +114,8 @@ def _batches(prepared: str) -> tf.data.Dataset:
     return tf.data.Dataset.load(f"{prepared}/{BATCHES}").prefetch(tf.data.AUTOTUNE)
 
 
-def _scored(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probability, label and whether mature, of each click."""
+def _score(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns prediction, label, and whether the click is mature, each of shape [clicks]."""
     target = network.primary.target
     served = keras.Model(network.model.input, network.model.output[network.primary.output])
     predict = tf.function(lambda rows: tf.sigmoid(served(rows, training=False)), reduce_retracing=True)
@@ -125,27 +125,27 @@ def _scored(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.
 
 
 def choose(trial: Trial, labels: str, prepared: str, output: str) -> dict:
-    """Chooses the auxiliaries of the trial's primary target; arguments as in `run`, returns as `choose_auxiliaries`."""
+    """Chooses the auxiliaries of the trial's primary target; arguments as in `run`, result as of `choose_auxiliaries`."""
     keras.backend.clear_session()
     return choose_auxiliaries(_recipe(trial, labels, trial.config.attribution.names), _batches(prepared))
 
 
 def rate(trial: Trial, labels: str, prepared: str, steps: int, output: str) -> float:
-    """Examples per second of training on batches that are in memory, median over the steps.
+    """Measures the training speed on batches in memory, in examples per second, from the median time of a step.
 
     Args:
-        trial: what to train.
+        trial: the trial.
         labels: directory of the finished label job.
         prepared: as in `run`.
-        steps: how many are timed.
+        steps: number of timed steps.
         output: directory of the task; nothing is written to it.
     """
     keras.backend.clear_session()
-    ready = list(_batches(prepared).take(_READY))
+    timed_batches = list(_batches(prepared).take(_TIMED_BATCHES))
     trainer = assemble(_recipe(trial, labels, trial.config.targets), steps).trainer
     step, seconds = tf.function(trainer.train_step), []
     for number in range(_WARMUP_STEPS + steps):
         began = time.perf_counter()
-        step(ready[number % len(ready)])["loss"].numpy()
+        step(timed_batches[number % len(timed_batches)])["loss"].numpy()
         seconds.append(time.perf_counter() - began)
-    return len(ready[0][1]["mature"]) / float(np.median(seconds[_WARMUP_STEPS:]))
+    return len(timed_batches[0][1]["mature"]) / float(np.median(seconds[_WARMUP_STEPS:]))

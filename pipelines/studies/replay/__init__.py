@@ -1,1 +1,1 @@
-"""The A/B replay: models bid for the clicks of a simulated market under budgets; see docs/replay.md."""
+"""The A/B replay, in which models bid under budgets for the clicks of a simulated market; see docs/replay.md."""

@@ -1,6 +1,6 @@
-"""Second-price auctions under daily budgets with adaptive pacing, all accounts at once. docs/replay.md has the formulas.
+"""Second-price auctions under daily budgets with adaptive pacing, vectorized over accounts; docs/replay.md has the formulas.
 
-Money is counted in whole millionths of the unit of values, so that sums are exact and no budget is exceeded by rounding.
+Money is counted in whole millionths (micros) of the unit of values, so that sums are exact and rounding exceeds no budget.
 """
 
 import dataclasses
@@ -13,36 +13,36 @@ from pipelines.studies.replay.config import Pacing, Prices
 
 MICROS = 1_000_000
 
-#: In one slot a multiplier is halved or doubled at most: a slot without demand, or one dear click, says little.
-_MOST = np.log(2)
+#: Limit of the change of a multiplier's logarithm in a slot, as a slot without demand or an expensive click says little.
+_MAX_LOG_CHANGE = np.log(2)
 
 
-def uniform(seed: int, what: str, ids: np.ndarray) -> np.ndarray:
-    """Numbers evenly spread over (0, 1) that depend on the seed, on what they are for, and on each id's text alone.
+def uniform(seed: int, purpose: str, ids: np.ndarray) -> np.ndarray:
+    """Hashes ids to numbers uniformly distributed in (0, 1).
 
     Args:
-        seed: of the replay.
-        what: they are for.
+        seed: random seed of the replay.
+        purpose: text that makes numbers for different purposes independent.
         ids: object [N], text.
 
     Returns:
-        float64 [N].
+        float64 [N], which depend only on the seed, the purpose and the id.
     """
-    hashed = pd.util.hash_array((f"{seed}/{what}/" + ids).astype(object), categorize=False)
+    hashed = pd.util.hash_array((f"{seed}/{purpose}/" + ids).astype(object), categorize=False)
     return ((hashed >> np.uint64(11)) + 0.5) / 2**53
 
 
-def competing(
+def competing_bids(
     value: np.ndarray, orders: np.ndarray, industry: np.ndarray, noise: np.ndarray, prices: Prices
 ) -> np.ndarray:
-    """The highest competing bid for each click, int64 [N], in micros, at least 1.
+    """Computes the highest competing bid for each click, int64 [N], in micros, at least 1.
 
     Args:
-        value: float64 [N].
-        orders: float64 [N], true.
-        industry: int64 [N].
-        noise: float64 [N], evenly spread over (0, 1).
-        prices: of the competition.
+        value: float64 [N], value of an order.
+        orders: float64 [N], true number of orders that the click causes.
+        industry: int64 [N], code of the industry.
+        noise: float64 [N], uniformly distributed in (0, 1).
+        prices: parameters of the competition.
     """
     rate = np.bincount(industry, orders) / np.maximum(np.bincount(industry), 1)
     spread = np.exp(prices.spread * scipy.special.ndtri(noise) - prices.spread**2 / 2)
@@ -52,12 +52,12 @@ def competing(
 
 @dataclasses.dataclass(frozen=True)
 class Played:
-    """What came of K auctions of A accounts.
+    """The outcome of K auctions of A accounts.
 
     Attributes:
-        bought: bool [K].
-        spent: int64 [A, days], micros.
-        pace: float64 [slots + 1, A], the multiplier in each slot, and after the last.
+        bought: bool [K], whether the click was bought.
+        spent: int64 [A, days], spend in micros.
+        pace: float64 [slots + 1, A], the bid multiplier in each slot, and after the last one.
     """
 
     bought: np.ndarray
@@ -74,11 +74,11 @@ def play(
     plan: np.ndarray,
     pacing: Pacing,
 ) -> Played:
-    """Plays auctions slot by slot; accounts know nothing of each other.
+    """Plays auctions slot by slot, with accounts independent of each other.
 
-    In each, the account bids multiplier · `bid`, wins if that reaches the competing bid, and pays the competing bid.
-    Within a slot it buys what it wins in the given order, up to the first click that the rest of the day's budget does not
-    pay for. After the slot its multiplier changes as `Pacing` says: what it wanted is what its wins would have cost,
+    In each auction, the account bids multiplier · `bid`, wins if that reaches the competing bid, and pays the competing bid.
+    Within a slot it buys the clicks that it wins in the given order, up to the first one that exceeds the rest of the day's
+    budget. After the slot its multiplier changes according to `Pacing`, where the wanted spend is the cost of all its wins,
     bought or not.
 
     Args:
@@ -88,11 +88,11 @@ def play(
         price: int64 [K], the competing bids, in micros.
         budget: int64 [A, days], micros.
         plan: float64 [slots per day], share of a day's budget to spend in each slot; sums to 1.
-        pacing: of the budgets.
+        pacing: parameters of the pacing.
     """
     accounts, days = budget.shape
     bounds = np.searchsorted(slot, np.arange(days * plan.size + 1))
-    everyone = np.arange(accounts + 1)
+    account_bounds = np.arange(accounts + 1)
     bought, pace = np.zeros(slot.size, bool), np.full((bounds.size, accounts), pacing.first)
     left = budget.copy()
     for number in range(bounds.size - 1):
@@ -101,15 +101,15 @@ def play(
         who, now = account[part], pace[number]
         wins = now[who] * bid[part] >= price[part]
         total = np.append(0, np.cumsum(price[part] * wins))
-        ends = total[np.searchsorted(who, everyone)]
+        ends = total[np.searchsorted(who, account_bounds)]
         bought[part] = wins & (total[1:] - ends[who] <= left[who, day])
-        left[:, day] -= _sums(price[part] * bought[part], who, everyone)
+        left[:, day] -= _sums(price[part] * bought[part], who, account_bounds)
         wanted = np.divide(np.diff(ends), budget[:, day], out=np.zeros(accounts), where=budget[:, day] > 0)
         change = np.where(budget[:, day] > 0, pacing.gain * (plan[within] - wanted), 0.0)
-        pace[number + 1] = np.minimum(now * np.exp(np.clip(change, -_MOST, _MOST)), pacing.highest)
+        pace[number + 1] = np.minimum(now * np.exp(np.clip(change, -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE)), pacing.highest)
     return Played(bought, budget - left, pace)
 
 
-def _sums(amount: np.ndarray, who: np.ndarray, everyone: np.ndarray) -> np.ndarray:
-    """Exact sums by account, int64 [A]; `who` ascends."""
-    return np.diff(np.append(0, np.cumsum(amount))[np.searchsorted(who, everyone)])
+def _sums(amount: np.ndarray, account: np.ndarray, account_bounds: np.ndarray) -> np.ndarray:
+    """Sums amounts exactly by account, int64 [A]; `account` must be ascending."""
+    return np.diff(np.append(0, np.cumsum(amount))[np.searchsorted(account, account_bounds)])

@@ -36,7 +36,7 @@ class Arm(Frozen):
         given = [name for name in ("models", "truth", "constant") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                f"arm '{self.name}': expected one of models, truth and constant, found {' and '.join(given) or 'none'}"
+                f"arm '{self.name}': expected exactly one of models, truth and constant, found {' and '.join(given) or 'none'}"
             )
         return self
 
@@ -77,12 +77,12 @@ class Pacing(Frozen):
                 f"slot_minutes: expected a divisor of a day's {MINUTES_PER_DAY} minutes, found {self.slot_minutes}"
             )
         if self.first > self.highest:
-            raise ValueError(f"first: {self.first:g} is above highest, {self.highest:g}")
+            raise ValueError(f"first: expected at most highest, {self.highest:g}, found {self.first:g}")
         return self
 
     @property
     def slots_per_day(self) -> int:
-        """Slots of a day."""
+        """Number of slots in a day."""
         return MINUTES_PER_DAY // self.slot_minutes
 
 
@@ -131,47 +131,47 @@ class ReplayConfig(ConfigFile):
         if len(set(names)) < len(names):
             raise ValueError(f"arms: names must differ, found: {', '.join(names)}")
         if self.against and self.against not in names:
-            raise ValueError(f"against: no arm is called '{self.against}'; arms: {', '.join(names)}")
+            raise ValueError(f"against: unknown arm '{self.against}'; available: {', '.join(names)}")
         counts = {arm.name: len(arm.models) for arm in self.arms if arm.models}
         for one, other in itertools.pairwise(counts):
             if counts[one] != counts[other]:
                 raise ValueError(
-                    f"arms: expected as many trainings of each model, found {counts[one]} of '{one}' and "
+                    f"arms: expected the same number of trainings of each model, found {counts[one]} of '{one}' and "
                     f"{counts[other]} of '{other}'"
                 )
         return self
 
     @property
     def base(self) -> int:
-        """Which of the arms the others are compared with."""
+        """Index of the arm that the others are compared with."""
         return [arm.name for arm in self.arms].index(self.against or self.arms[0].name)
 
     @property
     def replays(self) -> int:
-        """How often the replay is repeated: trainings of each model."""
+        """Number of repetitions of the replay, one per training of each model."""
         return max([1, *(len(arm.models) for arm in self.arms)])
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> tuple[ReplayConfig, RunConfig]:
-    """Reads a replay's file and the config of the run that it names; paths are relative to the file.
+    """Reads the config of a replay and of its run; paths are relative to the file.
 
     Raises:
-        MalTfError: what is wrong, with the place of each key.
+        MalTfError: a config is missing or invalid; the message names each key.
     """
-    found = ReplayConfig.load(path, overrides)
-    if not files.exists(f"{found.run}/config.yaml"):
+    replay = ReplayConfig.load(path, overrides)
+    if not files.exists(f"{replay.run}/config.yaml"):
         raise MalTfError(
-            f"{path}: run: expected a run's directory, found no {found.run}/config.yaml; docs/replay.md says what a replay needs"
+            f"{path}: run: expected the directory of a run, found no {replay.run}/config.yaml; see docs/replay.md"
         )
-    run = RunConfig.from_run(found.run)
+    run = RunConfig.from_run(replay.run)
     if run.ready_made:
-        raise MalTfError(f"{path}: run: {found.run} has ready-made labels, of whose clicks no truth is known")
+        raise MalTfError(f"{path}: run: expected a run on a simulated market, found ready-made labels in {replay.run}")
     spec = run.feature_spec
-    for key, of_kind in (("advertiser", spec.categorical), ("industry", spec.categorical), ("value", spec.numeric)):
-        names = [feature.name for feature in of_kind]
-        if getattr(found, key) not in names:
+    for key, candidates in (("advertiser", spec.categorical), ("industry", spec.categorical), ("value", spec.numeric)):
+        names = [feature.name for feature in candidates]
+        if getattr(replay, key) not in names:
             raise MalTfError(
-                f"{path}: {key}: '{getattr(found, key)}' is no feature of {found.run} that serves; there are: "
+                f"{path}: {key}: '{getattr(replay, key)}' is not a feature of {replay.run} of the right type; available: "
                 f"{', '.join(names)}"
             )
-    return found, run
+    return replay, run

@@ -1,4 +1,4 @@
-"""Who plays which auctions: every arm all of them, or each arm those of its own users."""
+"""Designs of the replay, in which either every arm plays all auctions or each arm those of its own users."""
 
 import dataclasses
 
@@ -12,14 +12,14 @@ from pipelines.studies.replay.opportunities import Opportunities
 
 @dataclasses.dataclass(frozen=True)
 class Market:
-    """The auctions of all arms, before it is said who plays them: N clicks, A advertisers.
+    """N clicks on sale to A advertisers, with prices and budgets that are the same for all designs.
 
     Attributes:
-        clicks: what is on sale.
+        clicks: the clicks on sale.
         price: int64 [N], the competing bids, in micros.
-        budget: int64 [A, days], of each advertiser for all users, in micros.
-        plan: float64 [slots per day], the share of a day's prices in each slot, over all days and advertisers.
-        pacing: of the budgets.
+        budget: int64 [A, days], daily budgets of each advertiser for all users, in micros.
+        plan: float64 [slots per day], share of a day's prices in each slot, over all days and advertisers.
+        pacing: parameters of the pacing.
     """
 
     clicks: Opportunities
@@ -30,7 +30,14 @@ class Market:
 
 
 def market(clicks: Opportunities, price: np.ndarray, share: float, pacing: Pacing) -> Market:
-    """Sets the budgets, a share of what all of an advertiser's clicks of a day would cost; arguments as in `Market`."""
+    """Creates a market in which an advertiser's daily budget is a share of the cost of all its clicks of the day.
+
+    Args:
+        clicks: the clicks on sale.
+        price: int64 [N], the competing bids, in micros.
+        share: share of the cost.
+        pacing: parameters of the pacing.
+    """
     day, slot = clicks.second // SECONDS_PER_DAY, clicks.second // (60 * pacing.slot_minutes)
     days, advertisers = int(day.max()) + 1, int(clicks.advertiser.max()) + 1
     total = np.zeros((advertisers, days), np.int64)
@@ -41,12 +48,12 @@ def market(clicks: Opportunities, price: np.ndarray, share: float, pacing: Pacin
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """Who plays what: K plays, in the order of slot, account and time. Account = arm · advertisers + advertiser.
+    """An assignment of clicks to arms as K plays, ordered by slot, account and time. Account = arm · advertisers + advertiser.
 
     Attributes:
-        member: bool [M, U], whether a user is one of an arm's.
-        click: int64 [K], which of the clicks.
-        arm: int64 [K].
+        member: bool [M, U], whether a user belongs to an arm.
+        click: int64 [K], index of the click of each play.
+        arm: int64 [K], index of the arm of each play.
     """
 
     member: np.ndarray
@@ -54,53 +61,53 @@ class Design:
     arm: np.ndarray
 
 
-def paired(on: Market, arms: int) -> Design:
-    """Every arm plays all users' auctions, against the same competing bids, with the whole budget of each advertiser."""
-    return _design(on, np.ones((arms, on.clicks.users.size), bool))
+def paired(market: Market, arms: int) -> Design:
+    """Returns the design in which every arm plays the auctions of all users with the whole budget of each advertiser."""
+    return _design(market, np.ones((arms, market.clicks.users.size), bool))
 
 
-def split(on: Market, arms: int, seed: int, which: str) -> Design:
-    """Each user belongs to one arm, by a hash of the id, and each arm has its users' share of every budget.
+def split(market: Market, arms: int, seed: int, name: str) -> Design:
+    """Returns a design in which each user belongs to one arm, by a hash of the id, with budgets split in proportion.
 
     Args:
-        on: the market.
-        arms: how many.
-        seed: of the replay.
-        which: of the splits that the seed gives.
+        market: the market.
+        arms: number of arms.
+        seed: random seed of the replay.
+        name: name of the split, which makes splits with one seed independent.
     """
-    share = uniform(seed, f"split {which}", on.clicks.users)
-    return _design(on, (share * arms).astype(np.int64) == np.arange(arms)[:, None])
+    share = uniform(seed, f"split {name}", market.clicks.users)
+    return _design(market, (share * arms).astype(np.int64) == np.arange(arms)[:, None])
 
 
-def _design(on: Market, member: np.ndarray) -> Design:
-    clicks = on.clicks
+def _design(market: Market, member: np.ndarray) -> Design:
+    clicks = market.clicks
     arm, click = np.nonzero(member[:, clicks.user])
-    slot = clicks.second[click] // (60 * on.pacing.slot_minutes)
+    slot = clicks.second[click] // (60 * market.pacing.slot_minutes)
     order = np.lexsort((click, clicks.advertiser[click], arm, slot))
     return Design(member, click[order], arm[order])
 
 
-def run(on: Market, design: Design, rates: np.ndarray) -> tuple[Played, np.ndarray]:
-    """Plays a design.
+def run(market: Market, design: Design, rates: np.ndarray) -> tuple[Played, np.ndarray]:
+    """Plays the auctions of a design.
 
     Args:
-        on: the market.
-        design: who plays what.
-        rates: float64 [M, N], what each arm takes each click's conversion rate to be.
+        market: the market.
+        design: assignment of clicks to arms.
+        rates: float64 [M, N], conversion rate of each click as predicted by each arm.
 
     Returns:
-        What came of it, by play and account, and the accounts' budgets, int64 [M · A, days].
+        The outcome by play and account, and the budgets of the accounts, int64 [M · A, days].
     """
-    clicks, advertisers = on.clicks, on.budget.shape[0]
+    clicks, advertisers = market.clicks, market.budget.shape[0]
     share = design.member.mean(axis=1)
-    budget = np.floor(share[:, None, None] * on.budget).astype(np.int64).reshape(-1, on.budget.shape[1])
+    budget = np.floor(share[:, None, None] * market.budget).astype(np.int64).reshape(-1, market.budget.shape[1])
     played = play(
-        clicks.second[design.click] // (60 * on.pacing.slot_minutes),
+        clicks.second[design.click] // (60 * market.pacing.slot_minutes),
         design.arm * advertisers + clicks.advertiser[design.click],
         MICROS * rates[design.arm, design.click] * clicks.value[design.click],
-        on.price[design.click],
+        market.price[design.click],
         budget,
-        on.plan,
-        on.pacing,
+        market.plan,
+        market.pacing,
     )
     return played, budget

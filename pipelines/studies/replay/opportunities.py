@@ -1,4 +1,4 @@
-"""What is on sale: the evaluation split's clicks, what each is truly worth, and what each arm takes it to be worth."""
+"""The clicks on sale in a replay, with their true value, and the conversion rates that each arm predicts for them."""
 
 import dataclasses
 import pathlib
@@ -20,20 +20,20 @@ from pipelines.studies.replay.config import Arm, ReplayConfig
 
 @dataclasses.dataclass(frozen=True)
 class Opportunities:
-    """N mature clicks of U users, in the order of their times; equal times by click id.
+    """N mature clicks of U users, sorted by time and click id.
 
     Attributes:
-        position: int64 [N], place in the evaluation split's files.
-        click_id: object [N], text.
+        position: int64 [N], position in the files of the evaluation split.
+        click_id: object [N], ids as text.
         user: int64 [N], index into `users`.
-        users: object [U], ids, sorted.
-        second: int64 [N], seconds since the midnight, UTC, before the first click.
+        users: object [U], sorted ids.
+        second: int64 [N], seconds since midnight UTC before the first click.
         advertiser: int64 [N], codes in the order of the names.
         industry: int64 [N], index into `industries`.
-        industries: names, sorted.
-        value: float64 [N], of an order of the click's product.
-        orders: float64 [N], caused by the click if it is bought.
-        truth: float64 [N] by column: what arms know who bid with what is true.
+        industries: sorted names of industries.
+        value: float64 [N], value of an order of the click's product.
+        orders: float64 [N], number of orders that the click causes if it is bought.
+        truth: float64 [N] by column, true rates for the arms that bid with them.
     """
 
     position: np.ndarray
@@ -50,28 +50,28 @@ class Opportunities:
 
 
 def opportunities(config: ReplayConfig, labelled: Labelled, units: int) -> Opportunities:
-    """Reads the evaluation split's mature clicks and the truth about them.
+    """Reads the mature clicks of the evaluation split and the truth about them.
 
     Args:
-        config: the replay.
-        labelled: the run's labels.
-        units: of the logs' time, in a second.
+        config: config of the replay.
+        labelled: output of the run's label job.
+        units: time units of the logs in a second.
 
     Raises:
-        MalTfError: there is no mature click, one has no value, or the truth does not know it.
+        MalTfError: no click is mature, or a click lacks a value or a truth.
     """
     features = (config.advertiser, config.industry, config.value)
     frame = labelled.clicks("eval").frame(["click_id", "user_id", "timestamp", "mature", *features])
     frame["position"] = np.arange(len(frame))
     frame = frame[frame["mature"] == 1].sort_values(["timestamp", "click_id"], ignore_index=True)
     if frame.empty:
-        raise MalTfError(f"{labelled.directory}: the evaluation split has no mature click to sell")
-    if without := int(frame[config.value].isna().sum()):
+        raise MalTfError(f"{labelled.directory}: expected mature clicks in the evaluation split, found none")
+    if missing := int(frame[config.value].isna().sum()):
         raise MalTfError(
-            f"value: {without:,} of {len(frame):,} clicks have no '{config.value}', which bids and prices need"
+            f"value: {missing:,} of {len(frame):,} clicks have no '{config.value}', which bids and prices need"
         )
-    asked = tuple(dict.fromkeys(arm.truth for arm in config.arms if arm.truth and arm.truth != config.orders))
-    frame = with_truth(frame, TruthConfig(files=config.truth, caused=config.orders, oracles=asked))
+    oracles = tuple(dict.fromkeys(arm.truth for arm in config.arms if arm.truth and arm.truth != config.orders))
+    frame = with_truth(frame, TruthConfig(files=config.truth, caused=config.orders, oracles=oracles))
     user, users = pd.factorize(frame["user_id"], sort=True)
     industry, industries = pd.factorize(frame[config.industry], sort=True)
     second = frame["timestamp"].to_numpy() // units
@@ -86,33 +86,33 @@ def opportunities(config: ReplayConfig, labelled: Labelled, units: int) -> Oppor
         industries=tuple(map(str, industries)),
         value=frame[config.value].to_numpy(np.float64),
         orders=frame[config.orders].to_numpy(np.float64),
-        truth={name: frame[name].to_numpy(np.float64) for name in (config.orders, *asked)},
+        truth={name: frame[name].to_numpy(np.float64) for name in (config.orders, *oracles)},
     )
 
 
-def rates(arm: Arm, found: Opportunities, labelled: Labelled) -> list[np.ndarray]:
-    """What an arm takes each click's conversion rate to be, float64 [N]: an entry per training, else one."""
+def rates(arm: Arm, clicks: Opportunities, labelled: Labelled) -> list[np.ndarray]:
+    """Returns the conversion rates that an arm predicts for the clicks, float64 [N], once per training of a model."""
     if arm.truth:
-        return [found.truth[arm.truth]]
+        return [clicks.truth[arm.truth]]
     if arm.constant is not None:
-        return [np.full(found.position.size, arm.constant)]
-    return [_scores(directory, labelled.clicks("eval"))[found.position] for directory in versions(arm)]
+        return [np.full(clicks.position.size, arm.constant)]
+    return [_scores(directory, labelled.clicks("eval"))[clicks.position] for directory in versions(arm)]
 
 
 def versions(arm: Arm) -> list[str]:
-    """Directory of the SavedModel of each of an arm's trainings.
+    """Finds the SavedModel of each training of an arm.
 
     Raises:
-        MalTfError: there is none.
+        MalTfError: a directory holds no SavedModel.
     """
-    found = []
+    directories = []
     for directory in arm.models:
-        of_run = pathlib.Path(directory, "serving", arm.model or arm.name)
-        found.append(find_saved_model(str(of_run) if of_run.is_dir() else directory))
-    return found
+        exports = pathlib.Path(directory, "serving", arm.model or arm.name)
+        directories.append(find_saved_model(str(exports) if exports.is_dir() else directory))
+    return directories
 
 
 def _scores(directory: str, clicks: LabelledClicks) -> np.ndarray:
-    """Predictions of an exported model for all clicks of a split, in their order: float64."""
+    """Predicts all clicks of a split in their order with an exported model, float64 [clicks]."""
     scored = pa.concat_tables(clicks.score(Exports({"arm": directory})))
     return scored[f"{OUTPUT}_arm"].to_numpy().astype(np.float64)

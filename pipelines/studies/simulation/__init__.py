@@ -1,1 +1,1 @@
-"""A generative ad market: click and conversion logs whose truth is known. See docs/simulation.md."""
+"""Simulation of an ad market, which generates click and conversion logs with known causes; see docs/simulation.md."""

@@ -1,4 +1,4 @@
-"""One block of users: who they are, what they turn to, click and buy. Everything by array, nothing user by user."""
+"""Simulation of a block of users, with their interests, clicks and conversions, vectorized over users."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from features.time_units import SECONDS_PER_DAY
 from pipelines.studies.simulation.config import MarketConfig
 from pipelines.studies.simulation.world import World, unit
 
-#: Expected clicks per block. Blocks are drawn independently of each other, so memory does not grow with the market.
+#: Expected clicks per block. Blocks are simulated independently, so that memory does not grow with the market.
 CLICKS_PER_BLOCK = 50_000
 AGES = 5
 CITIES = 50
@@ -19,14 +19,14 @@ class Users:
     """N users of a block.
 
     Attributes:
-        group: int64 [N], code among the configured groups; one more, the last, for bots.
-        arrival: float64 [N], seconds.
-        activity: float64 [N], clicks relative to the mean user; 0 for bots, whose clicks come otherwise.
-        intent: float64 [N], B, multiplies conversions without ads.
-        first, second: float32 [N, d], what the interests turn from and to.
-        period: seconds of a full turn.
-        age, city: int64 [N]; age goes with the interests, the city with nothing.
-        member: bool [N], whether the user is in a loyalty scheme: likelier with high intent, P = B / (1 + B).
+        group: int64 [N], code of the configured group; the last code is that of bots.
+        arrival: float64 [N], time of arrival in seconds.
+        activity: float64 [N], clicks relative to the mean user; 0 for bots, whose clicks are drawn separately.
+        intent: float64 [N], base intent B, a factor of conversions without ads.
+        first, second: float32 [N, d], vectors between which the interests rotate.
+        period: time of a full turn in seconds.
+        age, city: int64 [N]; age correlates with the interests, city with nothing.
+        member: bool [N], whether the user is in a loyalty scheme, with probability B / (1 + B).
     """
 
     group: np.ndarray
@@ -41,20 +41,20 @@ class Users:
     member: np.ndarray
 
     def interests(self, user: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """Unit vectors, float32 [K, d], of what users are interested in at a time."""
+        """Returns unit vectors of the users' interests at given times, float32 [K, d]."""
         angle = (2 * np.pi / self.period * time).astype(np.float32)[:, None]
         return unit(np.cos(angle) * self.first[user] + np.sin(angle) * self.second[user])
 
 
 @dataclasses.dataclass(frozen=True)
 class Interests:
-    """Interests of users in products, sorted by user, product and time: parents of clicks and of conversions without ads.
+    """Interests of users in products, which lead to clicks and to conversions without ads, sorted by user, product and time.
 
     Attributes:
         user, product: int64 [E].
-        time: int64 [E], when it begins, in seconds.
-        intent: float64 [E], the base intent behind it.
-        mean: float64 [E], conversions it leads to without ads, were s = 1 throughout.
+        time: int64 [E], start in seconds.
+        intent: float64 [E], base intent.
+        mean: float64 [E], mean number of conversions without ads if s = 1 throughout.
     """
 
     user: np.ndarray
@@ -71,7 +71,7 @@ class Clicks:
     Attributes:
         user, product, channel, ad: int64 [C].
         time: int64 [C], seconds.
-        mean: float64 [C], a: conversions it causes, were s = 1 throughout.
+        mean: float64 [C], a, mean number of conversions that the click causes if s = 1 throughout.
     """
 
     user: np.ndarray
@@ -89,9 +89,9 @@ class Conversions:
     Attributes:
         user, product: int64 [J].
         time: float64 [J], seconds.
-        click: int64 [J], position of the click that caused it; −1 if none did.
-        interest: int64 [J], position of the interest it came from; −1 if a click caused it.
-        value: float64 [J].
+        click: int64 [J], index of the click that caused it, or −1.
+        interest: int64 [J], index of the interest that caused it, or −1 if a click did.
+        value: float64 [J], value of the order.
     """
 
     user: np.ndarray
@@ -104,7 +104,7 @@ class Conversions:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """All that happens to the users of one block."""
+    """The users of a block and their events."""
 
     users: Users
     interests: Interests
@@ -113,12 +113,12 @@ class Block:
 
 
 def users_per_block(config: MarketConfig) -> int:
-    """Users of a block; the last one may have fewer."""
+    """Returns the number of users of a block; the last block may have fewer."""
     return max(CLICKS_PER_BLOCK * config.users // config.clicks, 1)
 
 
 def simulate(config: MarketConfig, world: World, index: int) -> Block:
-    """Draws block number `index`, which depends on the config and nothing else."""
+    """Simulates block number `index`. The result depends only on the config and the index."""
     random = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(1, index)))
     size = users_per_block(config)
     users = _users(config, world, random, min(size, config.users - index * size))
@@ -163,9 +163,9 @@ def _interests(config: MarketConfig, world: World, random: np.random.Generator, 
     user, time, taste, industry = user[keep], time[keep], taste[keep], industry[keep]
     product = np.zeros(user.size, np.int64)
     for code in range(len(config.industries)):
-        ours, theirs = industry == code, world.product_industry == code
-        scores = np.log(world.popularity[theirs]) + taste[ours] @ world.product_vectors[theirs].T
-        product[ours] = np.flatnonzero(theirs)[_choose(random, scores)]
+        of_interest, of_product = industry == code, world.product_industry == code
+        scores = np.log(world.popularity[of_product]) + taste[of_interest] @ world.product_vectors[of_product].T
+        product[of_interest] = np.flatnonzero(of_product)[_choose(random, scores)]
     time = time.astype(np.int64)
     order = np.lexsort((time, product, user))
     user, product, time, industry = user[order], product[order], time[order], industry[order]
@@ -227,12 +227,12 @@ def _conversions(world: World, random: np.random.Generator, interests: Interests
 
 
 def _choose(random: np.random.Generator, scores: np.ndarray) -> np.ndarray:
-    """int64 [N], one column per row, with probability ∝ exp(score)."""
+    """Draws a column for each row with probability ∝ exp(score), int64 [N]."""
     return np.argmax(scores + random.gumbel(size=scores.shape), axis=1)
 
 
 def _rank(*columns: np.ndarray) -> np.ndarray:
-    """How many earlier rows agree in all columns: int64."""
+    """Counts, for each row, the earlier rows that agree in all columns, int64 [N]."""
     order = np.lexsort(columns)
     new = np.ones(order.size, bool)
     new[1:] = np.any([np.diff(column[order]) != 0 for column in columns], axis=0)

@@ -1,4 +1,4 @@
-"""How far the mechanisms' credits are from the truth: `python -m pipelines.studies.simulation.compare MARKET LABELS`."""
+"""Comparison of the mechanisms' credits with the truth: `python -m pipelines.studies.simulation.compare MARKET LABELS`."""
 
 import json
 from typing import Annotated
@@ -18,17 +18,16 @@ _TRUTH = ["click_id", "channel", "credit", "credit_among_ads"]
 
 
 def compare(market: str, labels: str) -> pd.DataFrame:
-    """Compares on the clicks of converting journeys, both splits, mature clicks alone.
+    """Compares credits with the truth on the mature clicks of converting journeys in both splits.
 
     Args:
-        market: what `mal-tf simulate` wrote.
-        labels: what the label job made of it.
+        market: output directory of `mal-tf simulate`.
+        labels: output directory of a label job on the market.
 
     Returns:
-        A row per mechanism, and `nothing`, which credits no click at all: `clicks`; `error`, the mean of
-        |credit_m − credit| per click; `error_shared`, the same where the path has two or more clicks;
-        `error_among_ads`, the same to `credit_among_ads`; `total`, Σ credit_m / Σ
-        credit; and the same of each channel's clicks.
+        A row per mechanism, and `nothing`, which credits no click, with the number of `clicks`; `error`, the mean of
+        |credit_m − credit| per click; `error_shared`, the same for paths of two or more clicks; `error_among_ads`, the mean
+        error relative to `credit_among_ads`; `total`, Σ credit_m / Σ credit; and that ratio for the clicks of each channel.
     """
     mechanisms = json.loads(files.read_text(f"{labels}/{REPORT}"))["cat_bits"]
     frame = _labels(labels, mechanisms).merge(_truth(market), on="click_id", validate="one_to_one")
@@ -55,7 +54,7 @@ def _truth(market: str) -> pd.DataFrame:
 
 
 def _labels(labels: str, mechanisms: list[str]) -> pd.DataFrame:
-    """Credits of the mature clicks that are in a converting journey."""
+    """Reads the credits of the mature clicks in converting journeys."""
     frame = labelled.load_clicks(labels).frame(
         ["click_id", "path_length", "mature", *(f"credit_{name}" for name in mechanisms)]
     )
@@ -66,10 +65,10 @@ def main(
     market: Annotated[str, typer.Argument(help="Directory of the simulated market.")],
     labels: Annotated[str, typer.Argument(help="Directory of the label job's output: runs/<name>/labels.")],
 ) -> None:
-    """Print how far each mechanism's credit is from the truth."""
-    found = compare(market, labels)
-    table = Table("mechanism", *(str(column) for column in found.columns), title="Credit against the truth")
-    for name, row in found.iterrows():
+    """Print the error of each mechanism's credit against the truth."""
+    errors = compare(market, labels)
+    table = Table("mechanism", *(str(column) for column in errors.columns), title="Credit against the truth")
+    for name, row in errors.iterrows():
         table.add_row(str(name), f"{row.iloc[0]:,.0f}", *(f"{value:.3f}" for value in row.iloc[1:]))
     Console(width=160).print(table)
 

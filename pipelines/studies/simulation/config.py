@@ -89,7 +89,7 @@ class Bots(Frozen):
     @pydantic.model_validator(mode="after")
     def _both_or_none(self):
         if (self.share_of_users == 0) != (self.share_of_clicks == 0):
-            raise ValueError("share_of_users and share_of_clicks must both be 0, for no bots, or both above")
+            raise ValueError("share_of_users and share_of_clicks: expected both 0, for no bots, or both above 0")
         return self
 
 
@@ -172,8 +172,8 @@ class MarketConfig(ConfigFile):
 
     @pydantic.field_validator("industries", "channels", "groups", mode="before")
     @classmethod
-    def _counted(cls, entries: Any) -> Any:
-        return [one for entry in entries for one in _alike(entry)] if isinstance(entries, list | tuple) else entries
+    def _expand_counts(cls, entries: Any) -> Any:
+        return [one for entry in entries for one in _expand(entry)] if isinstance(entries, list | tuple) else entries
 
     @pydantic.field_validator("industries", "channels", "groups")
     @classmethod
@@ -184,11 +184,13 @@ class MarketConfig(ConfigFile):
         return entries
 
     @pydantic.model_validator(mode="after")
-    def _possible(self):
+    def _is_possible(self):
         if all(channel.retargets for channel in self.channels):
-            raise ValueError("channels: at least one must not retarget, or nobody would ever click")
+            raise ValueError(
+                "channels: expected at least one that does not retarget, as otherwise no user would ever click"
+            )
         if not (sum(self.hours) > 0 and sum(self.weekdays) > 0):
-            raise ValueError("hours and weekdays: at least one of each must be above 0")
+            raise ValueError("hours and weekdays: expected at least one value of each above 0")
         if self.eval_from_day <= 0:
             raise ValueError(
                 f"days: {self.days} days leave no training clicks before {self.eval_days:g} days of evaluation and a "
@@ -198,17 +200,17 @@ class MarketConfig(ConfigFile):
 
     @property
     def start_time(self) -> int:
-        """First second of the logs, since 1970."""
+        """Start of the logs in seconds since 1970."""
         return int(datetime.datetime.combine(self.start, datetime.time(), datetime.timezone.utc).timestamp())
 
     @property
     def eval_from_day(self) -> float:
-        """Days from the start to the evaluation split."""
+        """Days from the start of the logs to that of the evaluation split."""
         return self.days - self.window_hours / 24 - self.eval_days
 
 
-def _alike(entry: Any) -> Iterator[Any]:
-    """The entries that one with a `count` stands for."""
+def _expand(entry: Any) -> Iterator[Any]:
+    """Yields the entries that an entry with a `count` stands for."""
     if not isinstance(entry, dict) or "count" not in entry:
         yield entry
         return
@@ -218,9 +220,9 @@ def _alike(entry: Any) -> Iterator[Any]:
         raise ValueError(f"count: expected a whole number from 1, found {count}")
     ranges = {key: np.linspace(value[0], value[1], count) for key, value in fields.items() if _is_range(value)}
     for number in range(count):
-        values = {key: float(of_each[number]) for key, of_each in ranges.items()}
-        named = {"name": f"{fields['name']}_{number:0{len(str(count - 1))}d}"} if "name" in fields else {}
-        yield fields | values | named
+        values = {key: float(steps[number]) for key, steps in ranges.items()}
+        name = {"name": f"{fields['name']}_{number:0{len(str(count - 1))}d}"} if "name" in fields else {}
+        yield fields | values | name
 
 
 def _is_range(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Rows and rows per second while a market is written."""
+"""Progress bar of a simulation, with the number of rows and their rate."""
 
 import contextlib
 import time
@@ -10,11 +10,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 @contextlib.contextmanager
 def shown(console: Console, clicks: int) -> Iterator[Callable[[dict], None]]:
-    """A progress bar; yields what is called with the rows so far, by table.
+    """Shows a progress bar.
 
     Args:
-        console: to print on. Where it is no terminal, the bar is printed once, at the end.
-        clicks: how many are expected.
+        console: console to print to. If it is not a terminal, the bar is printed once, at the end.
+        clicks: expected number of clicks.
+
+    Yields:
+        A function to call with the number of rows so far by table.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rows]}"), TimeRemainingColumn())
     began = time.monotonic()
@@ -23,8 +26,8 @@ def shown(console: Console, clicks: int) -> Iterator[Callable[[dict], None]]:
 
         def advance(rows: dict) -> None:
             rate = rows["clicks"] / max(time.monotonic() - began, 1e-9)
-            told = f"{rows['clicks']:,} clicks, {rows['conversions']:,} conversions, {rate:,.0f} clicks/s"
-            progress.update(task, completed=rows["clicks"], rows=told)
+            text = f"{rows['clicks']:,} clicks, {rows['conversions']:,} conversions, {rate:,.0f} clicks/s"
+            progress.update(task, completed=rows["clicks"], rows=text)
 
         yield advance
         progress.update(task, completed=clicks)

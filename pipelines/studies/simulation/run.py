@@ -1,4 +1,4 @@
-"""Simulating a market into a directory: logs, truth, and the config that labels them."""
+"""Simulating a market to files, which are its logs, the truth, and the config of a run on them."""
 
 import collections
 import contextlib
@@ -20,7 +20,7 @@ from pipelines.studies.simulation.config import MarketConfig
 from pipelines.studies.simulation.tables import tables
 from pipelines.studies.simulation.world import World
 
-#: A file holds so many blocks, each a row group: about half a million clicks.
+#: Number of blocks per file, each a row group; together about half a million clicks.
 BLOCKS_PER_FILE = 10
 
 CONFIG = "config.yaml"
@@ -30,24 +30,24 @@ LABELLED = ("clicks", "conversions")
 def run(
     config: MarketConfig, output: str, overwrite: bool = False, advance: Callable[[dict], object] = lambda rows: None
 ) -> dict:
-    """Writes the market; `output` is complete if and only if it holds manifest.json.
+    """Simulates a market and writes it to a directory, which is complete if and only if it holds `manifest.json`.
 
     Args:
-        config: the market.
-        output: fresh local directory.
-        overwrite: whether a finished market there may be replaced.
-        advance: called after each block with the rows made so far, by table.
+        config: config of the market.
+        output: local directory to write to.
+        overwrite: whether a finished market in `output` may be replaced.
+        advance: called after each block with the number of rows so far by table.
 
     Returns:
-        The manifest: rows in all, the market's config, and path, rows and bytes of each file.
+        The manifest, with the number of rows by table, the config of the market, and path, rows and bytes of each file.
 
     Raises:
-        MalTfError: the directory is not local, in use or not ours; the disk is full.
+        MalTfError: the directory is not local, in use or not mal-tf's, or the disk is full.
     """
     if not files.is_local(output):
-        raise MalTfError(f"{output}: a market is written to a local directory; copy it from there")
-    described = run_config(config)
-    RunConfig.model_validate(described)
+        raise MalTfError(f"{output}: expected a local directory; write the market there and copy it")
+    config_data = run_config(config)
+    RunConfig.model_validate(config_data)
     manifest.begin(output, overwrite)
     folder, world, entries = pathlib.Path(output), World(config), []
     rows: collections.Counter = collections.Counter()
@@ -59,8 +59,8 @@ def run(
                 writers = {}
                 in_file: collections.Counter = collections.Counter()
                 for index in blocks[first : first + BLOCKS_PER_FILE]:
-                    made = tables(config, world, index, index * size, simulate(config, world, index))
-                    for name, table in made.items():
+                    block_tables = tables(config, world, index, index * size, simulate(config, world, index))
+                    for name, table in block_tables.items():
                         rows[name] += table.num_rows
                         daily = config.daily_logs and name in LABELLED
                         for stem, part in _by_day(config, name, table) if daily else [(name, table)]:
@@ -74,15 +74,15 @@ def run(
                 name = f"{stem}-{number:05d}.parquet"
                 entries.append({"path": name, "rows": count, "bytes": files.size(str(folder / name))})
     except (OSError, pa.ArrowException) as error:
-        raise MalTfError(f"{output}: can't be written: {error}. Free the disk or choose another output.") from error
-    files.write_text(str(folder / CONFIG), yaml.safe_dump(described, sort_keys=False))
-    made = {"rows": dict(rows), "market": config.model_dump(mode="json"), "files": entries}
-    manifest.finish(output, made)
-    return made
+        raise MalTfError(f"{output}: can't be written: {error}. Free disk space or choose another output.") from error
+    files.write_text(str(folder / CONFIG), yaml.safe_dump(config_data, sort_keys=False))
+    contents = {"rows": dict(rows), "market": config.model_dump(mode="json"), "files": entries}
+    manifest.finish(output, contents)
+    return contents
 
 
 def _by_day(config: MarketConfig, name: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """A log's rows of each day, under `<name>-<date>`; every day, so that all have a file."""
+    """Yields the rows of a log by day as `<name>-<date>`, including days without rows, so that each day has a file."""
     starts = config.start_time + np.arange(config.days + 1) * SECONDS_PER_DAY
     bounds = np.searchsorted(table["timestamp"].to_numpy(), starts)
     bounds[-1] = table.num_rows
@@ -92,7 +92,7 @@ def _by_day(config: MarketConfig, name: str, table: pa.Table) -> Iterator[tuple[
 
 
 def run_config(config: MarketConfig) -> dict:
-    """The run's config that is written beside the logs: labels by product, the last mature clicks evaluate."""
+    """Returns the config of a run on the market, with labels by product and the last mature clicks for evaluation."""
     categorical = ("industry", "advertiser", "product", "campaign", "channel", "hour", "weekday", "city", "member")
     return {
         "name": config.name,

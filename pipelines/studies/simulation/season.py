@@ -1,19 +1,19 @@
-"""What depends on the hour and the weekday: points drawn from fading rates, and the integrals of these rates."""
+"""Seasonal activity by hour and weekday, with draws from decaying seasonal rates and the integrals of these rates."""
 
 import numpy as np
 
 from features.time_units import SECONDS_PER_HOUR
 
-WEEK = 168
+HOURS_PER_WEEK = 168
 
 
 class Season:
-    """s(t): how active people are, by hour of the week, constant within an hour; its mean is 1.
+    """Relative activity s(t) by hour of the week, constant within an hour, with mean 1.
 
     Args:
         hours: relative activity by hour of the day.
-        weekdays: the same by day of the week, from Monday.
-        first_weekday: of second 0; 0 is Monday.
+        weekdays: relative activity by day of the week, from Monday.
+        first_weekday: weekday of second 0, where 0 is Monday.
     """
 
     def __init__(self, hours, weekdays, first_weekday: int):
@@ -22,26 +22,26 @@ class Season:
         self._peak = self._rate.max()
 
     def points(self, random: np.random.Generator, start: np.ndarray, mean: np.ndarray, decay: np.ndarray, end: float):
-        """Draws, per parent, a Poisson process of rate s(t) · mean / decay · exp(−(t − start) / decay), by thinning.
+        """Draws a Poisson process of rate s(t) · mean / decay · exp(−(t − start) / decay) for each parent, by thinning.
 
         Args:
-            random: source of the draws.
-            start: float64 [N], when each parent begins, in seconds.
-            mean: float64 [N], mean points per parent were s = 1 and there no end.
-            decay: float64 [N], seconds.
-            end: seconds; later points are left out.
+            random: random generator.
+            start: float64 [N], start of each parent in seconds.
+            mean: float64 [N], mean number of points per parent if s = 1 and without an end.
+            decay: float64 [N], decay time in seconds.
+            end: end in seconds; later points are left out.
 
         Returns:
-            int64 [K], the parent of each point, and float64 [K], when it happens.
+            The parent of each point, int64 [K], and its time, float64 [K].
         """
         parent = np.repeat(np.arange(start.size), random.poisson(mean * self._peak))
         time = start[parent] + decay[parent] * random.standard_exponential(parent.size)
-        keep = random.random(parent.size) * self._peak < self._rate[self._hour(time) % WEEK]
+        keep = random.random(parent.size) * self._peak < self._rate[self._hour(time) % HOURS_PER_WEEK]
         keep &= time < end
         return parent[keep], time[keep]
 
     def integral(self, time: np.ndarray, decay: np.ndarray, length: np.ndarray | float) -> np.ndarray:
-        """∫_t^{t + length} s(u) · exp(−(u − t) / decay) du, in seconds, exactly; float64 [N]."""
+        """Computes ∫_t^{t + length} s(u) · exp(−(u − t) / decay) du exactly, in seconds, float64 [N]."""
         distinct, kind = np.unique(decay, return_inverse=True)
         tails = self._tails(distinct)
         return self._tail(time, decay, kind, tails) - np.exp(-length / decay) * self._tail(
@@ -49,19 +49,21 @@ class Season:
         )
 
     def _tails(self, decay: np.ndarray) -> np.ndarray:
-        """∫_t^∞ s(u) · exp(−(u − t) / decay) du at each full hour t of the week: float64 [D, WEEK + 1]."""
+        """Computes ∫_t^∞ s(u) · exp(−(u − t) / decay) du at each full hour t of the week, float64 [D, HOURS_PER_WEEK + 1]."""
         fade = np.exp(-SECONDS_PER_HOUR / decay)
         part = self._rate * (decay * (1 - fade))[:, None]
-        tails = np.empty((decay.size, WEEK + 1))
-        tails[:, WEEK] = (part * fade[:, None] ** np.arange(WEEK)).sum(axis=1) / (1 - fade**WEEK)  # as at hour 0
-        for hour in range(WEEK - 1, -1, -1):
+        tails = np.empty((decay.size, HOURS_PER_WEEK + 1))
+        tails[:, HOURS_PER_WEEK] = (part * fade[:, None] ** np.arange(HOURS_PER_WEEK)).sum(axis=1) / (
+            1 - fade**HOURS_PER_WEEK
+        )
+        for hour in range(HOURS_PER_WEEK - 1, -1, -1):
             tails[:, hour] = part[:, hour] + fade * tails[:, hour + 1]
         return tails
 
     def _tail(self, time, decay, kind, tails) -> np.ndarray:
         hour = self._hour(time)
         fade = np.exp(((time - SECONDS_PER_HOUR * hour) - SECONDS_PER_HOUR) / decay)
-        return self._rate[hour % WEEK] * decay * (1 - fade) + fade * tails[kind, hour % WEEK + 1]
+        return self._rate[hour % HOURS_PER_WEEK] * decay * (1 - fade) + fade * tails[kind, hour % HOURS_PER_WEEK + 1]
 
     @staticmethod
     def _hour(time: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A block as the four tables that are written: the two logs and the truth beside them, in time order."""
+"""Tables of a simulated block in time order, which are the click and conversion logs and the truth about each."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,23 +9,33 @@ from pipelines.studies.simulation.config import MarketConfig
 from pipelines.studies.simulation.truth import Truth, similarities, truth
 from pipelines.studies.simulation.world import World
 
-#: Ids are the block's number times this plus the place in the block's table.
+#: Factor of ids, which are the number of the block times this constant, plus the index in the block's table.
 BLOCK = 1_000_000_000
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def tables(config: MarketConfig, world: World, index: int, first_user: int, block: Block) -> dict[str, pa.Table]:
-    """`clicks`, `conversions`, `truth-clicks` and `truth-conversions`; a truth has its log's rows in the same order."""
-    known = truth(world, block, config.window_hours * SECONDS_PER_HOUR)
+    """Builds the tables `clicks`, `conversions`, `truth-clicks` and `truth-conversions` of a block.
+
+    A truth table has the rows of its log in the same order.
+
+    Args:
+        config: config of the market.
+        world: the market without its users.
+        index: number of the block.
+        first_user: id of the first user of the block.
+        block: the events of the block.
+    """
+    facts = truth(world, block, config.window_hours * SECONDS_PER_HOUR)
     click_order = np.argsort(block.clicks.time, kind="stable")
     order = np.argsort(block.conversions.time, kind="stable")
     click_id = np.empty(click_order.size, np.int64)
     click_id[click_order] = index * BLOCK + np.arange(click_order.size)
     conversion_id = np.empty(order.size, np.int64)
     conversion_id[order] = index * BLOCK + np.arange(order.size)
-    clicks, truth_clicks = _clicks(config, world, block, known, click_id, first_user)
-    conversions, truth_conversions = _conversions(config, block, known, click_id, conversion_id, first_user)
+    clicks, truth_clicks = _clicks(config, world, block, facts, click_id, first_user)
+    conversions, truth_conversions = _conversions(config, block, facts, click_id, conversion_id, first_user)
     return {
         "clicks": clicks.take(click_order),
         "conversions": conversions.take(order),
@@ -35,7 +45,7 @@ def tables(config: MarketConfig, world: World, index: int, first_user: int, bloc
 
 
 def _clicks(
-    config: MarketConfig, world: World, block: Block, known: Truth, click_id: np.ndarray, first_user: int
+    config: MarketConfig, world: World, block: Block, facts: Truth, click_id: np.ndarray, first_user: int
 ) -> tuple[pa.Table, pa.Table]:
     clicks, users, time = block.clicks, block.users, block.clicks.time
     industry = world.product_industry[clicks.product]
@@ -66,57 +76,57 @@ def _clicks(
         "text_similarity": _numbers(texts[2]),
     }
     group = users.group[clicks.user]
-    beside = {
+    truth_columns = {
         "click_id": click_id,
         "user_group": _names(group, [*groups, "bot"]),
         "bot": group == len(groups),
         "base_intent": users.intent[clicks.user],
         "industry": log["industry"],
         "channel": log["channel"],
-        "hazard_per_hour": known.hazard * SECONDS_PER_HOUR,
+        "hazard_per_hour": facts.hazard * SECONDS_PER_HOUR,
         "carry_over_hours": world.carry_over[industry] / SECONDS_PER_HOUR,
-        "expected_credit": known.expected_credit,
-        "p_caused": known.p_caused,
-        "p_conversion": known.p_conversion,
-        "credit": known.credit,
-        "credit_any_time": known.credit_any_time,
-        "credit_among_ads": known.credit_among_ads,
-        "caused": known.caused,
+        "expected_credit": facts.expected_credit,
+        "p_caused": facts.p_caused,
+        "p_conversion": facts.p_conversion,
+        "credit": facts.credit,
+        "credit_any_time": facts.credit_any_time,
+        "credit_among_ads": facts.credit_among_ads,
+        "caused": facts.caused,
         "picture_similarities": _lists(*pictures[:2]),
         "text_similarities": _lists(*texts[:2]),
     }
-    return pa.table(log), pa.table(beside)
+    return pa.table(log), pa.table(truth_columns)
 
 
 def _conversions(
-    config: MarketConfig, block: Block, known: Truth, click_id: np.ndarray, conversion_id: np.ndarray, first_user: int
+    config: MarketConfig, block: Block, facts: Truth, click_id: np.ndarray, conversion_id: np.ndarray, first_user: int
 ) -> tuple[pa.Table, pa.Table]:
-    found, by_click = block.conversions, block.conversions.click >= 0
-    products = 1 + int(np.max(found.product, initial=0))
+    conversions, by_click = block.conversions, block.conversions.click >= 0
+    products = 1 + int(np.max(conversions.product, initial=0))
     names = [f"p{product:04d}" for product in range(products)]
     advertisers = [f"a{product // config.products_per_advertiser:04d}" for product in range(products)]
     log = {
         "conversion_id": conversion_id,
-        "user_id": first_user + found.user,
-        "timestamp": config.start_time + np.floor(found.time).astype(np.int64),
-        "product": _names(found.product, names),
-        "advertiser": _names(found.product, advertisers),
-        "value": found.value,
+        "user_id": first_user + conversions.user,
+        "timestamp": config.start_time + np.floor(conversions.time).astype(np.int64),
+        "product": _names(conversions.product, names),
+        "advertiser": _names(conversions.product, advertisers),
+        "value": conversions.value,
     }
-    # Where one array or the other is indexed by −1 the other one is taken; both may be empty.
-    cause = np.zeros(found.user.size, np.int64)
-    cause[by_click] = block.clicks.time[found.click[by_click]]
-    cause[~by_click] = block.interests.time[found.interest[~by_click]]
-    caused_by = np.zeros(found.user.size, np.int64)
-    caused_by[by_click] = click_id[found.click[by_click]]
-    beside = {
+    # Each conversion was caused by a click or by an interest; the index of the other one is −1.
+    cause = np.zeros(conversions.user.size, np.int64)
+    cause[by_click] = block.clicks.time[conversions.click[by_click]]
+    cause[~by_click] = block.interests.time[conversions.interest[~by_click]]
+    caused_by = np.zeros(conversions.user.size, np.int64)
+    caused_by[by_click] = click_id[conversions.click[by_click]]
+    truth_columns = {
         "conversion_id": conversion_id,
         "caused_by": pa.array(caused_by, mask=~by_click),
         "cause_timestamp": config.start_time + cause,
-        "hazard_per_hour": known.conversion_hazard * SECONDS_PER_HOUR,
-        "ads_share": known.ads_share,
+        "hazard_per_hour": facts.conversion_hazard * SECONDS_PER_HOUR,
+        "ads_share": facts.ads_share,
     }
-    return pa.table(log), pa.table(beside)
+    return pa.table(log), pa.table(truth_columns)
 
 
 def _names(codes: np.ndarray, names) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What is known about each click and conversion because the market is simulated. docs/simulation.md has the formulas."""
+"""The truth about each click and conversion of a simulated market; docs/simulation.md has the formulas."""
 
 import dataclasses
 
@@ -12,22 +12,23 @@ from pipelines.studies.simulation.world import World
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """The truth about C clicks and J conversions, in the block's order.
+    """The truth about C clicks and J conversions, in the order of the block.
 
-    A hazard is given without the season s(t), which all of its parts share and which cancels in all credits.
+    Hazards exclude the factor s(t) of the season, which is common to all parts and cancels in credits.
 
     Attributes:
-        hazard: float64 [C], conversions per second that the click adds at its own time: a / τ.
-        expected_credit: float64 [C], ∫ of that over the window, season included: the mean of `credit`.
+        hazard: float64 [C], conversions per second that the click adds at its own time, a / τ.
+        expected_credit: float64 [C], integral of the click's hazard over the window, including the season; the expectation of
+            `credit`.
         p_caused: float64 [C], P(the click causes at least one conversion within the window).
-        p_conversion: float64 [C], P(at least one conversion within the window that no later click and no later interest
-            brings), given everything before and at the click.
-        credit: float64 [C], Σ over conversions within the window of the click's share of the hazard.
-        credit_any_time: float64 [C], the same over all later conversions.
-        credit_among_ads: float64 [C], as `credit`, but the share of the hazard that clicks make up, without the base.
-        caused: int64 [C], conversions within the window whose parent is the click.
+        p_conversion: float64 [C], P(at least one conversion within the window that is not caused by a later click or
+            interest), given the history up to the click.
+        credit: float64 [C], sum of the click's share of the hazard over conversions within the window.
+        credit_any_time: float64 [C], the same sum over all later conversions.
+        credit_among_ads: float64 [C], like `credit`, but relative to the hazard of clicks only, without the base.
+        caused: int64 [C], number of conversions within the window that the click caused.
         conversion_hazard: float64 [J], λ / s at the conversion.
-        ads_share: float64 [J], what clicks make up of it; the base makes up the rest.
+        ads_share: float64 [J], share of clicks in that hazard; the rest is the base.
     """
 
     hazard: np.ndarray
@@ -48,19 +49,19 @@ def truth(world: World, block: Block, window: float) -> Truth:
     tau, delta = (decay[world.product_industry[clicks.product]] for decay in (world.carry_over, world.interest))
     hazard, base = clicks.mean / tau, interests.mean / world.interest[world.product_industry[interests.product]]
 
-    # What clicks and interests before and at a click still add at its time.
-    carried = _faded(clicks, clicks, hazard, tau)
-    still = _faded(clicks, interests, base, delta)
-    ours, others = (world.season.integral(clicks.time, decay, window) for decay in (tau, delta))
-    expected = hazard * ours
+    # Hazards of earlier clicks and interests, and of the click itself, that remain at the time of a click.
+    carried = _decayed(clicks, clicks, hazard, tau)
+    remaining = _decayed(clicks, interests, base, delta)
+    click_integral, interest_integral = (world.season.integral(clicks.time, decay, window) for decay in (tau, delta))
+    expected = hazard * click_integral
 
-    # What each click and interest adds at each later conversion.
+    # Hazards of each click and interest at each later conversion.
     industry = world.product_industry[conversions.product]
     at, click = _earlier(conversions, clicks)
     age = conversions.time[at] - clicks.time[click]
     added = hazard[click] * np.exp(-age / world.carry_over[industry][at])
     ads = np.bincount(at, added, conversions.time.size)
-    total = ads + _faded(conversions, interests, base, world.interest[industry])
+    total = ads + _decayed(conversions, interests, base, world.interest[industry])
     inside = age <= window
     share, among = added / total[at], added / np.maximum(ads[at], np.finfo(float).tiny)
 
@@ -72,7 +73,7 @@ def truth(world: World, block: Block, window: float) -> Truth:
         hazard=hazard,
         expected_credit=expected,
         p_caused=-np.expm1(-expected),
-        p_conversion=-np.expm1(-carried * ours - still * others),
+        p_conversion=-np.expm1(-carried * click_integral - remaining * interest_integral),
         credit=per_click(share * inside),
         credit_any_time=per_click(share),
         credit_among_ads=per_click(among * inside),
@@ -83,10 +84,10 @@ def truth(world: World, block: Block, window: float) -> Truth:
 
 
 def similarities(clicks: Clicks, vectors: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cosines of each click's ad with the ads of the user's last `length` strictly earlier clicks, most recent first.
+    """Computes cosines of each click's ad with those of the user's last `length` strictly earlier clicks, most recent first.
 
     Returns:
-        int64 [C + 1], offsets; float32, the cosines; float64 [C], their means, NaN where there is no earlier click.
+        Offsets, int64 [C + 1]; cosines, float32; and their means, float64 [C], NaN if there is no earlier click.
     """
     order = np.lexsort((clicks.time, clicks.user))
     offsets, index = last_events(clicks.user[order], clicks.time[order], clicks.user, clicks.time, length)
@@ -97,19 +98,20 @@ def similarities(clicks: Clicks, vectors: np.ndarray, length: int) -> tuple[np.n
         return offsets, cosine, np.bincount(click, cosine, counts.size) / counts
 
 
-def _faded(
+def _decayed(
     events: Clicks | Conversions, sources: Clicks | Interests, amount: np.ndarray, decay: np.ndarray
 ) -> np.ndarray:
-    """Σ over the sources before and at each event of amount · exp(−age / the event's decay)."""
+    """Sums amount · exp(−age / decay) over the sources up to each event, with the decay time of the event."""
     at, source = _earlier(events, sources)
-    faded = amount[source] * np.exp((sources.time[source] - events.time[at]) / decay[at])
-    return np.bincount(at, faded, events.time.size)
+    decayed = amount[source] * np.exp((sources.time[source] - events.time[at]) / decay[at])
+    return np.bincount(at, decayed, events.time.size)
 
 
 def _earlier(events: Clicks | Conversions, sources: Clicks | Interests) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs (event, source) of one user and product whose source is not later; sources are sorted by all three.
+    """Returns all pairs (event, source) of the same user and product whose source is not later than the event.
 
-    The two are one table: a click's sources are the clicks sorted up to it, itself included.
+    Sources must be sorted by user, product and time. If both are the same table, the sources of a click are the clicks up to
+    and including itself.
     """
     products = 1 + max(int(np.max(part.product, initial=0)) for part in (events, sources))
     pairs = [part.user * products + part.product for part in (events, sources)]

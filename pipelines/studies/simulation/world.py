@@ -1,4 +1,4 @@
-"""What all users share: industries, products, campaigns and ads with their latent vectors."""
+"""The part of a market that all users share, which is industries, products, campaigns and ads with their latent vectors."""
 
 import numpy as np
 
@@ -8,24 +8,24 @@ from pipelines.studies.simulation.season import Season
 
 
 class World:
-    """The market without its users; small, made once.
+    """The market without its users.
 
-    Codes: product = industry · products_per_industry + n; campaign = product · channels + channel; ads as `ad` says.
+    Codes are product = industry · products_per_industry + n and campaign = product · channels + channel; see `ad` for ads.
 
     Attributes:
         end: length of the logs, in seconds.
         season: activity by hour and weekday.
-        interest: float64 [G], δ by industry, in seconds.
-        carry_over: float64 [G], τ by industry, in seconds.
-        industry_vectors: float32 [G, d], unit length, as all vectors.
+        interest: float64 [G], decay time δ of interests by industry, in seconds.
+        carry_over: float64 [G], decay time τ of the effect of clicks by industry, in seconds.
+        industry_vectors: float32 [G, d], of unit length like all vectors.
         product_vectors: float32 [P, d].
-        product_industry: int64 [P].
-        popularity: float64 [P], how readily users turn to a product at equal match.
+        product_industry: int64 [P], industry of each product.
+        popularity: float64 [P], relative interest of users in a product at equal match.
         price: float64 [P].
-        pictures: float32 [A, d], of ads.
-        texts: float32 [A, d], of ads.
-        quality: float64 [A], of ads; mean 1.
-        intent_exponent: float64 [A], of ads: γ, as the channels have it.
+        pictures: float32 [A, d], vectors of the pictures of ads.
+        texts: float32 [A, d], vectors of the texts of ads.
+        quality: float64 [A], quality of ads, of mean 1.
+        intent_exponent: float64 [A], exponent γ of ads, with the same meaning as that of channels.
     """
 
     def __init__(self, config: MarketConfig):
@@ -57,19 +57,19 @@ class World:
 
     @property
     def proposals_per_click(self) -> float:
-        """Interests to propose per click wanted, see `accept`: 1 over the fewest clicks per interest."""
+        """Interests to propose per expected click, 1 over the smallest `clicks_per_interest`; see `accept`."""
         return 1 / min(i.clicks_per_interest for i in self._config.industries)
 
     @property
     def accept(self) -> np.ndarray:
-        """float64 [G], share of the proposed interests to keep so that clicks, not interests, follow the shares."""
+        """Share of the proposed interests to keep, float64 [G], so that clicks rather than interests follow the shares."""
         return 1 / (self.proposals_per_click * np.array([i.clicks_per_interest for i in self._config.industries]))
 
     @property
     def click_rate(self) -> float:
-        """Clicks per second of a present user of mean activity, so that `clicks` are expected in all.
+        """Clicks per second of a present user of mean activity for which the expected total is `clicks`.
 
-        Clicks that interests would lead to after the end are allowed for by the mean industry.
+        The loss of clicks after the end is estimated for the mean industry.
         """
         config = self._config
         start = (np.arange(1000) + 0.5) / 1000 * self.end
@@ -81,22 +81,22 @@ class World:
 
     @property
     def clicks_per_bot(self) -> float:
-        """Mean clicks of a bot."""
+        """Mean number of clicks of a bot."""
         bots = self._config.bots
         return bots.share_of_clicks * self._config.clicks / max(bots.share_of_users * self._config.users, 1e-9)
 
     def ad(self, campaign: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """int64 [N, ads_per_campaign]: the ads that run in each campaign at each time."""
+        """Returns the ads that run in each campaign at each time, int64 [N, ads_per_campaign]."""
         generation = ((time[:, None] + self._phase[campaign]) // self._lifetime).astype(np.int64)
         slot = campaign[:, None] * self._config.ads_per_campaign + np.arange(self._config.ads_per_campaign)
         return slot * self._generations + generation
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """The vectors at length 1, as float32."""
+    """Scales vectors to unit length, as float32."""
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
 def _near(random: np.random.Generator, centres: np.ndarray, spread: float) -> np.ndarray:
-    """Unit vectors near `centres`: noise whose length is about `spread` is added."""
+    """Draws unit vectors near `centres` by adding noise of length about `spread`."""
     return unit(centres + spread / np.sqrt(centres.shape[1]) * random.standard_normal(centres.shape))

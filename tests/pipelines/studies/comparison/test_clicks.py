@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.config.evaluation import GrowthConfig
-from pipelines.studies.comparison.clicks import of_truth, sliced, with_truth
+from pipelines.studies.comparison.clicks import sliced, truth_fingerprint, with_truth
 from pipelines.studies.comparison.config import TruthConfig
 
 FRAME = pd.DataFrame(
@@ -37,7 +37,7 @@ def test_truth_is_found_by_click_id_and_has_to_know_all(tmp_path):
     assert found.to_dict("list") == {"click_id": [1, 3], "caused": [0, 2], "p_caused": [0.1, 0.3]}
     with pytest.raises(MalTfError, match="lack 1 of the 2 evaluation clicks"):
         with_truth(pd.DataFrame({"click_id": [1, 4]}), truth)
-    with pytest.raises(MalTfError, match="has no column 'cased'; it has: click_id, caused, p_caused"):
+    with pytest.raises(MalTfError, match="expected column 'cased', found: click_id, caused, p_caused"):
         with_truth(pd.DataFrame({"click_id": [1]}), truth.model_copy(update={"caused": "cased"}))
-    with pytest.raises(MalTfError, match="truth.files: .*: expected what `mal-tf simulate` wrote"):
-        of_truth(truth.model_copy(update={"files": str(tmp_path / "none-*")}))
+    with pytest.raises(MalTfError, match="truth.files: .*: expected the output of `mal-tf simulate`"):
+        truth_fingerprint(truth.model_copy(update={"files": str(tmp_path / "none-*")}))

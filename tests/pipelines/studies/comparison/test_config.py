@@ -33,7 +33,7 @@ def table(**changes):
             "slice 'shop' is neither path_length, information_gain nor a categorical feature",
         ),
         ({"comparisons": table(slices=["growth"])}, "slice 'growth' is now called 'information_gain'; rename it"),
-        ({"comparisons": table(against="mal (all)")}, "no row is called 'mal \\(all\\)'; rows: base, mal"),
+        ({"comparisons": table(against="mal (all)")}, "unknown row 'mal \\(all\\)'; available: base, mal"),
         (
             {"comparisons": table(slices=["information_gain"]), "growth": {"wider": "position"}},
             "unknown mechanism 'position'",

@@ -146,7 +146,7 @@ def test_slices_hold_the_clicks_once(finished):
 
 def test_again_does_nothing(finished, monkeypatch):
     path, output, result = finished
-    monkeypatch.setattr(tasks, "_do", None)
+    monkeypatch.setattr(tasks, "_run", None)
     assert run(*load(str(path)), str(output), make=here) == result
 
 

@@ -11,7 +11,7 @@ from features.time_units import SECONDS_PER_DAY
 from pipelines.config import run as config
 from pipelines.run.run import Run
 from pipelines.studies.replay import designs
-from pipelines.studies.replay.auction import competing, uniform
+from pipelines.studies.replay.auction import competing_bids, uniform
 from pipelines.studies.replay.config import Pacing, Prices, load
 from pipelines.studies.replay.opportunities import Opportunities
 from pipelines.studies.replay.run import run
@@ -42,7 +42,7 @@ def clicks() -> Opportunities:
 
 @pytest.fixture(scope="session")
 def market(clicks):
-    price = competing(clicks.value, clicks.orders, clicks.industry, uniform(1, "price", clicks.click_id), Prices())
+    price = competing_bids(clicks.value, clicks.orders, clicks.industry, uniform(1, "price", clicks.click_id), Prices())
     return designs.market(clicks, price, 0.2, Pacing())
 
 

@@ -3,7 +3,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from pipelines.studies.replay.auction import MICROS, competing, play, uniform
+from pipelines.studies.replay.auction import MICROS, competing_bids, play, uniform
 from pipelines.studies.replay.config import Pacing, Prices
 
 PLAN = np.array([0.5, 0.5])
@@ -82,17 +82,17 @@ def test_pacing_spends_about_the_plan_where_bids_are_too_high():
 def test_competing_bids_by_hand():
     value, orders, industry = np.array([10.0, 20.0, 5.0]), np.array([0.1, 0.3, 0.0]), np.array([0, 0, 1])
     noise = np.full(3, 0.5)  # the median: exp(−spread² / 2) of the mean
-    found = competing(value, orders, industry, noise, Prices(level=2.0, spread=1.0, reserve=0.5))
+    found = competing_bids(value, orders, industry, noise, Prices(level=2.0, spread=1.0, reserve=0.5))
     median = np.exp(-0.5)
     expected = [2 * 10 * 0.2 * median, 2 * 20 * 0.2 * median, 0.5]
     assert found.tolist() == np.rint(MICROS * np.array(expected)).astype(int).tolist()
-    assert competing(value, orders, industry, noise, Prices())[2] == 1  # nothing is free
+    assert competing_bids(value, orders, industry, noise, Prices())[2] == 1  # nothing is free
 
 
 def test_noise_has_mean_1():
     noise = uniform(3, "price", np.arange(50_000).astype(str).astype(object))
     ones = np.ones(noise.size)
-    price = competing(ones, ones, np.zeros(noise.size, int), noise, Prices(spread=0.7)) / MICROS
+    price = competing_bids(ones, ones, np.zeros(noise.size, int), noise, Prices(spread=0.7)) / MICROS
     assert price.mean() == pytest.approx(1, abs=4 * price.std() / np.sqrt(price.size))
 
 

@@ -30,21 +30,24 @@ def test_paths_are_relative_to_the_file(project):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms": [{"name": "a"}, ARMS[1]]}, "arm 'a': expected one of models, truth and constant, found none"),
-        ({"arms": [ARMS[0] | {"constant": 0.1}, ARMS[1]]}, "'base': expected one .*, found models and constant"),
+        ({"arms": [{"name": "a"}, ARMS[1]]}, "arm 'a': expected exactly one of models, truth and constant, found none"),
+        (
+            {"arms": [ARMS[0] | {"constant": 0.1}, ARMS[1]]},
+            "'base': expected exactly one .*, found models and constant",
+        ),
         ({"arms": [ARMS[0], ARMS[0]]}, "names must differ, found: base, base"),
         ({"arms": ARMS[:1]}, "arms: Tuple should have at least 2 items"),
         (
             {"arms": [ARMS[0], {"name": "mal", "models": ["a", "b"]}]},
-            "as many trainings of each model, found 1 of 'base' and 2 of 'mal'",
+            "the same number of trainings of each model, found 1 of 'base' and 2 of 'mal'",
         ),
-        ({"against": "mal"}, "no arm is called 'mal'; arms: base, oracle"),
+        ({"against": "mal"}, "unknown arm 'mal'; available: base, oracle"),
         ({"pacing": {"slot_minutes": 7}}, "expected a divisor of a day's 1440 minutes, found 7"),
-        ({"pacing": {"first": 2}}, "first: 2 is above highest, 1"),
+        ({"pacing": {"first": 2}}, "first: expected at most highest, 1, found 2"),
         ({"pacing": {"gian": 2}}, "unknown key 'gian'; did you mean 'gain'"),
-        ({"advertiser": "shop"}, "advertiser: 'shop' is no feature .*; there are: place, item"),
-        ({"value": "place"}, "value: 'place' is no feature .*; there are: price"),
-        ({"run": "elsewhere"}, "elsewhere/config.yaml; docs/replay.md says what a replay needs"),
+        ({"advertiser": "shop"}, "advertiser: 'shop' is not a feature .*; available: place, item"),
+        ({"value": "place"}, "value: 'place' is not a feature .*; available: price"),
+        ({"run": "elsewhere"}, "elsewhere/config.yaml; see docs/replay.md"),
     ],
 )
 def test_what_cannot_be_is_said_with_its_place(project, changes, message):

@@ -4,7 +4,7 @@ import scipy.sparse
 
 from mal_tf.evaluation.judgement import lifts
 from pipelines.studies.replay import intervals
-from pipelines.studies.replay.intervals import ALL, amounts, described, measures
+from pipelines.studies.replay.intervals import ALL, amounts, measures, summarize
 
 
 def totals(matrix, samples, seed):
@@ -55,7 +55,7 @@ def test_differences_are_relative_to_the_base_and_null_where_undefined():
     of_measure = {
         "roi": np.array([[[2.0, 1.0], [3.0, np.nan]], [[2.0, 1.0], [2.0, np.nan]], [[1.0, 1.0], [2.0, np.nan]]])
     }
-    found = described(of_measure, 0, ["a", "b"], ["x"])
+    found = summarize(of_measure, 0, ["a", "b"], ["x"])
     assert found["a"][ALL]["roi"] == {"value": 2, "low": 1.025, "high": 1.975, "lift": 0, "lift_low": 0, "lift_high": 0}
     b = found["b"][ALL]["roi"]
     assert (b["lift"], b["lift_low"], b["lift_high"]) == pytest.approx((0.5, 0.025, 0.975))

@@ -21,8 +21,8 @@ def test_models_bid_with_what_they_serve(finished):
 def test_what_is_missing_is_said(replay, tmp_path):
     for override, message in (
         ("arms.2.models=[nowhere]", "nowhere: expected a SavedModel or a directory of versions"),
-        ("warm_up_days=2", "warm_up_days: 2 of 2 days leave none to count"),
-        ("arms.1.truth=p_caused", "has no column 'p_caused'; it has: click_id, expected_credit, other"),
+        ("warm_up_days=2", "warm_up_days: expected fewer than the 2 days of clicks, found 2"),
+        ("arms.1.truth=p_caused", "expected column 'p_caused', found: click_id, expected_credit, other"),
     ):
         with pytest.raises(MalTfError, match=message):
             run(*load(replay, [override]), str(tmp_path))

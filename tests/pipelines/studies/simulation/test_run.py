@@ -170,9 +170,9 @@ def test_a_market_is_complete_or_absent(tmp_path, small_blocks):
         ("click=3", "did you mean 'clicks'"),
         ("days=7", "days: 7 days leave no training clicks"),
         ("industries.1.name=food", "names must differ"),
-        ("bots.share_of_users=0", "must both be 0"),
+        ("bots.share_of_users=0", "expected both 0"),
         ("hours=[1, 2]", "hours"),
-        ("channels=[{name: a, share: 1, effect: 1, retargets: true}]", "at least one must not retarget"),
+        ("channels=[{name: a, share: 1, effect: 1, retargets: true}]", "expected at least one that does not retarget"),
     ],
 )
 def test_bad_configs_are_refused(override, message):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from features.time_units import SECONDS_PER_HOUR
-from pipelines.studies.simulation.season import WEEK, Season
+from pipelines.studies.simulation.season import HOURS_PER_WEEK, Season
 
 HOURS, WEEKDAYS = np.linspace(0.2, 2, 24), (1, 1, 1, 1, 1, 2, 3)
 
@@ -30,8 +30,8 @@ def test_integral_agrees_with_a_sum_of_small_steps(season, decay, start):
 
 def test_the_mean_rate_is_one(season):
     # Over a whole week, at a decay so long that nothing fades.
-    found = season.integral(np.array([7.0]), np.array([1e12]), WEEK * SECONDS_PER_HOUR)
-    assert found == pytest.approx([WEEK * SECONDS_PER_HOUR], rel=1e-3)
+    found = season.integral(np.array([7.0]), np.array([1e12]), HOURS_PER_WEEK * SECONDS_PER_HOUR)
+    assert found == pytest.approx([HOURS_PER_WEEK * SECONDS_PER_HOUR], rel=1e-3)
 
 
 def test_points_come_at_the_rate_that_the_integral_is_of(season):
