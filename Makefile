@@ -1,5 +1,5 @@
-# Every target makes the virtual environment from the lock if it is missing. deploy/python.sh chooses the interpreter, and says
-# what else has to be installed; PYTHON=PATH takes another one.
+# Every target creates the virtual environment from the lock file if it is missing. deploy/python.sh chooses the interpreter and
+# says what else has to be installed; PYTHON=PATH selects another one.
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,28 +11,28 @@ AGAINST ?= HEAD~1
 
 .PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean test-lines
 
-demo: $(READY)  ## The main job on KuaiRand: raw logs to a served model.
+demo: $(READY)  ## Train and export a model from the raw logs of KuaiRand.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
 
-demo-market: $(READY) $(LONG)  ## Where multi-attribution gains: a simulated market of long journeys.
+demo-market: $(READY) $(LONG)  ## Compare models on a simulated market of long journeys, where multi-attribution helps.
 	$(BIN)/mal-tf benchmark examples/benchmark/long_journeys.yaml
 
 $(LONG): examples/simulation/long_journeys.yaml | $(READY)
 	$(BIN)/mal-tf simulate $< --output $(@D) --overwrite
 
-test: $(READY) lint  ## Lint and all tests but the slow ones.
+test: $(READY) lint  ## Run lint and all tests except the slow ones.
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: $(READY)  ## The slow tests.
+test-slow: $(READY)  ## Run the slow tests.
 	$(BIN)/python -m pytest -m slow
 
-test-lines:  ## As root: the same tests on Debian 13 with TensorFlow 2.21, in a folder; TARGET=test-slow for the slow ones.
+test-lines:  ## Run the tests on Debian 13 with TensorFlow 2.21, in a folder, as root; TARGET=test-slow for the slow ones.
 	tests/other_line.sh $(or $(TARGET),test)
 
-golden: $(READY)  ## Whether the working tree makes the same outputs as the commit AGAINST; more options in GOLDEN.
+golden: $(READY)  ## Check that the working tree produces the same outputs as the commit AGAINST; further options in GOLDEN.
 	$(BIN)/python -m benchmarks.golden --against $(AGAINST) --keep runs/golden $(GOLDEN)
 
-airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment of its own.
+airflow-check: $(READY)  ## Load the Airflow DAG with Airflow, in a separate environment.
 	$(BIN)/python -m venv .venv-airflow
 	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python "apache-airflow==3.1.8"
 	AIRFLOW_HOME=$(CURDIR)/.venv-airflow/home AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR \
@@ -41,14 +41,14 @@ airflow-check: $(READY)  ## The Airflow DAG, read by Airflow in an environment o
 MARKET := runs/market/logs/manifest.json
 TFX_RUN := $(TFX)/bin/python -W ignore -m pipelines.retrain.tfx.pipeline
 
-tfx-demo: $(TFX)/.ready $(MARKET)  ## Two days' retraining as a TFX pipeline, and the same compiled for Kubeflow and Vertex AI.
+tfx-demo: $(TFX)/.ready $(MARKET)  ## Retrain for two days as a TFX pipeline, and compile it for Kubeflow and Vertex AI.
 	rm -rf runs/market/tfx
 	$(TFX_RUN) run examples/retraining/market.yaml --set root=../../runs/market/tfx --span 2024-01-11 --first
 	$(TFX_RUN) run examples/retraining/market.yaml --set root=../../runs/market/tfx --span 2024-01-12
 	$(TFX_RUN) compile examples/retraining/market.yaml --set root=/gcs/bucket/market --pipeline-root gs://bucket/tfx \
 	  --image mal-tf-tfx --output runs/market/tfx/pipeline.json
 
-test-tfx: $(TFX)/.ready  ## The TFX pipeline's tests, slow ones included.
+test-tfx: $(TFX)/.ready  ## Run the tests of the TFX pipeline, including slow ones.
 	$(TFX)/bin/python -m pytest tests/pipelines/retrain/tfx
 
 $(MARKET): | $(TFX)/.ready
@@ -60,7 +60,7 @@ $(TFX)/.ready: requirements-tfx.lock setup.py | $(READY)
 	$(BIN)/uv pip install --quiet --python $(TFX)/bin/python --no-deps --no-build-isolation -e .
 	touch $(TFX)/.ready
 
-lint: $(READY)  ## Style and types.
+lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
@@ -74,7 +74,7 @@ $(READY): requirements-dev.lock setup.py
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
   --custom-compile-command "make lock"
 
-lock: $(READY)  ## Resolve the locks anew, keeping the versions they have; to let one go, delete its lines first.
+lock: $(READY)  ## Update the lock files, keeping pinned versions; to upgrade a package, delete its lines first.
 	$(COMPILE) setup.py -o requirements.lock
 	$(COMPILE) --extra test -c requirements.lock setup.py -o requirements-dev.lock
 	$(COMPILE) --extra test --extra tfx setup.py -o requirements-tfx.lock

@@ -1,7 +1,7 @@
-"""Packaging of mal-tf; also what Dataflow workers install (`--setup_file=./setup.py`).
+"""Packaging of mal-tf, which Dataflow workers can install with `--setup_file=./setup.py`.
 
-The ranges admit both supported lines: A (TensorFlow 2.16, TFDV 1.16, pinned in requirements.lock)
-and B (TensorFlow 2.21, TFDV 1.21, glibc >= 2.39).
+The version ranges admit both supported sets of dependencies: A (TensorFlow 2.16, TFDV 1.16), which requirements.lock pins, and
+B (TensorFlow 2.21, TFDV 1.21, glibc >= 2.39).
 """
 
 import pathlib
@@ -30,7 +30,7 @@ setuptools.setup(
         "dill>=0.3.1",  # tfx-bsl imports it and does not declare it
         "google-crc32c>=1.1,<2",
         "jinja2>=3.1,<4",  # the report
-        "matplotlib>=3.8,<4",  # its pictures
+        "matplotlib>=3.8,<4",  # plots in the report
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.22,<3",
         "pandas>=1.5,<3",
@@ -63,10 +63,10 @@ setuptools.setup(
             "types-protobuf",
             "types-pyyaml",
         ],
-        # The TFX runner: docs/retraining.md. Locked in requirements-tfx.lock. On line A it takes uv: TFX 1.16 says that it
-        # needs Python < 3.11, which pip refuses for and uv does not.
+        # The TFX runner (docs/retraining.md), locked in requirements-tfx.lock. With dependencies A, install it by uv: TFX 1.16
+        # declares Python < 3.11, because of which pip refuses to install it.
         "tfx": ["tfx[kfp]>=1.16,<1.22"],
-        # Other runtimes for models: docs/serving.md. Not in the locks.
+        # Other runtimes for models (docs/serving.md), which are not locked.
         "onnx": ["onnx<=1.18", "onnxruntime", "tf2onnx>=1.17,<2"],
         "openvino": ["openvino"],
     },

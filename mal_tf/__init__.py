@@ -1,7 +1,7 @@
-"""mal-tf, the library: attribution labels, multi-attribution learning models, their training, evaluation and export.
+"""Multi-attribution learning for conversion-rate models: attribution labels, models, training, evaluation and export.
 
-Everything in `__all__` is loaded when it is first used: `import mal_tf` takes milliseconds, and TensorFlow is imported when a
-model is asked for. A saved model loads with `keras.models.load_model` after `import mal_tf`. `docs/library.md` is a tour.
+Everything in `__all__` is loaded on first use, so that `import mal_tf` takes milliseconds, and TensorFlow is imported when a
+model is needed. After `import mal_tf`, saved models can be loaded with `tf_keras.models.load_model`.
 
 Example:
     >>> import mal_tf
@@ -83,7 +83,7 @@ __all__ = [
     "vocabularies",
 ]
 
-#: Where each name is, as module:name; a module alone is offered itself. The imports above say the same to type checkers.
+#: Where each name is defined, as module:name, or module for a module. The imports above tell type checkers the same.
 _HOMES = {
     "AttributionConfig": "mal_tf.attribution.config:AttributionConfig",
     "CategoricalFeature": "features.spec:CategoricalFeature",

@@ -1,7 +1,7 @@
-"""Daily retraining by Airflow: copy to the DAGs' folder, with your own paths. Checked to import with Airflow 3.
+"""Airflow DAG for daily retraining. Copy it to the folder of your DAGs and adapt the paths. Tested to load with Airflow 3.
 
-One span at a time, in order of the days; a day that failed does not stop those after it. A task whose log is late, or that
-another process keeps waiting, is tried again; what is finished is not repeated.
+Spans run one at a time, in order of the days, and a failed day does not stop later ones. A task whose logs are late, or whose
+directory another process holds, is retried; finished stages are not repeated.
 """
 
 import datetime
@@ -18,7 +18,7 @@ with DAG(
     max_active_runs=1,
     default_args={"retries": 4, "retry_delay": datetime.timedelta(hours=2)},
 ):
-    # 0 pushed, 3 refused or a log is missing, 75 try again later, 1 anything else.
+    # Exit codes: 0 pushed, 3 refused or a log is missing, 75 try again later, 1 any other error.
     BashOperator(
         task_id="retrain",
         bash_command="cd /srv/mal && .venv/bin/mal-tf retrain daily.yaml --span "

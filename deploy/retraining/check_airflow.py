@@ -1,4 +1,4 @@
-"""Reads the DAG as Airflow does and renders a run's command: `make airflow-check`."""
+"""Loads the DAG with Airflow and renders the command of a run, for `make airflow-check`."""
 
 import datetime
 import pathlib

@@ -1,1 +1,1 @@
-"""Serving: the SavedModel that outputs the primary target's CVR."""
+"""Serving: export of SavedModels that predict the primary target's CVR, with checks, warm-up requests and latency."""

@@ -1,4 +1,4 @@
-"""One user, many candidate ads: what depends on the user alone is computed once per request."""
+"""Scoring of many candidate ads for one user, with the user's features embedded once per request."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,40 +11,40 @@ from mal_tf.models.network import Network
 
 
 def candidates_signature(spec: FeatureSpec, user_features: Sequence[str]) -> dict[str, tf.TensorSpec]:
-    """As `raw_signature`, but the user's features once: single values [1], lists [1, any]."""
+    """Raw model inputs as in `raw_signature`, but with the user's features given once: single values [1], lists [1, any]."""
     return {
-        name: tf.TensorSpec([1, *of.shape[1:]] if name in user_features else of.shape, of.dtype, name)
-        for name, of in raw_signature(spec).items()
+        name: tf.TensorSpec([1, *raw.shape[1:]] if name in user_features else raw.shape, raw.dtype, name)
+        for name, raw in raw_signature(spec).items()
     }
 
 
-def of_one_user(
+def requests_for_one_user(
     raw: Mapping[str, np.ndarray], user_features: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The ads of all clicks for the user of the first.
+    """Requests that score the ads of all clicks for the user of the first click.
 
     Args:
-        raw: values by feature as `predict_raw` takes them.
-        user_features: which features are the user's.
+        raw: values by feature, the inputs of `predict_raw`.
+        user_features: names of the user's features.
 
     Returns:
-        Inputs of `predict_candidates`, and those of `predict_raw` for the same.
+        Inputs of `predict_candidates`, and equivalent inputs of `predict_raw`.
     """
     users = {name: raw[name][:1] for name in user_features}
     return {**raw, **users}, {**raw, **{name: np.repeat(users[name], len(raw[name]), axis=0) for name in users}}
 
 
 class CandidateNetwork:
-    """The primary's logits for one user and many ads, from rows as the network takes them.
+    """Logits of the primary target for one user and many ads.
 
-    The network is cut above its embedding tables. Below, the user's features are looked up once. Of them, histories stay
-    one, for attention layers take a single one for all queries; the others are repeated for each ad. The rest of the network
-    runs as ever.
+    The network is split above its embedding tables. Below the split, the user's features are looked up once. Their histories
+    are not repeated, because attention layers accept a single history for all queries; other features are repeated for each
+    ad. The rest of the network is unchanged.
 
     Args:
         spec: features.
-        network: trained model.
-        user_features: which features are the user's; at least one is not.
+        network: trained network.
+        user_features: names of the user's features; at least one feature must not be the user's.
     """
 
     def __init__(self, spec: FeatureSpec, network: Network, user_features: Sequence[str]):
@@ -52,9 +52,9 @@ class CandidateNetwork:
         self._ad = next(f.name for f in spec.features if f.name not in user_features)
         self._repeated = set(user_features) - {f.name for f in spec.features if f.serves_once}
         embedded = {
-            rows.name: found
+            rows.name: embeddings
             for stack in network.stacks
-            for rows, found in zip(tf.nest.flatten(stack.input), tf.nest.flatten(stack.output), strict=True)
+            for rows, embeddings in zip(tf.nest.flatten(stack.input), tf.nest.flatten(stack.output), strict=True)
         }
         self._direct = [feature.name for feature in spec.read_directly]
         self._embed = keras.Model(model.input, embedded)
@@ -62,7 +62,7 @@ class CandidateNetwork:
         self._rest = keras.Model(above, model.output[network.primary.output])
 
     def __call__(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Rows by feature, the user's [1, …], others [candidates, …], to logits float [candidates]."""
+        """Maps rows by feature, [1, …] of the user's features and [candidates, …] of others, to logits float [candidates]."""
         embedded = self._embed(rows, training=False)
         candidates = tf.shape(rows[self._ad])[0]
         inputs = [*embedded.items(), *((name, rows[name]) for name in self._direct)]

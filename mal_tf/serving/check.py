@@ -1,4 +1,4 @@
-"""Check of an exported SavedModel in a fresh process: it loads, answers validly and as expected, and how fast."""
+"""Check of an exported SavedModel in a fresh process: loading, validity and equality of predictions, and latency."""
 
 import contextlib
 import dataclasses
@@ -16,7 +16,7 @@ import numpy as np
 
 from features.errors import MalTfError
 
-#: Largest difference of a served prediction from the in-memory model's.
+#: Largest accepted difference of a served prediction from that of the in-memory model.
 TOLERANCE = 1e-5
 
 #: Timed calls of each signature.
@@ -25,7 +25,7 @@ CALLS = 50
 #: Seconds after which the process is killed.
 TIMEOUT_S = 1800.0
 
-#: Inputs of a signature by name, and the CVR that it should return, float32 [batch]; None where that is not known.
+#: Inputs of a signature by name, and the CVR that it should return, float32 [batch]; None if that is unknown.
 Case = tuple[Mapping[str, np.ndarray], np.ndarray | None]
 
 
@@ -36,9 +36,9 @@ class Checked:
     Attributes:
         reasons: why the export can't serve; empty if it can.
         load_s: seconds that loading took; None if it did not load.
-        latency_ms: by signature, `{"rows", "p50", "p99"}` of calls with its whole case, within the process: no network, no
-            decoding of requests (`mal_tf.serving.latency`).
-        largest_difference: of a prediction from the expected one; None if nothing was expected.
+        latency_ms: `{"rows", "p50", "p99"}` by signature, of calls with its whole case within the process, without network
+            and decoding of requests (`mal_tf.serving.latency`).
+        largest_difference: largest difference of a prediction from the expected one; None if no values were expected.
     """
 
     reasons: list[str]
@@ -50,15 +50,15 @@ class Checked:
 def check(version: str, cases: Mapping[str, Case], calls: int = CALLS, timeout_s: float = TIMEOUT_S) -> Checked:
     """Loads an export in a new Python process, compares its predictions and times them.
 
-    Each signature is called with its case, with the first click of it and with none; then every warm-up request in the export
-    is read back and run. Answers must be CVRs in [0, 1], and within `TOLERANCE` of the expected ones. A process that dies or
-    hangs is a reason like any other; nothing is raised.
+    Each signature is called with its case, with only the first click, and with no click. Then every warm-up request in the
+    export is read back and run. Predictions must be in [0, 1] and within `TOLERANCE` of the expected values. A process that
+    dies or hangs is reported as a reason; no error is raised.
 
     Args:
         version: directory of the SavedModel.
-        cases: by signature that has to be there. Where they have expected values, warm-up requests hold the first clicks of
-            them.
-        calls: timed calls of each signature, after those that are compared.
+        cases: a case for each required signature. Warm-up requests must consist of the first clicks of a case that has
+            expected values.
+        calls: number of timed calls of each signature, after those that are compared.
         timeout_s: seconds after which the process is killed.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def verify(version: str, cases: Mapping[str, Case]) -> Checked:
     """Checks an export as `check` does.
 
     Raises:
-        MalTfError: it can't serve, or its predictions differ from the expected ones.
+        MalTfError: the export can't serve, or its predictions differ from the expected ones.
     """
     checked = check(version, cases)
     if checked.reasons:
@@ -94,7 +94,7 @@ def verify(version: str, cases: Mapping[str, Case]) -> Checked:
 
 
 def main(version: str, path: str, calls: str) -> None:
-    """Checks an export in this process; prints a `Checked` as JSON."""
+    """Checks an export in this process and prints a `Checked` as JSON."""
     from features.keras2 import tf
     from mal_tf.serving import warmup
     from mal_tf.serving.exports import load
@@ -107,7 +107,7 @@ def main(version: str, path: str, calls: str) -> None:
     reasons, timings, differences = [], {}, {}
 
     @contextlib.contextmanager
-    def reasons_of(name: str) -> Iterator[None]:
+    def collect_reasons(name: str) -> Iterator[None]:
         try:
             yield
         except MalTfError as error:
@@ -121,16 +121,17 @@ def main(version: str, path: str, calls: str) -> None:
             continue
         prefix, expected = f"{name}/inputs/", data.get(f"{name}/expected")
         inputs = {key.removeprefix(prefix): tf.constant(data[key]) for key in data.files if key.startswith(prefix)}
-        batched = {key for key, of in signatures[name].structured_input_signature[1].items() if of.shape[0] is None}
+        signature = signatures[name].structured_input_signature[1]
+        batched = {key for key, tensor in signature.items() if tensor.shape[0] is None}
         whole = _rows(inputs)
-        with reasons_of(name):
-            for rows in (whole, 1, 0):  # Requests with one click and with none are defined too.
+        with collect_reasons(name):
+            for rows in (whole, 1, 0):  # Requests with a single click and with none are valid too.
                 first = {key: values[:rows] if key in batched else values for key, values in inputs.items()}
                 answer = _valid(signatures[name](**first), rows)
                 if expected is not None:
                     differences[f"{name}, batch {rows}"] = _difference(answer, expected)
             timings[name] = {"rows": whole, **latency(signatures[name], inputs, int(calls))}
-    with reasons_of("warm-up requests"):
+    with collect_reasons("warm-up requests"):
         for name, inputs, outputs in warmup.replay(version, signatures):
             answer, expected = _valid(outputs, _rows(inputs)), data.get(f"{name}/expected")
             if expected is not None:
@@ -145,7 +146,7 @@ def main(version: str, path: str, calls: str) -> None:
 
 
 def _rows(inputs: Mapping) -> int:
-    """Clicks of a request, whose user's features may be given once for all of them."""
+    """Number of clicks of a request, in which the user's features may be given once for all clicks."""
     return max(len(values) for values in inputs.values())
 
 
@@ -153,7 +154,7 @@ def _valid(outputs: Mapping, rows: int) -> np.ndarray:
     """The CVRs of a request's clicks.
 
     Raises:
-        MalTfError: the answer holds something else.
+        MalTfError: the outputs are not valid CVRs.
     """
     from mal_tf.serving.export import OUTPUT
 
@@ -161,14 +162,14 @@ def _valid(outputs: Mapping, rows: int) -> np.ndarray:
         shapes = {name: tuple(values.shape) for name, values in outputs.items()}
         raise MalTfError(f"expected '{OUTPUT}' of shape ({rows},), found {shapes}")
     cvr = outputs[OUTPUT].numpy()
-    invalid = cvr[~((cvr >= 0) & (cvr <= 1))]  # NaN is neither.
+    invalid = cvr[~((cvr >= 0) & (cvr <= 1))]  # NaN fails both comparisons.
     if invalid.size:
         raise MalTfError(f"{invalid.size:,} of {rows:,} predictions are not in [0, 1], such as {invalid[0]}")
     return cvr
 
 
 def _difference(cvr: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference of the first clicks' predictions from the expected ones."""
+    """Largest difference of predictions from the expected ones, of which they may be only the first."""
     return float(np.max(np.abs(cvr - expected[: len(cvr)]), initial=0.0))
 
 

@@ -1,4 +1,4 @@
-"""Export: a SavedModel that gives the primary target's CVR, lookup included."""
+"""Export of a SavedModel that predicts the primary target's CVR from raw features, including their lookup."""
 
 import pathlib
 import shutil
@@ -17,26 +17,27 @@ from mal_tf.models.network import Network
 from mal_tf.serving import warmup
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature
 
+#: Name of the output of every signature, and of the signature for one user and many ads.
 OUTPUT, CANDIDATES = "cvr", "predict_candidates"
 
 Verified = TypeVar("Verified")
 
 
 class ServedModel:
-    """Signatures over lookup and network, cut down to what the primary target needs.
+    """Serving signatures over lookup and network, reduced to what the primary target needs.
 
-    `serving_default`: `{"examples": string [batch]}`, serialized tf.Examples; labels are not parsed.
-    `predict_raw`: raw values by feature name, scalars [batch], histories [batch, any].
-    `predict_candidates`, with `user_features`: as `predict_raw`, but these once, scalars [1], histories [1, any], for all
-    ads of the batch.
-    All give `{"cvr": float32 [batch]}`.
+    `serving_default` takes `{"examples": string [batch]}`, serialized tf.Examples, of which labels are not parsed.
+    `predict_raw` takes raw values by feature name, scalars [batch] and histories [batch, any].
+    `predict_candidates`, which exists with `user_features`, takes the same with the user's features given once for all ads of
+    the batch, scalars [1] and histories [1, any].
+    All return `{"cvr": float32 [batch]}`.
 
     Args:
         spec: features.
-        lookup: raw values → rows.
-        network: trained model; heads other than the primary are left behind.
+        lookup: model from raw values to rows.
+        network: trained network, of which only the primary head is exported.
         user_features: names of the user's features.
-        calibration: of its logits; without, they are taken as they are.
+        calibration: calibration of the logits; None for no calibration.
 
     Attributes:
         signatures: traced functions by name.
@@ -61,9 +62,9 @@ class ServedModel:
         self.signatures = {name: function.get_concrete_function() for name, function in functions.items()}
 
     def module(self) -> tf.Module:
-        """What the signatures need and nothing else: variables and lookup tables, no Keras model.
+        """Module with the variables and lookup tables that the signatures need, without the Keras model.
 
-        A Keras model would bring along the graph of each of its layers a second time.
+        Saving the Keras model would add a second copy of the graph of each of its layers.
         """
         module = tf.Module()
         signatures = self.signatures.values()
@@ -92,16 +93,17 @@ class ServedModel:
 def export(
     served: ServedModel, base: str, requests: Mapping[str, Mapping[str, np.ndarray]], verify: Callable[[str], Verified]
 ) -> tuple[str, Verified]:
-    """Writes the next version `base/<integer>/`, complete and verified or not at all.
+    """Writes the next version `base/<integer>/`. It appears only if it is complete and verified.
 
     Args:
         served: the model.
-        base: directory of all versions; local. Its name is the model's.
-        requests: for TF Serving's warm-up file, inputs by signature; none, no file.
-        verify: called with the SavedModel's directory before the version appears; what it raises, this raises.
+        base: local directory of all versions, whose name is that of the model.
+        requests: inputs by signature for TF Serving's warm-up file; if empty, no file is written.
+        verify: function that is called with the directory of the SavedModel before the version appears. Its errors are
+            passed on.
 
     Returns:
-        The version's directory, and what `verify` returned.
+        The directory of the version, and the result of `verify`.
 
     Raises:
         MalTfError: the files can't be written.
@@ -109,9 +111,9 @@ def export(
     directory = pathlib.Path(base)
     directory.mkdir(parents=True, exist_ok=True)
     version = max((int(path.name) for path in directory.iterdir() if path.name.isdigit()), default=0) + 1
-    for cut_short in directory.glob(".*.partial"):
-        shutil.rmtree(cut_short)
-    # TF Serving only looks at directories named by an integer: the rename makes the version appear at once.
+    for unfinished in directory.glob(".*.partial"):
+        shutil.rmtree(unfinished)
+    # TF Serving ignores directories that are not named by an integer, so the rename publishes the version atomically.
     partial = directory / f".{version}.{uuid.uuid4().hex}.partial"
     try:
         tf.saved_model.save(served.module(), str(partial), served.signatures)

@@ -1,4 +1,4 @@
-"""Exported models, loaded once, and their predictions."""
+"""Loading of exported models, and their predictions for serialized tf.Examples."""
 
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -15,11 +15,11 @@ def load(directory: str, name: str = "") -> dict[str, Callable]:
     """Loads an export.
 
     Args:
-        directory: of the SavedModel.
-        name: of the model, for the error.
+        directory: directory of the SavedModel.
+        name: name of the model, for the error message.
 
     Returns:
-        Its signatures by name. They hold its variables: nothing else of the SavedModel is kept.
+        Its signatures by name, which keep its variables alive.
 
     Raises:
         MalTfError: there is no SavedModel, or it can't be loaded.
@@ -39,10 +39,10 @@ class Exports:
         versions: directory of the SavedModel by model name.
 
     Attributes:
-        signatures: of each model.
+        signatures: signatures of each model, by name.
 
     Raises:
-        MalTfError: one can't be loaded, or lacks the signature `serving_default`.
+        MalTfError: a model can't be loaded, or lacks the signature `serving_default`.
     """
 
     def __init__(self, versions: Mapping[str, str]):
@@ -53,16 +53,16 @@ class Exports:
                     f"model '{name}': {versions[name]}: expected the signature serving_default, found: "
                     f"{', '.join(signatures) or 'none'}; export it again"
                 )
-        # Whoever holds the models until the interpreter exits, as Beam does, would have TensorFlow destroy them when parts of
-        # it are gone already, which prints errors. Finalizers run before that.
+        # If models live until the interpreter exits, as in Beam, TensorFlow destroys them when it is partly unloaded, which
+        # prints errors. Finalizers run before that.
         weakref.finalize(self, self.signatures.clear)
 
     def check_features(self, features: Collection[str], place: str) -> None:
-        """Holds the inputs of each model to the features of some clicks, see `mal_tf.serving.inputs.check_features`.
+        """Checks that clicks have the features of each model, see `mal_tf.serving.inputs.check_features`.
 
         Args:
-            features: of the clicks.
-            place: where the clicks are.
+            features: names of the features of the clicks.
+            place: where the clicks come from, for messages.
         """
         for name, signatures in self.signatures.items():
             check_features(signatures, features, f"model '{name}'", place)
@@ -72,13 +72,13 @@ class Exports:
 
         Args:
             examples: string [clicks], serialized tf.Examples.
-            place: where they are from, for the error.
+            place: where they come from, for messages.
 
         Returns:
             CVR, float32 [clicks], by model name.
 
         Raises:
-            MalTfError: a model fails on them.
+            MalTfError: a model can't score them.
         """
         return {name: self._predict(name, examples, place) for name in self.signatures}
 

@@ -1,4 +1,4 @@
-"""Checks that clicks have an export's features: TensorFlow parses any tf.Example and takes an absent feature for missing."""
+"""Checks that clicks have the features of an exported model, since TensorFlow treats absent features as missing values."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from features.errors import MalTfError
 from features.keras2 import tf
 
-#: Clicks that are examined. So many without a value of any feature come from other logs; fewer may miss every value.
+#: Number of clicks that are examined. If this many have no value of any feature, they come from other logs.
 _FIRST = 100
 
 log = logging.getLogger("mal_tf.serving")
@@ -20,42 +20,42 @@ def check_features(signatures: Mapping[str, Any], features: Collection[str], nam
     """Warns of features of a model that clicks do not have.
 
     Args:
-        signatures: of the export; without `predict_raw`, which names its features, nothing is checked.
-        features: of the clicks.
-        name: of the model.
-        place: where the clicks are.
+        signatures: signatures of the export; without `predict_raw`, which names its features, nothing is checked.
+        features: names of the features of the clicks.
+        name: name of the model, for messages.
+        place: where the clicks come from, for messages.
 
     Raises:
-        MalTfError: they have none of them: the model was trained on other features.
+        MalTfError: the clicks have none of the features, so the model was trained on others.
     """
     wanted = _features(signatures)
     absent = [feature for feature in wanted if feature not in features]
     if wanted and absent == wanted:
         raise MalTfError(
             f"{place}: expected features of {name} ({', '.join(wanted)}), found none of them but "
-            f"{', '.join(sorted(features))}: it was trained on other logs"
+            f"{', '.join(sorted(features))}; it was trained on other logs"
         )
     if absent:
-        log.warning("%s has no %s, which %s takes for missing values", place, ", ".join(absent), name)
+        log.warning("%s has no %s, which %s treats as missing values", place, ", ".join(absent), name)
 
 
 def check_examples(signatures: Mapping[str, Any], examples: np.ndarray, name: str, place: str) -> None:
-    """As `check_features`, with the features of the first clicks; a missing value leaves its feature out of a click.
+    """Checks the features of the first clicks by `check_features`. Clicks omit features whose value is missing.
 
     Args:
-        signatures: see `check_features`.
+        signatures: signatures of the export.
         examples: bytes [clicks], serialized tf.Examples.
-        name: of the model.
-        place: where the clicks are.
+        name: name of the model, for messages.
+        place: where the clicks come from, for messages.
 
     Raises:
-        MalTfError: a hundred clicks have none, or one is no tf.Example.
+        MalTfError: a hundred clicks have none of the features, or a record is not a tf.Example.
     """
     first = examples[:_FIRST].tolist()
     try:
         features = set().union(*(tf.train.Example.FromString(example).features.feature for example in first))
     except DecodeError as error:
-        raise MalTfError(f"{place}: expected tf.Examples, found a record that is none") from error
+        raise MalTfError(f"{place}: expected tf.Examples, found a record that is not a tf.Example") from error
     if features & set(_features(signatures)) or len(first) == _FIRST:
         check_features(signatures, features, name, place)
 

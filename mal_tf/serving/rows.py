@@ -1,4 +1,4 @@
-"""From embedding rows to the CVR, as a SavedModel: what runtimes that can't look strings up can take."""
+"""SavedModel from embedding rows to the CVR, for runtimes without string lookup."""
 
 from features.errors import MalTfError
 from features.keras2 import tf
@@ -8,25 +8,26 @@ from mal_tf.serving.export import OUTPUT
 
 
 def save_rows(network: Network, spec: FeatureSpec, directory: str) -> None:
-    """Writes a SavedModel whose one signature takes rows as `features.lookup` gives them, by feature.
+    """Writes a SavedModel, including the embedding tables, whose only signature takes the rows of `features.lookup`.
 
-    int32, scalars [batch], histories [batch, length], both with a last axis of lookups where the feature is hashed, to
-    `{"cvr": float32 [batch]}`. The tables are in it.
+    Inputs are int32 by feature name, scalars [batch] and histories [batch, length], with a further axis of lookups if the
+    feature is hashed. The output is `{"cvr": float32 [batch]}`.
 
     Args:
-        network: trained model.
+        network: trained network.
         spec: its features.
-        directory: to write to.
+        directory: directory to write to.
 
     Raises:
-        MalTfError: there are similarities, whose histogram the other runtimes lack or compute differently.
+        MalTfError: there are similarity features, whose histogram other runtimes lack or compute differently.
     """
     if spec.similarities:
         raise MalTfError(
             f"feature '{spec.similarities[0].name}': a model of similarities can't be converted for other runtimes; serve "
             "its SavedModel"
         )
-    rows = {name: tf.TensorSpec([None, *of.shape[1:]], of.dtype, name) for name, of in network.model.input.items()}
+    inputs = network.model.input.items()
+    rows = {name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name) for name, tensor in inputs}
     function = tf.function(lambda rows: {OUTPUT: tf.sigmoid(network.model(rows)[network.primary.output])}, [rows])
     signature, module = function.get_concrete_function(), tf.Module()
     module.variables_ = list(signature.variables)

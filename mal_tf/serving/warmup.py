@@ -1,4 +1,4 @@
-"""TF Serving's warm-up file: real requests that it answers before a version takes traffic."""
+"""Warm-up file of TF Serving, with requests that it answers before a version receives traffic."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,17 +10,17 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from features.errors import MalTfError
 from features.keras2 import tf
 
-#: Where TF Serving looks for it in a version's directory.
+#: Path of the file in the directory of a version.
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def write(version: str, model_name: str, requests: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Writes one record per signature, as each is a graph of its own that is set up when it is first called.
+    """Writes one record per signature, because each has a graph of its own that is initialised by the first call.
 
     Args:
         version: directory of the SavedModel.
-        model_name: name under which it will be served.
-        requests: by signature, its inputs by name; strings as object arrays of bytes.
+        model_name: name under which the model will be served.
+        requests: inputs of each signature, by name; strings as object arrays of bytes.
     """
     path = pathlib.Path(version) / FILE
     path.parent.mkdir(parents=True)
@@ -38,14 +38,14 @@ def replay(version: str, signatures: Mapping[str, Callable]) -> Iterator[tuple[s
     """Reads the file back and runs each of its requests, as TF Serving does when it loads the version.
 
     Args:
-        version: directory of the SavedModel; without the file, there is nothing to run.
-        signatures: of the loaded model.
+        version: directory of the SavedModel; without the file, nothing is run.
+        signatures: signatures of the loaded model.
 
     Yields:
-        Signature's name, its inputs and outputs as tensors by name.
+        Name of the signature, and its inputs and outputs as tensors by name.
 
     Raises:
-        MalTfError: the file can't be read, or holds something else than requests to these signatures.
+        MalTfError: the file can't be read, or holds anything but requests to these signatures.
     """
     path = pathlib.Path(version) / FILE
     if not path.exists():
@@ -55,7 +55,10 @@ def replay(version: str, signatures: Mapping[str, Callable]) -> Iterator[tuple[s
             request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
             name = request.model_spec.signature_name
             if name not in signatures:
-                raise MalTfError(f"{path}: a request to signature '{name}'; the model has: {', '.join(signatures)}")
+                raise MalTfError(
+                    f"{path}: found a request to signature '{name}', expected one of: {', '.join(signatures)}; export the "
+                    "model again"
+                )
             inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
             yield name, inputs, signatures[name](**inputs)
     except (tf.errors.DataLossError, DecodeError) as error:

@@ -1,4 +1,4 @@
-"""Optimisers: one for the embedding tables, one for the dense parts, both with linear warm-up."""
+"""Optimisers of a training: one for the embedding tables and one for the dense layers, both with linear warm-up."""
 
 import functools
 from typing import TypeAlias
@@ -16,7 +16,7 @@ _OPTIMIZERS = {
     "lazy_adam": functools.partial(Adam, lazy=True),
     "adagrad": keras.optimizers.Adagrad,
     "sgd": SGD,
-    # The default weight decay, 0, is a pass over the table that changes nothing.
+    # With the default weight decay of 0, each step makes a useless pass over the table.
     "clippy_adagrad": functools.partial(tfrs.experimental.optimizers.ClippyAdagrad, weight_decay=None),
 }
 
@@ -24,15 +24,15 @@ _OPTIMIZERS = {
 #: β1 and β2 of `adam` and `lazy_adam`.
 _BETAS = (0.9, 0.999)
 
-#: Those that a TPU has for the tables it holds.
+#: Optimisers that TPUs support for the embedding tables that they hold.
 ON_TPU = ("adam", "lazy_adam", "adagrad", "sgd")
 TPUOptimizer: TypeAlias = (
     tf.tpu.experimental.embedding.Adam | tf.tpu.experimental.embedding.Adagrad | tf.tpu.experimental.embedding.SGD
 )
 
 
-class _Both(tfrs.experimental.optimizers.CompositeOptimizer):
-    """Gives an operation back, as optimisers do: Keras' loss scaling puts it in a branch beside another one."""
+class _Composite(tfrs.experimental.optimizers.CompositeOptimizer):
+    """Composite optimiser whose `apply_gradients` returns an operation, which Keras' loss scaling requires."""
 
     def apply_gradients(self, grads_and_vars, name=None, experimental_aggregate_gradients=True):
         """See base class."""
@@ -42,11 +42,11 @@ class _Both(tfrs.experimental.optimizers.CompositeOptimizer):
 
 @keras.utils.register_keras_serializable("mal_tf")
 class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
-    """rate(step) = peak · min(1, (step + 1) / steps).
+    """Learning rate with linear warm-up: rate(step) = peak · min(1, (step + 1) / steps).
 
     Args:
         peak: learning rate after the warm-up.
-        steps: length of the warm-up; 0 for none.
+        steps: number of steps of the warm-up; 0 for none.
     """
 
     def __init__(self, peak: float, steps: int):
@@ -62,40 +62,47 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build(
-    network: Network, config: TrainingConfig, steps: int, of_tables: keras.optimizers.Optimizer | None = None
+    network: Network, config: TrainingConfig, steps: int, table_optimizer: keras.optimizers.Optimizer | None = None
 ) -> keras.optimizers.legacy.Optimizer:
-    """Makes the optimiser of a whole run of `steps` steps, its slots included, so that a checkpoint can fill them.
+    """Creates the optimiser of a training, including its slot variables, so that a checkpoint can restore them.
 
-    With `float16` it scales the loss too. `of_tables` where the one of the tables (see there) is made already.
+    With precision `float16` it scales the loss as well.
+
+    Args:
+        network: network whose variables are updated.
+        config: optimisers, learning rates and precision.
+        steps: number of steps of the whole training.
+        table_optimizer: optimiser of the embedding tables; `for_tables` by default.
     """
     tables = network.embedding_variables
     is_table = {variable.ref() for variable in tables}
     dense = [variable for variable in network.model.trainable_variables if variable.ref() not in is_table]
-    of_tables = of_tables or for_tables(config, steps)
+    table_optimizer = table_optimizer or for_tables(config, steps)
     rate = _warmed_up(config.learning_rate, config, steps)
-    of_dense = one(config.optimizer, config, rate, global_clipnorm=config.clip_norm)
-    of_tables.build(tables)
-    of_dense.build(dense)
-    both = _Both([(of_tables, lambda: tables), (of_dense, lambda: dense)])
-    return keras.mixed_precision.LossScaleOptimizer(both) if config.precision == "float16" else both
+    dense_optimizer = one(config.optimizer, config, rate, global_clipnorm=config.clip_norm)
+    table_optimizer.build(tables)
+    dense_optimizer.build(dense)
+    composite = _Composite([(table_optimizer, lambda: tables), (dense_optimizer, lambda: dense)])
+    return keras.mixed_precision.LossScaleOptimizer(composite) if config.precision == "float16" else composite
 
 
 def for_tables(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
-    """Makes the optimiser of the embedding tables for a whole run of `steps` steps."""
+    """Creates the optimiser of the embedding tables for a training of `steps` steps."""
     return one(config.embedding_optimizer, config, _warmed_up(config.embedding_learning_rate, config, steps))
 
 
 def for_tables_on_tpu(config: TrainingConfig, steps: int, step: tf.Variable) -> TPUOptimizer:
-    """What a TPU moves the tables with that it holds: `for_tables` as near as it can come.
+    """Creates the optimiser of the embedding tables that a TPU holds, as close to `for_tables` as TPUs support.
 
-    `sgd` is the same. `adagrad` leaves out Keras' epsilon, 1e-7 beside a sum of squares of at least 0.1. `adam` and
-    `lazy_adam` add epsilon before the bias correction, as Keras does, not after it (`mal_tf.training.adam`): a TPU's epsilon is
-    fixed, and the correction is up to the learning rate (tensorflow/core/protobuf/tpu/optimization_parameters.proto).
+    `sgd` is identical. `adagrad` lacks Keras' epsilon, which is 1e-7 beside a sum of squares of at least 0.1. `adam` and
+    `lazy_adam` add epsilon before the bias correction, like Keras, and not after it (`mal_tf.training.adam`), because the
+    epsilon of a TPU is fixed and the correction is part of the learning rate
+    (tensorflow/core/protobuf/tpu/optimization_parameters.proto).
 
     Args:
-        config: its `embedding_optimizer` is of `ON_TPU`.
-        steps: of the whole run.
-        step: how many were done, int64; read in each step.
+        config: configuration whose `embedding_optimizer` is in `ON_TPU`.
+        steps: number of steps of the whole training.
+        step: int64 variable with the number of steps done, which is read in each step.
     """
     rate, kinds = _warmed_up(config.embedding_learning_rate, config, steps), tf.tpu.experimental.embedding
 
@@ -107,7 +114,7 @@ def for_tables_on_tpu(config: TrainingConfig, steps: int, step: tf.Variable) -> 
         lazy = config.embedding_optimizer == "lazy_adam"
         return kinds.Adam(corrected, *_BETAS, config.adam_epsilon, lazy_adam=lazy, sum_inside_sqrt=False)
     kind = {"adagrad": kinds.Adagrad, "sgd": kinds.SGD}[config.embedding_optimizer]
-    return kind(lambda: rate(step))  # Both Adagrads begin with a sum of 0.1.
+    return kind(lambda: rate(step))  # Both implementations of Adagrad start with a sum of 0.1.
 
 
 def _warmed_up(peak: float, config: TrainingConfig, steps: int) -> LinearWarmup:
@@ -115,7 +122,7 @@ def _warmed_up(peak: float, config: TrainingConfig, steps: int) -> LinearWarmup:
 
 
 def one(name: str, config: TrainingConfig, rate: LinearWarmup, **options) -> keras.optimizers.Optimizer:
-    """Makes the optimiser called `name` with the learning rate `rate`; `options` are Keras'."""
+    """Creates an optimiser by its name in `TrainingConfig`. `options` are further arguments of the Keras class."""
     if name in ("adam", "lazy_adam"):
         options |= {"epsilon": config.adam_epsilon, "beta_1": _BETAS[0], "beta_2": _BETAS[1]}
     return _OPTIMIZERS[name](rate, **options)

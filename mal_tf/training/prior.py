@@ -1,9 +1,9 @@
-"""Prior biases: every head begins at the log-odds of its target in the training split.
+"""Prior biases: initial output biases that make every head predict the log-odds of its target in the training split.
 
-With biases at 0 a head predicts 0.5 where conversion rates are a few percent: the first steps of every loss then pull the
-shared bottom from log-odds 0 to about −3, the more heads the harder, and the level of the predictions swings for the rest of
-a short training. The focal loss was published with the same initialisation, for rare classes (Lin et al., arXiv 1708.02002,
-section 3.3).
+With biases of 0, heads initially predict 0.5, while conversion rates are a few percent. The first steps of every loss then
+pull the shared bottom from log-odds 0 to about −3, more strongly the more heads there are, and the level of the predictions
+oscillates for the rest of a short training. The focal loss was published with the same initialisation for rare classes (Lin
+et al., arXiv 1708.02002, section 3.3).
 """
 
 import logging
@@ -17,18 +17,18 @@ from mal_tf.models.network import Network
 
 log = logging.getLogger("mal_tf.training")
 
-#: What is never seen counts as this many clicks: a finite log-odds.
+#: Number of clicks that a class without clicks counts as, so that log-odds are finite.
 _UNSEEN = 0.5
 
 
 def log_odds(counts: LabelCounts, target: str, loss: str) -> float:
-    """The logit at which a constant prediction has the least loss.
+    """Logit of the constant prediction with the smallest loss.
 
     Args:
-        counts: of the training split's labels.
-        target: a mechanism.
-        loss: as `TrainingConfig.loss`. `weighted`: log(Σ l / negatives), the optimum of Σ w·BCE / Σ w; `soft`: log(Σ l /
-            (clicks − Σ l)); `binary` and `pymal`: log(positives / negatives).
+        counts: counts of the labels of the training split.
+        target: name of a mechanism.
+        loss: see `TrainingConfig.loss`. The logit is log(Σ l / negatives) for `weighted`, the optimum of Σ w·BCE / Σ w;
+            log(Σ l / (clicks − Σ l)) for `soft`; log(positives / negatives) for `binary` and `pymal`.
 
     Example:
         >>> counts = LabelCounts(clicks=100, positives={"linear": 20}, credit={"linear": 10.0}, cat_classes={0: 80, 1: 20})
@@ -42,7 +42,7 @@ def log_odds(counts: LabelCounts, target: str, loss: str) -> float:
 
 
 def log_shares(counts: LabelCounts, targets: Sequence[str]) -> np.ndarray:
-    """Log class shares of the CAT label of some mechanisms, float64 [2^N]; classes never seen share half a click.
+    """Logarithms of the class shares of the CAT label of N mechanisms, float64 [2^N]. Unseen classes share half a click.
 
     Example:
         >>> counts = LabelCounts(100, {"last": 10, "linear": 20}, {"last": 10.0, "linear": 9.0}, {0: 80, 2: 10, 3: 10})
@@ -60,54 +60,56 @@ def log_shares(counts: LabelCounts, targets: Sequence[str]) -> np.ndarray:
 def start(
     network: Network, counts: LabelCounts | None, model: ModelConfig, loss: str, targets: Sequence[str]
 ) -> Mapping[str, np.ndarray]:
-    """Sets the output biases of a new network.
+    """Sets the output biases of a new network to the prior.
 
-    Under `compatibility: pymal` they stay as they were drawn; where there are no counts, or no mature clicks, at 0; and where a
-    model of a user's own has made an output without `logit` or `cat_logits`, as it made it, which is logged.
+    Biases keep their initial values under `compatibility: pymal`, if there are no counts or no mature clicks, and for outputs
+    that your own model created without `logit` or `cat_logits`. The latter two cases are logged.
 
     Args:
-        network: with initial weights.
-        counts: of the training split's labels; None if they are not known.
-        model: its configuration.
-        loss: as `TrainingConfig.loss`.
-        targets: the mechanisms of the CAT class, in configured order.
+        network: network with initial weights.
+        counts: counts of the labels of the training split; None if unknown.
+        model: configuration of the model.
+        loss: see `TrainingConfig.loss`.
+        targets: mechanisms of the CAT class, in configured order.
 
     Returns:
-        What each output's logits begin at: float64 [], or [2^N] for CAT.
+        Initial logits by output: float64 [], or [2^N] for CAT.
     """
     if model.compatibility == "pymal":
         return {}
     if counts is None or not counts.clicks:
-        log.warning("%s: the training split has no counts of mature labels: its heads start at 0.5", network.model.name)
+        log.warning(
+            "%s: the training split has no counts of mature labels, so its heads start at 0.5", network.model.name
+        )
         return {}
     without = [head.output for head in network.heads if network.output_layer(head.output) is None]
     if without:
         log.warning(
-            "%s: no prior for %s: its logits are no layer of logit or cat_logits",
+            "%s: no prior for %s, whose logits were not created by logit or cat_logits",
             network.model.name,
             ", ".join(without),
         )
-    found = {
+    priors = {
         head.output: log_shares(counts, targets)
         if head.target == CAT
         else np.array(log_odds(counts, head.target, loss))
         for head in network.heads
         if head.output not in without
     }
-    for output, logits in found.items():
+    for output, logits in priors.items():
         network.set_output_bias(output, logits)
-    return found
+    return priors
 
 
 def kept(network: Network, prior: Mapping[str, np.ndarray]) -> dict[str, float | dict[str, float]]:
-    """What is left of a prior after a warm start, as JSON: logit by output, for CAT by class.
+    """The priors that a warm start did not replace, as JSON: logit by output, for CAT by class.
 
     Args:
-        network: whose restored heads have other biases.
-        prior: as `start` returned it.
+        network: network whose restored heads have other biases.
+        prior: result of `start`.
     """
-    left = {name: logits for name, logits in prior.items() if np.allclose(network.output_bias(name), logits)}
+    remaining = {name: logits for name, logits in prior.items() if np.allclose(network.output_bias(name), logits)}
     return {
-        name: float(logits) if logits.ndim == 0 else {str(place): float(logit) for place, logit in enumerate(logits)}
-        for name, logits in left.items()
+        name: float(logits) if logits.ndim == 0 else {str(index): float(logit) for index, logit in enumerate(logits)}
+        for name, logits in remaining.items()
     }

@@ -1,4 +1,4 @@
-"""Progress of a training: a line every few seconds, the same numbers for TensorBoard."""
+"""Progress of a training: a log line every few seconds, and scalars for TensorBoard."""
 
 import logging
 import math
@@ -7,28 +7,28 @@ import time
 from features.keras2 import keras, tf
 from mal_tf.training.level import LABELS, PREDICTIONS, Point, pcoc_between, swinging
 
-#: Scalar of TensorBoard: PCOC since the point before.
+#: Name of TensorBoard's scalar of PCOC since the previous point.
 PCOC = "pcoc"
 
-#: Points of a learning curve, at least, where there are as many steps.
+#: Least number of points of a learning curve, if there are as many steps.
 CURVE_POINTS = 50
 
 log = logging.getLogger("mal_tf.training")
 
 
 class Progress(keras.callbacks.Callback):
-    """Logs steps, examples, examples/s, time left and the losses' means since the first step; writes them to TensorBoard.
+    """Callback that logs examples, examples/s, time left and mean losses since the first step, and writes scalars.
 
-    TensorBoard also gets the losses' means every few steps, so that a training of seconds has a curve too; the sums that PCOC
-    is made of, and PCOC since the point before. A warning is logged where the level has not settled at the end.
+    TensorBoard also gets the mean losses every few steps, so that short trainings have a curve too, the sums behind PCOC, and
+    PCOC since the previous point. If the level has not settled at the end, a warning is logged.
 
     Args:
-        name: of the model.
-        examples: how many there are.
+        name: name of the model.
+        examples: number of examples.
         batch_size: examples per step.
-        step: steps done before.
-        directory: for TensorBoard's event files.
-        every: seconds between lines.
+        step: number of steps done before.
+        directory: directory for TensorBoard's event files.
+        every: seconds between log lines.
     """
 
     def __init__(self, name: str, examples: int, batch_size: int, step: int, directory: str, every: float = 2.0):

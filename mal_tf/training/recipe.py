@@ -1,4 +1,4 @@
-"""A training's recipe: everything that decides what a training ends with."""
+"""Recipe of a training: everything that determines its result."""
 
 import dataclasses
 import functools
@@ -18,16 +18,16 @@ from mal_tf.training.split import Split
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What to train, on what, and how.
+    """What to train, on which data, and how.
 
     Attributes:
         spec: features.
         vocabularies: lines of each vocabulary file, by feature.
         split: the clicks to train on.
-        targets: the primary target and its auxiliaries, in configured order: the bits of the CAT class.
+        targets: the primary target and its auxiliaries, in configured order, which is that of the CAT class' bits.
         model: name and architecture of the model.
         training: batch size, loss, optimisers.
-        seed: of the initial weights, and of the order in which PCGrad projects.
+        seed: seed of the initial weights, and of the order of PCGrad's projections.
     """
 
     spec: FeatureSpec
@@ -45,20 +45,20 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Batches in the split."""
+        """Number of batches in the split."""
         return math.ceil(self.split.rows / self.training.batch_size)
 
     @functools.cached_property
     def lookup(self) -> keras.Model:
-        """Raw values to rows of the embedding tables (`features.lookup.lookup_model`)."""
+        """Model from raw values to rows of the embedding tables (`features.lookup.lookup_model`)."""
         return lookup_model(self.spec, self.vocabularies)
 
     @functools.cached_property
     def description(self) -> warm_start.Description:
-        """The description that is saved with the weights, for a later training to start from."""
+        """Description that is saved with the weights, so that a later training can start from them."""
         return warm_start.describe(self.name, self.spec, self.model, self.targets, self.vocabularies)
 
     def build(self) -> Network:
-        """A network with initial weights."""
+        """Builds the network with initial weights."""
         sizes = table_sizes(self.spec, self.vocabularies)
         return factory.build(self.name, self.spec, sizes, self.model, self.targets)

@@ -1,4 +1,4 @@
-"""What the replicas of a training have to agree on, each with its share of the batch; without a strategy there is one."""
+"""Shares of batches for the replicas of a training, and sums over replicas. Without a strategy there is one replica."""
 
 import dataclasses
 import math
@@ -9,13 +9,13 @@ from features.keras2 import tf
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one process reads of the training's batches; by default all.
+    """The part of a training's batches that one process reads; all by default.
 
     Attributes:
-        skip: leave out this many clicks of the first segment.
-        shares: which shares of each batch; None for whole batches.
-        count: shares in a batch, one per replica.
-        fill: give all shares the same, static number of rows; those that fill them up have no weight in any loss.
+        skip: number of clicks of the first segment to skip.
+        shares: indices of the shares of each batch to read; None for whole batches.
+        count: number of shares in a batch, one per replica.
+        fill: whether to pad all shares to the same, static number of rows. Padding has no weight in any loss.
     """
 
     skip: int = 0
@@ -24,12 +24,12 @@ class Part:
     fill: bool = False
 
 
-#: All of every batch.
+#: The part that has all of every batch.
 WHOLE = Part()
 
 
 def total(values: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor | tf.IndexedSlices | None]:
-    """Sum of each value over the replicas; None where it is None."""
+    """Sums each value over the replicas; None stays None."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return list(values)
@@ -38,39 +38,40 @@ def total(values: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tens
 
 
 def shares(examples: tf.data.Dataset, mine: Sequence[int], count: int) -> tf.data.Dataset:
-    """Cuts every batch into `count` shares of neighbouring rows and keeps some: so all replicas have the same steps.
+    """Splits every batch into `count` shares of consecutive rows and keeps some, so that all replicas have the same steps.
 
-    No row is in two shares or in none. Shares differ by a row at most; of a batch of fewer rows some are empty.
+    Each row is in exactly one share. The sizes of shares differ by at most one row; small batches have empty shares.
 
     Args:
         examples: batches, any [batch].
-        mine: which shares are kept, one after the other.
-        count: replicas in all.
+        mine: indices of the shares to keep, in order.
+        count: number of all replicas.
     """
 
-    def of_batch(batch: tf.Tensor) -> tf.data.Dataset:
+    def split(batch: tf.Tensor) -> tf.data.Dataset:
         bounds = _bounds(batch, count)
         return tf.data.Dataset.from_tensor_slices(list(mine)).map(lambda i: batch[bounds[i] : bounds[i + 1]])
 
-    return examples.flat_map(of_batch)
+    return examples.flat_map(split)
 
 
 def filled_shares(examples: tf.data.Dataset, mine: Sequence[int], count: int, rows: int) -> tf.data.Dataset:
-    """As `shares`, but all of `rows` rows, as TPUs need it: filled up with other rows of the batch, which must have no weight.
+    """Splits batches like `shares`, with all shares padded to `rows` rows, as TPUs require.
 
-    Other rows of the batch, for then no embedding is looked up that is not in the batch: lazy optimisers would move it.
+    Padding consists of other rows of the batch, which must get no weight. With other padding, embeddings would be looked up
+    that are not in the batch, and lazy optimisers would update them.
 
     Args:
-        examples: see `shares`.
-        mine: see `shares`.
-        count: see `shares`.
-        rows: of each share, at least `most_rows`.
+        examples: batches, any [batch].
+        mine: indices of the shares to keep, in order.
+        count: number of all replicas.
+        rows: number of rows of each share, at least `most_rows`.
 
     Returns:
-        Pairs of a share, any [rows], and which of its rows are its own, bool [rows].
+        Pairs of a share, any [rows], and a mask of its rows that are not padding, bool [rows].
     """
 
-    def of_batch(batch: tf.Tensor) -> tf.data.Dataset:
+    def split(batch: tf.Tensor) -> tf.data.Dataset:
         bounds = _bounds(batch, count)
 
         def share(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -79,14 +80,14 @@ def filled_shares(examples: tf.data.Dataset, mine: Sequence[int], count: int, ro
 
         return tf.data.Dataset.from_tensor_slices(list(mine)).map(share)
 
-    return examples.flat_map(of_batch)
+    return examples.flat_map(split)
 
 
 def most_rows(batch_size: int, count: int) -> int:
-    """Rows of the largest of `count` shares of a batch."""
+    """Number of rows of the largest of `count` shares of a batch."""
     return math.ceil(batch_size / count)
 
 
 def _bounds(batch: tf.Tensor, count: int) -> tf.Tensor:
-    """Where each share begins, int64 [count + 1]."""
+    """Index of the first row of each share, then the number of rows: int64 [count + 1]."""
     return tf.range(count + 1, dtype=tf.int64) * tf.size(batch, tf.int64) // count

@@ -1,11 +1,13 @@
-"""Stochastic gradient descent that keeps nothing and, of a table, touches the rows of the batch alone."""
+"""Stochastic gradient descent without slot variables, which updates only the rows of the batch in embedding tables."""
 
 from features.keras2 import keras, tf
 
 
 @keras.utils.register_keras_serializable("mal_tf")
 class SGD(keras.optimizers.Optimizer):
-    """x −= rate · g. Keras' own has a slot for momentum even where that is 0, and passes over it and the table in each step.
+    """Stochastic gradient descent: x −= rate · g.
+
+    Keras' SGD has a momentum slot even if momentum is 0, and makes a pass over slot and table in each step.
 
     Args:
         learning_rate: a number or a schedule.

@@ -1,4 +1,4 @@
-"""A split's TFRecord files, in the order in which they are read."""
+"""TFRecord files of a split by segment, in the order in which they are read."""
 
 import dataclasses
 import itertools
@@ -9,12 +9,12 @@ from mal_tf.attribution.label_counts import LabelCounts, total
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Files by segment.
+    """Files of a split by segment. Segments are read one after the other, the files of a segment round-robin.
 
     Attributes:
-        segments: files of each segment, in the order in which they are read.
-        file_rows: clicks in each of them.
-        file_labels: counts of the labels of each; none where they are not known.
+        segments: paths of the files of each segment, in reading order.
+        file_rows: number of clicks in each file.
+        file_labels: counts of the labels in each file; empty if they are unknown.
     """
 
     segments: Sequence[Sequence[str]]
@@ -23,16 +23,16 @@ class Split:
 
     @property
     def rows(self) -> int:
-        """Clicks in all files."""
+        """Number of clicks in all files."""
         return sum(map(sum, self.file_rows))
 
     @property
     def labels(self) -> LabelCounts | None:
-        """Counts of the labels in all files; None where they are not known."""
+        """Counts of the labels in all files; None if they are unknown."""
         return total(itertools.chain(*self.file_labels))
 
     def chosen(self, places: Sequence[int]) -> "Split":
-        """Some of the segments, in the order of their `places`."""
+        """The segments at these positions, in this order."""
         return Split(
             [self.segments[place] for place in places],
             [self.file_rows[place] for place in places],
@@ -41,16 +41,16 @@ class Split:
 
     @classmethod
     def joined(cls, *parts: "Split") -> "Split":
-        """Splits one after the other."""
-        known = all(len(part.file_labels) == len(part.segments) for part in parts)
+        """Concatenates the segments of several splits."""
+        counted = all(len(part.file_labels) == len(part.segments) for part in parts)
         return cls(
             [segment for part in parts for segment in part.segments],
             [rows for part in parts for rows in part.file_rows],
-            [labels for part in parts for labels in part.file_labels] if known else (),
+            [labels for part in parts for labels in part.file_labels] if counted else (),
         )
 
     def in_turns(self) -> "Split":
-        """All files as one segment: they are read in turns, not one segment after the other."""
+        """All files as one segment, so that they are read round-robin and not one segment after the other."""
         return Split(
             [list(itertools.chain(*self.segments))] if self.segments else [],
             [list(itertools.chain(*self.file_rows))] if self.file_rows else [],
@@ -58,18 +58,18 @@ class Split:
         )
 
     def after(self, rows: int) -> tuple["Split", int]:
-        """What is left after the first `rows` clicks: segments not read to their end, and clicks to skip in the first."""
+        """The segments that remain after the first `rows` clicks, and the number of clicks to skip in the first of them."""
         ends = [0, *itertools.accumulate(map(sum, self.file_rows))]
         first = max(number for number, end in enumerate(ends) if end <= rows)
         return self.chosen(range(first, len(self.segments))), rows - ends[first]
 
     def without_last(self, count: int) -> "Split":
-        """What is before the last segments that have clicks; nothing where there are no more than that."""
+        """The segments before the last `count` segments that have clicks; none if there are no more than `count`."""
         filled = [number for number, rows in enumerate(self.file_rows) if any(rows)]
         return self.chosen(range(filled[-count] if count <= len(filled) else 0))
 
     def replaced(self, copies: Mapping[str, tuple[str, int]]) -> "Split":
-        """With other files, and their rows, in the place of some."""
+        """The split with some files replaced by others, given as path and number of clicks."""
         entries = [
             [copies.get(file, (file, rows)) for file, rows in zip(files, counts, strict=True)]
             for files, counts in zip(self.segments, self.file_rows, strict=True)

@@ -1,4 +1,4 @@
-"""A network's twin for TPUs, its tables in TFRS' `TPUEmbedding`, and the way back to the network that is served."""
+"""Training on TPUs: a twin of the network with its tables in TFRS' `TPUEmbedding`, whose weights are copied back afterwards."""
 
 import dataclasses
 import tempfile
@@ -17,16 +17,16 @@ _Configs = dict[str, tf.tpu.experimental.embedding.FeatureConfig]
 
 @dataclasses.dataclass(frozen=True)
 class Twin(Network):
-    """Trains in the place of a network whose tables TPUs can't hold as they are.
+    """Twin that is trained on a TPU instead of a network whose stacked tables TPUs can't hold.
 
-    Its model takes rows as `host_lookup` gives them, in batches of one size. On a TPU with embedding hardware the tables lie in
-    there and are moved there, by the optimiser that the layer was given; elsewhere they are variables.
+    Its model takes the rows of `host_lookup`, in batches of one size. On a TPU with embedding hardware, the tables are stored
+    and updated there, by the optimiser of the layer; elsewhere they are variables.
 
     Attributes:
-        above: all layers but the tables.
-        tables: TFRS' layer, one for the tables of all widths: a TPU takes no second one.
-        configs: of its features.
-        ordinary: the network.
+        above: all layers except the tables.
+        tables: TFRS' embedding layer for the tables of all widths; a TPU supports only one.
+        configs: configurations of the features of that layer.
+        ordinary: the network that the twin stands for.
     """
 
     above: keras.Model
@@ -36,11 +36,11 @@ class Twin(Network):
 
     @property
     def embedding_variables(self) -> list[tf.Variable]:
-        """The tables; where the TPU holds them, the one variable that stands for all and never moves."""
+        """The tables. If the TPU holds them, a single placeholder variable that is never updated."""
         return list(self.tables.trainable_variables)
 
     def hand_back(self) -> None:
-        """Gives the ordinary network the weights of this one. A TPU's tables can be had from a checkpoint alone."""
+        """Copies the weights to the ordinary network. The tables of a TPU can only be read through a checkpoint."""
         host = tfrs.layers.embedding.TPUEmbedding(self.configs, optimizer=None)
         host.build(None)
         with tempfile.TemporaryDirectory() as directory:
@@ -59,15 +59,15 @@ def twin(
     rows: int,
     optimizer: TPUOptimizer,
 ) -> Twin:
-    """Makes the twin, with the network's weights; to be called in the strategy's scope.
+    """Creates the twin with the weights of the network. Call this in the scope of the strategy.
 
     Args:
-        network: made outside that scope, for its tables stay on the host.
-        description: of it.
-        rows: of each replica's share of a batch, all alike: TPUs compile for one shape.
-        optimizer: of the tables that a TPU holds; others are the training's to move.
+        network: network that was created outside that scope, because its tables stay on the host.
+        description: description of the network.
+        rows: number of rows of each replica's share of a batch, which is fixed, since TPUs compile for one shape.
+        optimizer: optimiser of the tables that a TPU holds. Otherwise the training's optimiser updates them.
     """
-    # The tables of this one are left behind.
+    # The tables of this small network are not used.
     small = dataclasses.replace(description, sizes=dict.fromkeys(description.sizes, 1)).build()
     stacks, spec = small.stacks, description.spec
     users = {table: [cell.name for cell in cells] for stack in stacks for table, cells in stack.input.items()}
@@ -82,10 +82,10 @@ def twin(
         name: keras.Input(_looked_up_shape(shapes[name]) if name in configs else shapes[name], rows, name, cell.dtype)
         for name, cell in small.model.input.items()
     }
-    found = tables({name: inputs[name] for name in configs})
+    embeddings = tables({name: inputs[name] for name in configs})
 
     def embedded(user: str, stack: StackedEmbedding) -> tf.Tensor:
-        return tf.cast(tf.reshape(found[user], [-1, *shapes[user], stack.width]), stack.compute_dtype)
+        return tf.cast(tf.reshape(embeddings[user], [-1, *shapes[user], stack.width]), stack.compute_dtype)
 
     looked_up = [{table: [embedded(user, stack) for user in users[table]] for table in stack.sizes} for stack in stacks]
     cells = {name: tf.reshape(inputs[name], [-1, *shapes[name]]) for name in direct}
@@ -94,9 +94,9 @@ def twin(
 
 
 def host_lookup(lookup: Callable[[dict], dict]) -> Callable[[dict], dict]:
-    """`lookup` (`features.lookup.lookup_model`) for a twin: rows of rank 2 and more have a last axis of 1.
+    """Wraps a lookup (`features.lookup.lookup_model`) for a twin: rows of rank 2 and more get a last axis of size 1.
 
-    TPUEmbedding takes the rows that it looks up from the input alone, and adds up what it finds along their last axis.
+    TPUEmbedding reads the rows from the input only, and sums the embeddings along their last axis.
     """
 
     def shaped(values: tf.Tensor) -> tf.Tensor:
@@ -110,7 +110,7 @@ def _looked_up_shape(shape: tf.TensorShape) -> tuple:
 
 
 def _holds_tables() -> bool:
-    """Whether TFRS puts tables into the embedding hardware of the strategy in scope, and not into variables."""
+    """Whether TFRS stores tables in the embedding hardware of the strategy in scope, instead of in variables."""
     strategy, features = tf.distribute.get_strategy(), tf.tpu.experimental.HardwareFeature.EmbeddingFeature
     if not isinstance(strategy, tf.distribute.TPUStrategy):
         return False
@@ -118,9 +118,9 @@ def _holds_tables() -> bool:
 
 
 def _configs(network: Network, users: Mapping[str, Sequence[str]]) -> _Configs:
-    """What is looked up where, by feature; tables begin as the network's are. `users`: features by table."""
+    """Table of each feature, initialised like that of the network. `users` are the features that use each table."""
     embedding = tf.tpu.experimental.embedding
-    found: _Configs = {}
+    configs: _Configs = {}
 
     def initial(stack: StackedEmbedding, table: str) -> Callable:
         return lambda shape, dtype=None: tf.convert_to_tensor(stack.embeddings[stack.row_range(table)])
@@ -129,17 +129,17 @@ def _configs(network: Network, users: Mapping[str, Sequence[str]]) -> _Configs:
         for number, (table, size) in enumerate(stack.sizes.items()):
             name, first = _table_name(stack, number), initial(stack, table)
             config = embedding.TableConfig(size, stack.width, first, combiner="sum", name=name)
-            found |= {user: embedding.FeatureConfig(config, name=user) for user in users[table]}
-    return found
+            configs |= {user: embedding.FeatureConfig(config, name=user) for user in users[table]}
+    return configs
 
 
 def _table_name(stack: StackedEmbedding, number: int) -> str:
-    """What a stack's table is called here: not every table's own name can be a variable's."""
+    """Name of a stack's table that is valid for a variable, unlike some tables' own names."""
     return f"{stack.name}_{number}"
 
 
 def _copy(source: keras.Model, target: keras.Model) -> None:
-    """Weights of all layers but tables, by name."""
+    """Copies the weights of all layers except tables, by name."""
     for layer in source.layers:
         if layer.weights and not isinstance(layer, StackedEmbedding):
             target.get_layer(layer.name).set_weights(layer.get_weights())

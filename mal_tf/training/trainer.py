@@ -1,4 +1,4 @@
-"""The training step: every head's loss, and how their gradients are put together."""
+"""Trainer with the training step: the loss of every head, and the combination of their gradients."""
 
 import functools
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from mal_tf.training.level import LABELS, PREDICTIONS
 class Trainer(tfrs.models.Model):
     """A network with a ranking task per head.
 
-    Total loss = loss of the primary head + Σ λ · loss of the others (MAL, arXiv 2508.15217), λ being `auxiliary_weight`, for
-    the CAT head `cat_weight`.
+    Total loss = loss of the primary head + Σ λ · loss of the others (MAL, arXiv 2508.15217), where λ is `auxiliary_weight`, or
+    `cat_weight` for the CAT head.
 
     Args:
         network: model and heads.
-        targets: the mechanisms of the CAT class, in configured order.
-        config: which loss, which λ, which gradient.
-        seed: of the order in which PCGrad projects.
+        targets: mechanisms of the CAT class, in configured order.
+        config: loss, λ and combination of gradients.
+        seed: seed of the order of PCGrad's projections.
     """
 
     def __init__(self, network: Network, targets: Sequence[str], config: TrainingConfig, seed: int = 0):
@@ -36,19 +36,19 @@ class Trainer(tfrs.models.Model):
         }
         self._below = self._above = None
         if config.xla:
-            # Only what is above the click's vector: XLA has no sparse gradients.
+            # Only the layers above the click's vector are compiled, because XLA does not support sparse gradients.
             self._below, above = network.split()
             self._above = tf.function(above, jit_compile=True)
         ends = {stack.embeddings.ref(): stack.ends for stack in network.stacks}
         self._ends = [ends.get(variable.ref()) for variable in self.network.trainable_variables]
-        # The means are of all replicas already, Keras would add up what each of them gives.
+        # The mean losses are over all replicas already, which Keras would add up by default.
         self.distribute_reduction_method = "first"
         self._means = {head.output: keras.metrics.Mean(name=f"loss_{head.output}") for head in network.heads}
         self._predictions, self._labels = keras.metrics.Sum(name=PREDICTIONS), keras.metrics.Sum(name=LABELS)
 
     @property
     def primary_loss_name(self) -> str:
-        """What the primary head's loss is called among the metrics."""
+        """Name of the primary head's loss among the metrics."""
         return self._means[self._heads[0].output].name
 
     @property
@@ -57,18 +57,18 @@ class Trainer(tfrs.models.Model):
         return {output: float(mean.result()) for output, mean in self._means.items()}
 
     def head_losses(self, inputs: tuple[dict, dict], training: bool = False) -> list[tf.Tensor]:
-        """Loss of each head on a batch, without λ; updates the means, and the sums that PCOC is made of.
+        """Loss of each head on a batch, without λ. Updates the mean losses, and the sums behind PCOC.
 
         Args:
-            inputs: rows by feature; labels by target, float [batch], and `mature`, int64 [batch]: immature clicks have
-                no weight; with what `mal_tf.training.delayed_feedback.DelayedFeedback` adds, they have one in all heads
-                but CAT's.
-            training: whether BatchNorm uses and updates the batch's moments.
+            inputs: rows by feature, and labels: float [batch] by target, and `mature`, int64 [batch]. Immature clicks have no
+                weight, except in the heads of mechanisms with the labels that
+                `mal_tf.training.delayed_feedback.DelayedFeedback` adds.
+            training: whether BatchNorm uses the batch's moments and updates its own.
         """
         rows, labels = inputs
         labels = {name: tf.cast(values, keras.backend.floatx()) for name, values in labels.items()}
         logits = self._logits(rows, training)
-        found = []
+        head_losses = []
         for head in self._heads:
             if head.target == CAT:
                 target = losses.cat_class([labels[name] for name in self._targets])
@@ -77,22 +77,22 @@ class Trainer(tfrs.models.Model):
                 target, share = self._target_and_share(labels, head.target, logits[head.output])
                 target, prediction = target[:, tf.newaxis], logits[head.output][:, tf.newaxis]
             loss = self._tasks[head.output](target, prediction, sample_weight=share, compute_metrics=False)
-            # A mean over replicas and steps, while the loss is the sum over the replicas.
+            # The loss is a sum over the replicas, the metric a mean over replicas and steps.
             self._means[head.output].update_state(loss * tf.distribute.get_strategy().num_replicas_in_sync)
-            found.append(loss)
+            head_losses.append(loss)
         primary = self._heads[0]
         self._predictions.update_state(tf.sigmoid(logits[primary.output]), sample_weight=labels["mature"])
         self._labels.update_state(labels[primary.target], sample_weight=labels["mature"])
-        return found
+        return head_losses
 
     def _target_and_share(self, labels: dict, target: str, logit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Targets of a mechanism's head, and the share that each click has in its mean: float [batch]."""
+        """Targets of a mechanism's head, and the share of each click in its mean loss: float [batch]."""
         label, weight = losses.target_and_weight(labels[target], self._config.loss)
         unknown = labels.get(delayed_feedback.unknown_key(target))
         if unknown is None:
             return label, losses.share(weight * labels["mature"])
         label, importance = delayed_feedback.reweighted(label, unknown, logit)
-        # Importance is no part of the mean's denominator: it would bias what it is to make unbiased.
+        # Importance weights are not part of the denominator of the mean, because that would bias the loss.
         return label, losses.share(weight * labels[delayed_feedback.COUNTS]) * importance
 
     def _logits(self, rows: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
@@ -102,36 +102,36 @@ class Trainer(tfrs.models.Model):
 
     def compute_loss(self, inputs: tuple[dict, dict], training: bool = False) -> tf.Tensor:
         """Total loss of a batch; arguments as in `head_losses`."""
-        found = self.head_losses(inputs, training)
-        return tf.add_n([self._weight(head) * loss for head, loss in zip(self._heads, found, strict=True)])
+        head_losses = self.head_losses(inputs, training)
+        return tf.add_n([self._weight(head) * loss for head, loss in zip(self._heads, head_losses, strict=True)])
 
     def reset_metrics(self) -> None:
-        """Does nothing: a training is one pass, and its means go on where it was cut short."""
+        """Does nothing, because a training is one pass, and a resumed training continues its mean losses."""
 
     def train_step(self, inputs: tuple[dict, dict]) -> dict:
         """One step of the optimiser, with the configured gradient."""
         variables, weights = self.network.trainable_variables, [self._weight(head) for head in self._heads]
         half = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)
         with tf.GradientTape(persistent=True) as tape:
-            found = self.head_losses(inputs, training=True)
-            total = tf.add_n([weight * loss for weight, loss in zip(weights, found, strict=True)])
+            head_losses = self.head_losses(inputs, training=True)
+            total = tf.add_n([weight * loss for weight, loss in zip(weights, head_losses, strict=True)])
             if self._config.gradients == "sum":
                 parts = [total]
             elif self._config.gradient_variant == "published":
-                parts = [weight * loss for weight, loss in zip(weights, found, strict=True)]
+                parts = [weight * loss for weight, loss in zip(weights, head_losses, strict=True)]
             else:
-                parts = found  # PyMAL projects and weights the gradients without λ.
+                parts = head_losses  # PyMAL projects and weights the gradients without λ.
             if half:
                 parts = [self.optimizer.get_scaled_loss(part) for part in parts]
-        of_each = [tape.gradient(part, variables) for part in parts]
+        by_part = [tape.gradient(part, variables) for part in parts]
         del tape
         if half:
-            of_each = [self.optimizer.get_unscaled_gradients(of_part) for of_part in of_each]
-        alone = self._config.gradients == "sum"
-        if not alone:
-            of_each = [replicas.total(of_part) for of_part in of_each]
-        combined = of_each[0] if alone else gradients.on_touched_rows(self._combination(), of_each, self._ends)
-        self.optimizer.apply_gradients(zip(combined, variables, strict=True), experimental_aggregate_gradients=alone)
+            by_part = [self.optimizer.get_unscaled_gradients(gradient) for gradient in by_part]
+        summed = self._config.gradients == "sum"
+        if not summed:
+            by_part = [replicas.total(gradient) for gradient in by_part]
+        combined = by_part[0] if summed else gradients.on_touched_rows(self._combination(), by_part, self._ends)
+        self.optimizer.apply_gradients(zip(combined, variables, strict=True), experimental_aggregate_gradients=summed)
         return {metric.name: metric.result() for metric in self.metrics} | {"loss": total}
 
     def _weight(self, head: Head) -> float:

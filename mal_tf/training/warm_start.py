@@ -1,4 +1,4 @@
-"""Warm start: the weights of an earlier model taken over, tables that grew included, with a report per variable."""
+"""Warm start: restoring the weights of an earlier model, including tables that grew, with a report for each variable."""
 
 import collections
 import dataclasses
@@ -20,7 +20,7 @@ from mal_tf.training.layer_comparison import LayerComparison, Side
 
 WEIGHTS, NETWORK = "model.weights.h5", "network.json"
 
-#: Key of `network.json` with what the report draws: `mal_tf.models.graph.Block` by `Block`.
+#: Key of `network.json` that holds the blocks of the network's drawing in the report, see `mal_tf.models.graph.Block`.
 BLOCKS = "blocks"
 
 log = logging.getLogger("mal_tf.training")
@@ -28,16 +28,16 @@ log = logging.getLogger("mal_tf.training")
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """All that a network is made from, and how many lines of which vocabularies its tables have.
+    """Everything from which a network is built, with the sizes and digests of its vocabularies.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         spec: features.
         model: architecture.
         targets: the primary and its auxiliaries.
-        sizes: rows of each table.
-        lines: lines of each vocabulary.
-        digests: of those lines.
+        sizes: number of rows of each table.
+        lines: number of lines of each vocabulary.
+        digests: digests of those lines.
     """
 
     name: str
@@ -49,21 +49,21 @@ class Description:
     digests: Mapping[str, str]
 
     def build(self) -> Network:
-        """The network, with initial weights."""
+        """Builds the network with initial weights."""
         return factory.build(self.name, self.spec, self.sizes, self.model, self.targets)
 
 
 def describe(
     name: str, spec: FeatureSpec, model: ModelConfig, targets: Sequence[str], vocabularies: Mapping[str, Sequence[str]]
 ) -> Description:
-    """Describes the network of these arguments (see `mal_tf.training.fit.fit`)."""
+    """Describes the network that is built from these arguments (see `Recipe`)."""
     lines = {feature.name: len(vocabularies[feature.name]) for feature in spec.with_vocabulary}
     digests = {feature: _digest(vocabularies[feature], count) for feature, count in lines.items()}
     return Description(name, spec, model.alone(name), tuple(targets), table_sizes(spec, vocabularies), lines, digests)
 
 
 def write(directory: str, network: Network, description: Description) -> None:
-    """Saves a trained network so that a later one can start from it: `model.weights.h5` and `network.json`."""
+    """Saves a trained network as `model.weights.h5` and `network.json`, so that a later training can start from it."""
     network.model.save_weights(str(pathlib.Path(directory) / WEIGHTS))
     fields = dataclasses.asdict(description)
     fields |= {key: getattr(description, key).model_dump(mode="json") for key in ("spec", "model")}
@@ -72,7 +72,7 @@ def write(directory: str, network: Network, description: Description) -> None:
 
 
 def locate(path: str, name: str) -> str:
-    """The training that `training.warm_start` means: `path` itself, or that of the model called `name` in the run at `path`.
+    """Directory of the training that `training.warm_start` names: `path` itself, or that of model `name` in the run `path`.
 
     Raises:
         MalTfError: there is neither.
@@ -81,7 +81,7 @@ def locate(path: str, name: str) -> str:
         if (directory / NETWORK).exists():
             return str(directory)
     raise MalTfError(
-        f"training.warm_start: expected a run that trained '{name}', or a run's train/<model>; found no such in {path}"
+        f"training.warm_start: expected a run that trained '{name}', or a run's train/<model>; found neither in {path}"
     )
 
 
@@ -106,26 +106,25 @@ def _read(directory: str) -> Description:
 def take_over(
     network: Network, description: Description, vocabularies: Mapping[str, Sequence[str]], directory: str
 ) -> list[dict]:
-    """Assigns an earlier network's weights to those of `network` that mean the same.
+    """Restores the weights of an earlier network in `network` where they have the same meaning.
 
-    - A feature's table is taken over where width, kind and out-of-vocabulary rows are the same and its old vocabulary is
-      the beginning of the new one: the old entries keep their vectors, in their new places; the rows of new entries stay
-      as they were initialised. Bucket boundaries must be equal. The table of hashed features is taken over where width and
-      rows are the same.
-    - Other variables are matched by layer and place in it, and taken over where their layer is configured as it was and
-      all that it reads is made as it was, down to the features; see `mal_tf.training.layer_comparison`.
+    - The table of a feature is restored if width, type and out-of-vocabulary rows are the same and its old vocabulary is a
+      prefix of the new one. Old entries keep their vectors, in their new rows, and the rows of new entries keep their initial
+      values. Bucket boundaries must be equal. The table of hashed features is restored if width and rows are the same.
+    - Other variables are matched by layer and index, and restored if the configuration of their layer, and everything that it
+      reads, down to the features, is unchanged; see `mal_tf.training.layer_comparison`.
 
-    Optimiser slots are not saved with finished trainings: they start anew, and the warm-up covers for that.
+    Slot variables of optimisers are not saved with finished trainings. They start anew, for which the warm-up compensates.
 
     Args:
-        network: the new one, with initial weights.
-        description: of it.
-        vocabularies: of it.
-        directory: of the earlier training.
+        network: the new network with initial weights.
+        description: description of the new network.
+        vocabularies: vocabularies of the new network.
+        directory: directory of the earlier training.
 
     Returns:
-        An entry for each variable, and each feature of a table: `{"variable", "status", "reason"}`, status one of
-        `restored`, `grown`, `new`, `dropped`.
+        An entry for each variable, and for each feature of a table: `{"variable", "status", "reason"}`, where status is one
+        of `restored`, `grown`, `new`, `dropped`.
 
     Raises:
         MalTfError: the earlier training can't be read.
@@ -156,25 +155,25 @@ def _tables(
     earlier: Description,
     vocabularies: Mapping[str, Sequence[str]],
 ) -> Iterator[dict]:
-    known = {feature: stack for stack in old.stacks for feature in stack.sizes}
+    old_stacks = {feature: stack for stack in old.stacks for feature in stack.sizes}
     for stack in network.stacks:
         values = stack.embeddings.numpy()
         for feature, size in stack.sizes.items():
             name = f"{stack.name}/{feature}"
-            if reason := _differs(feature, stack, known.get(feature), description, earlier, vocabularies):
+            if reason := _difference(feature, stack, old_stacks.get(feature), description, earlier, vocabularies):
                 yield _entry(name, "new", reason)
                 continue
             rows, size_before = stack.row_range(feature), earlier.sizes[feature]
-            before = known[feature].embeddings[known[feature].row_range(feature)].numpy()
+            before = old_stacks[feature].embeddings[old_stacks[feature].row_range(feature)].numpy()
             values[rows.start : rows.start + size_before] = before
             grown = f"{size_before:,} rows kept, {size - size_before:,} new" if size > size_before else ""
             yield _entry(name, "grown" if grown else "restored", grown)
         stack.embeddings.assign(values)
-    for feature in sorted(known.keys() - description.sizes.keys()):
-        yield _entry(f"{known[feature].name}/{feature}", "dropped", "there is no such table any more")
+    for feature in sorted(old_stacks.keys() - description.sizes.keys()):
+        yield _entry(f"{old_stacks[feature].name}/{feature}", "dropped", "there is no such table any more")
 
 
-def _differs(
+def _difference(
     feature: str,
     stack: StackedEmbedding,
     before: StackedEmbedding | None,
@@ -182,7 +181,7 @@ def _differs(
     earlier: Description,
     vocabularies: Mapping[str, Sequence[str]],
 ) -> str:
-    """Why a feature's table can't be taken over; empty if it can."""
+    """Reason why the table of a feature can't be restored; empty if it can."""
     if before is None:
         return "the earlier model has no such table"
     if stack.width != before.width:
@@ -207,7 +206,7 @@ def _differs(
 
 
 def _layers(network: Network, old: Network, description: Description, earlier: Description) -> Iterator[dict]:
-    """Everything but tables: by layer, and place in it."""
+    """Restores everything but tables, by layer and index of the variable in it."""
     before = {layer.name: layer.weights for layer in _plain(old)}
     comparison = LayerComparison(
         Side(network, description.spec, description.targets), Side(old, earlier.spec, earlier.targets)

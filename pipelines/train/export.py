@@ -13,7 +13,7 @@ from features.parsing import raw_signature
 from features.spec import FeatureSpec
 from mal_tf.calibration.in_graph import ServedCalibration
 from mal_tf.serving import check
-from mal_tf.serving.candidates import of_one_user
+from mal_tf.serving.candidates import requests_for_one_user
 from mal_tf.serving.export import CANDIDATES, ServedModel, export
 from mal_tf.serving.graph_size import graph_size
 from mal_tf.serving.requests import signature_requests
@@ -83,5 +83,5 @@ def _cases(
     raw = requests["predict_raw"]
     expected = dict.fromkeys(requests, cvr(raw))
     if user_features:
-        expected[CANDIDATES] = cvr(of_one_user(raw, user_features)[1])
+        expected[CANDIDATES] = cvr(requests_for_one_user(raw, user_features)[1])
     return {signature: (inputs, expected[signature]) for signature, inputs in requests.items()}

@@ -23,10 +23,10 @@ def blocks(document):
 
 def modules_with_examples():
     for package in (features, mal_tf):
-        yield package.__name__
         for path in pathlib.Path(package.__path__[0]).rglob("*.py"):
-            if ">>> " in path.read_text() and path.name != "__init__.py":
-                yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            if ">>> " in path.read_text():
+                module = path.parent if path.name == "__init__.py" else path.with_suffix("")
+                yield ".".join(module.relative_to(ROOT).parts)
 
 
 def in_fresh_process(code):
@@ -59,6 +59,12 @@ def test_readme(tmp_path, monkeypatch):
     code = 'import mal_tf, tf_keras; print(tf_keras.models.load_model("mal.keras").name)'
     assert code.split("; ")[1].removeprefix("print(").removesuffix(".name)") in block
     assert in_fresh_process(code) == "mal\n"
+
+
+def test_public_objects_have_examples():
+    """Classes, functions and modules of the library; `keras` is not ours."""
+    documented = {name: getattr(mal_tf, name) for name in mal_tf.__all__ if name != "keras"}
+    assert [name for name, value in documented.items() if ">>> " not in (value.__doc__ or "")] == []
 
 
 @pytest.mark.parametrize("name", sorted(set(modules_with_examples())))

@@ -6,7 +6,7 @@ from features.lookup import lookup_model, table_sizes
 from features.spec import FeatureSpec
 from mal_tf.models import factory
 from mal_tf.models.config import ModelConfig
-from mal_tf.serving.candidates import CandidateNetwork, candidates_signature, of_one_user
+from mal_tf.serving.candidates import CandidateNetwork, candidates_signature, requests_for_one_user
 
 SPEC = FeatureSpec(
     features=[
@@ -42,7 +42,7 @@ def _as_each_click_alone(spec, users, options):
     config = ModelConfig(primary="last", **options)
     network = factory.build("mal", spec, table_sizes(spec, VOCABULARIES), config, ("first", "last"))
     lookup, candidates = lookup_model(spec, VOCABULARIES), CandidateNetwork(spec, network, users)
-    once, repeated = of_one_user(RAW, users)
+    once, repeated = requests_for_one_user(RAW, users)
     expected = network.model(lookup(tensors(repeated)))["last"]
     assert len(set(expected.numpy().tolist())) == 4
     np.testing.assert_allclose(candidates(lookup(tensors(once))), expected, atol=1e-6)

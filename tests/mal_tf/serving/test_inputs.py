@@ -31,7 +31,7 @@ def test_a_model_of_other_features_is_refused_and_one_of_some_more_warned_of(cap
         check_features(model, ["price", "shop", "item"], "model 'm'", "runs/a/labels")
         assert not caplog.text
         check_features(model, ["shop"], "model 'm'", "runs/a/labels")
-    assert "runs/a/labels has no price, which model 'm' takes for missing values" in caplog.text
+    assert "runs/a/labels has no price, which model 'm' treats as missing values" in caplog.text
     with pytest.raises(
         MalTfError, match=r"labels: expected features of model 'm' \(price, shop\), found none of them but item"
     ):
@@ -47,5 +47,5 @@ def test_clicks_are_others_when_a_hundred_have_no_value(caplog):
     with pytest.raises(MalTfError, match="day.gz: expected features of model 'm' .* none of them but click_id"):
         check_examples(model, clicks(*cold * 100), "model 'm'", "day.gz")
     assert not caplog.text
-    with pytest.raises(MalTfError, match="day.gz: expected tf.Examples, found a record that is none"):
+    with pytest.raises(MalTfError, match="day.gz: expected tf.Examples, found a record that is not a tf.Example"):
         check_examples(model, np.array([b"garbage"], object), "model 'm'", "day.gz")

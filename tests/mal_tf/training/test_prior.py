@@ -93,7 +93,7 @@ def test_labels_that_nobody_counted_are_said(caplog):
     made, model = network()
     for counts in (None, dataclasses.replace(COUNTS, clicks=0)):
         assert prior.start(made, counts, model, "weighted", small.TARGETS) == {}
-    assert caplog.text.count("mal: the training split has no counts of mature labels: its heads start at 0.5") == 2
+    assert caplog.text.count("mal: the training split has no counts of mature labels, so its heads start at 0.5") == 2
 
 
 def test_a_head_of_ones_own_making_stays_as_it_is_and_the_log_says_so(caplog):
@@ -106,7 +106,7 @@ def test_a_head_of_ones_own_making_stays_as_it_is_and_the_log_says_so(caplog):
     mixed = dataclasses.replace(made, model=keras.Model(made.model.input, outputs, name="mixed"), heads=heads)
     found = prior.start(mixed, COUNTS, model, "weighted", small.TARGETS)
     assert set(found) == {"last", "linear"} == set(prior.kept(mixed, found))
-    assert "mixed: no prior for scaled: its logits are no layer of logit or cat_logits" in caplog.text
+    assert "mixed: no prior for scaled, whose logits were not created by logit or cat_logits" in caplog.text
 
 
 def test_a_new_head_beside_restored_ones_has_the_prior_and_they_what_was_learned(tmp_path):
