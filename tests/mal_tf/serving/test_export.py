@@ -50,7 +50,9 @@ def test_warmup_requests_are_run_as_they_are_read_back(version, cases):
             key: values[:2].tolist() for key, values in INPUTS[name].items()
         }
         np.testing.assert_allclose(cvr, cases[name][1][:2], atol=1e-6)
-    with pytest.raises(MalTfError, match="found a request to signature 'predict_raw', expected one of: serving_default"):
+    with pytest.raises(
+        MalTfError, match="found a request to signature 'predict_raw', expected one of: serving_default"
+    ):
         list(warmup.replay(version, {"serving_default": signatures["serving_default"]}))
 
 
