@@ -1,4 +1,4 @@
-"""Keeps notes that TensorFlow's native code writes while it is imported from users."""
+"""Filter for irrelevant messages that TensorFlow's native code writes to standard error while it is imported."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-#: Notes that TensorFlow 2.21 writes before it reads its log level, and TensorFlow Data Validation's on notebooks.
+#: Patterns of messages that TensorFlow 2.21 writes before it reads its log level, and of TFDV's messages about notebooks.
 _NOISE = (
     "WARNING: All log messages before absl::InitializeLog",
     "I0000 .*(oneDNN custom operations|Could not find cuda drivers)",
@@ -17,10 +17,10 @@ _NOISE = (
 
 @contextlib.contextmanager
 def without_import_noise() -> Iterator[None]:
-    """Drop known notes of no use from what is written to standard error in the block.
+    """Drops known irrelevant messages from standard error within the context.
 
-    Native code writes to the file descriptor, so that is what goes through a filter, a process of its own: what is written
-    just before a crash still arrives.
+    Native code writes to the file descriptor, which is therefore redirected to a separate filter process. Messages that are
+    written just before a crash still arrive.
 
     Example:
         >>> with without_import_noise():
@@ -32,9 +32,10 @@ def without_import_noise() -> Iterator[None]:
             stack.callback(os.close, stderr)
             command = ["grep", "--line-buffered", "-vE", f"^({'|'.join(_NOISE)})"]
             grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stderr)
-        except OSError:  # The process has no standard error, or the system no grep.
+        except OSError:  # The process has no standard error, or the system has no grep.
             yield
             return
+        assert grep.stdin is not None  # It is a pipe.
         _flush()
         os.dup2(grep.stdin.fileno(), 2)
         try:
@@ -43,7 +44,7 @@ def without_import_noise() -> Iterator[None]:
             _flush()
             os.dup2(stderr, 2)
             grep.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # A child started meanwhile may still hold the pipe.
+            with contextlib.suppress(subprocess.TimeoutExpired):  # A child process may still hold the pipe.
                 grep.wait(timeout=1)
 
 
