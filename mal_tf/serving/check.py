@@ -63,11 +63,11 @@ def check(version: str, cases: Mapping[str, Case], calls: int = CALLS, timeout_s
     """
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "cases.npz")
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{name}/inputs/{key}": values for name, (inputs, _) in cases.items() for key, values in inputs.items()
         }
-        expected = {f"{name}/expected": cvr for name, (_, cvr) in cases.items() if cvr is not None}
-        np.savez(path, **arrays, **expected)
+        arrays |= {f"{name}/expected": cvr for name, (_, cvr) in cases.items() if cvr is not None}
+        np.savez(path, **arrays)
         command = [sys.executable, "-m", "mal_tf.serving.check", version, str(path), str(calls)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
