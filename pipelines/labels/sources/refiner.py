@@ -35,16 +35,19 @@ class Refiner:
         return raw if keep.all() else RawBatch(raw.rows.filter(pa.array(keep)), raw.numbers[keep], raw.malformed)
 
     def join(self, rows: pa.RecordBatch, path: str) -> pa.RecordBatch:
-        """Returns the rows with the columns of the joined tables added."""
+        """Returns the rows with the columns of the joined tables added, in place of columns without values.
+
+        In JSON Lines every column that is asked for is one without values if no line has it.
+        """
         for join, (keys, table) in zip(self._source.join, self._joined, strict=True):
             _require(rows, join.on, path, "`join`")
-            place = pc.index_in(rows[join.on].cast(pa.string()), value_set=keys)
-            common = sorted(set(table.column_names) & set(rows.schema.names))
+            position = pc.index_in(rows[join.on].cast(pa.string()), value_set=keys)
+            kept = [f.name for f in rows.schema if not (pa.types.is_null(f.type) and f.name in table.column_names)]
+            common = sorted(set(table.column_names) & set(kept))
             if common:
                 raise BadInput(f"{join.files}: column '{common[0]}' is also in {path}; rename one of them")
-            names = rows.schema.names + table.column_names
-            added = [table[name].take(place).combine_chunks() for name in table.column_names]
-            rows = pa.RecordBatch.from_arrays([*rows.columns, *added], names)
+            added = [table[name].take(position).combine_chunks() for name in table.column_names]
+            rows = pa.RecordBatch.from_arrays([*map(rows.column, kept), *added], kept + table.column_names)
         return rows
 
     def _load(self, join: Join, columns: list[str]) -> tuple[pa.Array, pa.Table]:

@@ -175,3 +175,29 @@ def test_a_joined_table_of_several_types_is_named(tmp_path):
     source = TableSource.model_construct(files=("-",), where={}, join=(Join(files=str(path), on="place"),))
     with pytest.raises(MalTfError, match=r"places.jsonl: a column has several types"):
         refiner.Refiner(source, ["size"])
+
+
+@pytest.mark.parametrize("explode", [None, "events"])
+@pytest.mark.parametrize("name", ["products.csv", "products.jsonl"])
+def test_json_lines_are_joined_with_columns_that_no_line_has(tmp_path, monkeypatch, explode, name):
+    monkeypatch.setattr(reader, "_BATCH_ROWS", 1)
+    (tmp_path / "products.csv").write_text("sku,tag\na,shoes\nb,hats\n")
+    (tmp_path / "products.jsonl").write_text('{"sku": "a", "tag": "shoes"}\n{"sku": "b", "tag": "hats"}\n')
+    log, rows = tmp_path / "log.jsonl", [{"id": 1, "sku": "b"}, {"id": 2, "sku": "x"}, {"id": 3, "sku": "a"}]
+    log.write_text("".join(json.dumps({"events": [row]} if explode else row) + "\n" for row in rows))
+    join = (Join(files=str(tmp_path / name), on="sku"),)
+    source = TableSource.model_construct(files=(str(log),), where={}, join=join, explode=explode)
+    refined = refiner.Refiner(source, COLUMNS)
+    batches = list(reader.read(reader.Piece(str(log)), refined.read_columns(COLUMNS), source))
+    joined = [row for batch in batches for row in refined.join(batch.rows, str(log)).to_pylist()]
+    assert [(row["id"], row["tag"]) for row in joined] == [(1, "hats"), (2, None), (3, "shoes")]
+
+
+def test_a_column_with_values_in_both_tables_is_refused(tmp_path):
+    (tmp_path / "products.csv").write_text("sku,tag\na,shoes\n")
+    source = TableSource.model_construct(
+        files=("-",), where={}, join=(Join(files=str(tmp_path / "products.csv"), on="sku"),)
+    )
+    rows = pa.RecordBatch.from_pydict({"sku": ["a"], "id": [1], "tag": ["own"]})
+    with pytest.raises(MalTfError, match=r"products.csv: column 'tag' is also in log; rename one of them"):
+        refiner.Refiner(source, COLUMNS).join(rows, "log")
