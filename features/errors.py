@@ -1,5 +1,8 @@
 """Exceptions that report errors to the user, with the exit codes of the command line."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class MalTfError(Exception):
     """An error that the user can fix. Its message says what was expected, what was found, where, and what to do.
@@ -35,3 +38,14 @@ class Interrupted(MalTfError):
     """The process was told to stop; the same command resumes. Exit code 75 is `EX_TEMPFAIL` ("try again") of sysexits.h."""
 
     exit_code = 75
+
+
+@contextlib.contextmanager
+def named_errors(where: str) -> Iterator[None]:
+    """Context manager that turns what is raised within, `SystemExit` too, into a MalTfError whose message begins with `where`."""
+    try:
+        yield
+    except MalTfError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise MalTfError(f"{where}: {type(error).__name__}: {error}") from error

@@ -179,7 +179,7 @@ class HistoryFeature(Feature):
 
     def check(self, spec: "FeatureSpec") -> None:
         """See base class."""
-        categorical = [f.name for f in spec.categorical]
+        categorical = [f.name for f in spec.categorical if not f.sequence]
         if self.of not in categorical:
             raise ValueError(
                 f"history '{self.name}' is of unknown feature '{self.of}'; "

@@ -13,9 +13,12 @@ feature's name and the number of the lookup, and row 0 is reserved for the missi
 
 from collections.abc import Mapping, Sequence
 
-from features.feature import MISSING
-from features.keras2 import keras
-from features.lookup_layers import FitLength
+from features import contract
+from features.errors import MalTfError
+from features.feature import MISSING, Feature
+from features.feature_types import TYPES
+from features.keras2 import keras, tf
+from features.lookup_layers import CheckRows, FitLength
 from features.parsing import raw_signature
 from features.spec import FeatureSpec
 
@@ -47,18 +50,33 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
         name: keras.Input(shape=signature.shape[1:], dtype=signature.dtype, name=name)
         for name, signature in raw_signature(spec).items()
     }
-    layers = {f.name: f.lookup(vocabularies.get(f.name, ()), spec.vocabulary) for f in spec.features}
+    layers, sizes = {}, table_sizes(spec, vocabularies)
+    for feature in spec.features:
+        with contract.feature_errors(feature, "lookup"):
+            layers[feature.name] = feature.lookup(vocabularies.get(feature.name, ()), spec.vocabulary)
     outputs = {}
     for feature in spec.features:
-        values, lookup = inputs[feature.name], layers[feature.table]
+        values, lookup, owner = inputs[feature.name], layers[feature.table], spec.feature(feature.table)
         if feature.sequence:
             values = FitLength(feature.length, MISSING[spec.dtype(feature)], name=f"fit_{feature.name}")(values)
-        outputs[feature.name] = lookup(values) if lookup else values
+        with contract.feature_errors(owner, "lookup"):
+            outputs[feature.name] = lookup(values) if lookup else values
+            if feature.embedded and type(owner) not in TYPES.values():
+                outputs[feature.name] = _checked(owner, outputs[feature.name], sizes, feature.name)
     return keras.Model(inputs, outputs, name="lookup")
+
+
+def _checked(owner: Feature, rows: tf.Tensor, sizes: Mapping[str, int], name: str) -> tf.Tensor:
+    """Rows that a lookup of a user's own found, checked when they are computed; its built-in types need no check."""
+    if not rows.dtype.is_integer:
+        raise MalTfError(f"expected whole numbers of rows, int32 or int64; found {rows.dtype.name}")
+    size = sizes[owner.name if owner.name in sizes else HASHED]
+    what = f"feature type '{owner.type}' of feature '{owner.name}', lookup"
+    return CheckRows(size, what, name=f"check_{name}")(rows)
 
 
 def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Number of rows of each embedding table by feature name, and by `HASHED` if features are hashed."""
-    sizes = {f.name: f.rows(vocabularies.get(f.name, ()), spec.vocabulary) for f in spec.tables}
+    sizes = {f.name: contract.rows(f, vocabularies.get(f.name, ()), spec.vocabulary) for f in spec.tables}
     buckets = spec.vocabulary.hash_buckets  # given if and only if features are hashed
     return sizes | ({HASHED: buckets} if buckets and spec.hash_lookups else {})

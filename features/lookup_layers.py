@@ -1,5 +1,6 @@
 """Keras layers from raw values to rows of embedding tables. Row 0 is the missing value and the padding of lists."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from features.feature import MISSING
@@ -85,6 +86,39 @@ class FitLength(keras.layers.Layer):
     def get_config(self):
         """See base class."""
         return super().get_config() | {"length": self.length, "padding": self.padding}
+
+
+@keras.utils.register_keras_serializable("mal_tf")
+class CheckRows(keras.layers.Layer):
+    """Passes rows on, with an error if one is outside of its table: it would be a row of another feature.
+
+    Args:
+        rows: rows of the table.
+        what: the feature and its type, for the message.
+    """
+
+    def __init__(self, rows: int, what: str, **kwargs):
+        super().__init__(**kwargs)
+        self.rows, self.what = rows, what
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        """Integers [...], unchanged."""
+        expected = f"{self.what}: expected rows from 0 to {self.rows - 1}, as `rows` is {self.rows}; found "
+        message = tf.strings.format(expected + "{} to {}", (tf.reduce_min(values), tf.reduce_max(values)))
+        within = tf.reduce_all((values >= 0) & (values < self.rows))
+        with tf.control_dependencies([tf.debugging.Assert(within, [message])]):
+            return tf.identity(values)
+
+    def get_config(self):
+        """See base class."""
+        return super().get_config() | {"rows": self.rows, "what": self.what}
+
+
+def outside_of_table(error: Exception) -> str | None:
+    """The message of `CheckRows` in an error of TensorFlow's; None without."""
+    message = str(error).replace("\\'", "'")  # TensorFlow quotes the quotes of assertions in graphs.
+    found = re.search(r"feature type '[^']*' of feature '\w*', lookup: expected rows .*; found -?\d+ to -?\d+", message)
+    return found.group() if found else None
 
 
 def hashing(name: str, dtype: str, buckets: int, salt: int, lookups: int) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -2,6 +2,8 @@
 
 import pydantic
 
+from features import contract
+from features.errors import MalTfError
 from features.feature import ARROW_TYPE, INT64_MISSING, NUMBER_LISTS, Feature, VocabularyConfig
 from features.feature_types import AnyFeature, CategoricalFeature, HistoryFeature, NumericFeature, SimilarityFeature
 from features.frozen import Frozen
@@ -62,9 +64,13 @@ class FeatureSpec(Frozen):
                 f"reserved feature name: {', '.join(reserved)} (reserved are {', '.join(RESERVED)}, and names that begin with "
                 f"{', '.join(RESERVED_PREFIXES)}); rename the feature and give its `column`"
             )
-        for feature in self.features:
-            feature.check(self)
-        self.columns()
+        try:
+            for feature in self.features:
+                contract.check(feature, self)
+            for events in ("clicks", "conversions"):
+                self.columns(events)
+        except MalTfError as error:
+            raise ValueError(str(error)) from error
         if self.hash_lookups and not self.vocabulary.hash_buckets:
             raise ValueError(
                 f"feature '{next(iter(self.hash_lookups))}' is hashed: vocabulary.hash_buckets, the rows of the table of all "
@@ -79,10 +85,11 @@ class FeatureSpec(Frozen):
 
         Raises:
             ValueError: two features read one column as different dtypes.
+            MalTfError: a feature type failed.
         """
         columns: dict[str, str] = {}
         for feature in sorted(self.features, key=lambda feature: feature.sequence):
-            for column, dtype in feature.columns(events, self).items():
+            for column, dtype in contract.columns(feature, events, self).items():
                 if (other := columns.setdefault(column, dtype)) != dtype:
                     raise ValueError(
                         f"column '{column}' is used as {other} and as {dtype}; give its features one dtype"

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import contract
 from features.arrays import flat
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _lower_edge(bins: np.ndarray) -> np.ndarray:
 
 def count(feature: "Feature", values: pa.Array) -> pa.Table:
     """Counts the values of a column. Returns columns `token` (see `Feature.tokens`) and `count` (int64)."""
-    counts = pc.value_counts(feature.tokens(values.drop_null()))
+    counts = contract.token_counts(feature, values)
     return pa.table({"token": counts.field("values"), "count": counts.field("counts")})
 
 
@@ -68,7 +69,7 @@ def cut(
         previous: lines of an earlier vocabulary. They keep their places, and tokens that it lacks follow as far as the
             size limit allows. Bucket boundaries stay as they were.
     """
-    return feature.cut(counts, config, previous)
+    return contract.cut(feature, counts, config, previous)
 
 
 def cut_tokens(counts: pa.Table, min_count: int, max_size: int | None, previous: Sequence[str]) -> list[str]:

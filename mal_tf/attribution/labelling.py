@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import vocabulary
+from features import contract, vocabulary
 from features.arrays import codes, flat, stable_hash
 from features.history import last_events
 from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, HistoryFeature
@@ -137,7 +137,7 @@ def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: i
         columns |= {f"valued_credit_{name}": credit.valued.astype(np.float32) for name, credit in credits.items()}
     columns["label_cat"] = labels.cat_label(label_by_name)
     clicks = _Clicks(shard, plan)
-    columns |= {feature.name: feature.select(clicks, plan.spec) for feature in plan.spec.features}
+    columns |= {feature.name: contract.select(feature, clicks, plan.spec) for feature in plan.spec.features}
     return pa.table(columns), _count_paths(shard_converting_spans(shard, plan.common_rules))
 
 
@@ -166,7 +166,8 @@ def shard_touches(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touche
     names, touchpoint = touchpoints.fold(names, code[column.indices.to_numpy()], types)
     derived = Touchpoints(names, plan.touchpoint.recency_hours, plan.touchpoint.position)
     clicks, features = _Clicks(shard, plan), [plan.spec.scalar(name) for name in plan.confounders]
-    hashes = [stable_hash(feature.discrete(feature.select(clicks, plan.spec))) for feature in features]
+    values = [contract.discrete(feature, contract.select(feature, clicks, plan.spec)) for feature in features]
+    hashes = list(map(stable_hash, values))
     confounders = np.stack(hashes, axis=1) if hashes else np.zeros((shard.clicks.num_rows, 0), np.uint64)
     return Touches(shard.click_time, touchpoint, derived, confounders, SECONDS_PER_HOUR * plan.units_per_second)
 

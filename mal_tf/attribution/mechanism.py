@@ -2,12 +2,12 @@
 
 import abc
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from features.errors import MalTfError
+from features.errors import MalTfError, named_errors
 from mal_tf.attribution.journeys import Journeys
 
 #: Position of a click in a converting journey. The only click of a journey is both its first and its last.
@@ -110,12 +110,6 @@ def checked_credit(name: str, mechanism: Mechanism, journeys: Journeys) -> np.nd
     return credit
 
 
-@contextlib.contextmanager
-def mechanism_errors(name: str, method: str) -> Iterator[None]:
+def mechanism_errors(name: str, method: str) -> contextlib.AbstractContextManager[None]:
     """Context manager that turns exceptions raised within into a MalTfError that names the mechanism and its method."""
-    try:
-        yield
-    except MalTfError as error:
-        raise MalTfError(f"attribution mechanism '{name}', {method}: {error}") from error
-    except Exception as error:
-        raise MalTfError(f"attribution mechanism '{name}', {method}: {type(error).__name__}: {error}") from error
+    return named_errors(f"attribution mechanism '{name}', {method}")

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from features.contract import feature_errors
+from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import HASHED
-from features.spec import FeatureSpec, HistoryFeature, SimilarityFeature
+from features.spec import Feature, FeatureSpec, HistoryFeature, SimilarityFeature
 from mal_tf.layers.attention import TargetAttention
 from mal_tf.layers.expert import Expert
 from mal_tf.layers.multi_head import MultiHeadTargetAttention
@@ -144,7 +146,7 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
         keys = embedded[feature.name]
         parts[feature.name] = _attended(feature, inputs[feature.name], keys, scalars, config)
     others = [f for f in spec.read_directly if not isinstance(f, HistoryFeature | SimilarityFeature)]
-    own = [feature.vector(embedded.get(feature.name, inputs[feature.name]), config) for feature in others]
+    own = [_own_vector(feature, embedded.get(feature.name, inputs[feature.name]), config) for feature in others]
     x = keras.layers.Concatenate(name=CLICK)([*parts.values(), *_histograms(spec, inputs, config), *own])
     if config.layer_norm:
         x = keras.layers.LayerNormalization(epsilon=1e-5, name="layer_norm")(x)
@@ -152,6 +154,14 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
     for number in range(config.cross_layers):
         x = tfrs.layers.dcn.Cross(name=f"cross_{number}")(first, x)
     return inputs, x
+
+
+def _own_vector(feature: Feature, values: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    with feature_errors(feature, "vector"):
+        vector = feature.vector(values, config)
+        if not (keras.backend.is_keras_tensor(vector) and vector.dtype.is_floating and vector.shape.rank == 2):
+            raise MalTfError(f"expected a tensor float [batch, any]; found {vector!r}")
+    return vector
 
 
 def _inputs(spec: FeatureSpec) -> dict[str, tf.Tensor]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
+from features.lookup_layers import outside_of_table
 from features.parsing import parse_features
 from mal_tf.models.network import Network
 from mal_tf.training import corrupt, tpu
@@ -143,6 +144,8 @@ def _train(
             with checkpoints.until_terminated():
                 cluster.fit(assembly.trainer, read(split, place.step), steps - place.step, callbacks)
     except corrupt.ERRORS as error:
+        if message := outside_of_table(error):
+            raise MalTfError(message) from error
         remaining, _ = split.after(place.step * size)
         if damage := corrupt.find(itertools.chain(*remaining.segments), parse):
             raise damage from error

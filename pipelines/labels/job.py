@@ -158,7 +158,7 @@ class LabelJob(beam.PTransform):
         ).with_outputs(*(f"fit:{name}" for name in made_for), "counts")
         fitted = [
             statistics[f"fit:{name}"]
-            | f"Merge:{name}" >> beam.CombineGlobally(plan.data_driven[name].merge)
+            | f"Merge:{name}" >> beam.CombineGlobally(steps.Merge(name, plan.data_driven[name]))
             | f"Fit:{name}" >> beam.Map(steps.Fit(name, plan.data_driven[name], made_for[name], self.output))
             for name in made_for
         ]

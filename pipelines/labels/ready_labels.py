@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import AsList, AsSingleton
 
-from features import example, table, tfrecord, vocabulary
+from features import contract, example, table, tfrecord, vocabulary
 from features.errors import MalTfError
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
 from mal_tf.attribution.label_counts import total
@@ -155,7 +155,7 @@ class Writer:
         columns |= {f"credit_{name}": values for name, values in credit.items()}
         columns["label_cat"] = cat_label(labels)
         clicks = _Clicks(self, normalised.rows, raw.rows, day.path)
-        columns |= {feature.name: feature.select(clicks, self.spec) for feature in self.spec.features}
+        columns |= {feature.name: contract.select(feature, clicks, self.spec) for feature in self.spec.features}
         return pa.RecordBatch.from_pydict(columns)
 
     def _credit(self, rows: pa.RecordBatch, name: str, day: Day, numbers: np.ndarray) -> np.ndarray:

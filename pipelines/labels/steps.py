@@ -132,6 +132,18 @@ class Fit:
         return self._name, fit
 
 
+class Merge:
+    """Statistics of one mechanism from some shards to those of all of them together."""
+
+    def __init__(self, name: str, mechanism: DataDrivenMechanism):
+        self._name, self._mechanism = name, mechanism
+
+    def __call__(self, parts: Iterable[Any]) -> Any:
+        """Merges the statistics."""
+        with mechanism_errors(self._name, "merge"):
+            return self._mechanism.merge(parts)
+
+
 class Label(beam.DoFn):
     """Labels the clicks of a prepared shard and writes them as TFRecord files.
 
@@ -231,7 +243,7 @@ class CutVocabulary:
     def __call__(self, name: str, counts: bytes) -> None:
         """Cuts the vocabulary of the feature called `name` to its size limits and writes it."""
         previous = self._previous.get(name)
-        lines = vocabulary.cut(self._spec.scalar(name), from_ipc(counts), self._spec.vocabulary, previous)
+        lines = vocabulary.cut(self._spec.feature(name), from_ipc(counts), self._spec.vocabulary, previous)
         files.write_text(FileSystems.join(self._output, "vocabulary", f"{name}.txt"), vocabulary.write(lines))
 
 

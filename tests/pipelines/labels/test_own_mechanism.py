@@ -60,7 +60,7 @@ class Own(Mechanism):
 
 class Learnt(DataDrivenMechanism):
     def statistics(self, converting, other): return len(converting)
-    def merge(self, parts): return sum(parts)
+    def merge(self, parts): return {merged}
     def fit(self, statistics): return {{"n": np.int64(statistics)}}
     def load(self, parameters): pass
     def credit(self, journeys): return np.zeros(journeys.click.size)
@@ -75,11 +75,12 @@ class Learnt(DataDrivenMechanism):
         ("np.full(journeys.click.size, np.nan)", "found nan in a journey of nan"),
         ("np.ones(1)", r"numbers, found shape \(1,\)"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("exit(3)", "SystemExit: 3"),
     ],
 )
 def test_credit_that_is_none_is_refused_with_the_mechanisms_name(project, tmp_path, monkeypatch, returned, message):
     module = f"wrong_{abs(hash(returned))}"
-    (tmp_path / f"{module}.py").write_text(WRONG.format(returned=returned))
+    (tmp_path / f"{module}.py").write_text(WRONG.format(returned=returned, merged="sum(parts)"))
     monkeypatch.syspath_prepend(str(tmp_path))
     project.config["attribution"]["mechanisms"].append({"name": "own", "type": f"{module}:Own"})
     project.write()
@@ -87,12 +88,20 @@ def test_credit_that_is_none_is_refused_with_the_mechanisms_name(project, tmp_pa
         project.labels()
 
 
-def test_a_fit_that_can_not_be_saved_is_named(project, tmp_path, monkeypatch):
-    (tmp_path / "wrong_fit.py").write_text(WRONG.format(returned="None"))
+@pytest.mark.parametrize(
+    ("merged", "message"),
+    [
+        ("sum(parts)", "fit: TypeError: .*int64 is not JSON"),
+        ("sum(parts) if isinstance(parts, list) and len(parts) < 2 else exit(3)", "(merge|statistics): SystemExit: 3"),
+    ],
+)
+def test_a_fit_that_fails_is_named(project, tmp_path, monkeypatch, merged, message):
+    module = f"wrong_{abs(hash(merged))}"
+    (tmp_path / f"{module}.py").write_text(WRONG.format(returned="None", merged=merged))
     monkeypatch.syspath_prepend(str(tmp_path))
-    project.config["attribution"]["mechanisms"].append({"name": "own", "type": "wrong_fit:Learnt"})
+    project.config["attribution"]["mechanisms"].append({"name": "own", "type": f"{module}:Learnt"})
     project.write()
-    with pytest.raises(MalTfError, match="attribution mechanism 'own', fit: TypeError: .*int64 is not JSON"):
+    with pytest.raises(MalTfError, match=f"attribution mechanism 'own', {message}"):
         project.labels()
 
 
