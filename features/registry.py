@@ -2,7 +2,11 @@
 
 import difflib
 import importlib
+import inspect
+import os
 import sys
+import traceback
+import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union
 
@@ -27,7 +31,7 @@ def find(kind: str, builtin: Mapping[str, str | type[Base]], base: type, descrip
         description: what the class is, for messages.
 
     Raises:
-        MalTfError: there is no such class, or it is not a subclass of `base`.
+        MalTfError: there is no such class, its module failed, it is not a subclass of `base`, or it lacks methods.
     """
     target = builtin.get(kind, kind)
     if isinstance(target, type):
@@ -39,17 +43,54 @@ def find(kind: str, builtin: Mapping[str, str | type[Base]], base: type, descrip
         raise MalTfError(
             f"unknown {description} '{kind}'; {hint}Known: {', '.join(builtin)}; your own is given as {OWN}"
         )
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    found = import_module(module, f"{description} '{kind}'")
+    if not hasattr(found, name):
         raise MalTfError(
-            f"{description} '{kind}' can't be imported: {error}. Install its package where the job runs; "
-            f"looked in {', '.join(sys.path)}"
-        ) from error
+            f"{description} '{kind}' can't be imported: module '{module}' has no attribute '{name}'; it is {found.__file__}"
+        )
+    cls = getattr(found, name)
     fits = isinstance(cls, type) and issubclass(cls, base)
     if not fits:
         raise MalTfError(f"{description} '{kind}' is not a subclass of {base.__module__}.{base.__name__}")
+    if inspect.isabstract(cls):
+        missing = ", ".join(f"`{method}`" for method in sorted(cls.__abstractmethods__))
+        raise MalTfError(f"{description} '{kind}' lacks methods of {base.__module__}.{base.__name__}: define {missing}")
     return cls
+
+
+def import_module(path: str, description: str) -> types.ModuleType:
+    """Imports a module that a config names.
+
+    Args:
+        path: full name of the module.
+        description: what names it, for messages.
+
+    Raises:
+        MalTfError: there is no such module, or it failed; the message then has the file and the line.
+    """
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if f"{path}.".startswith(f"{error.name}."):
+            raise MalTfError(
+                f"{description} can't be imported: {error}. Install its package where the job runs; "
+                f"looked in {', '.join(sys.path)}"
+            ) from error
+        raise _import_failed(error, description) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failed(error, description) from error
+
+
+def _import_failed(error: BaseException, description: str) -> MalTfError:
+    if isinstance(error, SyntaxError):
+        file, line, message = error.filename, error.lineno, error.msg
+    else:  # The innermost frame in the folder of the module; within it, libraries may have been called.
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+        outer = next(f for f in frames if f.filename not in (__file__, importlib.__file__))
+        inner = [f for f in frames if f.filename.startswith(os.path.dirname(outer.filename))][-1]
+        file, line, message = inner.filename, inner.lineno, str(error)
+    kind = type(error).__name__
+    return MalTfError(f"{description} can't be imported: {file}, line {line}: {kind}: {message}; correct the module")
 
 
 def block(builtin: Mapping[str, type[Model]], base: type, key: str, description: str) -> Any:
@@ -79,6 +120,8 @@ def block(builtin: Mapping[str, type[Model]], base: type, key: str, description:
             first = error.errors()[0]
             message = first["msg"].removeprefix("Value error, ")
             raise ValueError(": ".join([".".join(map(str, first["loc"])) or kind, message])) from error
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"{description} '{kind}': {type(error).__name__}: {error}") from error
 
     branches = [Annotated[cls, pydantic.Tag(name)] for name, cls in builtin.items()]
     as_any: Any = pydantic.SerializeAsAny  # Type checkers see an alias, which can't be subscripted with a variable.

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from features.errors import MalTfError
 from features.registry import find
-from mal_tf.attribution.mechanism import Mechanism
+from mal_tf.attribution.mechanism import Mechanism, mechanism_errors
 
 #: Import paths of the built-in mechanisms by their name in configs.
 MECHANISMS = {
@@ -67,13 +67,14 @@ def create(kind: str, parameters: dict) -> Mechanism:
         parameters: arguments of the constructor.
 
     Raises:
-        MalTfError: there is no such mechanism, or it does not take these parameters.
+        MalTfError: there is no such mechanism, it does not take these parameters, or its constructor failed.
     """
     mechanism = _find(kind)
-    try:
-        return mechanism(**parameters)
-    except (TypeError, ValueError) as error:
-        raise MalTfError(f"attribution mechanism '{kind}' does not take these parameters: {error}") from error
+    with mechanism_errors(kind, "__init__"):
+        try:
+            return mechanism(**parameters)
+        except (TypeError, ValueError) as error:
+            raise MalTfError(f"does not take these parameters: {error}") from error
 
 
 def _find(kind: str) -> type[Mechanism]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.errors import MalTfError
+from features.errors import MalTfError, named_errors
 from mal_tf.evaluation.calibration import equal_mass
 from mal_tf.evaluation.metric import HIGHER, LOWER, Clicks, Metric, RatioMetric
 from mal_tf.evaluation.ranking import Pairs, PerUser, per_user, ranks
@@ -287,7 +287,8 @@ def level_metrics() -> Mapping[str, Metric]:
 @functools.cache
 def _register_installed() -> None:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        register_metric(entry.load())
+        with named_errors(f"metric '{entry.name}' of {ENTRY_POINTS}, {entry.value}"):
+            register_metric(entry.load())
 
 
 def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:

@@ -1,13 +1,12 @@
 """Catalog of models: built-in and registered ones by name, any other by import path."""
 
 import difflib
-import importlib
 import re
-import sys
 import types
 from collections.abc import Callable
 
 from features.errors import MalTfError
+from features.registry import import_module
 
 #: Modules of the models by name in configs. The network is built by the function `build`, or by `package.module:function`.
 MODELS = {
@@ -60,12 +59,7 @@ def module(name: str) -> types.ModuleType:
         MalTfError: the module can't be imported.
     """
     path = MODELS.get(name, name).partition(":")[0]
-    try:
-        return importlib.import_module(path)
-    except ImportError as error:
-        raise MalTfError(
-            f"model '{name}': {path} can't be imported: {error}. Install its package; looked in {', '.join(sys.path)}"
-        ) from error
+    return import_module(path, f"model '{name}': {path}")
 
 
 def builder(name: str) -> Callable:
@@ -77,5 +71,9 @@ def builder(name: str) -> Callable:
     function_name = MODELS.get(name, name).partition(":")[2] or "build"
     function = getattr(module(name), function_name, None)
     if not callable(function):
-        raise MalTfError(f"model '{name}': {module(name).__name__} has no function '{function_name}'")
+        found = module(name)
+        raise MalTfError(
+            f"model '{name}': expected a function '{function_name}' in {found.__name__}, found none in {found.__file__}; "
+            "define it, or name another as package.module:function"
+        )
     return function

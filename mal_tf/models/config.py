@@ -300,7 +300,7 @@ def config_class(names: Sequence[str]) -> type[ModelConfig]:
     Without such a class they are those of `base`.
 
     Raises:
-        ValueError: a model is unknown or can't be imported.
+        ValueError: a model is unknown, can't be imported, or has no function that builds it.
     """
     return _combined(tuple(dict.fromkeys(map(_own_class, names))))
 
@@ -316,7 +316,8 @@ def _own_class(name: str) -> type[ModelConfig]:
     if name in CONFIGS:
         return CONFIGS[name]
     try:
-        own = getattr(catalog.module(catalog.check(name)), "Config", BottomConfig)
+        catalog.builder(catalog.check(name))
+        own = getattr(catalog.module(name), "Config", BottomConfig)
     except MalTfError as error:
         raise ValueError(str(error)) from error
     if not (isinstance(own, type) and issubclass(own, ModelConfig)):

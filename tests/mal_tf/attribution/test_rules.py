@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import MalTfError
-from mal_tf.attribution.catalog import create
+from mal_tf.attribution.catalog import create, register
+from mal_tf.attribution.rules import Last
 from tests.mal_tf.attribution.logs import LOG, RULES, build, by_hand, eligible, split
 
 
@@ -85,7 +86,7 @@ def test_time_decay_of_very_old_clicks():
         ("position", {"first": -0.1}, "at least 0 and at most 1 together, not -0.1 and 0.4"),
         ("position", {"first": 0.7, "last": 0.4}, "at least 0 and at most 1 together, not 0.7 and 0.4"),
         ("position", {"last": float("nan")}, "at least 0 and at most 1 together, not 0.4 and nan"),
-        ("position", {"first": "0.4"}, "'position' does not take these parameters"),
+        ("position", {"first": "0.4"}, "'position', __init__: does not take these parameters"),
         ("time_decay", {"half_life_hours": 0}, "half_life_hours must be above 0, not 0"),
     ],
 )
@@ -94,10 +95,20 @@ def test_bad_parameters_are_named(name, parameters, message):
         create(name, parameters)
 
 
+def test_a_constructor_that_fails_is_named():
+    class Own(Last):
+        def __init__(self):
+            raise SystemExit(3)
+
+    register("leaves")(Own)
+    with pytest.raises(MalTfError, match="attribution mechanism 'leaves', __init__: SystemExit: 3"):
+        create("leaves", {})
+
+
 def test_unknown_mechanism_and_parameters_are_named():
     with pytest.raises(
         MalTfError, match="unknown attribution mechanism 'lats'; did you mean 'last'\\? Known: first, last"
     ):
         create("lats", {})
-    with pytest.raises(MalTfError, match="'last' does not take these parameters"):
+    with pytest.raises(MalTfError, match="'last', __init__: does not take these parameters"):
         create("last", {"half_life": 3})

@@ -141,7 +141,12 @@ def test_models_that_are_trained_together_share_keys_and_have_no_others():
         ({"expert_units": [4]}, "it is a key of mmoe, ple, home, moae"),
         ({"tower_unit": [4]}, "unknown key 'tower_unit'; did you mean 'tower_units'"),
         ({"name": "no.such.package:build"}, "no.such.package can't be imported"),
-        ({"name": "mal_tf.layers.gate:build", "fusion_units": [4]}, "'fusion_units' has no effect on"),
+        ({"name": "mal_tf.models.base:build", "fusion_units": [4]}, "'fusion_units' has no effect on"),
+        (
+            {"name": "mal_tf.layers.gate", "temperature": 2},
+            "'mal_tf.layers.gate': expected a function 'build' in mal_tf",
+        ),
+        ({"name": "mal_tf.models.base:construct"}, "expected a function 'construct' in mal_tf.models.base, found none"),
     ],
 )
 def test_a_key_that_no_model_uses_is_an_error(keys, message):
