@@ -1,13 +1,12 @@
 """Commands that work on one run: `run`, its single stages, and `report`, `predict` and `explain`."""
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from features.errors import MalTfError
-from pipelines.cli.shared import Config, Output, Set, console, default_output
+from pipelines.cli.shared import Config, Output, Set, console, default_output, program
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Run finished stages again even if nothing changed.")]
 Strategy = Annotated[
@@ -51,8 +50,7 @@ def run(
     console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
     entries = manifest.read(opened.path("labels"))["files"]
     clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
-    program = os.path.relpath(sys.argv[0])
-    console.print(f"Try next: {program} predict {saved_model} {clicks} --output predictions.csv", soft_wrap=True)
+    console.print(f"Try next: {program()} predict {saved_model} {clicks} --output predictions.csv", soft_wrap=True)
 
 
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006

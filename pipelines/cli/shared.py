@@ -1,6 +1,8 @@
 """The console, arguments and options that the commands share."""
 
+import os
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +16,14 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, such as training.batch_size=256."),
 ]
 Output = Annotated[str, typer.Option(help="Directory of the run's outputs. By default runs/<name>.")]
+
+
+def program() -> str:
+    """Return how this program was called, for commands to try next: the script, or the interpreter with its module."""
+    script = pathlib.Path(sys.argv[0])
+    if script.name == "__main__.py":
+        return f"{sys.orig_argv[0]} -m {__package__}"
+    return os.path.relpath(script)
 
 
 def default_output(config) -> str:

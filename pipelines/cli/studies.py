@@ -1,12 +1,10 @@
 """Commands for studies: `benchmark` on one run's labels, `simulate` and `replay` on a simulated ad market."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.shared import console, default_output
+from pipelines.cli.shared import console, default_output, program
 
 
 def benchmark(
@@ -49,7 +47,7 @@ def simulate(
         rows = run(market, directory, overwrite, advance)["rows"]
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("clicks", "conversions"))
     console.print(f"{directory}: {counts}, and the truth about each", soft_wrap=True)
-    console.print(f"Try next: {os.path.relpath(sys.argv[0])} labels {directory}/{CONFIG}", soft_wrap=True)
+    console.print(f"Try next: {program()} labels {directory}/{CONFIG}", soft_wrap=True)
 
 
 def replay(
