@@ -20,7 +20,7 @@ class WeightAverages(keras.callbacks.Callback):
         ...     network.set_weights([np.array([[weight]])])
         ...     averages.update(step)
         >>> averages.apply()
-        >>> float(network.get_weights()[0])
+        >>> float(network.get_weights()[0][0, 0])
         1.5
 
     Args:
