@@ -127,4 +127,6 @@ def hashing(name: str, dtype: str, buckets: int, salt: int, lookups: int) -> Cal
         keras.layers.Hashing(buckets, MISSING[dtype], [salt, n], name=f"hash_{n}_{name}", dtype="int32")
         for n in range(lookups)
     ]
+    if lookups == 1:  # Keras 2 would load tf.stack of a list of one tensor as called on that tensor.
+        return lambda values: tf.expand_dims(layers[0](values), axis=-1)
     return lambda values: tf.stack([layer(values) for layer in layers], axis=-1)

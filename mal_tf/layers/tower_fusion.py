@@ -1,5 +1,7 @@
 """Fusion of the auxiliary towers into the primary one, level by level."""
 
+from typing import Any, cast
+
 import numpy as np
 
 from features.keras2 import keras, tf
@@ -24,8 +26,9 @@ class TowerFusion(keras.layers.Layer):
 
     def build(self, shapes):
         """See base class."""
-        self._mix = keras.layers.Dense(shapes[0][-1])
-        self._mix.build([None, shapes[0][-1] + sum(shape[-1] for shape in shapes[1])])
+        shape, others = shapes if _nested(shapes) else (shapes, [])
+        self._mix = keras.layers.Dense(shape[-1])
+        self._mix.build([None, shape[-1] + sum(other[-1] for other in others)])
         super().build(shapes)
 
     def call(self, inputs: tuple[tf.Tensor, list[tf.Tensor]]) -> tf.Tensor:
@@ -37,10 +40,15 @@ class TowerFusion(keras.layers.Layer):
         Returns:
             float [batch, dim].
         """
-        primary, auxiliaries = inputs
+        primary, auxiliaries = cast(tuple, inputs) if _nested(inputs) else (inputs, [])
         # The residual p is also an input of W, so adding it equals adding the identity to W. (A sum between bias and ReLU
         # makes the graph optimiser of TensorFlow 2.16 fail on the whole model.) The identity is a constant, because other
         # runtimes lack the op of tf.eye.
         kernel = self._mix.kernel + tf.constant(np.eye(*self._mix.kernel.shape), primary.dtype)
         mixed = tf.matmul(tf.concat([primary, *auxiliaries], axis=-1), kernel)
         return tf.nn.relu(tf.nn.bias_add(mixed, self._mix.bias))
+
+
+def _nested(inputs: Any) -> bool:
+    """Whether inputs, or their shapes, are of a pair. Keras 2 loads a layer called on (p, []) as called on p alone."""
+    return isinstance(inputs, list | tuple) and len(inputs) == 2 and isinstance(inputs[1], list | tuple)

@@ -6,7 +6,7 @@ from features.keras2 import keras
 from features.spec import FeatureSpec
 from mal_tf.layers.tower import MLP, KnowledgeFusion
 from mal_tf.models.config import CAT, MalConfig
-from mal_tf.models.network import Head, Network, bottom, cat_logits, logit
+from mal_tf.models.network import Head, Network, bottom, cat_logits, concatenated, logit
 
 
 def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MalConfig, targets: Sequence[str]) -> Network:
@@ -31,7 +31,7 @@ def build(spec: FeatureSpec, sizes: Mapping[str, int], config: MalConfig, target
         knowledge.append(MLP(config.tower_units, name="aka_cat_tower")(v))
         outputs["aka_cat"] = cat_logits(knowledge[-1], "aka_cat", targets)
         heads.append(Head("aka_cat", CAT))
-    k = keras.layers.Concatenate(name="knowledge")(knowledge) if len(knowledge) > 1 else knowledge[0]
+    k = concatenated(knowledge, "knowledge")
     v_p = MLP(config.tower_units, name=f"{primary}_tower")(v)
     fused = KnowledgeFusion(config.fusion_units, name="fusion")((v_p, k))
     outputs = {primary: logit(fused, primary, config), **outputs}

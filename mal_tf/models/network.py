@@ -147,7 +147,7 @@ def click(spec: FeatureSpec, sizes: Mapping[str, int], config: ModelConfig) -> t
         parts[feature.name] = _attended(feature, inputs[feature.name], keys, scalars, config)
     others = [f for f in spec.read_directly if not isinstance(f, HistoryFeature | SimilarityFeature)]
     own = [_own_vector(feature, embedded.get(feature.name, inputs[feature.name]), config) for feature in others]
-    x = keras.layers.Concatenate(name=CLICK)([*parts.values(), *_histograms(spec, inputs, config), *own])
+    x = concatenated([*parts.values(), *_histograms(spec, inputs, config), *own], CLICK)
     if config.layer_norm:
         x = keras.layers.LayerNormalization(epsilon=1e-5, name="layer_norm")(x)
     first = x
@@ -162,6 +162,14 @@ def _own_vector(feature: Feature, values: tf.Tensor, config: ModelConfig) -> tf.
         if not (keras.backend.is_keras_tensor(vector) and vector.dtype.is_floating and vector.shape.rank == 2):
             raise MalTfError(f"expected a tensor float [batch, any]; found {vector!r}")
     return vector
+
+
+def concatenated(vectors: Sequence[tf.Tensor], name: str) -> tf.Tensor:
+    """Concatenates vectors, each float [batch, any], in a layer called `name`, which passes a single one on unchanged."""
+    # Keras 2 calls a layer that was called on a list of one tensor with that tensor when it loads the model.
+    if len(vectors) == 1:
+        return keras.layers.Activation("linear", name=name)(vectors[0])
+    return keras.layers.Concatenate(name=name)(vectors)
 
 
 def _inputs(spec: FeatureSpec) -> dict[str, tf.Tensor]:
@@ -216,7 +224,7 @@ def _attended(feature, rows: tf.Tensor, keys: tf.Tensor, scalars: Mapping[str, t
 
 def _histograms(spec: FeatureSpec, inputs: Mapping[str, tf.Tensor], config: ModelConfig) -> list[tf.Tensor]:
     histograms = [SimTier(config.tiers, name=f"tiers_{f.name}")(inputs[f.name]) for f in spec.similarities]
-    return [tf.add_n(histograms)] if histograms and config.compatibility == "pymal" else histograms
+    return [tf.add_n(histograms)] if len(histograms) > 1 and config.compatibility == "pymal" else histograms
 
 
 def bottom(spec: FeatureSpec, sizes: Mapping[str, int], config: BottomConfig) -> tuple[dict[str, tf.Tensor], tf.Tensor]:

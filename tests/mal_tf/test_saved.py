@@ -1,6 +1,8 @@
 """What Keras saves of mal-tf, a fresh process loads after `import mal_tf` alone: configs, weights and outputs."""
 
 import json
+import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -41,6 +43,18 @@ RAW = {
 }
 TARGETS = ("first", "last", "linear")
 SMALL = {"embedding_dim": 4, "bottom_units": (4,), "expert_units": (4,), "tower_units": (4, 2), "fusion_units": (4,)}
+
+#: A plug-in's model with a layer on a list of a tensor per target.
+SHOP, PLUGIN = "mal_tf_shop.model", pathlib.Path(__file__).parents[1] / "plugins/shop"
+
+#: Models of a single feature and a single target, in which Keras 2 loads every list as its only tensor: features, and keys of
+#: the model.
+HASHED = [{"type": "categorical", "name": "place", "hash_lookups": 1}]
+ALIKE = [{"type": "similarity", "name": "alike", "length": 4}]
+SINGLE = {
+    **{f"single_{name}": (HASHED, {"name": name, "cat": False, "experts": 1}) for name in (*MODELS, SHOP)},
+    "single_similarity": (ALIKE, {"name": "base", "compatibility": "pymal", "senet": False}),
+}
 
 X, K, MASK = (3,), (5, 3), (5,)
 
@@ -85,6 +99,8 @@ with open(folder + "/cases.pickle", "rb") as file:
     cases = pickle.load(file)
 result = {}
 for name, (inputs, expected) in cases["models"].items():
+    if "mal_tf_shop" in name:
+        import mal_tf_shop.model
     model = keras.models.load_model(folder + "/" + name)
     found = {key: np.asarray(value) for key, value in model(tf.nest.map_structure(tf.constant, inputs), training=False).items()}
     result[name] = max(float(np.nan_to_num(np.abs(found[key] - expected[key]), nan=9).max()) for key in expected)
@@ -130,6 +146,15 @@ def of_model(name):
     return keras.Model(lookup.input, network.model(lookup.output))
 
 
+def of_single(features, keys):
+    """A model of one feature and one target."""
+    hashed = {"hash_buckets": 5} if "hash_lookups" in features[0] else {}
+    spec = FeatureSpec.model_validate({"features": features, "vocabulary": hashed})
+    config = mal_tf.ModelConfig.model_validate(used_keys({"primary": "last", **SMALL, **keys}))
+    lookup = mal_tf.lookup_model(spec, {})
+    return keras.Model(lookup.input, mal_tf.build(spec, {}, config, ["last"]).model(lookup.output))
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     folder, models = tmp_path_factory.mktemp("saved"), {}
@@ -148,13 +173,21 @@ def loaded(tmp_path_factory):
         for saved, options in ((f"{name}.keras", {}), (name, {"save_format": "tf"})):
             model.save(str(folder / saved), **options)
             models[saved] = RAW, expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PLUGIN)
+        for name, single in SINGLE.items():
+            model = of_single(*single)
+            save(f"{name}.keras", model, {key: raw[key] for key in model.input})
+            models[f"{name}.keras"] = {key: RAW[key] for key in model.input}, models[f"{name}.keras"][1]
     cases = {
         "models": models,
         "losses": {name: (keras.losses.serialize(loss), *values) for name, (loss, *values) in LOSSES.items()},
         "optimizers": {name: keras.optimizers.serialize(optimizer) for name, optimizer in OPTIMIZERS.items()},
     }
     (folder / "cases.pickle").write_bytes(pickle.dumps(cases))
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT, str(folder)], capture_output=True, text=True)
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(folder)]
+    path = os.pathsep.join([str(PLUGIN), *sys.path])
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -171,6 +204,11 @@ def test_no_layer_is_left_out():
 @pytest.mark.parametrize("saved", [*(f"{name}.keras" for name in MODELS), *MODELS])
 def test_model(loaded, saved):
     assert loaded[saved] < 1e-6
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_single_feature_and_target(loaded, name):
+    assert loaded[f"{name}.keras"] < 1e-6
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -32,12 +32,15 @@ class Blend(keras.layers.Layer):
 
     def build(self, shapes):
         """See base class."""
-        initial = keras.initializers.Constant(self.initial_sum / len(shapes))
-        self.shares = self.add_weight("shares", [len(shapes)], initializer=initial)
+        count = len(shapes) if isinstance(shapes, list) else 1
+        initial = keras.initializers.Constant(self.initial_sum / count)
+        self.shares = self.add_weight("shares", [count], initializer=initial)
         super().build(shapes)
 
     def call(self, towers: list[tf.Tensor]) -> tf.Tensor:
         """Float [batch, any] each to float [batch, any]."""
+        # Keras 2 loads a layer that was called on a list of one tensor as called on that tensor.
+        towers = towers if isinstance(towers, list) else [towers]
         return tf.add_n([share * tower for share, tower in zip(tf.unstack(self.shares), towers, strict=True)])
 
     def get_config(self) -> dict:
