@@ -43,6 +43,17 @@ def as_tuple(value):
     return (value,) if isinstance(value, str) else value
 
 
+def _not_empty(values: tuple) -> tuple:
+    if not values:
+        raise ValueError("expected at least one item, found none")
+    return values
+
+
+#: Validator of a list with at least one item. Where items are invalid, pydantic's `min_length` would not count them and add a
+#: message of its own to theirs.
+NOT_EMPTY = pydantic.AfterValidator(_not_empty)
+
+
 def _in_order(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] >= pair[1]:
         raise ValueError(f"expected the smallest, then the largest, found {pair[0]:g}, {pair[1]:g}")

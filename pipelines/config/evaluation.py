@@ -1,10 +1,11 @@
 """The `evaluation` block of a run's config."""
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import pydantic
 
-from features.frozen import Frozen, as_tuple
+from features.frozen import NOT_EMPTY, Frozen, as_tuple
 from features.spec import FeatureSpec
 
 #: Names of the slices that are not based on a feature.
@@ -27,7 +28,7 @@ class GrowthConfig(Frozen):
     wider: str = "linear"
     narrower: str = "last"
     segments: int = pydantic.Field(7, ge=1)
-    bounds: tuple[pydantic.PositiveInt, ...] = pydantic.Field((1, 2, 4), min_length=1)
+    bounds: Annotated[tuple[pydantic.PositiveInt, ...], NOT_EMPTY] = (1, 2, 4)
 
     @pydantic.field_validator("bounds")
     @classmethod
@@ -64,7 +65,7 @@ class EvaluationConfig(Frozen):
     slices: tuple[str, ...] | None = None
     top_values: int = pydantic.Field(5, ge=1)
     quantiles: int = pydantic.Field(4, ge=2, le=100)
-    age_days: tuple[pydantic.PositiveFloat, ...] = pydantic.Field((1, 2, 4, 7), min_length=1)
+    age_days: Annotated[tuple[pydantic.PositiveFloat, ...], NOT_EMPTY] = (1, 2, 4, 7)
     min_positives: int = pydantic.Field(20, ge=1)
     growth: GrowthConfig = GrowthConfig()
     calibration_bins: int = pydantic.Field(10, ge=1, le=1000)

@@ -6,11 +6,9 @@ the action `conversion`, both at the time of the row. Irregular rows are treated
 stay unattributed and are counted.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-import pydantic
-
-from features.frozen import Path
+from features.frozen import NOT_EMPTY, Path
 from features.table import ClickColumns, ConversionColumns
 from pipelines.labels.sources.tables import Join, Source, SourceTables, TableSource
 
@@ -29,7 +27,7 @@ class KuaiRandSource(Source):
     """
 
     adapter: Literal["kuairand"]
-    log: tuple[Path, ...] = pydantic.Field(min_length=1)
+    log: Annotated[tuple[Path, ...], NOT_EMPTY]
     users: Path
     videos: Path
     conversion: Literal["is_profile_enter", "is_like", "is_follow", "is_comment", "is_forward"] = "is_profile_enter"

@@ -1,12 +1,12 @@
 """Base classes of sources, and the generic adapter `tables` for Parquet, CSV or JSON Lines files."""
 
 import abc
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import pydantic
 
 from features.errors import BadInput, MalTfError
-from features.frozen import Frozen, Path, as_tuple
+from features.frozen import NOT_EMPTY, Frozen, Path, as_tuple
 from features.table import ClickColumns, ConversionColumns
 from pipelines.core import files
 
@@ -41,7 +41,7 @@ class TableSource(Frozen, Generic[Columns]):
         explode: for JSON Lines, a column with lists of objects. Each object becomes a row, with the other columns of its line.
     """
 
-    files: tuple[Path, ...] = pydantic.Field(min_length=1)
+    files: Annotated[tuple[Path, ...], NOT_EMPTY]
     columns: Columns
     where: dict[str, tuple[str, ...]] = {}
     join: tuple[Join, ...] = ()

@@ -1,12 +1,12 @@
 """The configuration of a model comparison, one YAML file."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen, Path
+from features.frozen import NOT_EMPTY, Frozen, Path
 from mal_tf.models.config import ModelName
 from pipelines.config.evaluation import INFORMATION_GAIN, PATH_LENGTH, GrowthConfig
 from pipelines.config.run import RunConfig
@@ -59,8 +59,8 @@ class Comparison(Frozen):
     """
 
     name: str
-    models: tuple[ModelName, ...] = pydantic.Field(min_length=1)
-    primaries: tuple[str, ...] = pydantic.Field(min_length=1)
+    models: Annotated[tuple[ModelName, ...], NOT_EMPTY]
+    primaries: Annotated[tuple[str, ...], NOT_EMPTY]
     variants: dict[str, Variant] = {}
     against: str = BASE
     slices: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class TuningConfig(Frozen):
         validation_segments: number of segments (days, if `labels.segment_hours` is 24) that are held out.
     """
 
-    learning_rates: tuple[pydantic.PositiveFloat, ...] = pydantic.Field(min_length=1)
+    learning_rates: Annotated[tuple[pydantic.PositiveFloat, ...], NOT_EMPTY]
     primary: str
     validation_segments: int = pydantic.Field(1, ge=1)
 
@@ -139,9 +139,9 @@ class BenchmarkConfig(ConfigFile):
 
     run: Path
     overrides: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = pydantic.Field((1, 2, 3), min_length=1)
+    seeds: Annotated[tuple[int, ...], NOT_EMPTY] = (1, 2, 3)
     tuning: TuningConfig | None = None
-    comparisons: tuple[Comparison, ...] = pydantic.Field(min_length=1)
+    comparisons: Annotated[tuple[Comparison, ...], NOT_EMPTY]
     growth: GrowthConfig = GrowthConfig()
     truth: TruthConfig | None = None
     bootstrap_samples: int = pydantic.Field(2000, ge=1)

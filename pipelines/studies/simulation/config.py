@@ -2,12 +2,12 @@
 
 import datetime
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 
-from features.frozen import Frozen, Name
+from features.frozen import NOT_EMPTY, Frozen, Name
 from pipelines.core.config_file import ConfigFile
 
 _NAME = r"^[a-z][a-z0-9_]*$"
@@ -147,9 +147,9 @@ class MarketConfig(ConfigFile):
     window_hours: float = pydantic.Field(168, gt=0)
     eval_days: float = pydantic.Field(1, gt=0)
     present_at_start: float = pydantic.Field(0.6, ge=0, le=1)
-    industries: tuple[Industry, ...] = pydantic.Field(min_length=1)
-    channels: tuple[Channel, ...] = pydantic.Field(min_length=1)
-    groups: tuple[UserGroup, ...] = pydantic.Field(min_length=1)
+    industries: Annotated[tuple[Industry, ...], NOT_EMPTY]
+    channels: Annotated[tuple[Channel, ...], NOT_EMPTY]
+    groups: Annotated[tuple[UserGroup, ...], NOT_EMPTY]
     bots: Bots = Bots()
     products_per_industry: int = pydantic.Field(60, ge=1)
     products_per_advertiser: int = pydantic.Field(3, ge=1)
