@@ -25,7 +25,7 @@ class MalTfError(Exception):
 
 
 class BadInput(MalTfError):
-    """Input files or rows do not match the config. Either of the two may be the one to fix."""
+    """Input files, or tables in memory, do not match the config or the arguments. Either of the two may be the one to fix."""
 
 
 class Busy(MalTfError):

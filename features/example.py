@@ -6,14 +6,14 @@ run to run, while the same clicks have to give the same bytes.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import BadInput
+from features.in_memory import typed_columns
 
 #: Rows that `examples` encodes at a time.
 _ROWS = 65_536
@@ -41,19 +41,20 @@ def _as_list(column: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(missing, False)), column.drop_null())
 
 
-def examples(clicks: pd.DataFrame | pa.Table, columns: Sequence[str]) -> np.ndarray:
-    """Serializes the given columns of each click as a tf.Example.
+def examples(clicks: pd.DataFrame | pa.Table, types: Mapping[str, pa.DataType]) -> np.ndarray:
+    """Serializes columns of each click as a tf.Example.
+
+    Args:
+        clicks: the columns in `types`, and any others.
+        types: Arrow type by column, such as `FeatureSpec.arrow_types`.
 
     Returns:
         object [clicks] of bytes.
 
     Raises:
-        BadInput: a column is missing.
+        BadInput: a column is missing or of another type.
     """
-    table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
-    if missing := [name for name in columns if name not in table.column_names]:
-        raise BadInput(f"clicks: column '{missing[0]}' is missing; found columns: {', '.join(table.column_names)}")
-    batches = table.select(columns).to_batches(_ROWS)
+    batches = typed_columns(clicks, types).to_batches(_ROWS)
     encoded = [encode(to_lists(batch)) for batch in batches]
     return np.array(list(itertools.chain(*encoded)), object)
 

@@ -39,6 +39,9 @@ def lookup_model(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -
         a further axis of lookups where the feature is hashed; similarities float32 [batch, length], unchanged and padded
         with NaN.
 
+    Raises:
+        MalTfError: a vocabulary is missing.
+
     Example:
         >>> import mal_tf
         >>> features = mal_tf.FeatureSpec(features=[{"type": "categorical", "name": "place"}])
@@ -76,7 +79,20 @@ def _checked(owner: Feature, rows: tf.Tensor, sizes: Mapping[str, int], name: st
 
 
 def table_sizes(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Number of rows of each embedding table by feature name, and by `HASHED` if features are hashed."""
+    """Number of rows of each embedding table by feature name, and by `HASHED` if features are hashed.
+
+    Raises:
+        MalTfError: a vocabulary is missing.
+    """
+    _check(spec, vocabularies)
     sizes = {f.name: contract.rows(f, vocabularies.get(f.name, ()), spec.vocabulary) for f in spec.tables}
     buckets = spec.vocabulary.hash_buckets  # given if and only if features are hashed
     return sizes | ({HASHED: buckets} if buckets and spec.hash_lookups else {})
+
+
+def _check(spec: FeatureSpec, vocabularies: Mapping[str, Sequence[str]]) -> None:
+    if missing := [feature.name for feature in spec.with_vocabulary if feature.name not in vocabularies]:
+        raise MalTfError(
+            f"the vocabulary of feature '{missing[0]}' is missing; found: {', '.join(vocabularies) or 'none'}. "
+            "`mal_tf.vocabularies` builds those of all features"
+        )

@@ -33,7 +33,7 @@ def raw_features(clicks: pd.DataFrame | pa.Table, spec: FeatureSpec) -> dict[str
         Arrays by feature name: single values [clicks], lists [clicks, longest list], of the feature's dtype.
 
     Raises:
-        BadInput: the column of a feature is missing.
+        BadInput: the column of a feature is missing or of another type. A column without any value fits every type.
 
     Example:
         >>> import mal_tf
@@ -42,7 +42,7 @@ def raw_features(clicks: pd.DataFrame | pa.Table, spec: FeatureSpec) -> dict[str
         >>> mal_tf.raw_features(pd.DataFrame({"price": [1.5, None]}), features)
         {'price': array([1.5, nan], dtype=float32)}
     """
-    serialized = examples(clicks, [feature.name for feature in spec.features])
+    serialized = examples(clicks, spec.arrow_types)
     parsed = parse_features(tf.constant(serialized, tf.string), spec)
     return {name: values.numpy() for name, values in parsed.items()}
 

@@ -41,7 +41,7 @@ def as_joined_text(raw, names, where) -> pa.Array:
 
 
 def _wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
-    return BadInput(f"{where}: expected {expected}, found {found}. Fix the file, or name another column.")
+    return BadInput(f"{where}: expected {expected}, found {found}. Convert the column, or name another.")
 
 
 def as_text(column: pa.Array, where: str) -> pa.Array:

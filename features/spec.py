@@ -1,12 +1,17 @@
 """Feature specification: which features of a click the model reads."""
 
+import difflib
+from collections.abc import Sequence
+from typing import Annotated
+
+import pyarrow as pa
 import pydantic
 
 from features import contract
 from features.errors import MalTfError
 from features.feature import ARROW_TYPE, INT64_MISSING, NUMBER_LISTS, Feature, VocabularyConfig
 from features.feature_types import AnyFeature, CategoricalFeature, HistoryFeature, NumericFeature, SimilarityFeature
-from features.frozen import Frozen
+from features.frozen import NOT_EMPTY, Frozen
 
 __all__ = [
     "ARROW_TYPE",
@@ -49,7 +54,7 @@ class FeatureSpec(Frozen):
         {'item': 'int64', 'price': 'float32'}
     """
 
-    features: tuple[AnyFeature, ...] = pydantic.Field(min_length=1)
+    features: Annotated[tuple[AnyFeature, ...], NOT_EMPTY]
     vocabulary: VocabularyConfig = VocabularyConfig()
 
     @pydantic.model_validator(mode="after")
@@ -143,16 +148,35 @@ class FeatureSpec(Frozen):
         return tuple(f for f in self.features if f.has_vocabulary)
 
     def feature(self, name: str) -> Feature:
-        """The feature called `name`."""
-        return next(f for f in self.features if f.name == name)
+        """The feature called `name`.
+
+        Raises:
+            MalTfError: there is none; the message names the nearest.
+        """
+        return _named(name, self.features, "feature")
 
     def scalar(self, name: str) -> Feature:
-        """The scalar feature called `name`."""
-        return next(f for f in self.scalars if f.name == name)
+        """The scalar feature called `name`; raises what `feature` does."""
+        return _named(name, self.scalars, "scalar feature")
 
     def dtype(self, feature: Feature) -> str:
         """Type of a feature's values in the tf.Example: `string`, `int64` or `float32`."""
         return feature.value_dtype(self)
+
+    @property
+    def arrow_types(self) -> dict[str, pa.DataType]:
+        """Arrow type of each feature's column in a table of labelled clicks, by name."""
+        types = {feature.name: ARROW_TYPE[self.dtype(feature)] for feature in self.features}
+        return {name: pa.list_(kind) if self.feature(name).sequence else kind for name, kind in types.items()}
+
+
+def _named(name: str, features: Sequence[Feature], kind: str) -> Feature:
+    by_name = {feature.name: feature for feature in features}
+    if name not in by_name:
+        nearest = difflib.get_close_matches(name, by_name, n=1)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise MalTfError(f"unknown {kind} '{name}'; {hint}Known: {', '.join(by_name)}")
+    return by_name[name]
 
 
 #: Prefixes of the columns of each mechanism.

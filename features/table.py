@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pydantic
 
 from features.errors import BadInput
 from features.feature import ARROW_TYPE, NUMBER_LISTS
-from features.frozen import Frozen, as_tuple
+from features.frozen import NOT_EMPTY, Frozen, as_tuple
 from features.raw_columns import as_identifier, as_joined_text, as_number_lists, as_numbers, as_text, as_whole_numbers
 
 #: Prefix of the raw name of a feature column, so that it can't clash with a role of that name.
@@ -38,8 +38,8 @@ class ClickColumns(Frozen):
     TABLE: ClassVar[str] = "clicks"
     ID: ClassVar[str] = "click_id"
 
-    click_id: tuple[str, ...] = pydantic.Field(min_length=1)
-    user_id: tuple[str, ...] = pydantic.Field(min_length=1)
+    click_id: Annotated[tuple[str, ...], NOT_EMPTY]
+    user_id: Annotated[tuple[str, ...], NOT_EMPTY]
     timestamp: str
     match_key: tuple[str, ...] = ()
     touchpoint: tuple[str, ...] = ()
@@ -66,8 +66,8 @@ class ConversionColumns(Frozen):
     TABLE: ClassVar[str] = "conversions"
     ID: ClassVar[str] = "conversion_id"
 
-    conversion_id: tuple[str, ...] = pydantic.Field(min_length=1)
-    user_id: tuple[str, ...] = pydantic.Field(min_length=1)
+    conversion_id: Annotated[tuple[str, ...], NOT_EMPTY]
+    user_id: Annotated[tuple[str, ...], NOT_EMPTY]
     timestamp: str
     match_key: tuple[str, ...] = ()
     value: str | None = None
@@ -134,8 +134,8 @@ def missing_column(
 ) -> BadInput:
     """The error for a column that is not among the `columns` of the file `source`."""
     return BadInput(
-        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(columns)}. Fix the "
-        "file or the column's name in the config."
+        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(columns)}. Add the "
+        "column, or correct its name."
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from features import contract
 from features.arrays import flat
+from features.in_memory import typed_columns
 
 if TYPE_CHECKING:
     from features.feature import Feature, VocabularyConfig
@@ -102,6 +103,9 @@ def vocabularies(features: "FeatureSpec", clicks: pd.DataFrame | pa.Table) -> di
     Returns:
         Tokens or bucket boundaries by feature name. Hashed features and histories have no vocabulary of their own.
 
+    Raises:
+        BadInput: the column of a feature is missing or of another type.
+
     Example:
         >>> import mal_tf
         >>> import pandas as pd
@@ -109,7 +113,8 @@ def vocabularies(features: "FeatureSpec", clicks: pd.DataFrame | pa.Table) -> di
         >>> mal_tf.vocabularies(features, pd.DataFrame({"place": ["top", "side", "top"]}))
         {'place': ['top', 'side']}
     """
-    table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
+    types = {feature.name: features.arrow_types[feature.name] for feature in features.with_vocabulary}
+    table = typed_columns(clicks, types)
     return {f.name: cut(f, count(f, flat(table[f.name])), features.vocabulary) for f in features.with_vocabulary}
 
 

@@ -1,11 +1,11 @@
 """The `attribution` block of a config: the attribution mechanisms, and which clicks are eligible for a conversion."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen, Path
+from features.frozen import NOT_EMPTY, Frozen, Path
 from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
@@ -105,7 +105,7 @@ class AttributionConfig(Frozen):
     window_hours: float | None = pydantic.Field(None, gt=0)
     simultaneous: Literal["eligible", "ineligible"] = "eligible"
     reset_after_conversion: bool = False
-    mechanisms: tuple[MechanismConfig, ...] = pydantic.Field(min_length=1, max_length=MAX_MECHANISMS)
+    mechanisms: Annotated[tuple[MechanismConfig, ...], NOT_EMPTY] = pydantic.Field(max_length=MAX_MECHANISMS)
     touchpoint: TouchpointConfig = TouchpointConfig()
     confounders: tuple[str, ...] = ()
     fit_from: Path | None = None

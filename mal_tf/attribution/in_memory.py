@@ -11,6 +11,7 @@ import pyarrow as pa
 from features import table, vocabulary
 from features.arrays import flat
 from features.errors import BadInput, MalTfError
+from features.in_memory import arrow_table
 from features.spec import FeatureSpec
 from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.config import READY, AttributionConfig
@@ -33,8 +34,8 @@ def labels(
     features: FeatureSpec | None = None,
     *,
     time_unit: Literal["s", "ms", "us"] | None = None,
-    observed_until: datetime.datetime | None = None,
-    fit_until: datetime.datetime | None = None,
+    observed_until: datetime.datetime | str | None = None,
+    fit_until: datetime.datetime | str | None = None,
 ) -> AnyTable:
     """Labels clicks under every attribution mechanism, after fitting data-driven mechanisms on the same tables.
 
@@ -50,7 +51,8 @@ def labels(
         features: features to compute for each click, histories included; none by default.
         time_unit: unit of the timestamps given and returned. Required if they are whole numbers, otherwise `us`.
         observed_until: time up to which the logs are complete, by default that of the latest event. Later events are left
-            out, and clicks whose window ends later are immature.
+            out, and clicks whose window ends later are immature. A time, or ISO text such as `2024-03-10T12:00`, in UTC if
+            it has no time zone.
         fit_until: data-driven mechanisms are fitted on events before this time; by default on all.
 
     Returns:
@@ -80,7 +82,7 @@ def labels(
         2         3         0.0           0.0          0
     """
     _check(attribution)
-    tables = _arrow(clicks), _arrow(conversions)
+    tables = arrow_table(clicks), arrow_table(conversions, name="conversions")
     unit = time_unit or _time_unit(*tables)
     units = UNITS_PER_SECOND[unit]
     spec = features or FeatureSpec.model_construct(features=())  # Not validated, since a valid spec has a feature.
@@ -89,11 +91,11 @@ def labels(
         _canonical(tables[0], click_columns, spec.columns("clicks"), units),
         _canonical(tables[1], conversion_columns, spec.columns("conversions"), units),
     ]
-    until = _latest(events) if observed_until is None else _time(observed_until, units)
+    until = _latest(events) if observed_until is None else _time(observed_until, units, "observed_until")
     observed = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
     prepared = shard.sort(_without_repeats(observed[0], "click_id"), _without_repeats(observed[1], "conversion_id"))
     plan = LabelPlan.from_config(attribution, spec, units, valued=conversion_columns.value is not None)
-    types = _fit(prepared, plan, until + 1 if fit_until is None else _time(fit_until, units), until)
+    types = _fit(prepared, plan, until + 1 if fit_until is None else _time(fit_until, units, "fit_until"), until)
     labelled, _ = labelling.label(prepared, plan, types, until)
     rows = prepared.clicks["source_row"].to_numpy()
     order = np.argsort(rows)
@@ -115,10 +117,6 @@ def _check(attribution: AttributionConfig) -> None:
             "expected attribution.window_hours and mechanisms that compute labels, found "
             + (f"ready-made labels: {', '.join(ready)}" if ready else "no window")
         )
-
-
-def _arrow(rows: pd.DataFrame | pa.Table) -> pa.Table:
-    return rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
 
 
 def _time_unit(*tables: pa.Table) -> str:
@@ -180,8 +178,13 @@ def _latest(events: Sequence[pa.Table]) -> int:
     return max((int(rows["timestamp"].to_numpy().max()) for rows in events if rows.num_rows), default=0)
 
 
-def _time(moment: datetime.datetime, units: int) -> int:
-    """Converts a time, in UTC if it has no time zone, to time units since 1970."""
+def _time(moment: datetime.datetime | str, units: int, name: str) -> int:
+    """Converts the time of an argument, in UTC if it has no time zone, to time units since 1970."""
+    try:
+        if not isinstance(moment, datetime.datetime) or pd.isna(moment):  # NaT is a datetime too.
+            moment = datetime.datetime.fromisoformat(str(moment).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise MalTfError(f"{name}: expected a time or ISO text such as 2024-03-10T12:00, found {moment!r}") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
     return round(moment.timestamp() * units)
 

@@ -1,12 +1,14 @@
 """Configuration of the models: a class for the keys that all models have, and subclasses for the keys of each model."""
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 from features.errors import MalTfError
+from features.frozen import NOT_EMPTY
 from features.spec import FeatureSpec
 from mal_tf.models import catalog
 from mal_tf.models.targets import AUTO, CAT, ModelName, TargetsConfig
@@ -88,12 +90,14 @@ class ModelConfig(TargetsConfig):
     layer_norm: bool = False
     cross_layers: int = pydantic.Field(0, ge=0)
     senet: bool = False
-    tower_units: _Units = pydantic.Field((64, 32), min_length=1)
+    tower_units: Annotated[_Units, NOT_EMPTY] = (64, 32)
     two_class_softmax: bool = False
 
     def __new__(cls, **keys):
         """Creates an object of the class that has the keys of the named models."""
-        return super().__new__(config_class(_names(keys)) if cls is ModelConfig else cls)
+        with contextlib.suppress(ValueError):  # The validation refuses an unknown model.
+            cls = config_class(_names(keys)) if cls is ModelConfig else cls
+        return super().__new__(cls)
 
     @pydantic.model_validator(mode="wrap")
     @classmethod
@@ -137,9 +141,10 @@ class ModelConfig(TargetsConfig):
             targets: mechanisms to learn; with `auto`, candidates.
 
         Raises:
-            MalTfError: `query` names an unknown feature, a target has no category, or hashed features can't share a table,
-                because their lookups differ in width.
+            MalTfError: the primary or a listed auxiliary is not among `targets`, `query` names an unknown feature, a target has
+                no category, or hashed features can't share a table, because their lookups differ in width.
         """
+        self.check_targets(targets)
         scalars = [feature.name for feature in spec.scalars]
         if unknown := [name for name in self.query if name not in scalars]:
             available = ", ".join(scalars) or "none"
@@ -198,7 +203,7 @@ class ExpertsConfig(ModelConfig):
         expert_units: layers of each expert.
     """
 
-    expert_units: _Units = pydantic.Field((128, 64), min_length=1)
+    expert_units: Annotated[_Units, NOT_EMPTY] = (128, 64)
 
 
 class MmoeConfig(ExpertsConfig):

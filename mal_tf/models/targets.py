@@ -58,12 +58,24 @@ class TargetsConfig(Frozen):
         """Whether the CAT class is learned."""
         return False
 
+    def check_targets(self, mechanisms: Sequence[str]) -> None:
+        """Checks that the primary and the listed auxiliaries are among the mechanisms that can be learned.
+
+        Raises:
+            MalTfError: one is not; the message names the mechanisms.
+        """
+        for name in (self.primary, *self.listed):
+            if name not in mechanisms:
+                known = ", ".join(mechanisms) or "none"
+                raise MalTfError(f"model: unknown target '{name}'; mechanisms with labels: {known}")
+
     def targets(self, mechanisms: Sequence[str]) -> tuple[str, ...]:
         """The primary and its auxiliaries, in the order of `mechanisms`.
 
         Raises:
-            MalTfError: the auxiliaries are `auto` and not selected yet.
+            MalTfError: a target is not among `mechanisms`, or the auxiliaries are `auto` and not selected yet.
         """
+        self.check_targets(mechanisms)
         if self.auxiliaries == AUTO:
             raise MalTfError(
                 "model.auxiliaries: auto: select them first (mal_tf.training.auxiliaries.choose_auxiliaries)"

@@ -147,7 +147,7 @@ def _train(
         if message := outside_of_table(error):
             raise MalTfError(message) from error
         remaining, _ = split.after(place.step * size)
-        if damage := corrupt.find(itertools.chain(*remaining.segments), parse):
+        if not split.in_memory and (damage := corrupt.find(itertools.chain(*remaining.segments), parse)):
             raise damage from error
         raise
     if place.step != steps:

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features import vocabulary
+from features.errors import BadInput
 from features.example import examples
+from features.feature import ARROW_TYPE
+from features.in_memory import arrow_table, typed_columns
 from features.keras2 import keras, tf
 from features.lookup import table_sizes
 from features.parsing import parse_features, raw_features
@@ -29,6 +33,9 @@ from mal_tf.training.split import Split
 
 #: Clicks that are predicted at a time.
 _BATCH = 4096
+
+#: Columns that clicks are sorted by for training.
+_ORDER = ("timestamp", "user_id", "click_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +65,7 @@ class Trained:
     @functools.cached_property
     def model(self) -> keras.Model:
         """Keras model from raw features to the CVR of the primary target, `{"cvr": float32 [batch]}`, for saving and serving."""
-        logits = self.network.model(self.recipe.lookup.output)[self.network.primary.output]
-        cvr = keras.layers.Activation("sigmoid", name="cvr")(logits)
-        return keras.Model(self.recipe.lookup.input, {"cvr": cvr}, name=self.network.model.name)
+        return cvr_model(self.recipe.lookup, self.network)
 
     def predict(self, clicks: pd.DataFrame | pa.Table) -> np.ndarray:
         """Predicts the CVR of clicks.
@@ -70,9 +75,21 @@ class Trained:
 
         Returns:
             float32 [clicks].
+
+        Raises:
+            BadInput: the column of a feature is missing or of another type.
         """
         raw = raw_features(clicks, self.recipe.spec)
+        if not len(clicks):  # Keras does not predict an empty batch.
+            return np.zeros(0, np.float32)
         return self.model.predict(raw, batch_size=_BATCH, verbose=0)["cvr"]
+
+
+def cvr_model(lookup: keras.Model, network: Network) -> keras.Model:
+    """Joins lookup and network to a model from raw features to the CVR of the primary target, `{"cvr": float32 [batch]}`."""
+    logits = network.model(lookup.output)[network.primary.output]
+    cvr = keras.layers.Activation("sigmoid", name="cvr")(logits)
+    return keras.Model(lookup.input, {"cvr": cvr}, name=network.model.name)
 
 
 def build(
@@ -87,7 +104,7 @@ def build(
         targets: mechanisms to learn, including the primary, in the order of the CAT label's bits.
 
     Raises:
-        MalTfError: there is no such model, or its config does not fit the features and targets.
+        MalTfError: there is no such model, its config does not fit the features and targets, or a vocabulary is missing.
 
     Example:
         >>> import mal_tf
@@ -117,7 +134,7 @@ def batches(
         and int64 [batch] for `mature`.
 
     Raises:
-        BadInput: a column is missing.
+        BadInput: a column is missing, of another type, or lacks the label of a click.
 
     Example:
         >>> import mal_tf
@@ -130,10 +147,10 @@ def batches(
         >>> rows["place"].shape, labels["last"].numpy().tolist()
         (TensorShape([2]), [1.0, 0.0])
     """
-    table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
-    table = table.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
+    table = arrow_table(clicks, _ORDER).sort_by([(name, "ascending") for name in _ORDER])
     columns = label_columns(targets)
-    serialized = examples(table, [*(f.name for f in features.features), *(name for name, _ in columns)])
+    label_types = {field.name: field.type for field in _labels(table, targets).schema}
+    serialized = examples(table, features.arrow_types | label_types)
 
     def split(batch: tf.Tensor) -> tuple[dict, dict]:
         parsed = parse_features(batch, features, columns)
@@ -167,7 +184,8 @@ def fit(
             temporary one by default.
 
     Raises:
-        MalTfError: there are no clicks, or the config does not fit the features and labels.
+        BadInput: there are no clicks, or a column is missing or of another type.
+        MalTfError: the config does not fit the features and labels, or a vocabulary is missing.
 
     Example:
         >>> import mal_tf
@@ -184,17 +202,32 @@ def fit(
         True
     """
     config = training_config or TrainingConfig()
-    table = clicks if isinstance(clicks, pa.Table) else pa.Table.from_pandas(clicks, preserve_index=False)
+    table = arrow_table(clicks, [*features.arrow_types, "mature"])
+    if not table.num_rows:
+        raise BadInput("clicks: expected clicks to train on, found a table without rows")
     mechanisms = [
         name.removeprefix("label_") for name in table.column_names if name.startswith("label_") and name != "label_cat"
     ]
     targets = model.targets(mechanisms)
-    vocabularies = vocabularies or vocabulary.vocabularies(features, table)
-    mature = np.asarray(table["mature"]) == 1
-    counts = LabelCounts.count({name: np.asarray(table[f"label_{name}"])[mature] for name in mechanisms})
-    split = Split([["clicks in memory"]], [[table.num_rows]], [[counts]])
+    if vocabularies is None:
+        vocabularies = vocabulary.vocabularies(features, table)
+    labels = _labels(table, mechanisms)
+    mature = np.asarray(labels["mature"]) == 1
+    counts = LabelCounts.count({name: np.asarray(labels[f"label_{name}"])[mature] for name in mechanisms})
+    split = Split([["clicks in memory"]], [[table.num_rows]], [[counts]], in_memory=True)
     recipe = Recipe(features, vocabularies, split, targets, model.alone(model.name), config, seed)
     ready = batches(table, features, recipe.lookup, targets, config.batch_size)
     with tempfile.TemporaryDirectory() if directory is None else contextlib.nullcontext(directory) as checkpoints:
         network, report = training.fit(recipe, checkpoints, ready)
     return Trained(recipe, network, report)
+
+
+def _labels(table: pa.Table, mechanisms: Sequence[str]) -> pa.Table:
+    """Labels of mechanisms and `mature`, with a value for every click."""
+    labels = typed_columns(table, {name: ARROW_TYPE[dtype] for name, dtype in label_columns(mechanisms)})
+    for name, column in zip(labels.column_names, labels.columns, strict=True):
+        if missing := pc.sum(pc.is_null(column, nan_is_null=True)).as_py():
+            raise BadInput(
+                f"clicks: column '{name}': expected a value for every click, found {missing:,} without; leave these out"
+            )
+    return labels

@@ -15,11 +15,13 @@ class Split:
         segments: paths of the files of each segment, in reading order.
         file_rows: number of clicks in each file.
         file_labels: counts of the labels in each file; empty if they are unknown.
+        in_memory: whether the clicks are in memory; the names in `segments` are not of files then.
     """
 
     segments: Sequence[Sequence[str]]
     file_rows: Sequence[Sequence[int]]
     file_labels: Sequence[Sequence[LabelCounts]] = ()
+    in_memory: bool = False
 
     @property
     def rows(self) -> int:

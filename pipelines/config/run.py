@@ -101,9 +101,6 @@ class RunConfig(ConfigFile):
         _check_user_features(self)
         _check_calibration(self)
         targets = self.attribution.names
-        for name in (self.model.primary, *self.model.listed):
-            if name not in targets:
-                raise ValueError(f"model: unknown target '{name}'; attribution.mechanisms has: {', '.join(targets)}")
         try:
             self.model.check(self.feature_spec, targets if self.model.auxiliaries == AUTO else self.targets)
         except MalTfError as error:

@@ -34,6 +34,14 @@ def test_refuses(features, message):
         FeatureSpec(features=features)
 
 
+def test_a_wrong_item_of_a_list_is_the_only_error():
+    with pytest.raises(pydantic.ValidationError) as wrong:
+        FeatureSpec(features=[SHOP | {"min_cuont": 3}])
+    assert wrong.value.error_count() == 1
+    with pytest.raises(pydantic.ValidationError, match="expected at least one item, found none"):
+        FeatureSpec(features=[])
+
+
 def test_hashed_features_have_no_vocabulary():
     features = [SHOP, {"type": "categorical", "name": "item", "hash_lookups": 2}]
     spec = FeatureSpec(features=features, vocabulary={"hash_buckets": 10})

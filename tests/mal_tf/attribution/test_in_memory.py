@@ -63,6 +63,12 @@ def test_what_is_observed():
     labelled = mal_tf.labels(clicks, conversions, ATTRIBUTION, observed_until=until)
     assert labelled.index.tolist() == list("abc")
     assert labelled["label_last"].sum() == 0
+    as_text = mal_tf.labels(clicks, conversions, ATTRIBUTION, observed_until="2024-01-01T04:30+01:00")
+    pd.testing.assert_frame_equal(as_text, labelled)
+    with pytest.raises(MalTfError, match="observed_until: expected a time or ISO text .*, found '10.3.2024'"):
+        mal_tf.labels(clicks, conversions, ATTRIBUTION, observed_until="10.3.2024")
+    with pytest.raises(MalTfError, match="fit_until: expected a time or ISO text .*, found NaT"):
+        mal_tf.labels(clicks, conversions, ATTRIBUTION, fit_until=pd.NaT)
     later = mal_tf.labels(clicks, conversions, ATTRIBUTION, observed_until=until.replace(day=2))
     assert later["mature"].tolist() == [1, 1, 1, 1]
 
@@ -102,7 +108,10 @@ def test_own_mechanism_by_its_registered_name():
     ("change", "message"),
     [
         (lambda c, s: (c.assign(user_id=["7", None, "8", "8"]), s), r"clicks: 1 bad rows \(row 1: user_id is null\)"),
-        (lambda c, s: (c.drop(columns="timestamp"), s), "column 'timestamp' of the clicks table is missing"),
+        (
+            lambda c, s: (c.drop(columns="timestamp"), s),
+            "'timestamp' .* is missing; .* Add the column, or correct its name",
+        ),
         (lambda c, s: (c.assign(match_key="k"), s), "expected it in both tables or in none, found it in clicks alone"),
         (lambda c, s: (c.assign(timestamp=[1, 2, 3, 4]), s), "expected timestamps, or time_unit"),
         (

@@ -1,4 +1,5 @@
 import numpy as np
+import pydantic
 import pytest
 
 from features.errors import MalTfError
@@ -95,7 +96,7 @@ def test_home_masks_other_categories():
 
 
 def test_errors_for_people():
-    with pytest.raises(ValueError, match=r"unknown model 'mall'; did you mean 'mal'\? Known: base"):
+    with pytest.raises(pydantic.ValidationError, match=r"unknown model 'mall'; did you mean 'mal'\? Known: base"):
         ModelConfig(name="mall", primary="last")
     with pytest.raises(ValueError, match="each target has one category"):
         ModelConfig(name="home", primary="last", categories={"a": ["last"], "b": ["last"]})

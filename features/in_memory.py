@@ -1,0 +1,59 @@
+"""Tables in memory: data frames and Arrow tables, with checks of their columns."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import pyarrow as pa
+
+from features.errors import BadInput
+
+
+def arrow_table(rows: pd.DataFrame | pa.Table, columns: Sequence[str] = (), name: str = "clicks") -> pa.Table:
+    """Converts a table in memory to an Arrow table.
+
+    Args:
+        rows: the table.
+        columns: names of columns that it must have.
+        name: what the table is, for messages.
+
+    Raises:
+        BadInput: it is not a table, or a column is missing.
+    """
+    if not isinstance(rows, pd.DataFrame | pa.Table):
+        raise BadInput(f"{name}: expected a pandas data frame or an Arrow table, found {type(rows).__name__}")
+    if missing := [column for column in columns if column not in (found := _names(rows))]:
+        raise BadInput(f"{name}: column '{missing[0]}' is missing; found columns: {', '.join(found)}")
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+
+
+def typed_columns(rows: pd.DataFrame | pa.Table, types: Mapping[str, pa.DataType], name: str = "clicks") -> pa.Table:
+    """Selects columns and converts them to the given types. A column without any value fits every type.
+
+    Args:
+        rows: the table.
+        types: Arrow type by column.
+        name: what the table is, for messages.
+
+    Raises:
+        BadInput: a column is missing, or has values that its type can't represent.
+    """
+    table = arrow_table(rows, list(types), name)
+    columns = [_typed(table[column], kind, f"{name}: column '{column}'") for column, kind in types.items()]
+    return pa.table(columns, pa.schema(list(types.items())))
+
+
+def _names(rows: pd.DataFrame | pa.Table) -> list[str]:
+    return list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else rows.column_names
+
+
+def _typed(column: pa.ChunkedArray, kind: pa.DataType, where: str) -> pa.ChunkedArray:
+    expected, found = (t.value_type if pa.types.is_list(t) else t for t in (kind, column.type))
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), kind)])
+    problem = "1.0 and 1 would be different tokens"
+    try:
+        if not (pa.types.is_string(expected) and pa.types.is_floating(found)):
+            return column.cast(kind, safe=not pa.types.is_floating(expected))  # Doubles may be rounded to floats.
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        problem = str(error).splitlines()[0]
+    raise BadInput(f"{where}: expected {kind}, found {column.type} ({problem}); convert the column")
