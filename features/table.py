@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,10 @@ class ConversionColumns(Frozen):
         user_id: the user who converted, as in the click log.
         timestamp: time of the conversion, as in the click log.
         match_key: as in the click log, column by column.
-        value: worth of the conversion, in one currency for all; 1 when absent.
+        value: worth of the conversion, in one currency for all; 1 when absent. A conversion without a readable value
+            keeps its labels and adds nothing to valued credit.
+        negative_value: what a value below 0 means: `missing`, the conversion happened and its value is unknown; `keep`, it
+            happened and valued credit falls by it; `refund`, the row is no conversion and is left out.
     """
 
     TABLE: ClassVar[str] = "conversions"
@@ -71,6 +74,7 @@ class ConversionColumns(Frozen):
     timestamp: str
     match_key: tuple[str, ...] = ()
     value: str | None = None
+    negative_value: Literal["missing", "keep", "refund"] = "missing"
 
     _single = pydantic.field_validator("conversion_id", "user_id", "match_key", mode="before")(as_tuple)
 
@@ -91,34 +95,51 @@ class TimeBounds:
 
 @dataclasses.dataclass(frozen=True)
 class Normalised:
-    """A batch in canonical columns, and the rows that were rejected.
+    """A batch in canonical columns, the rows that were rejected, and the cells of the others that became missing.
 
     Attributes:
         rows: the good rows, with the id, `user_id`, `timestamp`, … and the feature columns.
         bad_index: int64, positions of the bad rows in the raw batch.
         reasons: reason of each bad row.
+        missing: number of good rows by (raw column, reason) whose cell can't be used and is null. A feature that is null in
+            the log is not among them.
     """
 
     rows: pa.RecordBatch
     bad_index: np.ndarray
     reasons: list[str]
+    missing: dict[tuple[str, str], int]
 
 
 class _Checks:
-    """Collects the first reason for which each row is bad."""
+    """Collects the first reason for which each row is bad, and the cells that can't be used."""
 
     def __init__(self, rows: int):
         self._reason = np.full(rows, -1)
         self._reasons: list[str] = []
+        self._cells: list[tuple[str, str, np.ndarray]] = []
 
     def bad(self, mask: pa.Array | np.ndarray, reason: str) -> None:
-        mask = np.asarray(mask.fill_null(False) if isinstance(mask, pa.Array) else mask, bool)
+        mask = _mask(mask)
         self._reason[mask & (self._reason < 0)] = len(self._reasons)
         self._reasons.append(reason)
+
+    def missing(self, column: str, mask: pa.Array | np.ndarray, reason: str) -> None:
+        if (mask := _mask(mask)).any():
+            self._cells.append((column, reason, mask))
+
+    def missing_cells(self) -> dict[tuple[str, str], int]:
+        good = self._reason < 0
+        counts = {(column, reason): int((mask & good).sum()) for column, reason, mask in self._cells}
+        return {key: n for key, n in counts.items() if n}
 
     def bad_rows(self) -> tuple[np.ndarray, list[str]]:
         index = np.flatnonzero(self._reason >= 0)
         return index, np.array([*self._reasons, ""], object)[self._reason[index]].tolist()
+
+
+def _mask(mask: pa.Array | np.ndarray) -> np.ndarray:
+    return np.asarray(mask.fill_null(False) if isinstance(mask, pa.Array) else mask, bool)
 
 
 def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> list[str]:
@@ -169,6 +190,9 @@ def normalise(
 ) -> Normalised:
     """Converts a raw batch to canonical columns and rejects bad rows.
 
+    A row is bad if attribution can't do without what it lacks: ids, the user, the time, the match key. A value or feature
+    that can't be used is a missing cell of a row that stays.
+
     Args:
         batch: raw columns.
         roles: roles of the columns.
@@ -180,7 +204,7 @@ def normalise(
 
     Returns:
         Canonical columns: the id (int64 if the raw column is an integer, else string), string roles, `timestamp`
-        int64, for conversions `value` float64, then the feature columns as `feature/<raw name>`.
+        int64, for conversions `value` float64 (null if missing), then the feature columns as `feature/<raw name>`.
 
     Raises:
         BadInput: a column is missing, or its type does not suit its role.
@@ -210,7 +234,7 @@ def normalise(
         pc.greater(columns["timestamp"], bounds.latest), f"timestamp is in the future: after {bounds.latest_name}"
     )
     if isinstance(roles, ConversionColumns):
-        columns["value"] = _values(raw, roles.value, batch.num_rows, checks, where)
+        columns["value"] = _values(raw, roles, checks, where)
     for column, dtype in features.items():
         columns[FEATURE + column] = _feature(raw[column], column, dtype, checks, where(column))
 
@@ -218,17 +242,20 @@ def normalise(
     rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     if bad_index.size:
         rows = rows.take(pa.array(np.delete(np.arange(batch.num_rows), bad_index)))
-    return Normalised(rows, bad_index, reasons)
+    return Normalised(rows, bad_index, reasons, checks.missing_cells())
 
 
-def _values(raw, column, rows, checks, where):
-    if column is None:
-        return pa.array(np.ones(rows))
-    values, unreadable = as_numbers(raw[column], where(column))
-    checks.bad(unreadable, "value is not a number")
-    checks.bad(values.is_null(), "value is null")
-    checks.bad(pc.less(values, 0.0), "value is negative")
-    return values
+def _values(raw, roles: ConversionColumns, checks: _Checks, where) -> pa.Array:
+    if roles.value is None:
+        return pa.array(np.ones(len(raw[roles.timestamp])))
+    values, unreadable = as_numbers(raw[roles.value], where(roles.value))
+    checks.missing(roles.value, unreadable, "value is not a number")
+    checks.missing(roles.value, np.asarray(values.is_null()) & ~unreadable, "value is null")
+    if roles.negative_value != "missing":
+        return values
+    negative = pc.less(values, 0.0)
+    checks.missing(roles.value, negative, "value is negative")
+    return pc.if_else(negative, pa.scalar(None, pa.float64()), values)
 
 
 def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: str) -> pa.Array:
@@ -236,12 +263,12 @@ def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: st
         return as_text(column, where)
     if dtype == "int64":
         numbers, unreadable = as_whole_numbers(column, where)
-        checks.bad(unreadable, f"feature column '{name}' is not a whole number")
+        checks.missing(name, unreadable, "feature is not a whole number")
         return numbers
     if dtype == NUMBER_LISTS:
         lists, unreadable = as_number_lists(column, where)
-        checks.bad(unreadable, f"feature column '{name}' is not a list of numbers")
+        checks.missing(name, unreadable, "feature is not a list of numbers")
         return lists
     numbers, unreadable = as_numbers(column, where)
-    checks.bad(unreadable, f"feature column '{name}' is not a number")
+    checks.missing(name, unreadable, "feature is not a number")
     return numbers.cast(ARROW_TYPE[dtype], safe=False)

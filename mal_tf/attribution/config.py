@@ -88,7 +88,8 @@ class AttributionConfig(Frozen):
         window_hours: a click is eligible up to this long before the conversion. A click is mature when the longest
             window of all mechanisms has passed. Not needed for ready-made labels.
         simultaneous: whether a click at exactly the time of the conversion is eligible.
-        reset_after_conversion: cut journeys at the previous conversion of the same user and match key.
+        reset_after_conversion: cut journeys at the last earlier conversion of the same user and match key. Conversions of one
+            time, such as the lines of an order, don't cut each other's.
         mechanisms: attribution mechanisms, in the order of the CAT label's bits.
         touchpoint: how touchpoint types are derived from the click table's `touchpoint` columns.
         confounders: user features by which mechanisms that support it (`attention`) balance touchpoints.

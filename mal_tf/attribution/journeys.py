@@ -16,7 +16,7 @@ class JourneyRules:
     Attributes:
         window: largest time from click to conversion, in time units, included.
         simultaneous: whether a click at exactly the time of the conversion is eligible.
-        reset_after_conversion: whether journeys are cut at the previous conversion of the same user and match key.
+        reset_after_conversion: whether journeys are cut at the last earlier conversion of the same user and match key.
     """
 
     window: int
@@ -203,9 +203,13 @@ def converting_spans(
     stop = after if rules.simultaneous else np.searchsorted(click_key, end_key, side="left")
     start = np.searchsorted(click_key, begin_key, side="left")
     if rules.reset_after_conversion and len(after) > 1:
-        # Clicks that were eligible for the previous conversion or came before it are not eligible again.
-        same = conversions.group[1:] == conversions.group[:-1]
-        start[1:] = np.where(same, np.maximum(start[1:], stop[:-1]), start[1:])
+        # Clicks that were eligible for the last earlier conversion or came before it are not eligible again. Conversions
+        # of one time, such as the lines of an order, share their clicks.
+        same_group = np.append(False, conversions.group[1:] == conversions.group[:-1])
+        same_time = np.append(False, conversions.time[1:] == conversions.time[:-1])
+        simultaneous = same_group & same_time
+        first = np.maximum.accumulate(np.where(simultaneous, 0, np.arange(len(after))))
+        start = np.where(same_group[first], np.maximum(start, stop[first - 1]), start)
     return Spans(start, np.maximum(stop - start, 0), conversions.time, value, key)
 
 

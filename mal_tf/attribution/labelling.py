@@ -152,7 +152,7 @@ def by_rules(plan: LabelPlan, mechanisms: Mapping[str, Mechanism]) -> list[tuple
 def shard_converting_spans(shard: Shard, rules: JourneyRules) -> Spans:
     """One journey per conversion in the order of the shard; of length 0 if no click is eligible."""
     keys = event_keys(shard.conversions, "conversion_id", np.arange(shard.conversions.num_rows))
-    value = shard.conversions["value"].to_numpy()
+    value = flat(shard.conversions["value"].fill_null(0.0)).to_numpy()  # A missing value adds nothing.
     return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys)
 
 

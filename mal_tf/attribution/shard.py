@@ -49,6 +49,9 @@ class Shard:
 def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table, int]:
     """Keeps one row per user and id: the earliest, and among equally early ones the first by content.
 
+    That is for clicks, which are recorded once: another content is a defect of the log. A conversion may be corrected; see
+    `keep_latest`.
+
     Args:
         table: canonical rows with `SOURCE_COLUMNS`.
         id_column: `click_id` or `conversion_id`.
@@ -56,16 +59,10 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
     Returns:
         The rows kept, the dropped rows whose content differs from a kept one, and the number of exact repeats dropped.
     """
-    (user,), (identity,) = codes(flat(table["user_id"])), codes(flat(table[id_column]))
-    order = np.lexsort((identity, user))
-    same = np.zeros(order.size, bool)
-    same[1:] = (np.diff(user[order]) == 0) & (np.diff(identity[order]) == 0)
-    if not same.any():
+    repeated = _repeated(table, id_column)
+    if not repeated.size:
         return table, table.slice(0, 0), 0
-    in_group = same.copy()
-    in_group[:-1] |= same[1:]
-    repeated = np.sort(order[in_group])
-    content = [name for name in table.column_names if name not in SOURCE_COLUMNS]
+    content = _content(table)
     by = [
         "user_id",
         id_column,
@@ -85,6 +82,45 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
     return clean, group.filter(pa.array(other)), int((~first & ~other).sum())
 
 
+def keep_latest(table: pa.Table, id_column: str) -> tuple[pa.Table, int, int]:
+    """Keeps one row per user and id: the latest in the log, by file and row. What was sent again replaces what was sent.
+
+    Args:
+        table: canonical rows with `SOURCE_COLUMNS`.
+        id_column: `click_id` or `conversion_id`.
+
+    Returns:
+        The rows kept, the number of dropped rows whose content differs from the kept one, and that of exact repeats dropped.
+    """
+    repeated = _repeated(table, id_column)
+    if not repeated.size:
+        return table, 0, 0
+    group = table.take(repeated)
+    group = group.take(pc.sort_indices(group, [(c, "ascending") for c in ("user_id", id_column, *SOURCE_COLUMNS)]))
+    comparable = _comparable(group)
+    begins = np.flatnonzero(_begins(comparable, ["user_id", id_column]))
+    last = np.append(begins[1:], group.num_rows) - 1
+    latest = comparable.take(pa.array(np.repeat(last, last - begins + 1)))
+    restated = int(_differ(comparable, latest, _content(table)).sum())
+    kept = np.ones(table.num_rows, bool)
+    kept[repeated] = False
+    clean = pa.concat_tables([table.filter(pa.array(kept)), group.take(pa.array(last))])
+    return clean, restated, group.num_rows - last.size - restated
+
+
+def _repeated(table: pa.Table, id_column: str) -> np.ndarray:
+    """Positions, in order, of the rows whose user and id occur more than once."""
+    (user,), (identity,) = codes(flat(table["user_id"])), codes(flat(table[id_column]))
+    order = np.lexsort((identity, user))
+    same = np.zeros(order.size + 1, bool)
+    same[1:-1] = (np.diff(user[order]) == 0) & (np.diff(identity[order]) == 0)
+    return np.sort(order[same[:-1] | same[1:]])
+
+
+def _content(table: pa.Table) -> list[str]:
+    return [name for name in table.column_names if name not in SOURCE_COLUMNS]
+
+
 def _comparable(table: pa.Table) -> pa.Table:
     """The table with its lists of numbers as bytes, because Arrow can neither sort nor compare lists."""
     for place, field in enumerate(table.schema):
@@ -100,14 +136,18 @@ def _comparable(table: pa.Table) -> pa.Table:
 def _begins(table: pa.Table, columns: Sequence[str]) -> np.ndarray:
     """Whether each row differs from the one before in any of the columns."""
     begins = np.ones(table.num_rows, bool)
-    begins[1:] = False
-    for name in columns:
-        column = flat(table[name])
-        before, after = column.slice(0, len(column) - 1), column.slice(1)
-        differs = pc.not_equal(before, after).fill_null(False)
-        one_null = pc.xor(before.is_null(), after.is_null())
-        begins[1:] |= np.asarray(pc.or_(differs, one_null))
+    begins[1:] = _differ(table.slice(0, table.num_rows - 1), table.slice(1), columns)
     return begins
+
+
+def _differ(one: pa.Table, other: pa.Table, columns: Sequence[str]) -> np.ndarray:
+    """Whether each row of one table differs from that of the other in any of the columns."""
+    differ = np.zeros(one.num_rows, bool)
+    for name in columns:
+        a, b = flat(one[name]), flat(other[name])
+        unequal = pc.not_equal(a, b).fill_null(False)
+        differ |= np.asarray(pc.or_(unequal, pc.xor(a.is_null(), b.is_null())))
+    return differ
 
 
 def sort(clicks: pa.Table, conversions: pa.Table) -> Shard:

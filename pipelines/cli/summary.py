@@ -9,14 +9,14 @@ from pipelines.labels.report import same_labels
 
 def show_labels(console: Console, report: dict) -> None:
     """Print the rows read, dropped and kept, and the positives per mechanism (Table 1 of the MAL paper, arXiv 2508.15217)."""
-    keys = ("read", "filtered", "after_observed_until", "exact_repeats", "dead_letters")
+    keys = ("read", "filtered", "after_observed_until", "exact_repeats", "restated", "dead_letters")
     rows = []
     for name in ("clicks", "conversions"):
         table = report[name]
         kept = table.get("written", table.get("kept"))
-        counts = [*(table[key] for key in keys), table.get("immature_dropped", 0), kept]
+        counts = [*(table.get(key, 0) for key in keys), table.get("immature_dropped", 0), kept]
         rows.append([name, *(f"{count:,}" for count in counts)])
-    columns = ["read", "other events", "not known yet", "exact repeats", "dead letters", "immature", "kept"]
+    columns = ["read", "other events", "not known yet", "exact repeats", "replaced", "dead letters", "immature", "kept"]
     show(console, Table("Rows", ["log", *columns], rows))
     unattributed = report["conversions"]["without_click"]
     console.print(
@@ -37,6 +37,11 @@ def show_labels(console: Console, report: dict) -> None:
     console.print(f"conversions by path length: {lengths or 'none'}")
     classes = ", ".join(f"{c}: {n:,}" for c, n in report["splits"]["train"]["cat_classes"].items())
     console.print(f"CAT classes in the train split (bits: {', '.join(report['cat_bits'])}): {classes}")
+    for table in ("clicks", "conversions"):
+        for column, reasons in report.get("missing_cells", {}).get(table, {}).items():
+            why = ", ".join(f"{reason}: {n:,}" for reason, n in reasons.items())
+            note = f"column '{column}' of the {table} table can't be used in some rows, where it is missing ({why})"
+            console.print(f"[bold yellow]note:[/] {escape(note)}")
     for pair in same_labels(report):
         console.print(f"[bold yellow]note:[/] {escape(str(pair))}")
 

@@ -49,13 +49,13 @@ class Conversion:
     Attributes:
         conversion_id: the id in the log.
         timestamp: time of the conversion, UTC.
-        value: the conversion's value; 1 if the log has none.
+        value: the conversion's value; 1 if the log has no values, None if this one is missing.
         credit: credit by mechanism, for each click of the journey; None if the click is not eligible.
     """
 
     conversion_id: str | int
     timestamp: datetime.datetime
-    value: float
+    value: float | None
     credit: dict[str, tuple[float | None, ...]]
 
 

@@ -42,7 +42,8 @@ def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) 
                 kept.append(part.filter(pc.is_in(part["user_id"], value_set=wanted)))
             elif part.tag == "times":
                 times.append(part.value)
-        clean.append(shard.drop_duplicates(_joined(job, name, id_column, kept), id_column)[0])
+        once = shard.drop_duplicates if name == "clicks" else shard.keep_latest
+        clean.append(once(_joined(job, name, id_column, kept), id_column)[0])
     ranged = TimeRange(job.labels, job.sources.units_per_second)
     return shard.sort(*clean), ranged.extract_output(ranged.merge_accumulators(times))
 

@@ -86,7 +86,8 @@ def _timeline(console: Console, explanation: Explanation) -> None:
         hours = f"{(moment - explained.timestamp).total_seconds() / SECONDS_PER_HOUR:+.2f}"
         if is_conversion:
             one = explanation.journey.conversions[index]
-            cells = ("", f"{moment:%m-%d %H:%M:%S}", hours, f"conversion {one.conversion_id}, worth {one.value:g}", "")
+            worth = "of unknown value" if one.value is None else f"worth {one.value:g}"
+            cells = ("", f"{moment:%m-%d %H:%M:%S}", hours, f"conversion {one.conversion_id}, {worth}", "")
             table.add_row(*map(escape, cells), style="green")
         else:
             click = clicks[index]

@@ -143,9 +143,14 @@ class Read(beam.DoFn):
             bad = kept.rows.take(pa.array(normalised.bad_index)).to_pandas()
             bad_numbers = kept.numbers[normalised.bad_index].tolist()
             yield dead_letters.letters(name, file, path, bad_numbers, normalised.reasons, bad)
+        count.update({(name, "missing", *cell): rows for cell, rows in normalised.missing.items()})
         times = normalised.rows["timestamp"].to_numpy()
         observed = times <= self._times.until
         count[name, "after_observed_until"] = int((~observed).sum())
+        if getattr(self._source.columns, "negative_value", "") == "refund":
+            refund = observed & (normalised.rows["value"].fill_null(0.0).to_numpy() < 0)
+            count[name, "refunds"] = int(refund.sum())
+            observed &= ~refund
         days, events = np.unique(times[observed] // (SECONDS_PER_DAY * units), return_counts=True)
         count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
         yield TaggedOutput("counts", count)

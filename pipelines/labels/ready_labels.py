@@ -146,6 +146,8 @@ class Writer:
         if normalised.bad_index.size:
             row = raw.numbers[normalised.bad_index[0]]
             raise MalTfError(f"{day.path}, row {row}: {normalised.reasons[0]}; download the file again")
+        for (column, reason), number in normalised.missing.items():
+            raise MalTfError(f"{day.path}: column '{column}': {reason} in {number:,} rows; download the file again")
         credit = {name: self._credit(normalised.rows, name, day, raw.numbers) for name in self.mechanisms}
         labels = {name: np.minimum(values, np.float32(1)) for name, values in credit.items()}
         columns = {name: normalised.rows[name] for name in ("click_id", "user_id", "timestamp")}

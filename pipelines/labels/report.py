@@ -86,6 +86,7 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, A
         "path_lengths": _by_number(counts, ("path_length",)),
         "cat_bits": list(mechanisms),
         "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
+        "missing_cells": {table: _missing_cells(counts, table) for table in ("clicks", "conversions")},
     }
 
 
@@ -93,6 +94,8 @@ def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
     rows = {
         name: counts.get((table, name), 0) for name in ("read", "filtered", "after_observed_until", "exact_repeats")
     }
+    if table == "conversions":
+        rows |= {name: counts.get((table, name), 0) for name in ("restated", "refunds")}
     rows["dead_letters"] = sum(_reasons(counts, table).values())
     if table == "clicks":
         rows["context"] = counts.get((table, "context"), 0)
@@ -129,13 +132,22 @@ def _reasons(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
     return {key[2]: n for key, n in sorted(counts.items()) if key[:2] == (table, "dead") and n}
 
 
+def _missing_cells(counts: Mapping[tuple, int], table: str) -> dict[str, dict[str, int]]:
+    """Good rows whose value or feature could not be used, by column and reason."""
+    cells: dict[str, dict[str, int]] = {}
+    for key, n in sorted(counts.items()):
+        if key[:2] == (table, "missing") and n:
+            cells.setdefault(key[2], {})[key[3]] = n
+    return cells
+
+
 def check(
     report: Mapping[str, Any], max_bad_share: float, output: str, tables: Sequence[str] = ("clicks", "conversions")
 ) -> None:
     """Checks that every row is accounted for, that few rows are bad, and that no table or split is empty.
 
     Raises:
-        BadInput: too many rows are bad, a table has no rows, or a split has no clicks.
+        BadInput: too many rows are bad or cells of a column missing, a table has no rows, or a split has no clicks.
         MalTfError: rows were lost.
     """
     for table in tables:
@@ -149,15 +161,26 @@ def check(
         if considered == 0:
             raise BadInput(f"no {table} found in {rows['read']:,} rows read; check `files` and `where` in `sources`")
         if bad > max_bad_share * considered:
-            reasons = report["dead_letters"][table]
-            worst = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
             raise BadInput(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
-                f"{max_bad_share:g}: {worst}. See {output}/dead_letter/; fix the log or raise the share."
+                f"{max_bad_share:g}: {_worst(report['dead_letters'][table])}. See {output}/dead_letter/; fix the log or raise "
+                "the share."
             )
+        for column, reasons in report["missing_cells"][table].items():
+            if (missing := sum(reasons.values())) > max_bad_share * considered:
+                raise BadInput(
+                    f"column '{column}' of the {table} table can't be used in {missing:,} of {considered:,} rows, more than "
+                    f"labels.max_bad_share = {max_bad_share:g}: {_worst(reasons)}. Fix the log, or raise the share: the rows are "
+                    "kept, with the cell missing."
+                )
     for split, counts in report["splits"].items():
         if not counts["clicks"]:
             raise BadInput(
                 f"the {split} split has no clicks: check labels.eval_from, observed_until and attribution.window_hours "
                 f"(dropped as immature: {report['clicks']['immature_dropped']:,})"
             )
+
+
+def _worst(reasons: Mapping[str, int]) -> str:
+    """The three most frequent reasons."""
+    return ", ".join(f"{reason} ({n:,})" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])

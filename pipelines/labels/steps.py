@@ -69,13 +69,13 @@ class Prepare(beam.DoFn):
             by_table: dict[str, list] = {name: [] for name in self._schemas}
             for name, parcel in (entry for entry in elements if entry is not None):
                 by_table[name].append(parcel)
-            clean = {}
-            for name, id_column in (("clicks", "click_id"), ("conversions", "conversion_id")):
-                whole = self._concatenate(by_table[name], self._schemas[name], id_column)
-                clean[name], conflicting, repeats = shard.drop_duplicates(whole, id_column)
-                timed.counts[name, "exact_repeats"] = repeats
-                yield from self._dead(name, id_column, conflicting)
-            prepared = shard.sort(clean["clicks"], clean["conversions"])
+            whole = self._concatenate(by_table["clicks"], self._schemas["clicks"], "click_id")
+            clicks, conflicting, timed.counts["clicks", "exact_repeats"] = shard.drop_duplicates(whole, "click_id")
+            yield from self._dead("clicks", "click_id", conflicting)
+            whole = self._concatenate(by_table["conversions"], self._schemas["conversions"], "conversion_id")
+            conversions, restated, repeats = shard.keep_latest(whole, "conversion_id")
+            timed.counts["conversions", "restated"], timed.counts["conversions", "exact_repeats"] = restated, repeats
+            prepared = shard.sort(clicks, conversions)
             if self._plan.data_driven:
                 counted = labelling.count_touchpoints(prepared, self._plan, clock.eval_from)
                 yield TaggedOutput("touchpoints", (None, to_ipc(counted).to_pybytes()))

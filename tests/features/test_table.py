@@ -74,7 +74,6 @@ def test_wrong_type(column, values, expected):
         ("ts", -1, "timestamp is negative"),
         ("ts", 99, "timestamp is before observed_from"),
         ("ts", 201, "timestamp is in the future: after observed_until"),
-        ("price", "dear", "feature column 'price' is not a number"),
     ],
 )
 def test_bad_rows(column, value, reason):
@@ -100,11 +99,30 @@ def test_null_touchpoint_is_its_own_type():
 
 @pytest.mark.parametrize(
     ("worth", "reason"),
-    [(-0.5, "value is negative"), ("gold", "value is not a number"), (None, "value is null")],
+    [(-0.5, "value is negative"), ("gold", "value is not a number"), (None, "value is null"), ("", "value is null")],
 )
-def test_bad_values(worth, reason):
-    batch = pa.RecordBatch.from_pydict({"id": [1], "user": ["u"], "ts": [150], "worth": [worth]})
-    assert _run(batch, CONVERSIONS).reasons == [reason]
+def test_a_value_that_can_not_be_used_is_missing_and_the_conversion_stays(worth, reason):
+    rows = {"id": [1, 2, 3], "user": ["u", None, "u"], "ts": [150] * 3, "worth": [worth, worth, None]}
+    found = _run(pa.RecordBatch.from_pydict(rows), CONVERSIONS)
+    assert found.rows.to_pydict()["value"] == [None, None]
+    assert found.reasons == ["user_id is null"]  # Its value is not counted.
+    expected = {("worth", "value is null"): 1, ("worth", reason): 1 + (reason == "value is null")}
+    assert found.missing == expected
+
+
+@pytest.mark.parametrize(("meaning", "values"), [("missing", [None, 2.0]), ("keep", [-5.0, 2.0]), ("refund", [-5.0, 2.0])])
+def test_what_a_negative_value_means(meaning, values):
+    batch = pa.RecordBatch.from_pydict({"id": [1, 2], "user": ["u"] * 2, "ts": [150] * 2, "worth": [-5.0, 2.0]})
+    found = _run(batch, CONVERSIONS.model_copy(update={"negative_value": meaning}))
+    assert found.rows.to_pydict()["value"] == values
+    assert found.missing == ({("worth", "value is negative"): 1} if meaning == "missing" else {})
+
+
+def test_a_feature_that_can_not_be_read_is_missing_and_the_click_stays():
+    found = _run(_clicks(price=pa.array(["dear"])), features={"price": "float32"})
+    assert found.rows.to_pydict()["feature/price"] == [None]
+    assert (found.reasons, found.missing) == ([], {("price", "feature is not a number"): 1})
+    assert _run(_clicks(price=pa.array([""])), features={"price": "float32"}).missing == {}
 
 
 def test_value_is_one_when_absent():
@@ -130,14 +148,16 @@ def _one_column(name, values, **features):
     return normalise(batch, roles, features, TimeBounds(0, 100), 1, "f.parquet")
 
 
-def test_numbers_that_do_not_fit_are_bad_and_nan_is_missing():
+def test_numbers_that_do_not_fit_and_nan_are_missing():
     big = _one_column("n", pa.array([1, 2**63], pa.uint64()), n="int64")
-    assert big.reasons == ["feature column 'n' is not a whole number"]
+    assert big.rows["feature/n"].to_pylist() == [1, None]
+    assert big.missing == {("n", "feature is not a whole number"): 1}
     gaps = _one_column("n", pa.array([1.0, float("nan"), 1.5]), n="int64")
-    assert gaps.rows["feature/n"].to_pylist() == [1, None]
+    assert gaps.rows["feature/n"].to_pylist() == [1, None, None]
+    assert gaps.missing == {("n", "feature is not a whole number"): 1}
     infinite = _one_column("n", ["1e400", "1", "", "-inf"], n="float32")
-    assert infinite.rows["feature/n"].to_pylist() == [1.0, None]
-    assert infinite.reasons == ["feature column 'n' is not a number"] * 2
+    assert infinite.rows["feature/n"].to_pylist() == [None, 1.0, None, None]
+    assert infinite.missing == {("n", "feature is not a number"): 2}
 
 
 def test_parts_of_a_role_do_not_run_together():
@@ -182,9 +202,9 @@ def test_lists_of_one_length_and_none_at_all():
 
 def test_lists_that_are_none():
     found = _one_column("near", ["0.5|x", "0.5", "1e99"], near="list of float32")
-    assert found.bad_index.tolist() == [0, 2]
-    assert found.reasons == ["feature column 'near' is not a list of numbers"] * 2
-    assert found.rows["feature/near"].to_pylist() == [[0.5]]
+    assert found.missing == {("near", "feature is not a list of numbers"): 2}
+    numbers = [[None if n != n else n for n in row] for row in found.rows["feature/near"].to_pylist()]
+    assert numbers == [[0.5, None], [0.5], [None]]
     with pytest.raises(MalTfError, match=r"'near'.*expected lists of numbers, or numbers joined by \|, found double"):
         _one_column("near", [0.5], near="list of float32")
     with pytest.raises(MalTfError, match=r"'near'.*expected numbers, found bool"):

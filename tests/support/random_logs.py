@@ -38,8 +38,7 @@ def logs(draw):
 def eligible(clicks, sales, sale, rules):
     """Ids of a conversion's eligible clicks, in order."""
     same = [s for s in sales if (s["user_id"], s["match_key"]) == (sale["user_id"], sale["match_key"])]
-    place = sale["timestamp"], sale["conversion_id"]
-    earlier = [s["timestamp"] for s in same if (s["timestamp"], s["conversion_id"]) < place]
+    earlier = [s["timestamp"] for s in same if s["timestamp"] < sale["timestamp"]]
     found = []
     for click in clicks:
         gap = sale["timestamp"] - click["timestamp"]

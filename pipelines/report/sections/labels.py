@@ -17,6 +17,8 @@ _ROW_COUNTS = {
     "filtered": "other events, left out by the config",
     "after_observed_until": "after the end of the logs",
     "exact_repeats": "exact repeats",
+    "restated": "replaced by a later row of the same id",
+    "refunds": "refunds, left out by the config",
     "dead_letters": "bad rows (dead letters)",
     "context": "context: in journeys and histories alone",
     "immature_dropped": "immature: window still open",
@@ -45,6 +47,13 @@ def parts(run: RunFiles) -> list[Part]:
     ]:
         rows = [[why, table, text.integer(n)] for table, why, n in reasons]
         built.append(Numbers(Table("Bad rows by reason", ["reason", "table", "rows"], rows), SOURCE))
+    if cells := [
+        [column, table, why, text.integer(n)]
+        for table, columns in report.get("missing_cells", {}).items()
+        for column, reasons in columns.items()
+        for why, n in reasons.items()
+    ]:
+        built.append(Numbers(Table("Cells that can't be used", ["column", "table", "reason", "rows"], cells), SOURCE))
     return built
 
 

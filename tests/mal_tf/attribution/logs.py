@@ -46,7 +46,7 @@ def eligible(clicks, conversions, rules):
     """Oracle: the ids of each conversion's eligible clicks."""
     found = []
     for i, (group, end) in enumerate(conversions):
-        earlier = [t for g, t in conversions[:i] if g == group]
+        earlier = [t for g, t in conversions[:i] if g == group and t < end]
         mine = []
         for click, (g, time) in enumerate(clicks):
             ok = g == group and 0 <= end - time <= rules.window and (rules.simultaneous or time < end)

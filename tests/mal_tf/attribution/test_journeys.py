@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,15 @@ def test_window_is_included():
 def test_huge_window_reaches_no_other_group():
     found = build([(0, 5), (1, 5)], [(1, 5)], JourneyRules(window=10**15))
     assert found.click.tolist() == [1]
+
+
+@pytest.mark.parametrize("simultaneous", [True, False])
+def test_conversions_of_one_time_do_not_reset_each_other(simultaneous):
+    rules = JourneyRules(window=20, simultaneous=simultaneous, reset_after_conversion=True)
+    clicks, conversions = [(0, 1), (0, 2), (0, 6), (1, 2)], [(0, 5), (0, 5), (0, 9), (0, 9), (0, 9), (1, 9)]
+    assert split(build(clicks, conversions, rules), build(clicks, conversions, rules).click) == (
+        [[0, 1]] * 2 + [[2]] * 3 + [[3]]
+    )
 
 
 def test_simultaneous_click_goes_to_the_next_conversion_when_not_eligible():

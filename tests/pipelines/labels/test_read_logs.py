@@ -1,0 +1,88 @@
+"""Rows of the logs that can't be used as they stand: which stay, which are replaced, and what the report counts."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import BadInput
+from tests.support.labels import labels_of, read_labels
+
+WORTH = ("label", "credit", "valued_credit")
+
+
+def with_values(project, change):
+    """Gives each conversion a value of 10, or what `change` says of its place."""
+    values = [change.get(place, 10.0) for place in range(project.conversions.num_rows)]
+    project.conversions = project.conversions.append_column("value", pa.array(values, pa.float64()))
+    project.config["sources"]["conversions"]["columns"]["value"] = "value"
+
+
+def report(project, name="labels"):
+    return json.loads((project.folder / name / "label_report.json").read_text())
+
+
+def test_a_conversion_without_a_usable_value_keeps_its_labels(project):
+    project.config["labels"]["max_bad_share"] = 0.02
+    with_values(project, {})
+    before = labels_of(project, "before", kinds=WORTH)
+    project.conversions = project.conversions.drop(["value"])
+    with_values(project, {3: None, 5: -1.0})
+    after = labels_of(project, "after", kinds=WORTH)
+    labels = [{c: {k: v for k, v in r.items() if k[:5] != "value"} for c, r in x.items()} for x in (before, after)]
+    assert labels[0] == labels[1]
+    worth = [sum(row["valued_credit_last"] for row in found.values()) for found in (before, after)]
+    assert worth[1] <= worth[0]
+    found = report(project, "after")
+    assert found["missing_cells"]["conversions"] == {"value": {"value is negative": 1, "value is null": 1}}
+    assert found["conversions"]["dead_letters"] == 0
+
+
+def test_negative_values_are_kept_or_refunds_if_told_to(project):
+    whole = {place: 10.0 for place in range(project.conversions.num_rows)}
+    with_values(project, dict.fromkeys(whole, -2.0))
+    project.config["sources"]["conversions"]["columns"]["negative_value"] = "keep"
+    kept = labels_of(project, "kept", ("last",), WORTH)
+    assert all(row["valued_credit_last"] == -2 * row["credit_last"] for row in kept.values())
+    project.conversions = project.conversions.drop(["value"])
+    with_values(project, {0: -2.0})
+    project.config["sources"]["conversions"]["columns"]["negative_value"] = "refund"
+    labels_of(project, "refund")
+    counts = report(project, "refund")["conversions"]
+    assert (counts["refunds"], counts["kept"]) == (1, project.conversions.num_rows - 1)
+
+
+def test_too_many_missing_cells_of_a_column_fail(project):
+    with_values(project, {3: None, 5: None, 7: -1.0})
+    project.write()
+    with pytest.raises(BadInput, match=r"column 'value' of the conversions table .* in 3 of \d+ .*value is null \(2\)"):
+        project.labels()
+    assert not (project.folder / "labels/manifest.json").exists()
+
+
+def test_a_click_with_an_unreadable_feature_stays_in_its_journeys(project):
+    before = labels_of(project, "before")
+    price = [str(p) for p in project.clicks["price"].to_pylist()]
+    price[7] = "dear"
+    project.clicks = project.clicks.set_column(6, "price", pa.array(price))
+    assert labels_of(project, "after") == before
+    assert report(project, "after")["missing_cells"]["clicks"] == {"price": {"feature is not a number": 1}}
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_a_conversion_that_is_sent_again_replaces_the_one_before(project, shards):
+    with_values(project, {})
+    project.config["labels"]["shards"] = shards
+    first = labels_of(project, "first", kinds=WORTH)
+    resent = project.conversions.set_column(4, "value", pa.array([25.0] * project.conversions.num_rows))
+    pq.write_table(resent, project.folder / "conversions-a.parquet")  # Later in the log than conversions-.parquet
+    pq.write_table(resent.slice(0, 4), project.folder / "conversions-b.parquet")
+    (project.folder / "conversions.parquet").rename(project.folder / "conversions-.parquet")
+    project.labels("again")
+    again = read_labels(project.folder / "again", kinds=WORTH)
+    assert {c: r["valued_credit_linear"] / 2.5 for c, r in again.items()} == pytest.approx(
+        {c: r["valued_credit_linear"] for c, r in first.items()}
+    )
+    rows = report(project, "again")["conversions"]
+    assert (rows["restated"], rows["exact_repeats"], rows["dead_letters"]) == (resent.num_rows, 4, 0)
