@@ -4,20 +4,19 @@ import codecs
 import csv
 import dataclasses
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 import pyarrow_hotfix  # noqa: F401 - fixes a vulnerability in reading untrusted Arrow files
 
 from features.errors import BadInput
 from pipelines.core import files
+from pipelines.labels.sources import csv_rows
 from pipelines.labels.sources.tables import TableSource, file_format
 
 _BATCH_ROWS = 65_536  # pyarrow.json accepts at most 100,000.
@@ -129,53 +128,18 @@ def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
 
 
 def _header(file) -> list[str]:
-    """Reads the header of a CSV file and leaves the file positioned at the first row."""
+    """Reads the header of a CSV file, after any empty lines, and leaves the file positioned at the first row."""
     head = b""
-    while not head.endswith(b"\n"):
-        piece = file.readline()
-        if not piece:
-            break
+    while piece := file.readline():
         head += piece
-    return next(csv.reader([head.decode("utf-8-sig")]), [])
+        if head.endswith(b"\n") and head.strip(codecs.BOM_UTF8 + b"\r\n"):
+            break
+    return next(csv.reader([head.decode("utf-8-sig").strip("\r\n")]), [])
 
 
 def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
-    # Every column is read as text, as inferred types differ between blocks and corrupt ids such as 007.
-    names = _header(file)
-    malformed: list[tuple[int, str, str]] = []
-
-    def keep(row) -> str:
-        reason = f"wrong columns: expected {row.expected_columns}, found {row.actual_columns}"
-        malformed.append((row.number or 0, reason, row.text))
-        return "skip"
-
-    body = io.BufferedReader(file) if isinstance(file, gzip.GzipFile) else file
-    try:
-        reader = pyarrow.csv.open_csv(
-            body,
-            pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False, column_names=names),
-            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
-            pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                include_columns=[name for name in columns if name in names],
-                strings_can_be_null=True,
-                null_values=[""],
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV file" not in str(error):
-            raise
-        empty = pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in columns if name in names})
-        yield RawBatch(empty, np.zeros(0, np.int64), [])
-        return
-    start = lost = 0
-    for batch in reader:
-        lines, malformed[:] = list(malformed), []
-        # Row numbers also count the malformed rows that were skipped.
-        gaps = np.array([number for number, _, _ in lines], np.int64) - lost - np.arange(len(lines))
-        index = np.arange(start, start + batch.num_rows) + 1
-        yield RawBatch(batch, index + lost + np.searchsorted(gaps, index, side="right"), lines)
-        start, lost = start + batch.num_rows, lost + len(lines)
+    for batch in csv_rows.read(file, csv_rows.CsvTable(_header(file), columns)):
+        yield RawBatch(*batch)
 
 
 def _jsonl(file, columns: list[str], source: TableSource | None) -> Iterator[RawBatch]:
