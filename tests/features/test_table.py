@@ -110,7 +110,9 @@ def test_a_value_that_can_not_be_used_is_missing_and_the_conversion_stays(worth,
     assert found.missing == expected
 
 
-@pytest.mark.parametrize(("meaning", "values"), [("missing", [None, 2.0]), ("keep", [-5.0, 2.0]), ("refund", [-5.0, 2.0])])
+@pytest.mark.parametrize(
+    ("meaning", "values"), [("missing", [None, 2.0]), ("keep", [-5.0, 2.0]), ("refund", [-5.0, 2.0])]
+)
 def test_what_a_negative_value_means(meaning, values):
     batch = pa.RecordBatch.from_pydict({"id": [1, 2], "user": ["u"] * 2, "ts": [150] * 2, "worth": [-5.0, 2.0]})
     found = _run(batch, CONVERSIONS.model_copy(update={"negative_value": meaning}))

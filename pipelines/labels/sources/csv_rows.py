@@ -118,7 +118,7 @@ class _Lines:
     Attributes:
         data: their bytes.
         begins: int64, where each line begins.
-        ends: int64, where each ends: at its \\n, at its \\r if no \\n follows, or with the data.
+        ends: int64, where each ends: at its line feed, at a carriage return before no line feed, or with the data.
         filled: bool, whether it has anything.
     """
 
@@ -185,7 +185,10 @@ class _Joined:
         for last in self._with_quotes[after:beyond].tolist():
             if self._grammar.closes.fullmatch(lines[last]):
                 if self._grammar.are_rows([lines[i] for i in range(line, last + 1)]):
-                    return line, f"a quote is not closed before row-like lines ({last - line:,} up to the next quote that closes)"
+                    return (
+                        line,
+                        f"a quote is not closed before row-like lines ({last - line:,} up to the next quote that closes)",
+                    )
                 return last, ""
             if not self._grammar.stays.fullmatch(lines[last]):
                 break
@@ -229,9 +232,7 @@ class _Rows:
             return pa.schema([(name, kind) for name in wanted]).empty_table()
         return pyarrow.csv.read_csv(
             pa.BufferReader(self._data),
-            pyarrow.csv.ReadOptions(
-                block_size=len(self._data) + 1, use_threads=False, column_names=self._table.names
-            ),
+            pyarrow.csv.ReadOptions(block_size=len(self._data) + 1, use_threads=False, column_names=self._table.names),
             pyarrow.csv.ParseOptions(
                 delimiter=self._table.delimiter, newlines_in_values=True, invalid_row_handler=self._keep
             ),
@@ -246,7 +247,10 @@ class _Rows:
 
     def _decoded(self, rows: pa.Table) -> pa.Table:
         """The rows as text, without those that are not UTF-8."""
-        cells = {name: [(cell or b"").decode(errors="replace") for cell in rows[name].to_pylist()] for name in rows.column_names}
+        cells = {
+            name: [(cell or b"").decode(errors="replace") for cell in rows[name].to_pylist()]
+            for name in rows.column_names
+        }
         encoded = {name: pa.array(text, pa.string()).cast(pa.binary()) for name, text in cells.items()}
         numbers, good = self._numbers(rows.num_rows), np.ones(rows.num_rows, bool)
         for name, text in encoded.items():

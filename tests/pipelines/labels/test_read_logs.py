@@ -40,8 +40,7 @@ def test_a_conversion_without_a_usable_value_keeps_its_labels(project):
 
 
 def test_negative_values_are_kept_or_refunds_if_told_to(project):
-    whole = {place: 10.0 for place in range(project.conversions.num_rows)}
-    with_values(project, dict.fromkeys(whole, -2.0))
+    with_values(project, dict.fromkeys(range(project.conversions.num_rows), -2.0))
     project.config["sources"]["conversions"]["columns"]["negative_value"] = "keep"
     kept = labels_of(project, "kept", ("last",), WORTH)
     assert all(row["valued_credit_last"] == -2 * row["credit_last"] for row in kept.values())
