@@ -34,11 +34,13 @@ class CsvTable:
         names: all columns.
         wanted: the columns to return.
         delimiter: between columns, one ASCII character.
+        null_values: texts that stand for null.
     """
 
     names: list[str]
     wanted: list[str]
     delimiter: str = ","
+    null_values: tuple[str, ...] = ("",)
 
 
 def read(file: IO[bytes], table: CsvTable) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Malformed]]]:
@@ -241,7 +243,7 @@ class _Rows:
                 column_types=dict.fromkeys(self._table.names, kind),
                 include_columns=wanted,
                 strings_can_be_null=True,
-                null_values=[""],
+                null_values=list(self._table.null_values),
             ),
         )
 
