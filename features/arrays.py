@@ -13,6 +13,8 @@ from features.errors import MalTfError
 def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Folds (group, time) pairs of several arrays into int64 keys that order and compare like the pairs.
 
+    Groups that would not fit are replaced by their ranks among those that occur.
+
     Args:
         groups: non-negative int64 arrays.
         times: int64 arrays of the same lengths.
@@ -22,18 +24,21 @@ def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) ->
         as the result stays within one unit of the times seen.
 
     Raises:
-        MalTfError: number of groups × time span does not fit into 63 bits.
+        MalTfError: number of groups that occur × time span does not fit into 63 bits.
     """
     non_empty = [t for t in times if t.size]
     if not non_empty:
         return [np.zeros(0, np.int64) for _ in times]
     start = min(int(t.min()) for t in non_empty) - 1
     span = max(int(t.max()) for t in non_empty) - start + 2
-    largest = max(int(g.max()) for g in groups if g.size)
-    if (largest + 1) * span >= 2**63:
+    count = max(int(g.max()) for g in groups if g.size) + 1
+    if count * span >= 2**63:
+        occurring, ranks = np.unique(np.concatenate(groups), return_inverse=True)
+        groups, count = np.split(ranks, np.cumsum([g.size for g in groups])[:-1]), occurring.size
+    if count * span >= 2**63:
         raise MalTfError(
-            f"one shard holds {largest + 1:,} users and match keys over {span:,} time units, too many to order in 63 bits; "
-            "raise `labels.shards`"
+            f"one shard holds {count:,} users and match keys over {span:,} time units, too many to order in 63 bits; raise "
+            "`labels.shards`, or label tables in memory in parts by user or with a coarser `time_unit`"
         )
     return [g * span + (t - start) for g, t in zip(groups, times, strict=True)]
 

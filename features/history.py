@@ -21,8 +21,10 @@ def last_events(
         offsets: int64 [C + 1].
         index: int64 [offsets[-1]], positions in the event arrays.
     """
+    if not event_time.size:  # There is no earliest time, and 0 would make the span of times too large.
+        return np.zeros(click_time.size + 1, np.int64), np.zeros(0, np.int64)
     events, clicks, first = composite_keys(
-        [event_user, click_user, click_user], [event_time, click_time, np.full_like(click_time, _start(event_time))]
+        [event_user, click_user, click_user], [event_time, click_time, np.full_like(click_time, event_time.min())]
     )
     stop = np.searchsorted(events, clicks, side="left")
     begin = np.maximum(np.searchsorted(events, first, side="left"), stop - length)
@@ -30,7 +32,3 @@ def last_events(
     # Mirror each range within its own bounds: position p of [a, b) becomes a + b - 1 - p.
     ends = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets))
     return offsets, index[ends - np.arange(index.size)] if index.size else index
-
-
-def _start(times: np.ndarray) -> int:
-    return int(times.min()) if times.size else 0

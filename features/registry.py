@@ -46,7 +46,8 @@ def find(kind: str, builtin: Mapping[str, str | type[Base]], base: type, descrip
     found = import_module(module, f"{description} '{kind}'")
     if not hasattr(found, name):
         raise MalTfError(
-            f"{description} '{kind}' can't be imported: module '{module}' has no attribute '{name}'; it is {found.__file__}"
+            f"{description} '{kind}' can't be imported: module '{module}' has no attribute '{name}'; it is "
+            + str(getattr(found, "__file__", None) or "not a file")
         )
     cls = getattr(found, name)
     fits = isinstance(cls, type) and issubclass(cls, base)
@@ -86,7 +87,9 @@ def _import_failed(error: BaseException, description: str) -> MalTfError:
         file, line, message = error.filename, error.lineno, error.msg
     else:  # The innermost frame in the folder of the module; within it, libraries may have been called.
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-        outer = next(f for f in frames if f.filename not in (__file__, importlib.__file__))
+        outer = next((f for f in frames if f.filename not in (__file__, importlib.__file__)), None)
+        if outer is None:  # An empty or relative path, or a binary module.
+            return MalTfError(f"{description} can't be imported: {type(error).__name__}: {error}")
         inner = [f for f in frames if f.filename.startswith(os.path.dirname(outer.filename))][-1]
         file, line, message = inner.filename, inner.lineno, str(error)
     kind = type(error).__name__

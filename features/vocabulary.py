@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from features import contract
 from features.arrays import flat
+from features.feature import MISSING
 from features.in_memory import typed_columns
 
 if TYPE_CHECKING:
@@ -115,7 +116,13 @@ def vocabularies(features: "FeatureSpec", clicks: pd.DataFrame | pa.Table) -> di
     """
     types = {feature.name: features.arrow_types[feature.name] for feature in features.with_vocabulary}
     table = typed_columns(clicks, types)
-    return {f.name: cut(f, count(f, flat(table[f.name])), features.vocabulary) for f in features.with_vocabulary}
+    vocabularies = {}
+    for feature in features.with_vocabulary:
+        values = flat(table[feature.name])
+        if not feature.sequence:  # In memory, a missing value may also be given as its replacement.
+            values = values.filter(pc.not_equal(values, pa.scalar(MISSING[features.dtype(feature)], values.type)))
+        vocabularies[feature.name] = cut(feature, count(feature, values), features.vocabulary)
+    return vocabularies
 
 
 def _boundaries(counts: pa.Table, buckets: int) -> np.ndarray:

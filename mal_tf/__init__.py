@@ -128,7 +128,6 @@ def __getattr__(name: str) -> Any:
     value = importlib.import_module(module)
     if attribute:
         value = getattr(value, attribute)
-    keras_hook.register_if_loaded()
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""Import hook that registers mal-tf's Keras objects when Keras is imported.
+"""Import hook that registers mal-tf's Keras objects when Keras is imported, directly or by a module of mal-tf.
 
 It does not import Keras itself, since TensorFlow takes seconds to load.
 """
@@ -14,13 +14,19 @@ from features.errors import MalTfError
 
 _KERAS, _OBJECTS = "tf_keras", "mal_tf.keras_objects"
 
+#: Packages whose modules import Keras. The objects can't be registered while one of these modules is being imported.
+_PACKAGES = ("features", "mal_tf")
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Finds Keras by the other finders and makes its loader register mal-tf's objects afterwards."""
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds Keras and modules of mal-tf by the other finders, and registers the objects when the outermost is imported."""
+
+    def __init__(self):
+        self._depth = 0
 
     def find_spec(self, fullname, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
         """See base class."""
-        if fullname != _KERAS:
+        if fullname != _KERAS and fullname.partition(".")[0] not in _PACKAGES:
             return None
         others = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
         spec = next(filter(None, others), None)
@@ -29,19 +35,26 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
         execute = spec.loader.exec_module
 
         def exec_module(module: types.ModuleType) -> None:
-            execute(module)
-            # While `features.keras2` is being imported, modules that import it can't be; `mal_tf` registers afterwards.
-            if "features.keras2" not in sys.modules:
-                register()
+            self._depth += 1
+            try:
+                execute(module)
+            finally:
+                self._depth -= 1
+            if not self._depth:
+                register_if_loaded()
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
 def register() -> None:
-    """Registers the objects, unless TensorFlow is set up with Keras 3, with which none of them can be used."""
-    with contextlib.suppress(MalTfError):
-        importlib.import_module(_OBJECTS)
+    """Registers the objects, unless none of them can be used: with Keras 3, or without TensorFlow Recommenders."""
+    try:
+        with contextlib.suppress(MalTfError):
+            importlib.import_module(_OBJECTS)
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow_recommenders":  # Workers of the label job lack it, and load no models.
+            raise
 
 
 def register_if_loaded() -> None:
@@ -55,4 +68,4 @@ def install() -> None:
     if _KERAS in sys.modules:
         register()
     else:
-        sys.meta_path.insert(0, _KerasFinder())
+        sys.meta_path.insert(0, _Finder())

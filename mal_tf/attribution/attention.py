@@ -9,7 +9,7 @@ import numpy as np
 
 from features.errors import MalTfError
 from mal_tf.attribution.attention_sample import FIRST_KNOWN, NO_JOURNEYS, Moments, Sample, at_end, coded, draw, merge
-from mal_tf.attribution.by_type import FALLBACKS, normalised
+from mal_tf.attribution.by_type import FALLBACKS, checked_integer, normalised
 from mal_tf.attribution.journeys import Journeys
 from mal_tf.attribution.mechanism import DataDrivenMechanism
 
@@ -93,8 +93,7 @@ class Attention(DataDrivenMechanism):
             ("confounder_buckets", confounder_buckets, 1),
             ("seed", seed, 0),
         ):
-            if not isinstance(value, int) or value < minimum:
-                raise ValueError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
+            checked_integer(name, value, minimum)
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, not {learning_rate!r}")
         self.sample, self._credit, self.max_touches, self.min_count = sample, credit, max_touches, min_count

@@ -44,7 +44,8 @@ def register(name: str) -> Callable[[AnyMechanism], AnyMechanism]:
         ... class Second(mal_tf.Mechanism):
         ...     def credit(self, journeys):
         ...         credit = np.zeros(journeys.click.size)
-        ...         credit[np.minimum(journeys.offsets[:-1] + 1, journeys.offsets[1:] - 1)] = 1.0
+        ...         second = np.minimum(journeys.offsets[:-1] + 1, journeys.offsets[1:] - 1)
+        ...         credit[second[journeys.lengths > 0]] = 1.0
         ...         return credit
         >>> mal_tf.mechanism("second").make()  # doctest: +ELLIPSIS
         <...Second object at ...>

@@ -6,6 +6,7 @@ import pydantic
 
 from features.errors import MalTfError
 from features.frozen import NOT_EMPTY, Frozen, Path
+from features.spec import FeatureSpec
 from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
@@ -133,6 +134,20 @@ class AttributionConfig(Frozen):
     def data_driven(self) -> tuple[MechanismConfig, ...]:
         """The mechanisms that need to be fitted."""
         return tuple(m for m in self.mechanisms if m.type != READY and m.make().data_driven)
+
+    def check(self, spec: FeatureSpec) -> None:
+        """Checks the configuration against the features.
+
+        Raises:
+            ValueError: a confounder is not a scalar feature.
+        """
+        scalars = [feature.name for feature in spec.scalars]
+        for name in self.confounders:
+            if name not in scalars:
+                raise ValueError(
+                    f"attribution.confounders: '{name}' is not a categorical or numeric feature; available: "
+                    + (", ".join(scalars) or "none")
+                )
 
     def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
         """Eligibility rules in time units, for a mechanism's own window or the common one.

@@ -81,11 +81,13 @@ def labels(
         1         2         1.0           0.5          3
         2         3         0.0           0.0          0
     """
-    _check(attribution)
+    spec = features or FeatureSpec.model_construct(features=())  # Not validated, since a valid spec has a feature.
+    _check(attribution, spec)
     tables = arrow_table(clicks), arrow_table(conversions, name="conversions")
     unit = time_unit or _time_unit(*tables)
+    if unit not in UNITS_PER_SECOND:
+        raise BadInput(f"time_unit: expected one of {', '.join(UNITS_PER_SECOND)}, found {unit!r}")
     units = UNITS_PER_SECOND[unit]
-    spec = features or FeatureSpec.model_construct(features=())  # Not validated, since a valid spec has a feature.
     click_columns, conversion_columns = _columns(*tables)
     events = [
         _canonical(tables[0], click_columns, spec.columns("clicks"), units),
@@ -106,7 +108,7 @@ def labels(
     return labelled.to_pandas(integer_object_nulls=True).set_axis(clicks.index[rows[order]])
 
 
-def _check(attribution: AttributionConfig) -> None:
+def _check(attribution: AttributionConfig, spec: FeatureSpec) -> None:
     if attribution.fit_from:
         raise MalTfError(
             f"attribution.fit_from: {attribution.fit_from}: tables in memory are labelled with new fits; leave it out"
@@ -117,6 +119,10 @@ def _check(attribution: AttributionConfig) -> None:
             "expected attribution.window_hours and mechanisms that compute labels, found "
             + (f"ready-made labels: {', '.join(ready)}" if ready else "no window")
         )
+    try:
+        attribution.check(spec)
+    except ValueError as error:
+        raise MalTfError(str(error)) from error
 
 
 def _time_unit(*tables: pa.Table) -> str:

@@ -28,6 +28,8 @@ class JourneyRules:
 class Journeys:
     """J journeys of T touches in all; touches of a journey are adjacent and in time order.
 
+    A conversion without an eligible click has a journey of length 0.
+
     Attributes:
         offsets: int64 [J + 1], index of the first touch of each journey, then T.
         click: int64 [T], position of each touch in the click arrays.

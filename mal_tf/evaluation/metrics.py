@@ -249,18 +249,20 @@ _REGISTERED: dict[str, Metric] = {}
 def register_metric(metric: Metric | type[Metric]) -> Metric | type[Metric]:
     """Registers a metric. As a decorator of a class, it registers an instance created without arguments.
 
-    Installed packages can register metrics with entry points of the group `mal_tf.metrics` instead.
+    Installed packages can register metrics with entry points of the group `mal_tf.metrics` instead. Registering a class
+    again, such as by running a notebook's cell again, replaces it.
 
     Raises:
         MalTfError: another metric has the same name.
     """
     instance = metric() if isinstance(metric, type) else metric
-    registered = _REGISTERED.setdefault(instance.name, instance)
-    if type(registered) is not type(instance):
-        raise MalTfError(
-            f"metric '{instance.name}': expected a name of its own, found that of {type(registered).__module__}."
-            f"{type(registered).__qualname__}; rename it"
-        )
+    own, other = (
+        f"{type(one).__module__}.{type(one).__qualname__}"
+        for one in (instance, _REGISTERED.get(instance.name, instance))
+    )
+    if own != other:
+        raise MalTfError(f"metric '{instance.name}': expected a name of its own, found that of {other}; rename it")
+    _REGISTERED[instance.name] = instance
     return metric
 
 

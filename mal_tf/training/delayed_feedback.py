@@ -37,6 +37,7 @@ import pydantic
 from features.errors import MalTfError
 from features.frozen import Frozen
 from features.keras2 import tf
+from features.table import EPOCH
 from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 #: Number of hours in a delay curve, those of the UTC day.
@@ -45,8 +46,6 @@ HOURS = 24
 #: Key in the labels of a batch whose value is 1 for clicks that train the heads of mechanisms, mature or not. No mechanism can
 #: have this name.
 COUNTS = "/counts"
-
-_EPOCH = datetime.date(1970, 1, 1)
 
 #: Hash buckets of users in `waits`.
 _BUCKETS = 1000
@@ -174,7 +173,7 @@ class DelayedFeedback:
         day, hour = (
             tf.constant(seconds * self.units_per_second, tf.int64) for seconds in (SECONDS_PER_DAY, SECONDS_PER_HOUR)
         )
-        days = tf.constant([(date - _EPOCH).days for date in self.twice], tf.int64)
+        days = tf.constant([(date - EPOCH).days for date in self.twice], tf.int64)
         twice = tf.reduce_any((timestamp // day)[:, tf.newaxis] == days, axis=1) & ~waits(user, self.waiting)
         added = {COUNTS: tf.cast(twice | (labels["mature"] > 0), tf.float32)}
         for target in [name for name in labels if name != "mature"]:

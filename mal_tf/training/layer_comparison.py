@@ -104,8 +104,8 @@ class LayerComparison:
         (new, call, place), (old, earlier, earlier_place) = graph.producer(now), graph.producer(then)
         if new.weights and old.weights and not isinstance(new, StackedEmbedding) and new.name != old.name:
             return reader, f"it read {old.name}"
-        if type(new) is not type(old):
-            return reader, _READS
+        if type(new) is not type(old):  # The click's vector is another layer if there is a single feature.
+            return ("", _FEATURES) if new.name == CLICK else (reader, _READS)
         if call.is_input:
             return "", "" if self._new.feature(now) == self._old.feature(then) else _FEATURES
         if isinstance(new, StackedEmbedding):

@@ -118,13 +118,7 @@ class RunConfig(ConfigFile):
         if self.attribution.data_driven and not touchpoint:
             mechanism = self.attribution.data_driven[0].name
             raise ValueError(f"mechanism '{mechanism}' is data-driven and needs the click table's touchpoint columns")
-        scalars = [f.name for f in self.feature_spec.scalars]
-        for name in self.attribution.confounders:
-            if name not in scalars:
-                raise ValueError(
-                    f"attribution.confounders: '{name}' is not a categorical or numeric feature; available: "
-                    + ", ".join(scalars)
-                )
+        self.attribution.check(self.feature_spec)
         return self
 
     @classmethod

@@ -34,7 +34,13 @@ def test_composite_keys_neighbour_stays_in_its_group():
 
 def test_composite_keys_overflow_tells_what_to_do():
     with pytest.raises(MalTfError, match=r"raise `labels\.shards`"):
-        composite_keys([np.array([0, 2**40])], [np.array([0, 2**40])])
+        composite_keys([np.array([0, 2**40])], [np.array([0, 2**62])])
+
+
+def test_composite_keys_of_few_large_groups():
+    keys = composite_keys([np.array([0, 2**40, 2**40]), np.array([2**40])], [np.array([7, 0, 2**40]), np.array([5])])
+    assert keys[0][0] < keys[0][1] < keys[0][2]
+    assert keys[1][0] - keys[0][1] == 5
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 5)), max_size=10))

@@ -24,3 +24,9 @@ def test_click_at_the_same_time_is_not_history():
     offsets, index = last_events(user, time, user, time, 5)
     assert offsets.tolist() == [0, 0, 1, 2]
     assert index.tolist() == [0, 0]
+
+
+def test_no_events_of_many_users_in_microseconds():
+    none, clicks = np.zeros(0, np.int64), np.full(10_000, 1_700_000_000_000_000)
+    offsets, index = last_events(none, none, np.arange(10_000), clicks, 5)
+    assert not offsets.any() and offsets.size == 10_001 and not index.size

@@ -76,3 +76,16 @@ class Own(CategoricalFeature):
     kind = f"{package(feature=code)}.feature:Own"
     with pytest.raises(pydantic.ValidationError, match=f"feature type '{kind}': KeyError: 'zone'"):
         FeatureSpec(features=[{"type": kind, "name": "own"}])
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (":Own", "can't be imported: ValueError: Empty module name"),
+        (".feature:Own", "can't be imported: TypeError: "),
+        ("sys:Own", "module 'sys' has no attribute 'Own'; it is not a file"),
+    ],
+)
+def test_a_path_that_names_no_module_of_a_file(path, message):
+    with pytest.raises(MalTfError, match=message):
+        find(path, {}, Feature, "feature type")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.spec import CategoricalFeature, NumericFeature, VocabularyConfig
-from features.vocabulary import bin_numbers, count, cut, merge, read, write
+from features.spec import CategoricalFeature, FeatureSpec, NumericFeature, VocabularyConfig
+from features.vocabulary import bin_numbers, count, cut, merge, read, vocabularies, write
 
 NAME = CategoricalFeature(type="categorical", name="name")
 NUMBER = NumericFeature(type="numeric", name="number", buckets=4)
@@ -111,3 +111,9 @@ def test_merge_order_does_not_matter(feature):
         assert cut(feature, merge([parts[i] for i in order]), VocabularyConfig()) == expected
     assert cut(feature, merge([merge(parts[:2]), merge(parts[2:])]), VocabularyConfig()) == expected
     assert cut(feature, merge([merge(parts[:2]), *parts[2:]]), VocabularyConfig()) == expected
+
+
+def test_missing_values_are_no_tokens_however_they_are_given():
+    spec = FeatureSpec(features=(NAME, NUMBER))
+    clicks = pa.table({"name": ["", "a", None], "number": pa.array([1.0, None, float("nan")], pa.float32())})
+    assert vocabularies(spec, clicks) == {"name": ["a"], "number": []}

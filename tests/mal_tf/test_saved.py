@@ -228,8 +228,12 @@ def test_optimizers(loaded):
         "import tf_keras as keras, mal_tf",
         "import mal_tf, tensorflow as tf; keras = tf.keras",
         "from mal_tf import keras",
+        "import mal_tf; from features.keras2 import keras",
+        "import mal_tf; from mal_tf.layers import MLP; import tf_keras as keras",
+        "from mal_tf.models.network import Network; import tf_keras as keras",
     ],
 )
 def test_order_of_imports(imports):
-    code = f"{imports}; import mal_tf; assert keras.utils.get_registered_object('mal_tf>MLP') is mal_tf.layers.MLP"
+    names = ["MLP", "TokenLookup", "FlooredCrossEntropy", "Adam"]
+    code = f"{imports}; assert all(keras.utils.get_registered_object(f'mal_tf>{{name}}') for name in {names})"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,6 +1,7 @@
 """Labels of tables in memory: those of the label job, in the order of the clicks, or an error that says which rows are bad."""
 
 import datetime
+import doctest
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,26 @@ def test_own_mechanism_by_its_registered_name():
         mal_tf.register("other")(int)
 
 
+def test_many_users_and_match_keys_in_microseconds():
+    count = 4000
+    clicks = pd.DataFrame({"click_id": range(count), "user_id": range(count), "match_key": range(count)})
+    clicks["timestamp"] = pd.date_range("2024-01-01", "2024-12-31", periods=count)
+    conversions = clicks[:1].rename(columns={"click_id": "conversion_id"})
+    own = mal_tf.AttributionConfig(window_hours=12, mechanisms=[mal_tf.mechanism("last")])
+    assert mal_tf.labels(clicks, conversions, own)["label_last"].tolist() == [1.0] + [0.0] * (count - 1)
+
+
+def test_the_example_of_register_with_a_conversion_without_clicks():
+    example = doctest.DocTestParser().get_doctest(mal_tf.register.__doc__, {}, "register", None, 0)
+    doctest.DocTestRunner().run(example, clear_globs=False)
+    own = mal_tf.AttributionConfig(window_hours=12, mechanisms=[mal_tf.mechanism("second")])
+    clicks, conversions = frames()
+    stranger = conversions[:1].assign(user_id=0, conversion_id="y")
+    both = pd.concat([stranger, conversions])
+    labelled = [mal_tf.labels(clicks, rows, own)["label_second"].tolist() for rows in (conversions, both)]
+    assert labelled[0] == labelled[1] and sum(labelled[0]) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -131,3 +152,7 @@ def test_what_needs_a_label_job_is_refused():
         mal_tf.labels(*frames(), ready)
     with pytest.raises(MalTfError, match="fit_from"):
         mal_tf.labels(*frames(), ATTRIBUTION.model_copy(update={"fit_from": "runs/a"}))
+    with pytest.raises(MalTfError, match="'age' is not a categorical or numeric feature; available: none"):
+        mal_tf.labels(*frames(), ATTRIBUTION.model_copy(update={"confounders": ("age",)}))
+    with pytest.raises(BadInput, match="time_unit: expected one of s, ms, us, found 'ns'"):
+        mal_tf.labels(*frames(), ATTRIBUTION, time_unit="ns")

@@ -64,6 +64,8 @@ def test_a_metric_that_does_not_add_up_has_a_value_alone():
 def test_names_are_unique_and_registering_again_is_harmless():
     assert register_metric(register_metric(Brier)) is Brier
     assert list(registered_metrics()) == ["auc", "gauc", "log_loss", "pcoc", "ece", "brier"]
+    again = type("Brier", (Brier,), {"__module__": __name__, "title": "anew"})
+    assert register_metric(again) is again and registered_metrics()["brier"].title == "anew"
     other = type("Other", (Brier,), {})
     with pytest.raises(
         MalTfError, match="metric 'brier': expected a name of its own, found that of .*Brier; rename it"
@@ -72,7 +74,7 @@ def test_names_are_unique_and_registering_again_is_harmless():
 
 
 def test_installed_packages_register_theirs(monkeypatch):
-    entry = SimpleNamespace(load=lambda: Brier)
+    entry = SimpleNamespace(name="brier", value="own:Brier", load=lambda: Brier)
     monkeypatch.setattr(metrics.importlib.metadata, "entry_points", lambda group: [entry] * (group == "mal_tf.metrics"))
     metrics._register_installed.cache_clear()
     assert "brier" in registered_metrics()

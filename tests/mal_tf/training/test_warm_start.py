@@ -129,6 +129,15 @@ def test_with_other_features_only_what_belongs_to_a_feature_is(earlier):
     np.testing.assert_array_equal(after["attention_seen/0"], old["attention_seen/0"])
 
 
+def test_a_second_feature(tmp_path):
+    shop, item, _, _ = small.SPEC.features
+    network, description = made("base", spec=FeatureSpec(features=(item,)))
+    warm_start.write(str(tmp_path), network, description)
+    _, _, report = taken_over(tmp_path, name="base", spec=FeatureSpec(features=(item, shop)))
+    assert report["bottom/1/bias"] == ("new", "the features it reads are others")
+    assert report["last_tower/1/bias"] == ("new", "the features it reads are others")
+
+
 @pytest.mark.parametrize(
     ("name", "then", "now", "layers", "reason"),
     [
