@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
 from pipelines.clicks.labelled import click_id_type
-from pipelines.labels.sources.reader import Piece, column_names, pieces, read
+from pipelines.labels.sources.reader import column_names, read_file
 
 _BATCH = 4096
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
@@ -63,8 +62,7 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
     rows, began = 0, time.monotonic()
     writer: Any = None  # A writer of pyarrow, which is untyped.
     try:
-        for frame in scored:
-            table = pa.Table.from_pandas(frame, preserve_index=False)
+        for table in scored:
             if writer is None:
                 kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
                 writer = kind(partial, table.schema)
@@ -114,7 +112,7 @@ def parse_models(flags: Sequence[str]) -> dict[str, str]:
     return {name: directory for name, _, directory in pairs}
 
 
-def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pd.DataFrame]:
+def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pa.Table]:
     if not path.endswith(_TFRECORD):
         raise MalTfError(f"{path}: expected .csv, .parquet, .tfrecord or .gz")
     with open(path, "rb") as file:
@@ -131,34 +129,35 @@ def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pd
                 ids = np.char.decode(ids.astype(bytes))
             cvr = signatures["serving_default"](examples=examples)[OUTPUT].numpy()
             rows += cvr.size
-            yield pd.DataFrame({"click_id": ids, OUTPUT: cvr})
+            yield pa.table({"click_id": ids, OUTPUT: cvr})
     except tf.errors.DataLossError as error:
         raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
     if not rows:
         if os.path.getsize(path) and not compression:
             raise MalTfError(f"{path} can't be read as TFRecord: no record in {os.path.getsize(path):,} bytes")
-        yield pd.DataFrame({OUTPUT: pd.Series([], dtype="float32")})
+        yield pa.table({"click_id": pa.array([], pa.string()), OUTPUT: pa.array([], pa.float32())})
 
 
-def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Iterator[pd.DataFrame]:
+def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Iterator[pa.Table]:
     predict_raw = signatures["predict_raw"]
     signature = predict_raw.structured_input_signature[1]
     copied = id_column or "click_id"
     columns = list(dict.fromkeys([*signature, copied]))  # The id may also be a feature.
-    for piece in pieces(path):
-        for raw in read(Piece(path, piece.row_group), columns):
-            if raw.malformed:
-                raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
-            required = [*sorted(signature), *([id_column] if id_column else [])]
-            if missing := [name for name in required if name not in raw.rows.schema.names]:
-                raise MalTfError(
-                    f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path))}; the model takes: "
-                    + ", ".join(sorted(signature))
-                )
-            inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
-            ids = {copied: raw.rows[copied].to_pandas()} if copied in raw.rows.schema.names else {}
-            cvr = predict_raw(**inputs)[OUTPUT].numpy()
-            yield pd.DataFrame(ids | {OUTPUT: cvr})
+    for raw in read_file(path, columns):
+        if raw.malformed:
+            raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
+        required = [*sorted(signature), *([id_column] if id_column else [])]
+        if missing := [name for name in required if name not in raw.rows.schema.names]:
+            raise MalTfError(
+                f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path))}; the model takes: "
+                + ", ".join(sorted(signature))
+            )
+        inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
+        ids = {copied: raw.rows[copied]} if copied in raw.rows.schema.names else {}
+        if ids and pa.types.is_null(ids[copied].type):
+            ids[copied] = ids[copied].cast(pa.string())
+        cvr = predict_raw(**inputs)[OUTPUT].numpy()
+        yield pa.table(ids | {OUTPUT: cvr})
 
 
 def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:

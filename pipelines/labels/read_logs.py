@@ -23,7 +23,7 @@ from pipelines.config.labels import LabelsConfig
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
 from pipelines.labels.clock import Clock
-from pipelines.labels.sources.reader import Piece, RawBatch, column_names, read
+from pipelines.labels.sources.reader import Piece, RawBatch, column_names, has_rows, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource
 
@@ -82,7 +82,7 @@ class Read(beam.DoFn):
     def check_header(self, path: str) -> None:
         """Checks that the headers of a file and of the joined tables have all required columns.
 
-        JSON Lines have no header, so nothing is checked if one of the files is of that format.
+        JSON Lines have no header, so nothing is checked if one of the files is of that format, or the first one without rows.
 
         Raises:
             BadInput: a column is missing, or a file is damaged.
@@ -90,7 +90,8 @@ class Read(beam.DoFn):
         headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
         columns = dict.fromkeys(column for header in headers for column in header)
         needed = table.required_columns(self._source.columns, self._columns)
-        if all(headers) and (missing := [column for column in needed if column not in columns]):
+        missing = [column for column in needed if column not in columns]
+        if all(headers) and missing and has_rows(path):
             raise table.missing_column(missing[0], self._source.columns, path, columns)
 
     def process(self, piece: Piece) -> Iterator[Any]:

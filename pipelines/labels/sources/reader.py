@@ -16,7 +16,7 @@ import pyarrow_hotfix  # noqa: F401 - fixes a vulnerability in reading untrusted
 
 from features.errors import BadInput
 from pipelines.core import files
-from pipelines.labels.sources import csv_rows
+from pipelines.labels.sources import csv_rows, undecodable
 from pipelines.labels.sources.tables import TableSource, file_format
 
 _BATCH_ROWS = 65_536  # pyarrow.json accepts at most 100,000.
@@ -85,20 +85,49 @@ def read(piece: Piece, columns: list[str], source: TableSource | None = None) ->
                 yield from _jsonl(file, columns, source)
 
 
-def column_names(path: str) -> list[str]:
-    """Lists the columns of a Parquet or CSV file.
+def read_file(path: str, columns: list[str]) -> Iterator[RawBatch]:
+    """Reads all pieces of a file; without rows, one batch of those columns that its header has, or of all if it has none.
 
-    The list is empty for a Parquet file without rows, from which nothing is read, and for JSON Lines, which have no header.
+    Raises:
+        BadInput: see `read`.
     """
+    empty = True
+    for piece in pieces(path):
+        for batch in read(piece, columns):
+            empty = False
+            yield batch
+    if empty:
+        header = _schema(path)
+        known = {name: header.field(name).type for name in columns if name in header.names}
+        fields = known if header.names else dict.fromkeys(columns, pa.string())
+        nothing = [pa.array([], kind) for kind in fields.values()]
+        yield RawBatch(pa.RecordBatch.from_arrays(nothing, list(fields)), np.zeros(0, np.int64), [])
+
+
+def column_names(path: str) -> list[str]:
+    """Lists the columns of a Parquet or CSV file; none of JSON Lines, which have no header."""
+    return _schema(path).names
+
+
+def has_rows(path: str) -> bool:
+    """Whether a Parquet or CSV file has anything after its header."""
+    with _readable(path), files.open_binary(path) as raw:
+        if file_format(path) == "parquet":
+            return pq.ParquetFile(raw).metadata.num_rows > 0
+        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        return bool(_header(file)) and any(block.strip(b"\r\n") for block in iter(lambda: file.read(1 << 16), b""))
+
+
+def _schema(path: str) -> pa.Schema:
+    """Columns of a file, of CSV as text; none of JSON Lines."""
     kind = file_format(path)
     if kind not in ("parquet", "csv"):
-        return []
+        return pa.schema([])
     with _readable(path), files.open_binary(path) as raw:
+        if kind == "parquet":
+            return pq.ParquetFile(raw).schema_arrow
         file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-        if kind == "csv":
-            return _header(file)
-        parquet = pq.ParquetFile(file)
-        return parquet.schema_arrow.names if parquet.metadata.num_rows else []
+        return pa.schema([(name, pa.string()) for name in _header(file)])
 
 
 class _readable:
@@ -112,8 +141,11 @@ class _readable:
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, _UNREADABLE):
+            kind = file_format(self.path)
+            if kind == "parquet" and (beyond := undecodable.explanation(self.path, error)):
+                raise BadInput(beyond) from error
             raise BadInput(
-                f"{self.path} can't be read as {file_format(self.path)}: {error}. "
+                f"{self.path} can't be read as {kind}: {error}. "
                 "The file is damaged or its extension is wrong; replace it, or remove it from `sources`."
             ) from error
 
@@ -123,7 +155,8 @@ def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
     start = sum(parquet.metadata.row_group(group).num_rows for group in range(row_group))
     present = [name for name in columns if name in parquet.schema_arrow.names]
     for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[row_group], columns=present):
-        yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [])
+        if batch.num_rows:  # Without rows, types and columns may be others.
+            yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [])
         start += batch.num_rows
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import BadInput
-from pipelines.labels.sources.reader import RawBatch, column_names, pieces, read
+from pipelines.labels.sources.reader import RawBatch, column_names, read_file
 from pipelines.labels.sources.tables import Join, TableSource
 
 
@@ -52,8 +52,16 @@ class Refiner:
 
     def _load(self, join: Join, columns: list[str]) -> tuple[pa.Array, pa.Table]:
         candidates = [join.on, *(name for name in columns if name != join.on)]
-        batches = [raw.rows for piece in pieces(join.files) for raw in read(piece, candidates)]
-        present = [name for name in candidates if batches and all(name in rows.schema.names for rows in batches)]
+        read = list(read_file(join.files, candidates))
+        if malformed := [row for raw in read for row in raw.malformed]:
+            number, reason, text = malformed[0]
+            raise BadInput(f"{join.files}, row {number}: {reason}: {text}. Correct it; a joined table has to be whole.")
+        batches = [raw.rows for raw in read]
+        if not any(rows.num_rows for rows in batches) and not column_names(join.files):
+            raise BadInput(
+                f"{join.files}: expected a table to join, found no rows. Replace it, or remove it from `sources`."
+            )
+        present = [name for name in candidates if all(name in rows.schema.names for rows in batches)]
         _require(pa.table({name: [] for name in present}), join.on, join.files, "`join`")
         keys = pa.concat_arrays([rows[join.on].cast(pa.string()) for rows in batches])
         tables = [pa.Table.from_batches([rows]).select(present[1:]) for rows in batches]

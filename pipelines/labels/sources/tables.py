@@ -135,14 +135,14 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
     """Lists all files of a table, including joined tables, as pairs (path, bytes).
 
     Raises:
-        BadInput: a file is empty.
+        BadInput: a Parquet or joined file has 0 bytes; a CSV or JSON Lines file of events may, and has no rows then.
         MalTfError: a glob matches nothing, or a file has an unknown extension.
     """
-    entries = files.match(source.files) + files.match(tuple(join.files for join in source.join))
-    for path, size in entries:
-        file_format(path)
-        if size == 0:
+    events, joined = files.match(source.files), files.match(tuple(join.files for join in source.join))
+    for path, size in events + joined:
+        kind = file_format(path)
+        if size == 0 and (kind == "parquet" or (path, size) in joined):
             raise BadInput(
                 f"{path}: expected a table, found an empty file (0 bytes). Replace it, or remove it from `sources`."
             )
-    return entries
+    return events + joined
