@@ -50,7 +50,7 @@ class Metric(abc.ABC):
     """A metric of clicks with labels and predictions.
 
     Every evaluation computes all registered metrics (`mal_tf.evaluation.metrics.register_metric`), and tables, reports, gates
-    and comparisons show them.
+    and comparisons show them. A `RatioMetric` also has intervals.
 
     Attributes:
         name: name in `metrics.json`, TensorBoard and configs.
@@ -60,7 +60,6 @@ class Metric(abc.ABC):
         needs: what the clicks must contain for the metric to be defined.
         digits: decimals in tables.
         limits: smallest and largest possible value.
-        additive: whether it can be resampled, and so have intervals.
         headline: whether tables of slices and comparisons show it.
         ranking: whether it depends only on the order of the predictions, so that it remains meaningful when negatives are
             other clicks than the positives' own. The label of the primary target must allow such metrics.
@@ -73,7 +72,6 @@ class Metric(abc.ABC):
     needs = "finite predictions"
     digits = 4
     limits = (-math.inf, math.inf)
-    additive = False
     headline = True
     ranking = False
 
@@ -108,8 +106,6 @@ class RatioMetric(Metric):
 
     Resampled sums are rounded to multiples of 2^-24, so they should be of the order of the number of clicks.
     """
-
-    additive = True
 
     @abc.abstractmethod
     def parts(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:

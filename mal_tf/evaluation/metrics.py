@@ -158,7 +158,6 @@ class Auc(Metric):
     summary = "ranks a random positive above a random negative"
     needs = "clicks of both classes"
     limits = (0.0, 1.0)
-    additive = True
     ranking = True
 
     def value(self, clicks: Clicks) -> float:
@@ -277,8 +276,9 @@ def registered_metrics() -> Mapping[str, Metric]:
 
 
 def additive_metrics() -> Mapping[str, Metric]:
-    """Registered metrics that can be resampled, and so have intervals and differences between models."""
-    return {name: metric for name, metric in registered_metrics().items() if metric.additive}
+    """Registered metrics that can be resampled, and so have intervals and differences between models: ratios and AUC."""
+    metrics = registered_metrics().items()
+    return {name: metric for name, metric in metrics if isinstance(metric, RatioMetric) or type(metric) is Auc}
 
 
 def level_metrics() -> Mapping[str, Metric]:

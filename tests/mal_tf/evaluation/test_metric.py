@@ -61,6 +61,19 @@ def test_a_metric_that_does_not_add_up_has_a_value_alone():
     assert "best" not in additive_metrics()
 
 
+def test_an_auc_of_ones_own_has_a_value_alone_too():
+    class Halved(metrics.Auc):
+        name = "halved"
+
+        def value(self, clicks):
+            return super().value(clicks) / 2
+
+    register_metric(Halved)
+    assert "halved" not in additive_metrics()
+    both = all_metrics(USER, np.tile([1.0, 0.0], 40), PREDICTION)
+    assert both["halved"] == both["auc"] / 2
+
+
 def test_names_are_unique_and_registering_again_is_harmless():
     assert register_metric(register_metric(Brier)) is Brier
     assert list(registered_metrics()) == ["auc", "gauc", "log_loss", "pcoc", "ece", "brier"]
