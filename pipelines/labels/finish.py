@@ -5,6 +5,7 @@ It is part of the pipeline, since a job that was launched from a flex template h
 
 import dataclasses
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from pipelines.labels import report as reports
 from pipelines.labels.read_logs import raise_mixed_ids
 
 REPORT = "label_report.json"
+
+log = logging.getLogger("mal_tf.labels")
 
 #: Directories that other steps write to, beside the label files.
 _FOLDERS = ("attribution/", "dead_letter/", "vocabulary/")
@@ -34,6 +37,7 @@ class Finish:
         entries: manifest entries that do not depend on the data; `columns` lacks the click ids.
         exchange: local directory for exchange between steps, which is removed.
         tables: names of the tables that the job read.
+        ends_with_events: whether the logs are taken to be complete up to their latest event.
     """
 
     output: str
@@ -42,6 +46,7 @@ class Finish:
     entries: Mapping[str, Any]
     exchange: str | None = None
     tables: Sequence[str] = ("clicks", "conversions")
+    ends_with_events: bool = False
 
     def __call__(self, _: None, counts: Counter, written: Sequence[dict], *_others: Sequence[None]) -> None:
         """Writes the report and the manifest.
@@ -55,6 +60,9 @@ class Finish:
             MalTfError: rows are unaccounted for, too many rows are bad, a split is empty, or ids have two types.
         """
         report = reports.build(counts, self.mechanisms)
+        report["warnings"] = [warning for warning in [reports.late_events(report)] if self.ends_with_events and warning]
+        for warning in report["warnings"]:
+            log.warning("%s", warning)
         reports.check(report, self.max_bad_share, self.output, self.tables)
         files.write_text(FileSystems.join(self.output, REPORT), json.dumps(report, indent=1) + "\n")
         if self.exchange is not None:

@@ -174,7 +174,14 @@ class LabelJob(beam.PTransform):
         }
         entries["vocabularies"] = vocabulary_kinds(self.spec)
         entries["columns"] = label_columns.others(self.spec, names, self.sources.conversions.columns.value is not None)
-        return Finish(self.output, names, self.labels.max_bad_share, entries, self.exchange.directory)
+        return Finish(
+            self.output,
+            names,
+            self.labels.max_bad_share,
+            entries,
+            self.exchange.directory,
+            ends_with_events=self.labels.observed_until is None,
+        )
 
     def plan(self) -> LabelPlan:
         """Returns the plan for labelling shards, whose data-driven mechanisms have no fits yet."""

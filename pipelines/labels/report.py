@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from mal_tf.attribution.label_counts import CREDIT_UNIT
 
 #: Two mechanisms label almost the same clicks if at least this share of the clicks positive under either is positive under both.
 _ALMOST_ALL = 0.95
+
+#: A last day with less than this share of the events of the median day is suspicious.
+_FEW = 0.05
 
 
 class SameLabels(NamedTuple):
@@ -88,6 +92,22 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, A
         "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
         "missing_cells": {table: _missing_cells(counts, table) for table in ("clicks", "conversions")},
     }
+
+
+def late_events(report: Mapping[str, Any]) -> str:
+    """Says if the last day has far fewer events than the others, as with a stray late event; empty if not."""
+    days: Counter[str] = Counter()
+    for table in report["days"].values():
+        days.update(table)
+    *others, last = sorted(days) or [""]
+    median = float(np.median([days[day] for day in others])) if others else 0.0
+    if days[last] >= _FEW * median:
+        return ""
+    return (
+        f"the last day of the logs, {last}, has far fewer events ({days[last]:,}) than the others (median {median:,.0f}). Without "
+        "labels.observed_until the logs count as complete up to their latest event, and clicks whose window ends before it as "
+        "mature. Set labels.observed_until to the end of the complete logs if that event is stray or the day not complete."
+    )
 
 
 def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:

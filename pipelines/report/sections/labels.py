@@ -36,6 +36,7 @@ def parts(run: RunFiles) -> list[Part]:
     if report is None:
         return [missing("The label job did not finish.")]
     alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]
+    alike += [Text(warning[0].upper() + warning[1:], SOURCE) for warning in report.get("warnings", [])]
     built = [_positives(report), *alike, _rows(report)]
     if report.get("path_lengths"):
         built.append(_path_lengths(report["path_lengths"]))

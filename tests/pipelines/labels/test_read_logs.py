@@ -8,6 +8,7 @@ import pytest
 
 from features.errors import BadInput
 from tests.support.labels import labels_of, read_labels
+from tests.support.project import DAY, START
 
 WORTH = ("label", "credit", "valued_credit")
 
@@ -85,3 +86,19 @@ def test_a_conversion_that_is_sent_again_replaces_the_one_before(project, shards
     )
     rows = report(project, "again")["conversions"]
     assert (rows["restated"], rows["exact_repeats"], rows["dead_letters"]) == (resent.num_rows, 4, 0)
+
+
+def test_a_stray_late_event_is_warned_of_without_observed_until(project, caplog):
+    late = (
+        project.conversions.slice(0, 1)
+        .set_column(3, "ts", pa.array([START + 9 * DAY]))
+        .set_column(0, "id", pa.array(["late"]))
+    )
+    project.conversions = pa.concat_tables([project.conversions, late])
+    labels_of(project)
+    assert report(project)["warnings"] == []
+    del project.config["labels"]["observed_until"]
+    labels_of(project, "open")
+    (warning,) = report(project, "open")["warnings"]
+    assert warning.startswith("the last day of the logs, 2023-11-24, has far fewer events (1)")
+    assert warning in caplog.text

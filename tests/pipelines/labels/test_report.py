@@ -1,9 +1,9 @@
-"""Two mechanisms that label almost the same clicks are named."""
+"""What the label report notes: mechanisms that label almost the same clicks, a stray late event."""
 
 import numpy as np
 import pytest
 
-from pipelines.labels.report import same_labels
+from pipelines.labels.report import late_events, same_labels
 
 
 def report(classes, mechanisms=("first", "last", "linear", "mta")):
@@ -32,3 +32,24 @@ def test_views_that_differ_and_mechanisms_without_a_positive_are_not_named():
 def test_mechanisms_that_credit_all_clicks_alike():
     (pair,) = same_labels(report({3: 10}, ("last", "own")))
     assert (pair.agreement, pair.correlation) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "conversions", "warned"),
+    [
+        (
+            {"2024-03-01": 90, "2024-03-02": 110},
+            {"2024-03-09": 1},
+            "2024-03-09, has far fewer events (1) than the others (median 100)",
+        ),
+        ({"2024-03-01": 90, "2024-03-02": 4}, {"2024-03-01": 10}, "2024-03-02, has far fewer events (4)"),
+        ({"2024-03-01": 90, "2024-03-02": 4}, {"2024-03-01": 10, "2024-03-02": 1}, ""),
+        ({"2024-03-01": 3}, {"2024-03-05": 1}, ""),
+        ({"2024-03-01": 3}, {}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_a_last_day_with_far_fewer_events(clicks, conversions, warned):
+    found = late_events({"days": {"clicks": clicks, "conversions": conversions}})
+    assert warned in found
+    assert bool(found) == bool(warned)
