@@ -23,6 +23,7 @@ from pipelines.config.labels import LabelsConfig
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
 from pipelines.labels.clock import Clock
+from pipelines.labels.sources import unconvertible
 from pipelines.labels.sources.reader import Piece, RawBatch, column_names, has_rows, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource
@@ -139,7 +140,14 @@ class Read(beam.DoFn):
         joined = self._refiner.join(kept.rows, path)
         every = functools.partial(column_names, path)
         bounds, units = self._times.bounds, self._times.units_per_second
-        normalised = table.normalise(joined, self._source.columns, self._columns, bounds, units, path, every)
+
+        def normalise(rows: pa.RecordBatch) -> table.Normalised:
+            return table.normalise(rows, self._source.columns, self._columns, bounds, units, path, every)
+
+        try:
+            normalised = normalise(joined)
+        except pa.ArrowException as error:
+            raise unconvertible.error(normalise, joined, kept.numbers, path, error) from error
         if normalised.bad_index.size:
             bad = kept.rows.take(pa.array(normalised.bad_index)).to_pandas()
             bad_numbers = kept.numbers[normalised.bad_index].tolist()

@@ -104,9 +104,9 @@ def late_events(report: Mapping[str, Any]) -> str:
     if days[last] >= _FEW * median:
         return ""
     return (
-        f"the last day of the logs, {last}, has far fewer events ({days[last]:,}) than the others (median {median:,.0f}). Without "
-        "labels.observed_until the logs count as complete up to their latest event, and clicks whose window ends before it as "
-        "mature. Set labels.observed_until to the end of the complete logs if that event is stray or the day not complete."
+        f"the last day of the logs, {last}, has far fewer events ({days[last]:,}) than the others (median {median:,.0f}). "
+        "Without labels.observed_until the logs count as complete up to their latest event, and clicks whose window ends before "
+        "it as mature. Set labels.observed_until to the end of the complete logs if that event is stray or the day not complete."
     )
 
 
