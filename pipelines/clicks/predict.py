@@ -52,7 +52,7 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
     signatures = load(find_saved_model(model_directory))
-    is_table = path.removesuffix(".gz").endswith((".csv", ".parquet"))
+    is_table = path.removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
     if id_column not in ("", "click_id") and not is_table:
         raise MalTfError(
             f"{path}: expected a .csv or .parquet file with --id; the id of tf.Examples is always click_id"

@@ -88,7 +88,8 @@ class Read(beam.DoFn):
         Raises:
             BadInput: a column is missing, or a file is damaged.
         """
-        headers = [column_names(name) for name in (path, *(join.files for join in self._source.join))]
+        joined = (join.files for join in self._source.join)
+        headers = [column_names(path, self._source), *map(column_names, joined)]
         columns = dict.fromkeys(column for header in headers for column in header)
         needed = table.required_columns(self._source.columns, self._columns)
         missing = [column for column in needed if column not in columns]
@@ -138,7 +139,7 @@ class Read(beam.DoFn):
             malformed, reasons, texts = map(list, zip(*raw.malformed, strict=True))
             yield dead_letters.letters(name, file, path, malformed, reasons, pd.DataFrame({"text": texts}))
         joined = self._refiner.join(kept.rows, path)
-        every = functools.partial(column_names, path)
+        every = functools.partial(column_names, path, self._source)
         bounds, units = self._times.bounds, self._times.units_per_second
 
         def normalise(rows: pa.RecordBatch) -> table.Normalised:

@@ -4,6 +4,8 @@ import codecs
 import csv
 import dataclasses
 import gzip
+import re
+import urllib.parse
 import zlib
 from collections.abc import Iterator
 
@@ -21,6 +23,7 @@ from pipelines.labels.sources.tables import TableSource, file_format
 
 _BATCH_ROWS = 65_536  # pyarrow.json accepts at most 100,000.
 _BLOCK_BYTES = 16 << 20
+_NO_VALUE = ("", "__HIVE_DEFAULT_PARTITION__")
 _UNREADABLE = (
     pa.ArrowInvalid,
     pa.ArrowNotImplementedError,
@@ -78,11 +81,13 @@ def read(piece: Piece, columns: list[str], source: TableSource | None = None) ->
         with files.open_binary(piece.path) as raw:
             file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
             if kind == "parquet":
-                yield from _parquet(file, piece.row_group or 0, columns)
+                batches = _parquet(file, piece.row_group or 0, columns)
             elif kind == "csv":
-                yield from _csv(file, columns)
+                batches = _csv(file, columns, _delimiter(piece.path, source))
             else:
-                yield from _jsonl(file, columns, source)
+                batches = _jsonl(file, columns, source)
+            of_path = {name: value for name, value in path_columns(piece.path).items() if name in columns}
+            yield from (_with_path(batch, of_path) for batch in batches) if of_path else batches
 
 
 def read_file(path: str, columns: list[str]) -> Iterator[RawBatch]:
@@ -97,16 +102,24 @@ def read_file(path: str, columns: list[str]) -> Iterator[RawBatch]:
             empty = False
             yield batch
     if empty:
-        header = _schema(path)
+        header = _schema(path, None)
         known = {name: header.field(name).type for name in columns if name in header.names}
         fields = known if header.names else dict.fromkeys(columns, pa.string())
         nothing = [pa.array([], kind) for kind in fields.values()]
-        yield RawBatch(pa.RecordBatch.from_arrays(nothing, list(fields)), np.zeros(0, np.int64), [])
+        batch = RawBatch(pa.RecordBatch.from_arrays(nothing, list(fields)), np.zeros(0, np.int64), [])
+        yield _with_path(batch, {name: value for name, value in path_columns(path).items() if name in columns})
 
 
-def column_names(path: str) -> list[str]:
-    """Lists the columns of a Parquet or CSV file; none of JSON Lines, which have no header."""
-    return _schema(path).names
+def column_names(path: str, source: TableSource | None = None) -> list[str]:
+    """Lists the columns of a Parquet or CSV file and of its path; none of JSON Lines, which have no header."""
+    names = _schema(path, source).names
+    return list(dict.fromkeys([*names, *path_columns(path)])) if names else []
+
+
+def path_columns(path: str) -> dict[str, str | None]:
+    """Columns that stand in the path of a file, as in `country=de/dt=2025-05-20/part-0.parquet`."""
+    parts = (part.partition("=") for part in path.split("/")[:-1] if re.fullmatch(r"[^=]+=.*", part))
+    return {name: None if value in _NO_VALUE else urllib.parse.unquote(value) for name, _, value in parts}
 
 
 def has_rows(path: str) -> bool:
@@ -115,10 +128,24 @@ def has_rows(path: str) -> bool:
         if file_format(path) == "parquet":
             return pq.ParquetFile(raw).metadata.num_rows > 0
         file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-        return bool(_header(file)) and any(block.strip(b"\r\n") for block in iter(lambda: file.read(1 << 16), b""))
+        return bool(_header(file, ",")) and any(block.strip(b"\r\n") for block in iter(lambda: file.read(1 << 16), b""))
 
 
-def _schema(path: str) -> pa.Schema:
+def _delimiter(path: str, source: TableSource | None) -> str:
+    default = "\t" if path.removesuffix(".gz").endswith(".tsv") else ","
+    return (source.delimiter if source else None) or default
+
+
+def _with_path(batch: RawBatch, of_path: dict[str, str | None]) -> RawBatch:
+    """The batch with the columns of the path that the file has not."""
+    columns = dict(zip(batch.rows.schema.names, batch.rows.columns, strict=True))
+    for name, value in of_path.items():
+        if name not in columns or 0 < len(columns[name]) == columns[name].null_count:
+            columns[name] = pa.array([value], pa.string()).take(pa.array(np.zeros(len(batch.numbers), np.int64)))
+    return dataclasses.replace(batch, rows=pa.RecordBatch.from_arrays(list(columns.values()), list(columns)))
+
+
+def _schema(path: str, source: TableSource | None) -> pa.Schema:
     """Columns of a file, of CSV as text; none of JSON Lines."""
     kind = file_format(path)
     if kind not in ("parquet", "csv"):
@@ -127,7 +154,7 @@ def _schema(path: str) -> pa.Schema:
         if kind == "parquet":
             return pq.ParquetFile(raw).schema_arrow
         file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-        return pa.schema([(name, pa.string()) for name in _header(file)])
+        return pa.schema([(name, pa.string()) for name in _header(file, _delimiter(path, source))])
 
 
 class _readable:
@@ -160,18 +187,18 @@ def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
         start += batch.num_rows
 
 
-def _header(file) -> list[str]:
+def _header(file, delimiter: str) -> list[str]:
     """Reads the header of a CSV file, after any empty lines, and leaves the file positioned at the first row."""
     head = b""
     while piece := file.readline():
         head += piece
         if head.endswith(b"\n") and head.strip(codecs.BOM_UTF8 + b"\r\n"):
             break
-    return next(csv.reader([head.decode("utf-8-sig").strip("\r\n")]), [])
+    return next(csv.reader([head.decode("utf-8-sig").strip("\r\n")], delimiter=delimiter), [])
 
 
-def _csv(file, columns: list[str]) -> Iterator[RawBatch]:
-    for batch in csv_rows.read(file, csv_rows.CsvTable(_header(file), columns)):
+def _csv(file, columns: list[str], delimiter: str) -> Iterator[RawBatch]:
+    for batch in csv_rows.read(file, csv_rows.CsvTable(_header(file, delimiter), columns, delimiter)):
         yield RawBatch(*batch)
 
 

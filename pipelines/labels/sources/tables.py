@@ -12,7 +12,7 @@ from pipelines.core import files
 
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
-_EXTENSIONS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
+_EXTENSIONS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
 
 
 class Join(Frozen):
@@ -34,7 +34,10 @@ class TableSource(Frozen, Generic[Columns]):
     """A table of events.
 
     Attributes:
-        files: globs, relative to the config, of `.parquet`, `.csv` or `.jsonl` files, the last two also with `.gz`.
+        files: globs, relative to the config, of `.parquet`, `.csv`, `.tsv` or `.jsonl` files, all but the first also with `.gz`.
+            A folder such as `country=de` is a column of the files in it that have no such column.
+        delimiter: character between the columns of CSV files; by default `,`, and a tab in `.tsv` files. Joined tables have the
+            default.
         columns: columns by role.
         where: filter that keeps rows whose column has one of the values, compared as text.
         join: small tables whose columns are added.
@@ -43,6 +46,7 @@ class TableSource(Frozen, Generic[Columns]):
 
     files: Annotated[tuple[Path, ...], NOT_EMPTY]
     columns: Columns
+    delimiter: str | None = pydantic.Field(None, pattern=r'^[^"\r\n\x80-\U0010ffff]$')
     where: dict[str, tuple[str, ...]] = {}
     join: tuple[Join, ...] = ()
     explode: str | None = None
