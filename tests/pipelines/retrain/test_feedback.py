@@ -111,7 +111,7 @@ def test_days_that_were_trained_on_early_and_the_newest_come_twice(project):
     immature = DelayedFeedback(curve(1.0, 2.0), (DAYS[1], DAYS[2]), 1, 0.1)
     assert found == Copies(DAYS[1], (DAYS[2],), immature)
     splits = {"train": Split([["a"], ["b"], ["c"]], [[1], [2], [0]]), "eval": Split([["d"], ["e", "f"]], [[4], [5, 6]])}
-    assert found.of(splits) == Split([["a"], ["b", "e", "f"]], [[1], [2, 5, 6]])
+    assert found.training_split(splits) == Split([["a"], ["b", "e", "f"]], [[1], [2, 5, 6]])
 
 
 def test_nothing_trains_early_before_the_delay_of_each_target_is_known(project):
