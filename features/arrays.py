@@ -7,13 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import MalTfError
-
 
 def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Folds (group, time) pairs of several arrays into int64 keys that order and compare like the pairs.
 
-    Groups that would not fit are replaced by their ranks among those that occur.
+    Groups that would not fit are replaced by their ranks among those that occur, and so are times, if they still don't.
 
     Args:
         groups: non-negative int64 arrays.
@@ -21,10 +19,7 @@ def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) ->
 
     Returns:
         One int64 array per pair of arrays. A key minus or plus d stands for the same group d time units away, as long
-        as the result stays within one unit of the times seen.
-
-    Raises:
-        MalTfError: number of groups that occur × time span does not fit into 63 bits.
+        as the result stays within one unit of the times seen and times are no ranks.
     """
     non_empty = [t for t in times if t.size]
     if not non_empty:
@@ -36,10 +31,8 @@ def composite_keys(groups: Sequence[np.ndarray], times: Sequence[np.ndarray]) ->
         occurring, ranks = np.unique(np.concatenate(groups), return_inverse=True)
         groups, count = np.split(ranks, np.cumsum([g.size for g in groups])[:-1]), occurring.size
     if count * span >= 2**63:
-        raise MalTfError(
-            f"one shard holds {count:,} users and match keys over {span:,} time units, too many to order in 63 bits; raise "
-            "`labels.shards`, or label tables in memory in parts by user or with a coarser `time_unit`"
-        )
+        occurring, ranks = np.unique(np.concatenate(times), return_inverse=True)
+        times, start, span = np.split(ranks, np.cumsum([t.size for t in times])[:-1]), -1, occurring.size + 1
     return [g * span + (t - start) for g, t in zip(groups, times, strict=True)]
 
 
@@ -76,6 +69,24 @@ def codes(*columns: pa.Array) -> list[np.ndarray]:
     rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(rank.size)
     all_codes = rank[encoded.indices.to_numpy()]
     return np.split(all_codes, np.cumsum([len(column) for column in columns])[:-1])
+
+
+def id_codes(column: pa.Array) -> np.ndarray:
+    """Encodes ids as `codes` does, but text that is an integer in the order of the numbers, before other text."""
+    encoded = column.dictionary_encode()
+    ids = encoded.dictionary
+    (rank,) = codes(ids)
+    if pa.types.is_string(ids.type):
+        number = np.asarray(pc.match_substring_regex(ids, r"^(?:0|-?[1-9][0-9]*)$"))
+        if (
+            number.any()
+        ):  # Of numbers with equal signs, the longer is the larger, and of equally long ones the later in text.
+            sign = np.where(np.asarray(pc.starts_with(ids, "-")), -1, 1)
+            kind = np.where(number, sign, 2)
+            length = np.where(number, sign * pc.binary_length(ids).to_numpy().astype(np.int64), 0)
+            order = np.lexsort((np.where(number, sign * rank, rank), length, kind))
+            rank[order] = np.arange(rank.size)
+    return rank[encoded.indices.to_numpy()]
 
 
 def stable_hash(column: pa.Array) -> np.ndarray:

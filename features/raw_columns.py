@@ -1,108 +1,172 @@
-"""Conversion of raw Arrow columns to text, whole numbers, numbers and lists of numbers, with masks of unreadable values."""
+"""Conversion of raw Arrow columns to text, integers, numbers and lists of numbers, with masks of unreadable values.
+
+A value means the same whatever the file's format makes of it: a number may also come as text, a decimal or, if it is whole and
+below 2^53, as a floating-point number; a truth value as the text `True`; text as binary; a category as a dictionary.
+"""
+
+import decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import BadInput
+from features.feature import INT64_MISSING
 
-#: Separates the values of a list that is given as text.
+#: Separates the values of a list given as text.
 VALUE_SEPARATOR = "|"
 
-#: Separates the parts of a role made of several columns, such as a match key of advertiser and product.
+#: Separates the parts of a role that is made of several columns, such as a match key of advertiser and product.
 ROLE_SEPARATOR = ":"
 
+#: Words that CSV files hold in place of null. `NA` is one where a number is expected only, as it is also Namibia.
+NULL_WORDS = (
+    "",
+    "\\N",
+    "NULL",
+    "null",
+    "None",
+    "NaN",
+    "nan",
+    "NaT",
+    "N/A",
+    "n/a",
+    "<NA>",
+    "<null>",
+    "(null)",
+    "(not set)",
+)
 
-_UNIT_NAMES = {1: "s", 1_000: "ms", 1_000_000: "us"}
+_NULL_NUMBERS = pa.array([*NULL_WORDS, "NA"])
+_NO_TEXT = pa.scalar(None, pa.string())
+_WORDS = pa.array(["True", "TRUE", "False", "FALSE"])
+
+#: Floating-point numbers from here on stand for several integers each.
+_EXACT_BELOW = 2.0**53
 
 
-def as_identifier(raw, names, where) -> pa.Array:
-    """Identifiers as int64 if they are a single column of integers, otherwise as text."""
-    column = raw[names[0]]
+def as_identifier(raw, names, where) -> tuple[pa.Array, np.ndarray]:
+    """Identifiers, int64 if they are one column of numbers, else text; and a mask of those that were rounded."""
+    column = plain(raw[names[0]])
     if len(names) == 1 and pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
-        return column.cast(pa.int64())
+        return column.cast(pa.int64()), np.zeros(len(column), bool)
+    if len(names) == 1 and pa.types.is_floating(column.type):
+        return as_whole_numbers(column, where(names[0]))
     return as_joined_text(raw, names, where)
 
 
-def as_joined_text(raw, names, where) -> pa.Array:
-    """Several columns joined into one text column, with each part escaped. Without columns the text is empty."""
+def as_joined_text(raw, names, where) -> tuple[pa.Array, np.ndarray]:
+    """Identities of several columns as one text column, with each part escaped, and a mask of those that were rounded.
+
+    Without columns the text is empty.
+    """
     if not names:
         rows = len(next(iter(raw.values())))
-        return pa.array(np.full(rows, ""), pa.string())
-    parts = [as_text(raw[name], where(name)) for name in names]
+        return pa.array(np.full(rows, ""), pa.string()), np.zeros(rows, bool)
+    parts, masks = zip(*(as_identity(raw[name], where(name)) for name in names), strict=True)
+    lost = np.logical_or.reduce(masks)
     if len(parts) == 1:
-        return parts[0]
-    # Escaped, so that ("a:b", "c") and ("a", "b:c") stay apart.
-    parts = [
+        return parts[0], lost
+    # Parts are escaped so that ("a:b", "c") and ("a", "b:c") differ.
+    escaped = [
         pc.replace_substring(pc.replace_substring(p, "\\", "\\\\"), ROLE_SEPARATOR, "\\" + ROLE_SEPARATOR)
         for p in parts
     ]
-    return pc.binary_join_element_wise(*parts, ROLE_SEPARATOR)
+    return pc.binary_join_element_wise(*escaped, ROLE_SEPARATOR), lost
 
 
-def _wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
+def as_identity(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
+    """Text that compares equal where values do: `12.0` is 12. And a mask of floating-point numbers that may be rounded."""
+    column = plain(column)
+    if pa.types.is_floating(column.type):
+        text, whole = as_text(column, where), pc.equal(pc.floor(column), column)
+        exact = pc.less(pc.abs(column), _EXACT_BELOW)
+        integers = pc.if_else(pc.and_(whole, exact), column, pa.scalar(None, column.type)).cast(pa.int64())
+        lost = np.asarray(pc.and_not(whole, exact).fill_null(False))
+        return pc.if_else(pa.array(lost), _NO_TEXT, pc.coalesce(integers.cast(pa.string()), text)), lost
+    text = as_text(column, where)
+    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+        return text, np.zeros(len(text), bool)
+    lost = np.zeros(len(text), bool)
+    if not pa.types.is_decimal(column.type) and _any(pc.match_substring(text, "e+")):
+        lost |= np.asarray(pc.match_substring_regex(text, r"^-?\d(\.\d+)?e\+\d\d$").fill_null(False))
+    if _any(pc.match_substring(text, ".0")):
+        if not pa.types.is_decimal(column.type):  # Such are written by programs that read an integer as a float.
+            large = pc.if_else(pc.match_substring_regex(text, r"^-?9\d{15}\.0$"), text, _NO_TEXT).cast(pa.float64())
+            lost |= np.asarray(pc.greater_equal(pc.abs(large), _EXACT_BELOW).fill_null(False))
+        text = pc.replace_substring_regex(text, r"^(-?(?:0|[1-9]\d*))\.0+$", r"\1")
+    return (pc.if_else(pa.array(lost), _NO_TEXT, text) if lost.any() else text), lost
+
+
+def wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
+    """The error for a column whose type doesn't suit its use."""
     return BadInput(f"{where}: expected {expected}, found {found}. Convert the column, or name another.")
 
 
 def as_text(column: pa.Array, where: str) -> pa.Array:
-    """Text of strings, integers and booleans; the empty string is null."""
+    """Text of strings, numbers, truth values (`true`, `false`), dates and binary; the empty string is null."""
+    column = plain(column)
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return as_text(column.dictionary_decode(), where)
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
-        raise _wrong_type(where, "strings or integers", kind)
+    if pa.types.is_string(kind):
+        # Truth values are written `True` by pandas and `true` by Arrow and JSON.
+        words = pc.is_in(column, value_set=_WORDS)
+        column = pc.if_else(words, pc.ascii_lower(column), column) if _any(words) else column
+    elif pa.types.is_floating(kind):
+        column = _float_text(column)
+    elif pa.types.is_decimal(kind):
+        column = _decimal_text(column)
+    elif pa.types.is_binary(kind):
+        column = _binary_text(column)
+    elif not (
+        pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_date(kind)
+    ):
+        raise wrong_type(where, "strings or integers", kind)
     column = column.cast(pa.string())
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+    return pc.if_else(pc.equal(column, ""), _NO_TEXT, column)
 
 
-def as_whole_numbers(column: pa.Array, where: str, units_per_second: int | None = None) -> tuple[pa.Array, np.ndarray]:
-    """int64 numbers, null where unreadable, and a mask of the unreadable values. Nulls and NaN count as readable."""
+def as_whole_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
+    """int64 numbers, null where unreadable, and a mask of the unreadable values. Nulls and NaN count as readable.
+
+    The lowest number is unreadable, as it stands for missing values.
+    """
+    column = plain(column)
     kind = column.type
     if pa.types.is_uint64(kind):
         fits = pc.less_equal(column, pa.scalar(2**63 - 1, kind))
         readable = pc.if_else(fits, column, pa.scalar(None, kind)).cast(pa.int64())
-    elif pa.types.is_integer(kind):
-        return column.cast(pa.int64()), np.zeros(len(column), bool)
-    elif pa.types.is_timestamp(kind) and units_per_second:
-        return (
-            column.cast(pa.timestamp(_UNIT_NAMES[units_per_second], kind.tz), safe=False).cast(pa.int64()),
-            np.zeros(len(column), bool),
-        )
-    elif pa.types.is_dictionary(kind):
-        return as_whole_numbers(column.dictionary_decode(), where, units_per_second)
+    elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        readable = column.cast(pa.int64())
     elif pa.types.is_floating(kind):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
-        readable = pc.if_else(whole, column, pa.scalar(None, kind)).cast(pa.int64())
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-        text = column.cast(pa.string())
-        readable = pc.if_else(pc.match_substring_regex(text, r"^-?\d{1,18}$"), text, pa.scalar(None, pa.string())).cast(
-            pa.int64()
-        )
-        column = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+        column = column.cast(pa.float64())
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT_BELOW))
+        readable = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64())
+    elif pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind):
+        column = number_text(column, where)
+        readable = parsed_whole_numbers(column)
     else:
-        raise _wrong_type(where, "whole numbers", kind)
+        raise wrong_type(where, "whole numbers", kind)
+    readable = pc.if_else(pc.equal(readable, INT64_MISSING), pa.scalar(None, pa.int64()), readable)
     return readable, _lost(column, readable)
 
 
 def as_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     """Finite float64 numbers, null where unreadable, and a mask of the unreadable values. Nulls and NaN count as readable."""
+    column = plain(column)
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return as_numbers(column.dictionary_decode(), where)
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
+    if pa.types.is_boolean(kind):
+        column, kind = column.cast(pa.int8()), pa.int8()
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind):
         numbers = column.cast(pa.float64(), safe=False)
         present = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        text = column.cast(pa.string())
-        empty = pc.match_substring_regex(text, r"^(|nan|NaN|NA|null)$")
-        present = pc.if_else(empty, pa.scalar(None, pa.string()), text)
-        number = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-        numbers = pc.if_else(number, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        present = number_text(column, where)
+        number = pc.match_substring_regex(present, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+        numbers = pc.utf8_ltrim(pc.if_else(number, present, _NO_TEXT), "+").cast(pa.float64())
     else:
-        raise _wrong_type(where, "numbers", kind)
-    # A feature beyond the range of float32 would become infinite.
+        raise wrong_type(where, "numbers", kind)
+    # Features are float32, in which larger values become infinite.
     finite = pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max))
     readable = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
     return readable, _lost(present, readable)
@@ -110,19 +174,115 @@ def as_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
 
 def as_number_lists(column: pa.Array, where: str) -> tuple[pa.ListArray, np.ndarray]:
     """float32 lists, empty where null and with NaN for missing numbers, and a mask of the rows with unreadable numbers."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return as_number_lists(column.dictionary_decode(), where)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-        column = pc.split_pattern(as_text(column, where), VALUE_SEPARATOR)
-    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise _wrong_type(where, f"lists of numbers, or numbers joined by {VALUE_SEPARATOR}", kind)
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-    numbers, lost = as_numbers(column.flatten(), where)
-    bad = np.zeros(len(column), bool)
-    bad[np.repeat(np.arange(len(column)), lengths)[lost]] = True
+    flat, lengths = as_flat_lists(column, where, "numbers")
+    numbers, lost = as_numbers(flat, where)
+    bad = np.zeros(lengths.size, bool)
+    bad[np.repeat(np.arange(lengths.size), lengths)[lost]] = True
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, numbers.cast(pa.float32(), safe=False).fill_null(np.nan)), bad
+
+
+def as_flat_lists(column: pa.Array, where: str, of: str) -> tuple[pa.Array, np.ndarray]:
+    """The values of lists, or of text joined by `VALUE_SEPARATOR`, one after the other, and the length of each list."""
+    column = plain(column)
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_binary(kind):
+        column = pc.split_pattern(as_text(column, where), VALUE_SEPARATOR)
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise wrong_type(where, f"lists of {of}, or {of} joined by {VALUE_SEPARATOR}", kind)
+    return column.flatten(), pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+
+
+def uuid_text(column: pa.Array) -> pa.Array:
+    """Text such as 123e4567-e89b-12d3-a456-426614174000 of UUIDs, which Parquet stores as 16 bytes."""
+    column = column.storage if isinstance(column, pa.ExtensionArray) else column
+    data = pc.if_else(column.is_valid(), column, pa.scalar(bytes(16), column.type))
+    bytes_ = np.frombuffer(data.cast(pa.binary()).buffers()[2] or b"", np.uint8, 16 * len(data)).reshape(-1, 16)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)[np.stack([bytes_ >> 4, bytes_ & 15], 2).reshape(-1, 32)]
+    dash = np.full((len(data), 1), ord("-"), np.uint8)
+    text = np.hstack([part for cut in np.split(digits, [8, 12, 16, 20], 1) for part in (dash, cut)][1:])
+    offsets = np.arange(len(data) + 1, dtype=np.int32) * 36
+    strings = pa.StringArray.from_buffers(len(data), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(text)))
+    return pc.if_else(column.is_valid(), strings, _NO_TEXT)
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """The column without encodings that its values don't depend on."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return plain(column.dictionary_decode())
+    if isinstance(column, pa.ExtensionArray):
+        return uuid_text(column) if getattr(kind, "extension_name", "") == "arrow.uuid" else plain(column.storage)
+    if pa.types.is_large_string(kind) or str(kind) == "string_view":
+        return column.cast(pa.string())
+    if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind) or str(kind) == "binary_view":
+        return column.cast(pa.binary())
+    if pa.types.is_float16(kind):  # Arrow casts it from version 21 on.
+        return pa.array(column.to_numpy(zero_copy_only=False).astype(np.float32), from_pandas=True)
+    return column
+
+
+def _float_text(column: pa.Array) -> pa.Array:
+    """`0.5`, and `12.0` for whole numbers, as CSV and JSON files hold them; NaN is null."""
+    text = column.cast(pa.string())
+    text = pc.if_else(pc.match_substring_regex(text, r"^-?\d+$"), pc.binary_join_element_wise(text, ".0", ""), text)
+    return pc.if_else(pc.is_nan(column), _NO_TEXT, text)
+
+
+def _decimal_text(column: pa.Array) -> pa.Array:
+    """`12.50` of a decimal of scale 2."""
+    scale = column.type.scale
+    if column.type.precision > 18 or scale < 0 or pa.types.is_decimal256(column.type):
+        with decimal.localcontext() as context:
+            context.prec = 80
+            return pa.array([None if one is None else f"{one:f}" for one in column.to_pylist()], pa.string())
+    words = np.frombuffer(column.buffers()[1] or b"", np.int64)[2 * column.offset :][: 2 * len(column) : 2]
+    size = np.abs(words)
+    sign = pa.array(np.where(words < 0, "-", ""), pa.string())
+    whole = pa.array(size // 10**scale).cast(pa.string())
+    parts = [sign, whole]
+    if scale:
+        parts += [
+            pa.array(np.full(len(column), ".")),
+            pc.utf8_lpad(pa.array(size % 10**scale).cast(pa.string()), scale, "0"),
+        ]
+    return pc.if_else(column.is_valid(), pc.binary_join_element_wise(*parts, ""), _NO_TEXT)
+
+
+def _binary_text(column: pa.Array) -> pa.Array:
+    """The text that bytes encode, null where they are not UTF-8."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded = [None if one is None else one.decode("utf-8", "replace") for one in column.to_pylist()]
+        return pa.array([None if one is None or "\ufffd" in one else one for one in decoded], pa.string())
+
+
+def number_text(column: pa.Array, where: str) -> pa.Array:
+    """Text of numbers without the space around, null where it is a word for null, truth values as 1 and 0."""
+    text = pc.utf8_trim_whitespace(as_text(column, where))
+    words = pc.is_in(text, value_set=pa.array(["true", "false"]))
+    if _any(words):
+        text = pc.if_else(words, pc.if_else(pc.equal(text, "true"), "1", "0"), text)
+    return pc.if_else(pc.is_in(text, value_set=_NULL_NUMBERS), _NO_TEXT, text)
+
+
+def parsed_whole_numbers(text: pa.Array) -> pa.Array:
+    """int64 numbers, null where the text is none: `12`, `+12`, `12.0`."""
+    short = pc.match_substring_regex(text, r"^-?\d{1,18}$")
+    if pc.all(short).as_py() is not False:
+        return text.cast(pa.int64())
+    number = pc.match_substring_regex(text, r"^[+-]?\d+(\.0*)?$")
+    digits = pc.replace_substring_regex(pc.if_else(number, text, _NO_TEXT), r"^\+?(-?)0*(\d+?)(?:\.0*)?$", r"\1\2")
+    length = pc.subtract(pc.utf8_length(digits), pc.starts_with(digits, "-").cast(pa.int32()))
+    # Of equally many digits, text is in the order of the numbers.
+    largest = pc.if_else(pc.starts_with(digits, "-"), str(-(2**63)), str(2**63 - 1))
+    fits = pc.or_(pc.less(length, 19), pc.and_(pc.equal(length, 19), pc.less_equal(digits, largest)))
+    return pc.if_else(fits, digits, _NO_TEXT).cast(pa.int64())
+
+
+def _any(mask: pa.Array) -> bool:
+    return pc.any(mask).as_py() is True
 
 
 def _lost(before: pa.Array, after: pa.Array) -> np.ndarray:

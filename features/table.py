@@ -15,6 +15,7 @@ from features.errors import BadInput
 from features.feature import ARROW_TYPE, NUMBER_LISTS
 from features.frozen import NOT_EMPTY, Frozen, as_tuple
 from features.raw_columns import as_identifier, as_joined_text, as_number_lists, as_numbers, as_text, as_whole_numbers
+from features.raw_times import TimeFormat, as_times
 
 #: Prefix of the raw name of a feature column, so that it can't clash with a role of that name.
 FEATURE = "feature/"
@@ -29,7 +30,7 @@ class ClickColumns(Frozen):
     Attributes:
         click_id: identifies a click within its user; a repeated id is the same click delivered twice.
         user_id: the user who clicked.
-        timestamp: time of the click, as a whole number since 1970 in `sources.time_unit`, or an Arrow timestamp.
+        timestamp: time of the click: a timestamp, a number since 1970 in `sources.time_unit`, or text of either (ISO 8601).
         match_key: what a click and a conversion must share besides the user; nothing when empty.
         touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty. Null values
             make a type of their own, the empty one.
@@ -86,7 +87,7 @@ class ConversionColumns(Frozen):
 
 @dataclasses.dataclass(frozen=True)
 class TimeBounds:
-    """Range of plausible timestamps, in time units since 1970, both ends included."""
+    """Range of plausible timestamps, in nanoseconds since 1970, both ends included."""
 
     earliest: int
     latest: int
@@ -103,12 +104,16 @@ class Normalised:
         reasons: reason of each bad row.
         missing: number of good rows by (raw column, reason) whose cell can't be used and is null. A feature that is null in
             the log is not among them.
+        zoned: whether any time has a time zone of its own.
+        zoneless: whether any time is a date and time of day without a zone.
     """
 
     rows: pa.RecordBatch
     bad_index: np.ndarray
     reasons: list[str]
     missing: dict[tuple[str, str], int]
+    zoned: bool = False
+    zoneless: bool = False
 
 
 class _Checks:
@@ -184,7 +189,7 @@ def normalise(
     roles: ClickColumns | ConversionColumns,
     features: Mapping[str, str],
     bounds: TimeBounds,
-    units_per_second: int,
+    times: TimeFormat,
     source: str,
     unread: Callable[[], Sequence[str]] = tuple,
 ) -> Normalised:
@@ -198,7 +203,7 @@ def normalise(
         roles: roles of the columns.
         features: dtype (a key of `features.feature.ARROW_TYPE`) by raw column to keep; nulls are allowed there.
         bounds: rows with timestamps outside are bad.
-        units_per_second: 1, 1,000 or 1,000,000.
+        times: how timestamps are read.
         source: file that the batch was read from, for messages.
         unread: returns columns of the file that are not in the batch, for messages.
 
@@ -216,8 +221,12 @@ def normalise(
     def where(column: str) -> str:
         return f"{source}: column '{column}' of the {roles.TABLE} table"
 
-    columns = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
-    columns |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
+    identities = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
+    identities |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
+    columns = {name: column for name, (column, _) in identities.items()}
+    for name, (_, rounded) in identities.items():
+        if name != "touchpoint":
+            checks.bad(rounded[: batch.num_rows], f"{name} is a floating-point number that is no exact integer")
     if "touchpoint" in columns:  # A click without a touchpoint type is kept; the empty type is a type of its own.
         columns["touchpoint"] = columns["touchpoint"].fill_null("")
     if not batch.num_rows:
@@ -225,8 +234,9 @@ def normalise(
     for name, column in columns.items():
         checks.bad(column.is_null(), f"{name} is null")
 
-    columns["timestamp"], not_whole = as_whole_numbers(raw[roles.timestamp], where(roles.timestamp), units_per_second)
-    checks.bad(not_whole, "timestamp is not a whole number")
+    found = as_times(raw[roles.timestamp], where(roles.timestamp), times)
+    columns["timestamp"] = found.nanoseconds
+    checks.bad(found.unreadable, "timestamp is not a time")
     checks.bad(columns["timestamp"].is_null(), "timestamp is null")
     checks.bad(pc.less(columns["timestamp"], 0), "timestamp is negative")
     checks.bad(pc.less(columns["timestamp"], bounds.earliest), "timestamp is before observed_from")
@@ -242,7 +252,7 @@ def normalise(
     rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     if bad_index.size:
         rows = rows.take(pa.array(np.delete(np.arange(batch.num_rows), bad_index)))
-    return Normalised(rows, bad_index, reasons, checks.missing_cells())
+    return Normalised(rows, bad_index, reasons, checks.missing_cells(), found.zoned, found.zoneless)
 
 
 def _values(raw, roles: ConversionColumns, checks: _Checks, where) -> pa.Array:

@@ -12,14 +12,14 @@ from features import table, vocabulary
 from features.arrays import flat
 from features.errors import BadInput, MalTfError
 from features.in_memory import arrow_table
+from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
 from features.spec import FeatureSpec
+from features.time_units import UNITS_PER_SECOND, since_epoch
 from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.config import READY, AttributionConfig
 from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import mechanism_errors
 from mal_tf.attribution.shard import SOURCE_COLUMNS, Shard
-
-UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 #: Number of bad rows that an error message lists.
 _SHOWN = 3
@@ -33,7 +33,7 @@ def labels(
     attribution: AttributionConfig,
     features: FeatureSpec | None = None,
     *,
-    time_unit: Literal["s", "ms", "us"] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     observed_until: datetime.datetime | str | None = None,
     fit_until: datetime.datetime | str | None = None,
 ) -> AnyTable:
@@ -42,7 +42,7 @@ def labels(
     Columns are found by name. `clicks` has `click_id`, `user_id`, `timestamp` and optionally `match_key`, `touchpoint` (the
     type that data-driven mechanisms model) and the columns of the features. `conversions` has `conversion_id`, `user_id`,
     `timestamp` and optionally `match_key` and `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time
-    zone, or whole numbers since 1970.
+    zone, or numbers since 1970; they are compared in the finest unit that occurs.
 
     Args:
         clicks: the click log; a click delivered twice counts once.
@@ -87,18 +87,21 @@ def labels(
     unit = time_unit or _time_unit(*tables)
     if unit not in UNITS_PER_SECOND:
         raise BadInput(f"time_unit: expected one of {', '.join(UNITS_PER_SECOND)}, found {unit!r}")
-    units = UNITS_PER_SECOND[unit]
     click_columns, conversion_columns = _columns(*tables)
     events = [
-        _canonical(tables[0], click_columns, spec.columns("clicks"), units),
-        _canonical(tables[1], conversion_columns, spec.columns("conversions"), units),
+        _canonical(tables[0], click_columns, spec.columns("clicks"), UNITS_PER_SECOND[unit]),
+        _canonical(tables[1], conversion_columns, spec.columns("conversions"), UNITS_PER_SECOND[unit]),
     ]
-    until = _latest(events) if observed_until is None else _time(observed_until, units, "observed_until")
+    units = max(finest_unit(rows["timestamp"].to_numpy(), UNITS_PER_SECOND[unit]) for rows in events)
+    events = [_divided(rows, NANOSECONDS // units) for rows in events]
+    until = _latest(events) if observed_until is None else since_epoch(_moment(observed_until, "observed_until"), units)
     observed = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
     prepared = shard.sort(_without_repeats(observed[0], "click_id"), _without_repeats(observed[1], "conversion_id"))
     plan = LabelPlan.from_config(attribution, spec, units, valued=conversion_columns.value is not None)
-    types = _fit(prepared, plan, until + 1 if fit_until is None else _time(fit_until, units, "fit_until"), until)
+    fits_end = until + 1 if fit_until is None else since_epoch(_moment(fit_until, "fit_until"), units, up=True)
+    types = _fit(prepared, plan, fits_end, until)
     labelled, _ = labelling.label(prepared, plan, types, until)
+    labelled = _divided(labelled, units // UNITS_PER_SECOND[unit])
     rows = prepared.clicks["source_row"].to_numpy()
     order = np.argsort(rows)
     labelled = labelled.take(pa.array(order)).combine_chunks()
@@ -159,7 +162,7 @@ def _canonical(
     """Rows in canonical columns, with their position in the source (`SOURCE_COLUMNS`)."""
     batch = pa.RecordBatch.from_arrays([flat(column) for column in rows.columns], rows.column_names)
     bounds = table.TimeBounds(0, 2**63 - 1)
-    normalised = table.normalise(batch, columns, features, bounds, units, columns.TABLE)
+    normalised = table.normalise(batch, columns, features, bounds, TimeFormat(units), columns.TABLE)
     if normalised.bad_index.size:
         raise _bad(columns.TABLE, normalised.bad_index.tolist(), normalised.reasons)
     places = [pa.array(np.zeros(batch.num_rows, np.int32)), pa.array(np.arange(batch.num_rows))]
@@ -184,15 +187,20 @@ def _latest(events: Sequence[pa.Table]) -> int:
     return max((int(rows["timestamp"].to_numpy().max()) for rows in events if rows.num_rows), default=0)
 
 
-def _time(moment: datetime.datetime | str, units: int, name: str) -> int:
-    """Converts the time of an argument, in UTC if it has no time zone, to time units since 1970."""
+def _moment(moment: datetime.datetime | str, name: str) -> datetime.datetime:
+    """The time of an argument."""
     try:
         if not isinstance(moment, datetime.datetime) or pd.isna(moment):  # NaT is a datetime too.
             moment = datetime.datetime.fromisoformat(str(moment).replace("Z", "+00:00"))
     except ValueError as error:
         raise MalTfError(f"{name}: expected a time or ISO text such as 2024-03-10T12:00, found {moment!r}") from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
-    return round(moment.timestamp() * units)
+    return moment
+
+
+def _divided(rows: pa.Table, factor: int) -> pa.Table:
+    """Rows with timestamps in a unit that is `factor` times as long."""
+    times = pa.array(rows["timestamp"].to_numpy() // factor)
+    return rows.set_column(rows.schema.get_field_index("timestamp"), "timestamp", times)
 
 
 def _fit(events: Shard, plan: LabelPlan, fit_until: int, observed_until: int) -> list[str]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import contract, vocabulary
-from features.arrays import codes, flat, stable_hash
+from features.arrays import codes, flat, id_codes, stable_hash
 from features.history import last_events
 from features.spec import ARROW_TYPE, CategoricalFeature, FeatureSpec, HistoryFeature
 from features.table import FEATURE
@@ -35,6 +35,8 @@ class LabelPlan:
         confounders: names of the features that data-driven mechanisms may balance.
         units_per_second: time units in a second.
         valued: whether to compute credit times value as well.
+        attribution: the config that the plan is made from.
+        file_units: time units in a second of the label files' timestamps, where these are coarser than the plan's.
     """
 
     spec: FeatureSpec
@@ -45,6 +47,8 @@ class LabelPlan:
     confounders: Sequence[str]
     units_per_second: int
     valued: bool
+    attribution: AttributionConfig | None = None
+    file_units: int | None = None
 
     @classmethod
     def from_config(
@@ -60,7 +64,22 @@ class LabelPlan:
             confounders=attribution.confounders,
             units_per_second=units_per_second,
             valued=valued,
+            attribution=attribution,
         )
+
+    def in_units(self, units_per_second: int) -> "LabelPlan":
+        """The plan, with the same mechanisms, for timestamps in another unit."""
+        if self.attribution is None or units_per_second == self.units_per_second:
+            return self
+        other = self.from_config(self.attribution, self.spec, units_per_second, self.valued)
+        return dataclasses.replace(other, mechanisms=self.mechanisms, file_units=self.units_per_second)
+
+    def in_file_units(self, labelled: pa.Table) -> pa.Table:
+        """Labelled clicks with timestamps in the unit of the label files, that of the config, rounded down."""
+        if self.file_units is None or self.file_units == self.units_per_second:
+            return labelled
+        times = labelled["timestamp"].to_numpy() // (self.units_per_second // self.file_units)
+        return labelled.set_column(labelled.schema.get_field_index("timestamp"), "timestamp", pa.array(times))
 
     @property
     def maturity(self) -> int:
@@ -199,7 +218,7 @@ class _Clicks:
         column = FEATURE + self._spec.scalar(feature.of).source_column
         events = events.filter(pc.is_valid(events[column]))
         time, user = events["timestamp"].to_numpy(), events[USER].to_numpy()
-        order = np.lexsort((codes(flat(events[id_column]))[0], time, user))
+        order = np.lexsort((id_codes(flat(events[id_column])), time, user))
         click_user = shard.clicks[USER].to_numpy()
         offsets, index = last_events(user[order], time[order], click_user, shard.click_time, feature.length)
         tokens = flat(events[column]).take(pa.array(order[index])).cast(ARROW_TYPE[self._spec.dtype(feature)])

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.arrays import codes, flat, stable_hash
+from features.arrays import codes, flat, id_codes, stable_hash
 from features.hashing import INCREMENT
 from mal_tf.attribution.journeys import Events
 
@@ -160,7 +160,7 @@ def sort(clicks: pa.Table, conversions: pa.Table) -> Shard:
         (clicks, conversions), ("click_id", "conversion_id"), users, keys, strict=True
     ):
         group, time = user * width + key, table["timestamp"].to_numpy()
-        order = np.lexsort((codes(flat(table[id_column]))[0], time, group))
+        order = np.lexsort((id_codes(flat(table[id_column])), time, group))
         table = table.append_column(USER, pa.array(user)).append_column(GROUP, pa.array(group))
         tables.append(table.take(pa.array(order)))
     return Shard(*tables)

@@ -1,6 +1,7 @@
 """The `mal-tf` command-line interface: registers the commands and reports their errors."""
 
 import logging
+import re
 import sys
 import warnings
 
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from features.errors import MalTfError
 from pipelines.cli import run, schedule, studies
@@ -27,7 +29,6 @@ for _command in (run.run, run.labels, run.validate, run.train, run.export, run.e
 for _plain_command in (
     run.report,
     run.predict,
-    run.explain,
     studies.benchmark,
     studies.simulate,
     studies.replay,
@@ -36,6 +37,17 @@ for _plain_command in (
     schedule.history,
 ):
     app.command()(_plain_command)
+
+
+class _TakesNegativeIds(TyperCommand):
+    """A command whose arguments may be negative numbers, which otherwise are taken for options."""
+
+    def parse_args(self, ctx, args):
+        ctx.ignore_unknown_options = any(re.match(r"-\d", arg) for arg in args)
+        return super().parse_args(ctx, args)
+
+
+app.command(cls=_TakesNegativeIds)(run.explain)
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
-"""Scoring clicks in CSV, Parquet or TFRecord files with a SavedModel, for `mal-tf predict`."""
+"""Scoring clicks in CSV, Parquet, JSON Lines or TFRecord files with a SavedModel, for `mal-tf predict`."""
 
 import logging
 import os
 import pathlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from features import tfrecord
 from features.errors import MalTfError
 from features.feature import MISSING
 from features.keras2 import tf
-from features.raw_columns import VALUE_SEPARATOR
+from features.raw_columns import as_flat_lists, as_identifier, as_numbers, as_text, as_whole_numbers
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
@@ -25,7 +26,11 @@ from pipelines.clicks.labelled import click_id_type
 from pipelines.labels.sources.reader import column_names, read_file
 
 _BATCH = 4096
+_TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".json")
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
+
+#: What values of each dtype are.
+_KINDS = {"string": "text", "int64": "whole numbers", "float32": "numbers"}
 
 log = logging.getLogger("mal_tf.predict")
 
@@ -35,7 +40,7 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
 
     Args:
         model_directory: directory of a SavedModel, or of its versions, of which the newest is used.
-        path: `.csv[.gz]`, `.parquet`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
+        path: `.csv[.gz]`, `.parquet`, `.jsonl[.gz]`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
         output: `.csv` or `.parquet` file to write, with the id column if the input has it, and `cvr`.
         id_column: id column to copy from a table; by default `click_id`, if the table has it.
 
@@ -52,10 +57,10 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
     signatures = load(find_saved_model(model_directory))
-    is_table = path.removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
+    is_table = path.removesuffix(".gz").endswith(_TABLES)
     if id_column not in ("", "click_id") and not is_table:
         raise MalTfError(
-            f"{path}: expected a .csv or .parquet file with --id; the id of tf.Examples is always click_id"
+            f"{path}: expected a .csv, .parquet or .jsonl file with --id; the id of tf.Examples is always click_id"
         )
     scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
@@ -114,7 +119,7 @@ def parse_models(flags: Sequence[str]) -> dict[str, str]:
 
 def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pa.Table]:
     if not path.endswith(_TFRECORD):
-        raise MalTfError(f"{path}: expected .csv, .parquet, .tfrecord or .gz")
+        raise MalTfError(f"{path}: expected .csv, .parquet, .jsonl, .tfrecord or .gz")
     with open(path, "rb") as file:
         compression = tfrecord.compression(file)
     parsing, rows = {}, 0
@@ -143,41 +148,61 @@ def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Ite
     signature = predict_raw.structured_input_signature[1]
     copied = id_column or "click_id"
     columns = list(dict.fromkeys([*signature, copied]))  # The id may also be a feature.
-    for raw in read_file(path, columns):
+    lists = {name for name, spec in signature.items() if len(spec.shape) > 1}
+    rounded = {name for name, spec in signature.items() if spec.dtype.name == "float32"} - {copied}
+    required = [*sorted(signature), *([id_column] if id_column else [])]
+    seen: set[str] = set()
+    unreadable: Counter[str] = Counter()
+    rows = 0
+    for raw in read_file(path, columns, lists, rounded):
         if raw.malformed:
             raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
-        required = [*sorted(signature), *([id_column] if id_column else [])]
-        if missing := [name for name in required if name not in raw.rows.schema.names]:
-            raise MalTfError(
-                f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path))}; the model takes: "
-                + ", ".join(sorted(signature))
-            )
-        inputs = {name: _tensor(raw.rows[name], spec, path) for name, spec in signature.items()}
-        ids = {copied: raw.rows[copied]} if copied in raw.rows.schema.names else {}
-        if ids and pa.types.is_null(ids[copied].type):
-            ids[copied] = ids[copied].cast(pa.string())
+        seen |= raw.seen
+        _check_columns([name for name in required if name not in raw.rows.schema.names], path, signature, seen)
+        inputs = {name: _tensor(raw.rows[name], spec, path, unreadable) for name, spec in signature.items()}
+        ids = {copied: _ids(raw.rows[copied], copied, path)} if copied in raw.seen else {}
         cvr = predict_raw(**inputs)[OUTPUT].numpy()
+        rows += cvr.size
         yield pa.table(ids | {OUTPUT: cvr})
+    _check_columns([name for name in required if rows and name not in seen], path, signature, seen)
+    for name, count in unreadable.items():
+        kind = _KINDS[signature[name].dtype.name]
+        log.warning("%s: %s values of column '%s' are not %s: taken for missing", path, f"{count:,}", name, kind)
 
 
-def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str) -> tf.Tensor:
-    """Converts a raw column to the type and shape of the signature; nulls become the value for missing."""
-    dtype = spec.dtype.name
-    try:
-        if len(spec.shape) == 1:
-            return tf.constant(_values(column, dtype), spec.dtype)
-        if not pa.types.is_list(column.type):
-            column = pa.compute.split_pattern(pa.compute.fill_null(column.cast(pa.string()), ""), VALUE_SEPARATOR)
-        flat = column.flatten()
-        lengths = pa.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-        ragged = tf.RaggedTensor.from_row_lengths(tf.constant(_values(flat, dtype), spec.dtype), lengths)
-        return ragged.to_tensor(default_value=MISSING[dtype])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise MalTfError(f"{path}: column '{spec.name}': expected {dtype}, found {column.type}: {error}") from error
+def _check_columns(missing: Sequence[str], path: str, signature: Mapping[str, Any], seen: Iterable[str]) -> None:
+    if missing:
+        raise MalTfError(
+            f"{path}: column '{missing[0]}' is missing; found: {', '.join(column_names(path) or sorted(seen))}; the model takes: "
+            + ", ".join(sorted(signature))
+        )
 
 
-def _values(column: pa.Array, dtype: str) -> np.ndarray:
-    if pa.types.is_string(column.type):
-        column = pa.compute.if_else(pa.compute.equal(column, ""), pa.scalar(None, pa.string()), column)
-    kind = {"string": pa.string(), "int64": pa.int64(), "float32": pa.float32()}[dtype]
-    return column.cast(kind).fill_null(MISSING[dtype]).to_numpy(zero_copy_only=False)
+def _ids(column: pa.Array, name: str, path: str) -> pa.Array:
+    """Ids as the label job reads them."""
+    ids, rounded = as_identifier({name: column}, [name], lambda of: f"{path}: column '{of}'")
+    if rounded.any():
+        raise MalTfError(
+            f"{path}: column '{name}': expected whole numbers or text, found a floating-point number that is no exact integer: "
+            f"{column[int(np.argmax(rounded))]}. Write ids as integers or text."
+        )
+    return ids
+
+
+def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str, unreadable: Counter) -> tf.Tensor:
+    """Converts a raw column to the type and shape of the signature as the label job reads it; nulls become `MISSING`."""
+    dtype, where = spec.dtype.name, f"{path}: column '{spec.name}'"
+    lengths = None
+    if len(spec.shape) > 1:
+        column, lengths = as_flat_lists(column, where, _KINDS[dtype])
+    if dtype == "string":
+        values = as_text(column, where)
+    else:
+        values, lost = (as_whole_numbers if dtype == "int64" else as_numbers)(column, where)
+        if lost.any():
+            unreadable[spec.name] += int(lost.sum())
+    filled = values.fill_null(MISSING[dtype]).to_numpy(zero_copy_only=False)
+    tensor = tf.constant(filled, spec.dtype)
+    if lengths is None:
+        return tensor
+    return tf.RaggedTensor.from_row_lengths(tensor, lengths).to_tensor(default_value=MISSING[dtype])

@@ -10,6 +10,7 @@ import numpy as np
 from features import raw_columns
 from features.errors import MalTfError
 from features.keras2 import tf
+from features.raw_times import NANOSECONDS
 from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.mechanism import mechanism_errors
 from mal_tf.serving.exports import Exports
@@ -130,7 +131,7 @@ def read_job(config: RunConfig, directory: str) -> LabelJob:
         )
     job = labels.label_job(config, directory, Exchange())
     # Events that were in the future when the labels were made still count as such.
-    now = int(files.modified(f"{directory}/{manifest.MANIFEST}") * job.sources.units_per_second)
+    now = int(files.modified(f"{directory}/{manifest.MANIFEST}") * NANOSECONDS)
     return dataclasses.replace(job, now=now)
 
 
@@ -148,7 +149,7 @@ def attribute_users(
         with mechanism_errors(name, "load"):
             plan.data_driven[name].load(fit)
     events, clock = logs.read_events(job, users, advance)
-    return Attributed(events, plan, types, clock, len(columns.match_key))
+    return Attributed(events, plan.in_units(clock.units_per_second), types, clock, len(columns.match_key))
 
 
 def predictor(versions: Mapping[str, str]) -> Predict:

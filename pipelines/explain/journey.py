@@ -147,7 +147,7 @@ class Attributed:
 
     def records(self, begin: int, end: int) -> list[bytes]:
         """Return the serialized tf.Examples of the clicks, as the label job writes them."""
-        (batch,) = self.labelled.slice(begin, end - begin).to_batches()
+        (batch,) = self.plan.in_file_units(self.labelled.slice(begin, end - begin)).combine_chunks().to_batches()
         return example.encode(example.to_lists(batch))
 
     def journey(

@@ -14,7 +14,7 @@ from mal_tf.attribution.shard import Shard
 from pipelines.core import files
 from pipelines.labels.clock import Clock
 from pipelines.labels.job import LabelJob
-from pipelines.labels.read_logs import TimeRange, raise_mixed_ids
+from pipelines.labels.read_logs import raise_mixed_ids
 from pipelines.labels.sources.reader import pieces
 
 #: Called with the number of rows read since the last call.
@@ -34,18 +34,20 @@ def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) 
     Raises:
         MalTfError: the logs can't be read.
     """
-    wanted, times, clean = pa.array(users, pa.string()), [], []
+    wanted, seen, joined = pa.array(users, pa.string()), [], []
     for name, id_column in (("clicks", "click_id"), ("conversions", "conversion_id")):
         kept = []
         for part in _read(job, name, advance):
             if isinstance(part, pa.Table):
                 kept.append(part.filter(pc.is_in(part["user_id"], value_set=wanted)))
-            elif part.tag == "times":
-                times.append(part.value)
-        once = shard.drop_duplicates if name == "clicks" else shard.keep_latest
-        clean.append(once(_joined(job, name, id_column, kept), id_column)[0])
-    ranged = TimeRange(job.labels, job.sources.units_per_second)
-    return shard.sort(*clean), ranged.extract_output(ranged.merge_accumulators(times))
+            elif part.tag == "seen":
+                seen.append(part.value)
+        joined.append(_joined(job, name, id_column, kept))
+    ranged = job.time_range()
+    clock = ranged.extract_output(ranged.merge_accumulators(seen))
+    clicks, conversions = (clock.in_units(rows) for rows in joined)
+    clicks = shard.drop_duplicates(clicks, "click_id")[0]
+    return shard.sort(clicks, shard.keep_latest(conversions, "conversion_id")[0]), clock
 
 
 @dataclasses.dataclass(frozen=True)

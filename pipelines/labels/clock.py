@@ -3,6 +3,9 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
+
+from features.raw_times import NANOSECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Clock:
         segment: length of a segment in time units.
         day: length of a day in time units.
         without_days: days, counted from 1970-01-01, that are in no split.
+        units_per_second: time units in a second.
     """
 
     start: int
@@ -26,6 +30,13 @@ class Clock:
     segment: int
     day: int
     without_days: tuple[int, ...] = ()
+    units_per_second: int = 1
+
+    def in_units(self, rows: pa.Table) -> pa.Table:
+        """Rows with timestamps in nanoseconds as rows in time units."""
+        place, factor = rows.schema.get_field_index("timestamp"), NANOSECONDS // self.units_per_second
+        times = pa.array(rows["timestamp"].to_numpy() // factor)
+        return rows.set_column(place, "timestamp", times)
 
     def segments(self) -> dict[str, int]:
         """Returns the number of segments of each split."""

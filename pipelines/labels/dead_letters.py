@@ -2,15 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
+from features.arrays import flat
+from features.raw_columns import as_text
 from pipelines.core import files
 
+Rows: TypeAlias = pa.Table | pa.RecordBatch
 
-def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: pd.DataFrame) -> TaggedOutput:
+#: Years in which pandas has times.
+_FIRST, _LAST = pd.Timestamp(1678, 1, 1), pd.Timestamp(2262, 1, 1)
+
+
+def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: Rows) -> TaggedOutput:
     """Makes an element of the output `dead` from bad rows of a file.
 
     Args:
@@ -26,15 +36,35 @@ def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[s
     """
     head = pd.DataFrame({"table": name, "file": path, "file_number": file, "row": numbers, "reason": reasons})
     outer = head.to_json(orient="records", lines=True, force_ascii=False).rstrip("\n").split("\n")
+    frame = pa.table({column: _exact(flat(raw[column])) for column in raw.schema.names}).to_pandas(
+        integer_object_nulls=True
+    )
     inner = (
-        raw.astype(object)
-        .where(raw.notna(), None)
+        frame.astype(object)
+        .where(frame.notna(), None)
         .to_json(orient="records", lines=True, force_ascii=False, date_format="iso", default_handler=str)
         .rstrip("\n")
         .split("\n")
     )
     line = pd.Series(outer, dtype=object).str.slice(stop=-1) + ',"record":' + pd.Series(inner, dtype=object) + "}"
     return TaggedOutput("dead", ((name, file), pd.DataFrame({"row": numbers, "reason": reasons, "line": line})))
+
+
+def _exact(column: pa.Array) -> pa.Array:
+    """The column, as text where JSON of pandas would round it or could not hold it."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        whole = pc.equal(column, pc.floor_temporal(column, unit="millisecond"))
+        bounds = [
+            pa.scalar(year.to_pydatetime(), pa.timestamp("s")).cast(pa.timestamp(kind.unit)) for year in (_FIRST, _LAST)
+        ]
+        times = column.cast(pa.timestamp(kind.unit))
+        fits = pc.and_(pc.greater_equal(times, bounds[0]), pc.less(times, bounds[1]))
+        return column if pc.all(pc.and_(whole, fits)).as_py() is not False else column.cast(pa.string())
+    other = pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind) or isinstance(column, pa.ExtensionArray)
+    if other or pa.types.is_uint64(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return as_text(column, "")
+    return column
 
 
 def count_reasons(key: tuple[str, int], letters: pd.DataFrame) -> list[Counter]:

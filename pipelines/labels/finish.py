@@ -60,7 +60,9 @@ class Finish:
             MalTfError: rows are unaccounted for, too many rows are bad, a split is empty, or ids have two types.
         """
         report = reports.build(counts, self.mechanisms)
-        report["warnings"] = [warning for warning in [reports.late_events(report)] if self.ends_with_events and warning]
+        report["warnings"] += [
+            warning for warning in [reports.late_events(report)] if self.ends_with_events and warning
+        ]
         for warning in report["warnings"]:
             log.warning("%s", warning)
         reports.check(report, self.max_bad_share, self.output, self.tables)

@@ -10,7 +10,9 @@ import pyarrow as pa
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from features import table
+from features.raw_times import NANOSECONDS, TimeFormat
 from features.spec import FeatureSpec
+from features.time_units import since_epoch
 from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.labelling import LabelPlan
 from pipelines.config.labels import LabelsConfig
@@ -18,9 +20,10 @@ from pipelines.core import files
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters, fits, label_columns, steps
 from pipelines.labels.finish import Finish
-from pipelines.labels.read_logs import Read, TimeRange, Times, time_units
+from pipelines.labels.read_logs import Read, Times
 from pipelines.labels.sources.reader import pieces
 from pipelines.labels.sources.tables import SourceTables, TableSource
+from pipelines.labels.time_range import TimeRange
 
 
 @dataclasses.dataclass(eq=False)
@@ -39,7 +42,7 @@ class LabelJob(beam.PTransform):
         shards: how many parts the users are split into.
         output: directory.
         paths: every event file, sorted; dead letters and rows refer to it by position.
-        now: time units since 1970; later events are bad.
+        now: nanoseconds since 1970; later events are bad.
         exchange: how tables travel between steps.
         made_from: fingerprint of the inputs, for the manifest.
         earlier: fits by mechanism and touchpoint types of an earlier run, to score with instead of fitting.
@@ -68,9 +71,9 @@ class LabelJob(beam.PTransform):
         plan = self.plan()
         tables = [self._read(pipeline, "clicks"), self._read(pipeline, "conversions")]
         clock = AsSingleton(
-            [t.times for t in tables]
-            | "FlattenTimes" >> beam.Flatten()
-            | "TimeRange" >> beam.CombineGlobally(TimeRange(self.labels, self.sources.units_per_second))
+            [t.seen for t in tables]
+            | "FlattenSeen" >> beam.Flatten()
+            | "TimeRange" >> beam.CombineGlobally(self.time_range())
         )
         every_shard = pipeline | "EveryShard" >> beam.Create([(number, None) for number in range(self.shards)])
         schemas = {name: self.schema(name) for name in ("clicks", "conversions")}
@@ -116,10 +119,17 @@ class LabelJob(beam.PTransform):
     def reader(self, name: str) -> Read:
         """Returns the step that reads the table `clicks` or `conversions`."""
         source: TableSource = getattr(self.sources, name)
-        units, columns = self.sources.units_per_second, self._columns(source)
-        bounds = table.TimeBounds(time_units(self.labels.observed_from, units, 0), self.now, "the start of this job")
-        times = Times(bounds, units, time_units(self.labels.observed_until, units, self.now))
-        return Read(source, columns, times, self.paths, self.shards, self.exchange)
+        since, until = self.labels.observed_from, self.labels.observed_until
+        earliest = since_epoch(since, NANOSECONDS) if since else 0
+        bounds = table.TimeBounds(earliest, self.now, "the start of this job")
+        given = TimeFormat(self.sources.units_per_second, self.sources.time_zone)
+        times = Times(bounds, given, since_epoch(until, NANOSECONDS) if until else self.now)
+        return Read(source, self._columns(source), times, self.paths, self.shards, self.exchange)
+
+    def time_range(self) -> TimeRange:
+        """What makes the job's clock of all that is read."""
+        needed = {name: self.reader(name).needed() for name in ("clicks", "conversions")}
+        return TimeRange(self.labels, self.sources, needed)
 
     def schema(self, name: str) -> pa.Schema:
         """Returns the schema of the canonical columns of a table, with the file and row number of each row."""
@@ -133,7 +143,7 @@ class LabelJob(beam.PTransform):
             | f"Files:{name}" >> beam.Create(matched)
             | f"Pieces:{name}" >> beam.FlatMap(pieces)
             | f"Spread:{name}" >> beam.Reshuffle()
-            | f"Read:{name}" >> beam.ParDo(self.reader(name)).with_outputs("times", "dead", "counts", main="parcels")
+            | f"Read:{name}" >> beam.ParDo(self.reader(name)).with_outputs("seen", "dead", "counts", main="parcels")
         )
 
     def _fits(self, pipeline: beam.Pipeline, plan: LabelPlan, prepared, clock):

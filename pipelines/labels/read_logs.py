@@ -1,7 +1,6 @@
 """The first step of the label job, which reads the logs into parcels of canonical rows by shard and finds their time range."""
 
 import dataclasses
-import datetime
 import functools
 import logging
 import time
@@ -11,22 +10,22 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from features import table
 from features.errors import BadInput
-from features.time_units import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from features.feature import NUMBER_LISTS
+from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
+from features.time_units import SECONDS_PER_DAY
 from mal_tf.attribution.shard import SOURCE_COLUMNS
-from pipelines.config.labels import LabelsConfig
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
-from pipelines.labels.clock import Clock
 from pipelines.labels.sources import unconvertible
 from pipelines.labels.sources.reader import Piece, RawBatch, column_names, has_rows, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource
+from pipelines.labels.time_range import Seen
 
 #: Number of rows split into shards at a time; more rows make fewer, larger parcels.
 _ROWS_SPLIT = 524_288
@@ -42,23 +41,23 @@ log = logging.getLogger("mal_tf.labels")
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Range of event times to read.
+    """Range of event times to read, in nanoseconds since 1970, and how they are given.
 
     Attributes:
         bounds: bounds of good rows; rows outside are bad.
-        units_per_second: time units in a second.
+        given: how raw timestamps are read.
         until: last time that is read; later events are counted and left out.
     """
 
     bounds: table.TimeBounds
-    units_per_second: int
+    given: TimeFormat
     until: int
 
 
 class Read(beam.DoFn):
     """Reads pieces of files into parcels by shard, as elements (shard, (table, parcel)).
 
-    Other outputs are `times`, pairs (earliest click, latest event); `dead`, bad rows; and `counts`.
+    Other outputs are `seen`, a `Seen` per batch; `dead`, bad rows; and `counts`.
     """
 
     def __init__(
@@ -77,7 +76,10 @@ class Read(beam.DoFn):
     def setup(self):
         """Loads the joined tables."""
         self._needed = table.required_columns(self._source.columns, self._columns)
-        self._refiner = Refiner(self._source, self._needed)
+        self._lists = {column for column, dtype in self._columns.items() if dtype == NUMBER_LISTS}
+        rounded = {column for column, dtype in self._columns.items() if dtype in ("float32", NUMBER_LISTS)}
+        self._numbers = rounded - {*self.needed(exact=True)}
+        self._refiner = Refiner(self._source, self._needed, self._lists)
         self._rows, self._seconds = 0, 0.0
 
     def check_header(self, path: str) -> None:
@@ -95,6 +97,11 @@ class Read(beam.DoFn):
         missing = [column for column in needed if column not in columns]
         if all(headers) and missing and has_rows(path):
             raise table.missing_column(missing[0], self._source.columns, path, columns)
+
+    def needed(self, exact: bool = False) -> list[str]:
+        """Returns the columns that rows must have before they are joined or after, those of features only if not `exact`."""
+        columns = table.required_columns(self._source.columns, {} if exact else self._columns)
+        return list(dict.fromkeys([*columns, *self._source.where, *(join.on for join in self._source.join)]))
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads a piece."""
@@ -126,7 +133,8 @@ class Read(beam.DoFn):
 
     def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
         """Yields batches of canonical rows with their file and row number, and elements of the other outputs."""
-        for raw in read(piece, self._refiner.read_columns(self._needed), self._source):
+        columns, lists, numbers = self._refiner.read_columns(self._needed), self._lists, self._numbers
+        for raw in read(piece, columns, self._source, lists, numbers, self._source.null_values):
             yield (yield from self._refine(raw, piece.path))
 
     def _refine(self, raw: RawBatch, path: str) -> Generator[Any, None, pa.Table]:
@@ -137,20 +145,20 @@ class Read(beam.DoFn):
         count[name, "filtered"] = raw.rows.num_rows - kept.rows.num_rows
         if raw.malformed:
             malformed, reasons, texts = map(list, zip(*raw.malformed, strict=True))
-            yield dead_letters.letters(name, file, path, malformed, reasons, pd.DataFrame({"text": texts}))
-        joined = self._refiner.join(kept.rows, path)
+            yield dead_letters.letters(name, file, path, malformed, reasons, pa.table({"text": texts}))
+        joined = self._refiner.join(kept, path)
         every = functools.partial(column_names, path, self._source)
-        bounds, units = self._times.bounds, self._times.units_per_second
+        bounds, given = self._times.bounds, self._times.given
 
         def normalise(rows: pa.RecordBatch) -> table.Normalised:
-            return table.normalise(rows, self._source.columns, self._columns, bounds, units, path, every)
+            return table.normalise(rows, self._source.columns, self._columns, bounds, given, path, every)
 
         try:
             normalised = normalise(joined)
         except pa.ArrowException as error:
             raise unconvertible.error(normalise, joined, kept.numbers, path, error) from error
         if normalised.bad_index.size:
-            bad = kept.rows.take(pa.array(normalised.bad_index)).to_pandas()
+            bad = kept.rows.take(pa.array(normalised.bad_index))
             bad_numbers = kept.numbers[normalised.bad_index].tolist()
             yield dead_letters.letters(name, file, path, bad_numbers, normalised.reasons, bad)
         count.update({(name, "missing", *cell): rows for cell, rows in normalised.missing.items()})
@@ -161,16 +169,25 @@ class Read(beam.DoFn):
             refund = observed & (normalised.rows["value"].fill_null(0.0).to_numpy() < 0)
             count[name, "refunds"] = int(refund.sum())
             observed &= ~refund
-        days, events = np.unique(times[observed] // (SECONDS_PER_DAY * units), return_counts=True)
+        days, events = np.unique(times[observed] // (SECONDS_PER_DAY * NANOSECONDS), return_counts=True)
         count.update({(name, "day", int(day)): int(n) for day, n in zip(days, events, strict=True)})
         yield TaggedOutput("counts", count)
-        if observed.any():
-            earliest = int(times[observed].min()) if name == "clicks" else None
-            yield TaggedOutput("times", (earliest, int(times[observed].max())))
+        yield TaggedOutput("seen", self._seen(times[observed], raw.seen, path, normalised))
         numbers = np.delete(kept.numbers, normalised.bad_index)
         columns = [*normalised.rows.columns, pa.array(np.full(numbers.size, file, np.int32)), pa.array(numbers)]
         rows = pa.Table.from_arrays(columns, [*normalised.rows.schema.names, *SOURCE_COLUMNS])
         return rows if observed.all() else rows.filter(pa.array(observed))
+
+    def _seen(self, times: np.ndarray, columns: frozenset[str], path: str, normalised: table.Normalised) -> Seen:
+        name, units = self._source.columns.TABLE, self._times.given.units_per_second
+        return Seen(
+            int(times.min()) if name == "clicks" and times.size else None,
+            int(times.max()) if times.size else None,
+            finest_unit(times, units),
+            frozenset((name, column) for column in (*columns, *self._refiner.joined)),
+            path if normalised.zoned else "",
+            path if normalised.zoneless else "",
+        )
 
     def _split(self, waiting: list[pa.Table]) -> Iterator[Any]:
         filled = [part for part in waiting if part.num_rows]
@@ -184,17 +201,6 @@ class Read(beam.DoFn):
             yield number, (self._source.columns.TABLE, parcel)
 
 
-def time_units(moment: datetime.datetime | None, units: int, default: int = 0) -> int:
-    """Converts a moment to time units since 1970; None becomes `default`.
-
-    Args:
-        moment: moment with a time zone, or None.
-        units: time units in a second.
-        default: result for None.
-    """
-    return default if moment is None else round(moment.timestamp() * units)
-
-
 def raise_mixed_ids(column: str, kinds: set[str]) -> None:
     """Raises the error for a column of ids with several types.
 
@@ -202,58 +208,3 @@ def raise_mixed_ids(column: str, kinds: set[str]) -> None:
         BadInput: always.
     """
     raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; expected a single type")
-
-
-class TimeRange(beam.CombineFn):
-    """Combines pairs (earliest click, latest event) into the `Clock` of the job.
-
-    Args:
-        labels: the `labels` block of the config.
-        units: time units in a second.
-    """
-
-    def __init__(self, labels: LabelsConfig, units: int):
-        self._labels, self._units = labels, units
-
-    def create_accumulator(self):
-        """See the base class."""
-        return None, None
-
-    def add_input(self, accumulator, pair):
-        """See the base class."""
-        return self.merge_accumulators([accumulator, pair])
-
-    def merge_accumulators(self, pairs):
-        """See the base class."""
-        pairs = list(pairs)
-        starts, ends = ([p[i] for p in pairs if p[i] is not None] for i in (0, 1))
-        return min(starts, default=None), max(ends, default=None)
-
-    def extract_output(self, pair) -> Clock:
-        """Returns the clock.
-
-        Raises:
-            BadInput: the clicks span too many segments.
-        """
-        start, end = pair
-        labels, units = self._labels, self._units
-        eval_from = time_units(labels.eval_from, units)
-        observed_until = time_units(labels.observed_until, units, eval_from if end is None else end)
-        clock = Clock(
-            start=time_units(labels.train_from, units, eval_from if start is None else start),
-            eval_from=eval_from,
-            eval_until=min(time_units(labels.eval_until, units, observed_until + 1), observed_until + 1),
-            observed_until=observed_until,
-            segment=round(labels.segment_hours * SECONDS_PER_HOUR * units),
-            day=SECONDS_PER_DAY * units,
-            without_days=tuple((day - table.EPOCH).days for day in labels.without_days),
-        )
-        segments = clock.segments()
-        if sum(segments.values()) > _MAX_SEGMENTS:
-            start = datetime.datetime.fromtimestamp(clock.start / units, datetime.timezone.utc)
-            raise BadInput(
-                f"the clicks span {sum(segments.values()):,} segments of labels.segment_hours, from {start:%Y-%m-%d %H:%M} UTC "
-                "on. Check sources.time_unit and look for stray early timestamps; fix them, set labels.observed_from, or raise "
-                "labels.segment_hours."
-            )
-        return clock

@@ -18,6 +18,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 
 from features import contract, example, table, tfrecord, vocabulary
 from features.errors import MalTfError
+from features.raw_times import NANOSECONDS, TimeFormat
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
 from mal_tf.attribution.label_counts import total
 from mal_tf.attribution.labels import cat_label
@@ -142,7 +143,9 @@ class Writer:
         names = [*raw.rows.schema.names, "click_id", "timestamp"]
         rows = pa.RecordBatch.from_arrays([*raw.rows.columns, ids, times], names)
         value_columns = self.spec.columns() | dict.fromkeys(self.mechanisms, "float32")
-        normalised = table.normalise(rows, _ROLES, value_columns, table.TimeBounds(0, 2**62), 1, day.path)
+        normalised = table.normalise(
+            rows, _ROLES, value_columns, table.TimeBounds(0, 2**62), TimeFormat(NANOSECONDS), day.path
+        )
         if normalised.bad_index.size:
             row = raw.numbers[normalised.bad_index[0]]
             raise MalTfError(f"{day.path}, row {row}: {normalised.reasons[0]}; download the file again")

@@ -10,7 +10,9 @@ import numpy as np
 
 from features.errors import BadInput, MalTfError
 from features.table import EPOCH
+from features.time_units import UNIT_NAMES
 from mal_tf.attribution.label_counts import CREDIT_UNIT
+from pipelines.labels import plausibility
 
 #: Two mechanisms label almost the same clicks if at least this share of the clicks positive under either is positive under both.
 _ALMOST_ALL = 0.95
@@ -80,15 +82,18 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, A
         }
         for split in ("train", "eval")
     }
+    units = max((key[1] for key in counts if key[0] == "time_unit"), default=0)
     return {
         "clicks": _rows(counts, "clicks"),
         "conversions": _rows(counts, "conversions")
         | {name: counts.get(("conversions", name), 0) for name in ("attributed", "without_click")},
         "ratio_to": reference,
+        "time_unit": UNIT_NAMES.get(units),
         "splits": splits,
         "days": {table: _days(counts, table) for table in ("clicks", "conversions")},
         "path_lengths": _by_number(counts, ("path_length",)),
         "cat_bits": list(mechanisms),
+        "warnings": plausibility.warnings(counts),
         "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
         "missing_cells": {table: _missing_cells(counts, table) for table in ("clicks", "conversions")},
     }

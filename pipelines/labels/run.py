@@ -123,7 +123,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         shards=shards,
         output=output,
         paths=paths,
-        now=int(time.time() * tables.units_per_second),
+        now=time.time_ns(),
         exchange=exchange,
         made_from=made_from(config),
         earlier=_earlier_fits(config),

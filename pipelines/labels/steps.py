@@ -16,13 +16,13 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
 from features import example, tfrecord, vocabulary
-from features.arrays import flat
+from features.arrays import codes, flat, id_codes
 from features.spec import FeatureSpec
 from mal_tf.attribution import labelling, shard
 from mal_tf.attribution.label_counts import LabelCounts, credit_units
 from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import DataDrivenMechanism, mechanism_errors
-from mal_tf.attribution.shard import SOURCE_COLUMNS, Shard
+from mal_tf.attribution.shard import SOURCE_COLUMNS, USER, Shard
 from pipelines.config.labels import LabelsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange, from_ipc, to_ipc
@@ -69,17 +69,20 @@ class Prepare(beam.DoFn):
             by_table: dict[str, list] = {name: [] for name in self._schemas}
             for name, parcel in (entry for entry in elements if entry is not None):
                 by_table[name].append(parcel)
-            whole = self._concatenate(by_table["clicks"], self._schemas["clicks"], "click_id")
+            whole = clock.in_units(self._concatenate(by_table["clicks"], self._schemas["clicks"], "click_id"))
             clicks, conflicting, timed.counts["clicks", "exact_repeats"] = shard.drop_duplicates(whole, "click_id")
             yield from self._dead("clicks", "click_id", conflicting)
             whole = self._concatenate(by_table["conversions"], self._schemas["conversions"], "conversion_id")
+            whole = clock.in_units(whole)
             conversions, restated, repeats = shard.keep_latest(whole, "conversion_id")
             timed.counts["conversions", "restated"], timed.counts["conversions", "exact_repeats"] = restated, repeats
             prepared = shard.sort(clicks, conversions)
+            timed.counts.update(user_counts(prepared))
             if self._plan.data_driven:
                 counted = labelling.count_touchpoints(prepared, self._plan, clock.eval_from)
                 yield TaggedOutput("touchpoints", (None, to_ipc(counted).to_pybytes()))
             parcels = self._exchange.pack([prepared.clicks, prepared.conversions])
+        timed.counts["time_unit", clock.units_per_second] = 1
         yield TaggedOutput("counts", timed.counts)
         yield number, tuple(parcels)
 
@@ -95,9 +98,7 @@ class Prepare(beam.DoFn):
             part = rows.filter(pc.equal(rows["source_file"], file))
             reasons = [f"{id_column} is a duplicate with other content"] * part.num_rows
             numbers = part["source_row"].to_pylist()
-            yield dead_letters.letters(
-                name, file, self._paths[file], numbers, reasons, part.drop(list(SOURCE_COLUMNS)).to_pandas()
-            )
+            yield dead_letters.letters(name, file, self._paths[file], numbers, reasons, part.drop(list(SOURCE_COLUMNS)))
 
 
 class Statistics(beam.DoFn):
@@ -111,7 +112,8 @@ class Statistics(beam.DoFn):
         (_, parcels), timed = element, _Stopwatch()
         with timed("statistics"):
             prepared = Shard(*map(Exchange.unpack, parcels))
-            by_mechanism = labelling.statistics(prepared, self._plan, types, clock.eval_from, clock.observed_until)
+            plan = self._plan.in_units(clock.units_per_second)
+            by_mechanism = labelling.statistics(prepared, plan, types, clock.eval_from, clock.observed_until)
         yield TaggedOutput("counts", timed.counts)
         for name, statistics in by_mechanism.items():
             yield TaggedOutput(f"fit:{name}", statistics)
@@ -161,7 +163,8 @@ class Label(beam.DoFn):
                 self._plan.data_driven[name].load(fit)
         with timed("attribute"):
             prepared = Shard(*map(Exchange.unpack, parcels))
-            clicks, counts = labelling.label(prepared, self._plan, types, clock.observed_until)
+            plan = self._plan.in_units(clock.units_per_second)
+            clicks, counts = labelling.label(prepared, plan, types, clock.observed_until)
             counts["conversions", "written"] = prepared.conversions.num_rows
             del prepared
             in_split = clock.in_splits(np.asarray(clicks["timestamp"]))
@@ -173,7 +176,7 @@ class Label(beam.DoFn):
             in_split = is_eval if split == "eval" else ~is_eval
             for index in range(segments):
                 rows = clicks.filter(pa.array(in_split & (segment == index)))
-                yield TaggedOutput("files", self._write(rows, split, index, segments, number, timed))
+                yield TaggedOutput("files", self._write(rows, split, index, segments, number, timed, plan))
             counts += count_labels(clicks.filter(pa.array(in_split)), split, self._plan.mechanisms)
         with timed("vocabulary"):
             rows = clicks if self._config.vocabulary_of == "all" else clicks.filter(pa.array(~is_eval))
@@ -189,11 +192,20 @@ class Label(beam.DoFn):
         return kept, int((~mature).sum())
 
     def _write(
-        self, rows: pa.Table, split: str, segment: int, segments: int, number: int, timed: _Stopwatch
+        self,
+        rows: pa.Table,
+        split: str,
+        segment: int,
+        segments: int,
+        number: int,
+        timed: _Stopwatch,
+        plan: LabelPlan,
     ) -> dict[str, Any]:
         out = tfrecord.GzippedTFRecords(self._level)
         with timed("encode"):
-            rows = rows.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("click_id", "ascending")])
+            ids, (users,) = id_codes(flat(rows["click_id"])), codes(flat(rows["user_id"]))
+            rows = rows.take(pa.array(np.lexsort((ids, users, rows["timestamp"].to_numpy()))))
+            rows = plan.in_file_units(rows)
         batch_rows = max(min(_ROWS_ENCODED, _BYTES_ENCODED * rows.num_rows // max(rows.nbytes, 1)), 1)
         for batch in rows.combine_chunks().to_batches(batch_rows):
             with timed("encode"):
@@ -209,6 +221,16 @@ class Label(beam.DoFn):
         labels = mature_labels(rows, self._plan.mechanisms).to_json()
         entry |= {"click_id": str(rows.schema.field("click_id").type)}
         return entry | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
+
+
+def user_counts(prepared: Shard) -> Counter:
+    """Counts the users who clicked, and the clicks of the one with most of them."""
+    users, clicks = np.unique(prepared.clicks[USER].to_numpy(), return_counts=True)
+    counts: Counter = Counter({("clicks", "users"): users.size, ("clicks", "distinct"): prepared.clicks.num_rows})
+    if users.size:
+        first = int(np.searchsorted(prepared.clicks[USER].to_numpy(), users[clicks.argmax()]))
+        counts["user", prepared.clicks["user_id"][first].as_py()] = int(clicks.max())
+    return counts
 
 
 def count_labels(rows: pa.Table | pa.RecordBatch, split: str, mechanisms: Iterable[str]) -> Counter:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import MalTfError
+from features.raw_times import NANOSECONDS, TimeFormat
 from features.table import ClickColumns, ConversionColumns, TimeBounds, normalise, parts
 
 CLICKS = ClickColumns(click_id="id", user_id="user", timestamp="ts", match_key=("shop", "item"), touchpoint="channel")
@@ -19,8 +20,8 @@ def _clicks(**columns):
     return pa.RecordBatch.from_pydict(good | columns)
 
 
-def _run(batch, roles=CLICKS, features=None, units=1):
-    return normalise(batch, roles, features or {}, BOUNDS, units, "day1.parquet")
+def _run(batch, roles=CLICKS, features=None, units=NANOSECONDS):
+    return normalise(batch, roles, features or {}, BOUNDS, TimeFormat(units), "day1.parquet")
 
 
 def test_canonical_columns():
@@ -55,7 +56,7 @@ def test_missing_column_names_column_file_and_what_there_is():
 
 @pytest.mark.parametrize(
     ("column", "values", "expected"),
-    [("user", [1.5], "strings or integers"), ("ts", [True], "whole numbers"), ("price", [b"x"], "numbers")],
+    [("user", [[1.5]], "strings or integers"), ("ts", [True], "timestamps or numbers"), ("price", [["x"]], "numbers")],
 )
 def test_wrong_type(column, values, expected):
     with pytest.raises(MalTfError, match=rf"day1\.parquet.*'{column}'.*expected {expected}, found"):
@@ -69,8 +70,10 @@ def test_wrong_type(column, values, expected):
         ("user", "", "user_id is null"),
         ("item", None, "match_key is null"),
         ("ts", None, "timestamp is null"),
-        ("ts", 150.5, "timestamp is not a whole number"),
-        ("ts", "soon", "timestamp is not a whole number"),
+        ("ts", 1e300, "timestamp is not a time"),
+        ("ts", "soon", "timestamp is not a time"),
+        ("user", 2.0**53, "user_id is a floating-point number that is no exact integer"),
+        ("id", 7.5, "click_id is a floating-point number that is no exact integer"),
         ("ts", -1, "timestamp is negative"),
         ("ts", 99, "timestamp is before observed_from"),
         ("ts", 201, "timestamp is in the future: after observed_until"),
@@ -133,11 +136,14 @@ def test_value_is_one_when_absent():
     assert _run(batch, roles).rows.to_pylist()[0]["value"] == 1.0
 
 
-def test_arrow_timestamps_take_the_configured_unit():
-    moment = datetime.datetime(1970, 1, 1, 0, 2, 30)
+def test_timestamps_are_in_nanoseconds():
+    moment = datetime.datetime(1970, 1, 1, 0, 2, 30, 250)
     batch = _clicks(ts=pa.array([moment], pa.timestamp("us")))
-    assert _run(batch).rows.to_pylist()[0]["timestamp"] == 150
-    assert normalise(batch, CLICKS, {}, TimeBounds(0, 10**9), 1000, "f").rows.to_pylist()[0]["timestamp"] == 150_000
+    given = TimeFormat(1)
+    found = normalise(batch, CLICKS, {}, TimeBounds(0, 10**12), given, "f")
+    assert (found.rows["timestamp"].to_pylist(), found.zoned, found.zoneless) == ([150_000_250_000], False, True)
+    seconds = normalise(_clicks(ts=pa.array([150])), CLICKS, {}, TimeBounds(0, 10**12), given, "f")
+    assert (seconds.rows["timestamp"].to_pylist(), seconds.zoneless) == ([150_000_000_000], False)
 
 
 def _one_column(name, values, **features):
@@ -147,7 +153,7 @@ def _one_column(name, values, **features):
         [v if isinstance(v, pa.Array) else pa.array(v) for v in columns.values()], list(columns)
     )
     roles = ClickColumns(click_id="id", user_id="user", timestamp="ts")
-    return normalise(batch, roles, features, TimeBounds(0, 100), 1, "f.parquet")
+    return normalise(batch, roles, features, TimeBounds(0, 100), TimeFormat(NANOSECONDS), "f.parquet")
 
 
 def test_numbers_that_do_not_fit_and_nan_are_missing():
@@ -168,7 +174,7 @@ def test_parts_of_a_role_do_not_run_together():
         ["a", "b", "id", "user", "ts"],
     )
     roles = ClickColumns(click_id="id", user_id="user", timestamp="ts", match_key=["a", "b"])
-    keys = normalise(batch, roles, {}, TimeBounds(0, 100), 1, "f").rows["match_key"].to_pylist()
+    keys = normalise(batch, roles, {}, TimeBounds(0, 100), TimeFormat(NANOSECONDS), "f").rows["match_key"].to_pylist()
     assert keys[0] != keys[1]
 
 
@@ -209,5 +215,5 @@ def test_lists_that_are_none():
     assert numbers == [[0.5, None], [0.5], [None]]
     with pytest.raises(MalTfError, match=r"'near'.*expected lists of numbers, or numbers joined by \|, found double"):
         _one_column("near", [0.5], near="list of float32")
-    with pytest.raises(MalTfError, match=r"'near'.*expected numbers, found bool"):
-        _one_column("near", [[True]], near="list of float32")
+    with pytest.raises(MalTfError, match=r"'near'.*expected numbers, found date32\[day\]"):
+        _one_column("near", [[datetime.date(2024, 1, 1)]], near="list of float32")

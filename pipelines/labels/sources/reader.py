@@ -7,21 +7,21 @@ import gzip
 import re
 import urllib.parse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 import pyarrow.parquet as pq
 import pyarrow_hotfix  # noqa: F401 - fixes a vulnerability in reading untrusted Arrow files
 
 from features.errors import BadInput
+from features.raw_columns import NULL_WORDS, plain, uuid_text
 from pipelines.core import files
-from pipelines.labels.sources import csv_rows, undecodable
+from pipelines.labels.sources import csv_rows, json_lines, undecodable
 from pipelines.labels.sources.tables import TableSource, file_format
 
-_BATCH_ROWS = 65_536  # pyarrow.json accepts at most 100,000.
+_BATCH_ROWS = 65_536
 _BLOCK_BYTES = 16 << 20
 _NO_VALUE = ("", "__HIVE_DEFAULT_PARTITION__")
 _UNREADABLE = (
@@ -53,11 +53,13 @@ class RawBatch:
         numbers: int64 [n], number of each row in the file, from 1 for the first after the header; in JSON Lines, that of the
             line.
         malformed: (number, reason, text) of each row that could not be parsed.
+        seen: the file's columns; of JSON Lines, those that a line of the batch has.
     """
 
     rows: pa.RecordBatch
     numbers: np.ndarray
     malformed: list[tuple[int, str, str]]
+    seen: frozenset[str] = frozenset()
 
 
 def pieces(path: str) -> list[Piece]:
@@ -68,13 +70,28 @@ def pieces(path: str) -> list[Piece]:
         return [Piece(path, group) for group in range(pq.ParquetFile(file).num_row_groups)]
 
 
-def read(piece: Piece, columns: list[str], source: TableSource | None = None) -> Iterator[RawBatch]:
-    """Reads a piece of a file in batches.
+def read(
+    piece: Piece,
+    columns: Sequence[str],
+    source: TableSource | None = None,
+    lists: Collection[str] = (),
+    numbers: Collection[str] = (),
+    null_values: Sequence[str] | None = None,
+) -> Iterator[RawBatch]:
+    """Reads a piece, with `explode` of its source if it has one, but without `where` and `join`.
 
-    Applies `explode` of the source, if given, but not `where` and `join`. Columns that the file lacks are absent.
+    Columns that a Parquet or CSV file lacks are absent from the batches.
+
+    Args:
+        piece: what is read.
+        columns: names of the columns.
+        source: the table that the file is of.
+        lists: columns of lists. JSON Lines tell them by this, for they are read as text or lists of text.
+        numbers: columns that are rounded to floats anyway, for which JSON Lines need not be read as text.
+        null_values: words for null beside the empty text; by default `NULL_WORDS` in CSV and none in other formats.
 
     Raises:
-        BadInput: the file is damaged, or not of the format of its extension.
+        BadInput: the file is damaged, or not of the format its name says.
     """
     with _readable(piece.path):
         kind = file_format(piece.path)
@@ -83,22 +100,39 @@ def read(piece: Piece, columns: list[str], source: TableSource | None = None) ->
             if kind == "parquet":
                 batches = _parquet(file, piece.row_group or 0, columns)
             elif kind == "csv":
-                batches = _csv(file, columns, _delimiter(piece.path, source))
+                words = NULL_WORDS if null_values is None else ("", *null_values)
+                batches = _csv(file, columns, _delimiter(piece.path, source), words)
             else:
-                batches = _jsonl(file, columns, source)
+                parser = json_lines.Parser(columns, lists, numbers, source.explode if source else None)
+                batches = _jsonl(file, parser)
+            if null_values and kind != "csv":
+                batches = _without(batches, pa.array(null_values))
             of_path = {name: value for name, value in path_columns(piece.path).items() if name in columns}
-            yield from (_with_path(batch, of_path) for batch in batches) if of_path else batches
+            yield from (_with_path(batch, of_path, kind) for batch in batches) if of_path else batches
 
 
-def read_file(path: str, columns: list[str]) -> Iterator[RawBatch]:
+def read_file(
+    path: str,
+    columns: Sequence[str],
+    lists: Collection[str] = (),
+    numbers: Collection[str] = (),
+    null_values: Sequence[str] | None = None,
+) -> Iterator[RawBatch]:
     """Reads all pieces of a file; without rows, one batch of those columns that its header has, or of all if it has none.
+
+    Args:
+        path: the file.
+        columns: see `read`.
+        lists: see `read`.
+        numbers: see `read`.
+        null_values: see `read`.
 
     Raises:
         BadInput: see `read`.
     """
     empty = True
     for piece in pieces(path):
-        for batch in read(piece, columns):
+        for batch in read(piece, columns, None, lists, numbers, null_values):
             empty = False
             yield batch
     if empty:
@@ -106,8 +140,10 @@ def read_file(path: str, columns: list[str]) -> Iterator[RawBatch]:
         known = {name: header.field(name).type for name in columns if name in header.names}
         fields = known if header.names else dict.fromkeys(columns, pa.string())
         nothing = [pa.array([], kind) for kind in fields.values()]
-        batch = RawBatch(pa.RecordBatch.from_arrays(nothing, list(fields)), np.zeros(0, np.int64), [])
-        yield _with_path(batch, {name: value for name, value in path_columns(path).items() if name in columns})
+        batch = RawBatch(
+            pa.RecordBatch.from_arrays(nothing, list(fields)), np.zeros(0, np.int64), [], frozenset(fields)
+        )
+        yield _with_path(batch, {name: value for name, value in path_columns(path).items() if name in columns}, "")
 
 
 def column_names(path: str, source: TableSource | None = None) -> list[str]:
@@ -136,13 +172,16 @@ def _delimiter(path: str, source: TableSource | None) -> str:
     return (source.delimiter if source else None) or default
 
 
-def _with_path(batch: RawBatch, of_path: dict[str, str | None]) -> RawBatch:
-    """The batch with the columns of the path that the file has not."""
+def _with_path(batch: RawBatch, of_path: dict[str, str | None], kind: str) -> RawBatch:
+    """The batch with the columns of the path that the file has not; of JSON Lines, that a line has not."""
     columns = dict(zip(batch.rows.schema.names, batch.rows.columns, strict=True))
     for name, value in of_path.items():
-        if name not in columns or 0 < len(columns[name]) == columns[name].null_count:
+        if name not in columns:
             columns[name] = pa.array([value], pa.string()).take(pa.array(np.zeros(len(batch.numbers), np.int64)))
-    return dataclasses.replace(batch, rows=pa.RecordBatch.from_arrays(list(columns.values()), list(columns)))
+        elif kind == "jsonl" and value is not None and pa.types.is_string(columns[name].type):
+            columns[name] = columns[name].fill_null(value)
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    return dataclasses.replace(batch, rows=rows, seen=batch.seen | set(of_path))
 
 
 def _schema(path: str, source: TableSource | None) -> pa.Schema:
@@ -177,14 +216,34 @@ class _readable:
             ) from error
 
 
-def _parquet(file, row_group: int, columns: list[str]) -> Iterator[RawBatch]:
+def _parquet(file, row_group: int, columns: Sequence[str]) -> Iterator[RawBatch]:
     parquet = pq.ParquetFile(file)
     start = sum(parquet.metadata.row_group(group).num_rows for group in range(row_group))
     present = [name for name in columns if name in parquet.schema_arrow.names]
+    uuids = _uuids(parquet)
     for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[row_group], columns=present):
         if batch.num_rows:  # Without rows, types and columns may be others.
-            yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [])
+            if uuids:
+                texts = {name: uuid_text(batch[name]) if name in uuids else batch[name] for name in batch.schema.names}
+                batch = pa.RecordBatch.from_pydict(texts)
+            yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [], frozenset(present))
         start += batch.num_rows
+
+
+def _without(batches: Iterable[RawBatch], words: pa.Array) -> Iterator[RawBatch]:
+    """The batches with null in place of the words in columns of text."""
+    for raw in batches:
+        columns = {name: plain(raw.rows[name]) for name in raw.rows.schema.names}
+        for name, column in columns.items():
+            if pa.types.is_string(column.type):
+                columns[name] = pc.if_else(pc.is_in(column, value_set=words), pa.scalar(None, pa.string()), column)
+        yield dataclasses.replace(raw, rows=pa.RecordBatch.from_pydict(columns))
+
+
+def _uuids(parquet: pq.ParquetFile) -> set[str]:
+    """Columns of UUIDs, which Arrow has no type for before version 18."""
+    leaves = (parquet.schema.column(i) for i in range(len(parquet.schema)))
+    return {leaf.path for leaf in leaves if leaf.logical_type.type == "UUID"}
 
 
 def _header(file, delimiter: str) -> list[str]:
@@ -197,16 +256,15 @@ def _header(file, delimiter: str) -> list[str]:
     return next(csv.reader([head.decode("utf-8-sig").strip("\r\n")], delimiter=delimiter), [])
 
 
-def _csv(file, columns: list[str], delimiter: str) -> Iterator[RawBatch]:
-    for batch in csv_rows.read(file, csv_rows.CsvTable(_header(file, delimiter), columns, delimiter)):
-        yield RawBatch(*batch)
+def _csv(file, columns: Sequence[str], delimiter: str, null_values: Sequence[str]) -> Iterator[RawBatch]:
+    names = _header(file, delimiter)
+    for batch in csv_rows.read(file, csv_rows.CsvTable(names, list(columns), delimiter, tuple(null_values))):
+        yield RawBatch(*batch, frozenset(names))
 
 
-def _jsonl(file, columns: list[str], source: TableSource | None) -> Iterator[RawBatch]:
-    """Reads JSON Lines. A field that a line lacks is null; a field that no line has is a missing column."""
-    roles = getattr(source, "columns", None)
-    time, explode = roles.timestamp if roles else None, source.explode if source else None
-    start, rest, ended, fields = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False, set()
+def _jsonl(file, parser: json_lines.Parser) -> Iterator[RawBatch]:
+    """Lines may lack a field, which is then null."""
+    start, rest, ended = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False
     while not ended:
         block = file.read(_BLOCK_BYTES)
         ended = not block
@@ -214,121 +272,10 @@ def _jsonl(file, columns: list[str], source: TableSource | None) -> Iterator[Raw
         lines = list(map(bytes.strip, whole.split(b"\n"))) if whole or newline else []
         filled = np.flatnonzero(np.fromiter(map(len, lines), np.int64, len(lines)))
         for index in (filled[i : i + _BATCH_ROWS] for i in range(0, len(filled), _BATCH_ROWS)):
-            some = [lines[i] for i in index.tolist()]
-            for batch in _parse_lines(some, start + 1 + index, explode, time):
-                fields.update(batch.rows.schema.names)
-                yield RawBatch(_with_nulls(batch.rows, columns), batch.numbers, batch.malformed)
+            some, numbers = [lines[i] for i in index.tolist()], start + 1 + index
+            parsed = parser.parse(some)
+            malformed = [(int(numbers[i]), why, some[i].decode("utf-8", "replace")) for i, why in parsed.malformed]
+            for at in range(0, max(parsed.rows.num_rows, 1), _BATCH_ROWS):
+                rows, of = parsed.rows.slice(at, _BATCH_ROWS), parsed.index[at : at + _BATCH_ROWS]
+                yield RawBatch(rows, numbers[of], malformed if at == 0 else [], parsed.seen)
         start += len(lines)
-    if not fields.issuperset(columns) and fields:
-        yield RawBatch(pa.RecordBatch.from_pydict({name: [] for name in sorted(fields)}), np.zeros(0, np.int64), [])
-
-
-def _with_nulls(rows: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
-    lacking = [name for name in columns if name not in rows.schema.names]
-    nulls = [pa.nulls(rows.num_rows) for _ in lacking]
-    return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking])
-
-
-def _parse_lines(lines: list[bytes], numbers: np.ndarray, explode: str | None, time: str | None) -> Iterator[RawBatch]:
-    """Parses up to `_BATCH_ROWS` lines into few batches of rows and a last one with all malformed lines."""
-    malformed: list[tuple[int, str, str]] = []
-    for index, table in _tables(lines, explode, time):
-        if not isinstance(table, str) and explode is not None:
-            if explode in table.column_names and pa.types.is_list(table[explode].type):
-                table, index = _exploded(table.combine_chunks(), index, explode)
-            else:
-                table = f"no list of objects in '{explode}'; found: {', '.join(table.column_names)}"
-        if isinstance(table, str):
-            malformed += [(int(numbers[i]), table, lines[i].decode("utf-8", "replace")) for i in index.tolist()]
-            continue
-        for batch in table.combine_chunks().to_batches(_BATCH_ROWS):
-            yield RawBatch(batch, numbers[index[: batch.num_rows]], [])
-            index = index[batch.num_rows :]
-    if malformed:
-        yield RawBatch(pa.RecordBatch.from_arrays([], []), np.zeros(0, np.int64), sorted(malformed))
-
-
-def _tables(lines: list[bytes], explode: str | None, time: str | None) -> Iterator[tuple[np.ndarray, pa.Table | str]]:
-    """Yields positions of lines with the table of these lines, or with the reason why they are malformed.
-
-    All well-formed lines make one table or, if a column has incompatible types, one table per schema.
-    """
-
-    def parsed(index: np.ndarray) -> pa.Table | str:
-        return _parse([lines[i] for i in index.tolist()], explode, time)
-
-    def bisect(index: np.ndarray) -> None:
-        result = parsed(index)
-        if not isinstance(result, str):
-            by_schema.setdefault(result.schema, []).append(index)
-        elif len(index) == 1:
-            bad.append((index, result))
-        else:
-            bisect(index[: len(index) // 2])
-            bisect(index[len(index) // 2 :])
-
-    everything = np.arange(len(lines))
-    result = parsed(everything)
-    if not isinstance(result, str):
-        yield everything, result
-        return
-    by_schema: dict[pa.Schema, list[np.ndarray]] = {}
-    bad: list[tuple[np.ndarray, str]] = []
-    bisect(everything)
-    yield from bad
-    good = np.delete(everything, [int(index[0]) for index, _ in bad])
-    result = parsed(good) if good.size else ""
-    if not isinstance(result, str):
-        yield good, result
-        return
-    for parts in by_schema.values():
-        index = np.concatenate(parts)
-        yield index, parsed(index)
-
-
-def _parse(lines: list[bytes], explode: str | None, time: str | None) -> pa.Table | str:
-    """Returns the table of the lines, or the reason why they cannot be parsed together."""
-    data = b"\n".join(lines)
-    options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    try:
-        data.decode()
-        table = pyarrow.json.read_json(pa.BufferReader(data), options)
-        # Type inference reads text such as 2024-01-01 as a time if all lines of the block allow it.
-        schema = pa.schema(list(_without_times(pa.struct(list(table.schema)), time, explode)))
-        if schema != table.schema:
-            explicit = pyarrow.json.ParseOptions(explicit_schema=schema)
-            table = pyarrow.json.read_json(pa.BufferReader(data), options, explicit)
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        return f"not a JSON object, or of other types than the lines beside it: {error}"
-    return table if table.num_rows == len(lines) else "more than one JSON object in a line"
-
-
-def _without_times(kind: pa.DataType, time: str | None, explode: str | None = None) -> pa.DataType:
-    """Replaces inferred time types by strings, except in the field `time` of an object and of the objects in `explode`."""
-    if pa.types.is_temporal(kind):
-        return pa.string()
-    if pa.types.is_list(kind):
-        return pa.list_(_without_times(kind.value_type, time))
-    if not pa.types.is_struct(kind):
-        return kind
-    return pa.struct(
-        [
-            field
-            if field.name == time and pa.types.is_temporal(field.type)
-            else (field.name, _without_times(field.type, time if field.name == explode else None))
-            for field in kind
-        ]
-    )
-
-
-def _exploded(table: pa.Table, numbers: np.ndarray, explode: str) -> tuple[pa.Table, np.ndarray]:
-    """Makes a row of each object in a column of lists, with the other columns and the number of its line."""
-    parents = pc.list_parent_indices(table[explode]).combine_chunks()
-    objects = pc.list_flatten(table[explode]).combine_chunks()
-    if not pa.types.is_struct(objects.type):
-        return table.slice(0, 0).drop([explode]), numbers[:0]
-    fields = {objects.type[i].name: objects.field(i) for i in range(objects.type.num_fields)}
-    others = {name: table[name].take(parents) for name in table.column_names if name not in (explode, *fields)}
-    return pa.table(others | fields), numbers[parents.to_numpy()]

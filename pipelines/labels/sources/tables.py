@@ -1,6 +1,7 @@
 """Base classes of sources, and the generic adapter `tables` for Parquet, CSV or JSON Lines files."""
 
 import abc
+import zoneinfo
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import pydantic
@@ -8,9 +9,8 @@ import pydantic
 from features.errors import BadInput, MalTfError
 from features.frozen import NOT_EMPTY, Frozen, Path, as_tuple
 from features.table import ClickColumns, ConversionColumns
+from features.time_units import UNITS_PER_SECOND
 from pipelines.core import files
-
-UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 _EXTENSIONS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
 
@@ -31,7 +31,7 @@ Columns = TypeVar("Columns", ClickColumns, ConversionColumns)
 
 
 class TableSource(Frozen, Generic[Columns]):
-    """A table of events.
+    r"""A table of events.
 
     Attributes:
         files: globs, relative to the config, of `.parquet`, `.csv`, `.tsv` or `.jsonl` files, all but the first also with `.gz`.
@@ -42,6 +42,9 @@ class TableSource(Frozen, Generic[Columns]):
         where: filter that keeps rows whose column has one of the values, compared as text.
         join: small tables whose columns are added.
         explode: for JSON Lines, a column with lists of objects. Each object becomes a row, with the other columns of its line.
+        null_values: words that stand for null, beside the empty text. By default none in Parquet and JSON Lines, which have a
+            null of their own, and in CSV `\N`, `NULL`, `null`, `None`, `NaN`, `nan`, `NaT`, `N/A`, `n/a`, `<NA>`, `<null>`,
+            `(null)` and `(not set)`.
     """
 
     files: Annotated[tuple[Path, ...], NOT_EMPTY]
@@ -50,6 +53,7 @@ class TableSource(Frozen, Generic[Columns]):
     where: dict[str, tuple[str, ...]] = {}
     join: tuple[Join, ...] = ()
     explode: str | None = None
+    null_values: tuple[str, ...] | None = None
 
     _single = pydantic.field_validator("files", mode="before")(as_tuple)
 
@@ -70,12 +74,26 @@ class SourceTables(Frozen):
     Attributes:
         clicks: the click log.
         conversions: the conversion log.
-        time_unit: unit of timestamps that are whole numbers since 1970: `s`, `ms` or `us`.
+        time_unit: unit of timestamps that are numbers since 1970: `s`, `ms`, `us` or `ns`. Other timestamps keep their own
+            resolution: the job compares times in the finest unit that occurs, and the label report says which.
+        time_zone: zone of timestamps without one, such as `Europe/Berlin`. By default UTC, unless some timestamps have a zone
+            and others have none, which is an error.
     """
 
     clicks: TableSource[ClickColumns]
     conversions: TableSource[ConversionColumns]
-    time_unit: Literal["s", "ms", "us"]
+    time_unit: Literal["s", "ms", "us", "ns"]
+    time_zone: str | None = None
+
+    @pydantic.field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name):
+        if name is not None:
+            try:
+                zoneinfo.ZoneInfo(name)
+            except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+                raise ValueError(f"expected a time zone such as UTC or Europe/Berlin, found '{name}'") from None
+        return name
 
     @property
     def units_per_second(self) -> int:

@@ -209,7 +209,7 @@ def test_csv_gives_the_same_labels_and_malformed_lines_are_dead_letters(project)
     report = project.labels("csv")
     assert report["splits"]["train"]["mechanisms"]["linear"]["positives"] > 0
     assert report["dead_letters"]["clicks"] == {
-        "timestamp is not a whole number": 1,
+        "timestamp is not a time": 1,
         "wrong columns: expected 7, found 2": 1,
     }
     letters = (project.folder / "csv/dead_letter/clicks-00000.jsonl").read_text().splitlines()

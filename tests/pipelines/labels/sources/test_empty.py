@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -59,7 +60,8 @@ def test_a_joined_table_without_rows_matches_nothing(tmp_path, name):
         with pytest.raises(BadInput, match="expected a table to join, found no rows"):
             refiner.Refiner(source, ["user", "ts"])
         return
-    joined = refiner.Refiner(source, ["user", "ts"]).join(pa.RecordBatch.from_pydict({"user": ["u"]}), "log")
+    raw = reader.RawBatch(pa.RecordBatch.from_pydict({"user": ["u"]}), np.arange(1), [], frozenset(["user"]))
+    joined = refiner.Refiner(source, ["user", "ts"]).join(raw, "log")
     assert joined.to_pydict() == {"user": ["u"], "ts": [None]}
 
 

@@ -1,0 +1,98 @@
+import decimal
+import uuid
+
+import pyarrow as pa
+import pytest
+
+from features.raw_columns import as_identifier, as_identity, as_numbers, as_text, as_whole_numbers, uuid_text
+
+D = decimal.Decimal
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (pa.array([12, 2**63 - 1, None]), ["12", "9223372036854775807", None]),
+        (pa.array([2**64 - 1], pa.uint64()), ["18446744073709551615"]),
+        (pa.array([12.0, 0.5, float("nan"), None, -3.0]), ["12", "0.5", None, None, "-3"]),
+        (pa.array([12.0], pa.float32()), ["12"]),
+        (
+            pa.array(["12.0", "12", "7.00", "007", "1.5.0", "", "-0.50"]),
+            ["12", "12", "7", "007", "1.5.0", None, "-0.50"],
+        ),
+        (pa.array([True, None]), ["true", None]),
+        (pa.array(["True", "FALSE", "true", "truth"]), ["true", "false", "true", "truth"]),
+        (pa.array([D("12.50"), D("7.00"), D("-0.05"), None]), ["12.50", "7", "-0.05", None]),
+        (pa.array([D("9.25"), D("12.50"), None]).slice(1), ["12.50", None]),
+        (pa.array([D(10**30)]), ["1" + "0" * 30]),
+        (pa.array([b"ab", b"\xff", None]), ["ab", None, None]),
+        (pa.array(["a", None], pa.large_string()), ["a", None]),
+        (pa.array(["a", None]).dictionary_encode(), ["a", None]),
+    ],
+    ids=str,
+)
+def test_identities(column, text):
+    found, rounded = as_identity(column, "f")
+    assert found.to_pylist() == text
+    assert not rounded.any()
+
+
+@pytest.mark.parametrize("value", [2.0**53, 1e300, "9007199254740992.0", "1.5e+18", "1e+18"])
+def test_rounded_identities_are_refused(value):
+    found, rounded = as_identity(pa.array([value]), "f")
+    assert (found.to_pylist(), rounded.tolist()) == ([None], [True])
+
+
+def test_an_identifier_is_int64_where_its_column_holds_numbers():
+    for column in (pa.array([7, None]), pa.array([7.0, None]), pa.array([7, None], pa.int8())):
+        assert as_identifier({"id": column}, ["id"], str)[0].type == pa.int64()
+    found, rounded = as_identifier({"id": pa.array([7.5, 2.0**53, 7.0])}, ["id"], str)
+    assert (found.to_pylist(), rounded.tolist()) == ([None, None, 7], [True, True, False])
+
+
+def test_text_keeps_how_text_is_written():
+    assert as_text(pa.array(["12.0", "+5", "007"]), "f").to_pylist() == ["12.0", "+5", "007"]
+    assert as_text(pa.array([12.0, 0.5]), "f").to_pylist() == ["12.0", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12", 12),
+        ("+12", 12),
+        (" 12 ", 12),
+        ("12.0", 12),
+        ("0012", 12),
+        ("9223372036854775807", 2**63 - 1),
+        ("1000000000000000001.0", 10**18 + 1),
+        ("-9223372036854775807", -(2**63) + 1),
+        ("True", 1),
+        ("NULL", None),
+        ("NA", None),
+    ],
+)
+def test_whole_numbers(text, number):
+    found, unreadable = as_whole_numbers(pa.array([text, "1"]), "f")
+    assert (found.to_pylist(), unreadable.any()) == ([number, 1], False)
+
+
+@pytest.mark.parametrize(
+    "value", ["9223372036854775808", "-9223372036854775808", "1.5", "x", 1.5, 2.0**53, D("1.5"), -(2**63)]
+)
+def test_what_is_no_whole_number_of_64_bits(value):
+    found, unreadable = as_whole_numbers(pa.array([value]), "f")
+    assert (found.to_pylist(), unreadable.tolist()) == ([None], [True])
+
+
+def test_numbers():
+    found, unreadable = as_numbers(pa.array(["+5", ".5", "1e3", "true", "\\N", "x", " 7 "]), "f")
+    assert found.to_pylist() == [5.0, 0.5, 1000.0, 1.0, None, None, 7.0]
+    assert unreadable.tolist() == [False] * 5 + [True, False]
+    assert as_numbers(pa.array([D("12.50")]), "f")[0].to_pylist() == [12.5]
+    assert as_numbers(pa.array([True, None]), "f")[0].to_pylist() == [1.0, None]
+
+
+def test_uuids():
+    known = uuid.UUID("12345678-9abc-def0-0123-456789abcdef")
+    column = pa.array([bytes(16), known.bytes, None], pa.binary(16))
+    assert uuid_text(column.slice(1)).to_pylist() == [str(known), None]
