@@ -88,9 +88,9 @@ def as_identity(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return text, np.zeros(len(text), bool)
     lost = np.zeros(len(text), bool)
-    if not pa.types.is_decimal(column.type) and _any(pc.match_substring(text, "e+")):
+    if not pa.types.is_decimal(column.type) and _holds(text, b"e+"):
         lost |= np.asarray(pc.match_substring_regex(text, r"^-?\d(\.\d+)?e\+\d\d$").fill_null(False))
-    if _any(pc.match_substring(text, ".0")):
+    if _holds(text, b".0"):
         if not pa.types.is_decimal(column.type):  # Such are written by programs that read an integer as a float.
             large = pc.if_else(pc.match_substring_regex(text, r"^-?9\d{15}\.0$"), text, _NO_TEXT).cast(pa.float64())
             lost |= np.asarray(pc.greater_equal(pc.abs(large), _EXACT_BELOW).fill_null(False))
@@ -109,8 +109,8 @@ def as_text(column: pa.Array, where: str) -> pa.Array:
     kind = column.type
     if pa.types.is_string(kind):
         # Truth values are written `True` by pandas and `true` by Arrow and JSON.
-        words = pc.is_in(column, value_set=_WORDS)
-        column = pc.if_else(words, pc.ascii_lower(column), column) if _any(words) else column
+        if _holds(column, b"rue", b"RUE", b"alse", b"ALSE"):
+            column = pc.if_else(pc.is_in(column, value_set=_WORDS), pc.ascii_lower(column), column)
     elif pa.types.is_floating(kind):
         column = _float_text(column)
     elif pa.types.is_decimal(kind):
@@ -142,6 +142,8 @@ def as_whole_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT_BELOW))
         readable = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64())
+    elif holds_digits_only(column):
+        readable = column.cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind):
         column = number_text(column, where)
         readable = parsed_whole_numbers(column)
@@ -267,10 +269,16 @@ def number_text(column: pa.Array, where: str) -> pa.Array:
     return pc.if_else(pc.is_in(text, value_set=_NULL_NUMBERS), _NO_TEXT, text)
 
 
+def holds_digits_only(column: pa.Array) -> bool:
+    """Whether a column is text of integers that surely fit."""
+    if not pa.types.is_string(column.type):
+        return False
+    return pc.all(pc.match_substring_regex(column, r"^-?\d{1,18}$")).as_py() is not False
+
+
 def parsed_whole_numbers(text: pa.Array) -> pa.Array:
     """int64 numbers, null where the text is none: `12`, `+12`, `12.0`."""
-    short = pc.match_substring_regex(text, r"^-?\d{1,18}$")
-    if pc.all(short).as_py() is not False:
+    if holds_digits_only(text):
         return text.cast(pa.int64())
     number = pc.match_substring_regex(text, r"^[+-]?\d+(\.0*)?$")
     digits = pc.replace_substring_regex(pc.if_else(number, text, _NO_TEXT), r"^\+?(-?)0*(\d+?)(?:\.0*)?$", r"\1\2")
@@ -279,6 +287,12 @@ def parsed_whole_numbers(text: pa.Array) -> pa.Array:
     largest = pc.if_else(pc.starts_with(digits, "-"), str(-(2**63)), str(2**63 - 1))
     fits = pc.or_(pc.less(length, 19), pc.and_(pc.equal(length, 19), pc.less_equal(digits, largest)))
     return pc.if_else(fits, digits, _NO_TEXT).cast(pa.int64())
+
+
+def _holds(text: pa.Array, *parts: bytes) -> bool:
+    """Whether any of the parts may occur in the text: a look at its bytes, which is faster than one at each value."""
+    data = (text.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
+    return any(part in data for part in parts)
 
 
 def _any(mask: pa.Array) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.raw_columns import number_text, parsed_whole_numbers, plain, wrong_type
+from features.raw_columns import holds_digits_only, number_text, parsed_whole_numbers, plain, wrong_type
 from features.time_units import UNITS_PER_SECOND
 
 #: All times are given in this many units per second.
@@ -76,6 +76,8 @@ def as_times(column: pa.Array, where: str, given: TimeFormat) -> Times:
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
         if pc.all(whole).as_py() is not False:
             return Times(_scaled(column.cast(pa.int64()), given.units_per_second), none)
+    elif holds_digits_only(column):
+        return Times(_scaled(column.cast(pa.int64()), given.units_per_second), none)
     elif not (
         pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind)
     ):
