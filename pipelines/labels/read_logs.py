@@ -82,21 +82,41 @@ class Read(beam.DoFn):
         self._refiner = Refiner(self._source, self._needed, self._lists)
         self._rows, self._seconds = 0, 0.0
 
-    def check_header(self, path: str) -> None:
-        """Checks that the headers of a file and of the joined tables have all required columns.
+    def check_headers(self, paths: Sequence[str]) -> None:
+        """Checks that the headers of the first file and of the joined tables have all columns, but for values and features that
+        another file has.
 
         JSON Lines have no header, so nothing is checked if one of the files is of that format, or the first one without rows.
 
         Raises:
             BadInput: a column is missing, or a file is damaged.
         """
-        joined = (join.files for join in self._source.join)
+        path, joined = paths[0], (join.files for join in self._source.join)
         headers = [column_names(path, self._source), *map(column_names, joined)]
         columns = dict.fromkeys(column for header in headers for column in header)
         needed = table.required_columns(self._source.columns, self._columns)
         missing = [column for column in needed if column not in columns]
-        if all(headers) and missing and has_rows(path):
-            raise table.missing_column(missing[0], self._source.columns, path, columns)
+        if not (all(headers) and missing and has_rows(path)):
+            return
+        for other in reversed(paths[1:]):  # The newest is likely to have a newer column.
+            if not (found := column_names(other, self._source)):
+                return
+            missing = [column for column in missing if column not in found or column not in self._optional()]
+            if not missing:
+                return
+        raise table.missing_column(missing[0], self._source.columns, path, columns)
+
+    def _optional(self) -> set[str]:
+        """Columns that a file may lack if another has them, those of values and features."""
+        value: str | None = getattr(self._source.columns, "value", None)
+        values = set() if value is None else {value}
+        return values | (set(self._columns) - set(self.needed(exact=True)))
+
+    def _with_newer(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with null in columns that this file lacks; that some file has them is checked where all have been read."""
+        lacking = [column for column in self._needed if column in self._optional() and column not in rows.schema.names]
+        nulls = [pa.nulls(rows.num_rows) for _ in lacking]
+        return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking]) if lacking else rows
 
     def needed(self, exact: bool = False) -> list[str]:
         """Returns the columns that rows must have before they are joined or after, those of features only if not `exact`."""
@@ -146,7 +166,7 @@ class Read(beam.DoFn):
         if raw.malformed:
             malformed, reasons, texts = map(list, zip(*raw.malformed, strict=True))
             yield dead_letters.letters(name, file, path, malformed, reasons, pa.table({"text": texts}))
-        joined = self._refiner.join(kept, path)
+        joined = self._with_newer(self._refiner.join(kept, path))
         every = functools.partial(column_names, path, self._source)
         bounds, given = self._times.bounds, self._times.given
 

@@ -130,7 +130,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         previous=_previous_vocabularies(config),
     )
     for name, source in (("clicks", tables.clicks), ("conversions", tables.conversions)):
-        job.reader(name).check_header(files.match(source.files)[0][0])
+        job.reader(name).check_headers([path for path, _ in files.match(source.files)])
     return job
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -102,3 +103,30 @@ def test_a_stray_late_event_is_warned_of_without_observed_until(project, caplog)
     (warning,) = report(project, "open")["warnings"]
     assert warning.startswith("the last day of the logs, 2023-11-24, has far fewer events (1)")
     assert warning in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_newer_columns_are_null_in_older_files(project, kind):
+    project.config["labels"]["max_bad_share"] = 1
+    with_values(project, {})
+    old, new = project.clicks.slice(0, 300), project.clicks.slice(300)
+    nulls = old.set_column(6, "price", pa.nulls(300, pa.float64()))
+    project.clicks = pa.concat_tables([nulls, new])
+    project.write()
+    project.labels("before")
+    write = pq.write_table if kind == "parquet" else pyarrow.csv.write_csv
+    for name, part in (("clicks-0", old.drop(["price"])), ("clicks-1", new)):
+        write(part, project.folder / f"{name}.{kind}")
+    sales = project.conversions
+    for name, part in (("conversions-0", sales.slice(0, 9).drop(["value"])), ("conversions-1", sales.slice(9))):
+        write(part, project.folder / f"{name}.{kind}")
+    for name in ("clicks", "conversions"):
+        project.config["sources"][name]["files"] = f"{name}-?.{kind}"
+    project.write()
+    project.labels("after")
+    assert report(project, "after")["splits"] == report(project, "before")["splits"]
+    assert report(project, "after")["missing_cells"]["conversions"] == {"value": {"value is null": 9}}
+    project.config["features"][2]["column"] = "prize"
+    project.write()
+    with pytest.raises(BadInput, match=r"column 'prize' of the clicks table is missing"):
+        project.labels("misspelt")
