@@ -85,7 +85,7 @@ class TimeRange(beam.CombineFn):
         units = max(accumulator.units_per_second, self._sources.units_per_second)
         if units > self._sources.units_per_second:
             log.info(
-                "times are finer than sources.time_unit = %s: the timestamps of the labels are in %s",
+                "times are finer than sources.time_unit = %s: the job compares them in %s",
                 self._sources.time_unit,
                 UNIT_NAMES[units],
             )
