@@ -108,6 +108,8 @@ def created(path: str) -> Iterator[IO[bytes]]:
     try:
         with open(partial, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # Otherwise a machine that stops may leave an empty file of the final name.
         os.replace(partial, final)
     except OSError as error:
         raise MalTfError(

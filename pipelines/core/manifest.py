@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -14,6 +15,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from features.errors import Busy, MalTfError
 from pipelines.core import files
+
+log = logging.getLogger("mal_tf.run")
 
 MANIFEST = "manifest.json"
 MARK = "_INCOMPLETE"
@@ -35,12 +38,33 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
     Raises:
         MalTfError: the directory has no manifest, because the stage did not finish or the path is wrong.
     """
-    path = FileSystems.join(directory, MANIFEST)
-    if not files.exists(path):
+    if not files.exists(FileSystems.join(directory, MANIFEST)):
         raise MalTfError(
             f"{directory}: expected {expected}, found no {MANIFEST}: it did not finish, or the path is wrong"
         )
-    return json.loads(files.read_text(path))
+    content = _content(directory)
+    if content is None:
+        raise MalTfError(f"{directory}: expected {expected}, found an empty or cut {MANIFEST}; run the stage again")
+    return content
+
+
+def _content(directory: str) -> dict | None:
+    """Returns the content of an existing manifest; None if it is empty or cut, as by a machine that stopped."""
+    path = FileSystems.join(directory, MANIFEST)
+    try:
+        content = json.loads(files.read_text(path))
+    except ValueError:
+        log.warning("%s: expected JSON, found an empty or cut file; the stage counts as unfinished", path)
+        return None
+    return content if isinstance(content, dict) else {}
+
+
+def _is_own(directory: str) -> bool:
+    """Whether a directory holds a manifest of mal-tf's; other tools write files of that name, too."""
+    if not files.exists(FileSystems.join(directory, MANIFEST)):
+        return False
+    content = _content(directory)
+    return content is None or "made_from" in content
 
 
 def made_from(directory: str) -> str:
@@ -50,11 +74,10 @@ def made_from(directory: str) -> str:
 
 def is_finished(directory: str, made_from: str) -> bool:
     """Whether the stage in `directory` is complete, has this fingerprint, and still has all its files at their recorded sizes."""
-    path = FileSystems.join(directory, MANIFEST)
-    if not files.exists(path):
+    if not files.exists(FileSystems.join(directory, MANIFEST)):
         return False
-    manifest = json.loads(files.read_text(path))
-    if manifest.get("made_from") != made_from:
+    manifest = _content(directory)
+    if manifest is None or manifest.get("made_from") != made_from:
         return False
     sizes = files.listing(directory)
     entries = [entry for key in ("files", "other_files") for entry in manifest.get(key, [])]
@@ -68,7 +91,7 @@ def begin(directory: str, overwrite: bool) -> None:
         MalTfError: the directory holds a finished stage and `overwrite` is not set, or files that mal-tf did not write.
     """
     mark, manifest = (FileSystems.join(directory, name) for name in (MARK, MANIFEST))
-    if files.exists(manifest):
+    if _is_own(directory):
         if not overwrite:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
     elif not files.exists(mark) and not files.is_empty(directory, ignore=LOCK):
@@ -80,7 +103,12 @@ def begin(directory: str, overwrite: bool) -> None:
 
 
 def finish(directory: str, manifest: dict) -> None:
-    """Finishes a stage by writing its manifest as the last file, then removes the mark of an incomplete directory."""
+    """Finishes a stage by writing its manifest as the last file, then removes the mark of an incomplete directory.
+
+    Args:
+        directory: the stage's directory.
+        manifest: what the stage states; `made_from`, the fingerprint of its inputs, says that the directory is mal-tf's.
+    """
     files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     files.delete(FileSystems.join(directory, MARK))
 
@@ -96,7 +124,7 @@ def replaced(directory: str, backup: str) -> Iterator[None]:
         backup: path on the same disk reserved for this stage. The caller must have locked both.
     """
     movable = files.is_local(directory) and not os.path.islink(directory) and not os.path.ismount(directory)
-    if movable and files.exists(FileSystems.join(directory, MANIFEST)):
+    if movable and _is_own(directory):
         pathlib.Path(backup).parent.mkdir(parents=True, exist_ok=True)
         os.rename(directory, backup)
     try:

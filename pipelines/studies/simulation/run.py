@@ -76,7 +76,9 @@ def run(
     except (OSError, pa.ArrowException) as error:
         raise MalTfError(f"{output}: can't be written: {error}. Free disk space or choose another output.") from error
     files.write_text(str(folder / CONFIG), yaml.safe_dump(config_data, sort_keys=False))
-    contents = {"rows": dict(rows), "market": config.model_dump(mode="json"), "files": entries}
+    market = config.model_dump(mode="json")
+    made_from = manifest.fingerprint("market", market)
+    contents = {"made_from": made_from, "rows": dict(rows), "market": market, "files": entries}
     manifest.finish(output, contents)
     return contents
 

@@ -54,6 +54,37 @@ def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path
         manifest.begin(str(tmp_path), overwrite=True)
 
 
+@pytest.mark.parametrize("content", ['{"name": "shop", "start_url": "/"}', "[]", '{"files": []}'])
+def test_another_tools_manifest_does_not_make_a_directory_ours(tmp_path, content):
+    directory = tmp_path / "proj" / "labels"
+    directory.mkdir(parents=True)
+    (directory / "manifest.json").write_text(content)
+    (directory / "app.js").write_text("work")
+    for overwrite in (False, True):
+        with pytest.raises(MalTfError, match="was not made by mal-tf"):
+            manifest.begin(str(directory), overwrite)
+    with (
+        pytest.raises(MalTfError, match="was not made by mal-tf"),
+        manifest.replaced(str(directory), str(tmp_path / "proj/.previous/labels")),
+    ):
+        manifest.begin(str(directory), overwrite=True)
+    assert not manifest.is_finished(str(directory), "x")
+    assert (directory / "app.js").read_text() == "work"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"made_from": "x", "fil', b"\xff\x00"])
+def test_a_manifest_that_is_empty_or_cut_is_unfinished_and_named(tmp_path, caplog, content):
+    manifest.begin(str(tmp_path), overwrite=False)
+    manifest.finish(str(tmp_path), {"made_from": "x", "files": []})
+    (tmp_path / "manifest.json").write_bytes(content)
+    assert not manifest.is_finished(str(tmp_path), "x")
+    assert f"{tmp_path}/manifest.json: expected JSON, found an empty or cut file" in caplog.text
+    with pytest.raises(MalTfError, match="empty or cut manifest.json; run the stage again"):
+        manifest.read(str(tmp_path))
+    manifest.begin(str(tmp_path), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == [manifest.MARK]
+
+
 @pytest.mark.parametrize(
     ("path", "folder", "expected"),
     [
