@@ -38,7 +38,7 @@ from pipelines.config.run import RunConfig, dump, load
         ("calibration={}", "calibration.method"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
         ("training.batch_size=many", "unable to parse string as an integer; found 'many'"),
-        ("sources.time_unit=sec", "sources.time_unit: Input should be 's', 'ms' or 'us'; found 'sec'"),
+        ("sources.time_unit=sec", "sources.time_unit: Input should be 's', 'ms', 'us' or 'ns'; found 'sec'"),
         ("sources.adapter=table", "sources: unknown source adapter 'table'; did you mean 'tables'? Known:"),
         (
             "features.0.type=categoric",
