@@ -14,7 +14,7 @@ version() {
 
 machine="$(uname -s) $(uname -m)"
 [ "$machine" = "Linux x86_64" ] || stop \
-    "Expected Linux on x86-64, the only machines for which all of TensorFlow Data Validation's dependencies have wheels; found $machine." \
+    "Expected Linux on x86-64, which the lock is for; found $machine." \
     "Use a container or a virtual machine, such as: docker run --platform linux/amd64 -it debian:13"
 
 glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2 || true)

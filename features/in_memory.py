@@ -17,13 +17,18 @@ def arrow_table(rows: pd.DataFrame | pa.Table, columns: Sequence[str] = (), name
         name: what the table is, for messages.
 
     Raises:
-        BadInput: it is not a table, or a column is missing.
+        BadInput: it is not a table, a column is missing, or has values of several types.
     """
     if not isinstance(rows, pd.DataFrame | pa.Table):
         raise BadInput(f"{name}: expected a pandas data frame or an Arrow table, found {type(rows).__name__}")
     if missing := [column for column in columns if column not in (found := _names(rows))]:
         raise BadInput(f"{name}: column '{missing[0]}' is missing; found columns: {', '.join(found)}")
-    return rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+    if isinstance(rows, pa.Table):
+        return rows
+    try:
+        return pa.Table.from_pandas(rows, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:  # Which of them, depends on the value and on pyarrow.
+        raise BadInput(f"{name}: expected values of one type in a column; {' '.join(map(str, error.args))}") from error
 
 
 def typed_columns(rows: pd.DataFrame | pa.Table, types: Mapping[str, pa.DataType], name: str = "clicks") -> pa.Table:

@@ -60,7 +60,7 @@ def test_a_value_that_the_template_lets_through_is_one_the_job_takes(name):
 def test_metadata_is_what_the_service_expects():
     try:
         from google.cloud.dataflow_v1beta3 import TemplateMetadata
-    except ImportError:  # Beam before 2.74 brings messages of its own.
+    except ImportError:  # Beam 2.72 brings messages of its own.
         from apache_beam.runners.dataflow.internal.clients.dataflow import TemplateMetadata
         from apitools.base.py import encoding
 

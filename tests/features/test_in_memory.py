@@ -82,3 +82,9 @@ def test_a_feature_by_another_name():
 def test_a_missing_vocabulary(of):
     with pytest.raises(MalTfError, match="the vocabulary of feature 'place' is missing; found: none"):
         of(FEATURES, {})
+
+
+@pytest.mark.parametrize("mixed", [["a", 1], [1, "a"], [b"a", 1.5]])
+def test_a_data_frame_with_values_of_several_types_in_a_column_is_refused_by_name(mixed):
+    with pytest.raises(BadInput, match="conversions: expected values of one type in a column; .*place"):
+        arrow_table(pd.DataFrame({"place": mixed}), name="conversions")
