@@ -81,4 +81,4 @@ lock: $(READY)  ## Update the lock files, keeping pinned versions; to upgrade a 
 	$(COMPILE) -c requirements.lock deploy/dataflow/requirements.in -o deploy/dataflow/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(TFX) runs
+	rm -rf $(VENV) $(TFX) .lines runs

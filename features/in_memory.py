@@ -59,6 +59,6 @@ def _typed(column: pa.ChunkedArray, kind: pa.DataType, where: str) -> pa.Chunked
     try:
         if not (pa.types.is_string(expected) and pa.types.is_floating(found)):
             return column.cast(kind, safe=not pa.types.is_floating(expected))  # Doubles may be rounded to floats.
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         problem = str(error).splitlines()[0]
     raise BadInput(f"{where}: expected {kind}, found {column.type} ({problem}); convert the column")
