@@ -216,11 +216,18 @@ def plain(column: pa.Array) -> pa.Array:
     if isinstance(column, pa.ExtensionArray):
         return uuid_text(column) if getattr(kind, "extension_name", "") == "arrow.uuid" else plain(column.storage)
     if pa.types.is_large_string(kind) or str(kind) == "string_view":
-        return column.cast(pa.string())
+        return without_offset(column.cast(pa.string()))
     if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind) or str(kind) == "binary_view":
-        return column.cast(pa.binary())
+        return without_offset(column.cast(pa.binary()))
     if pa.types.is_float16(kind):  # Arrow casts it from version 21 on.
         return pa.array(column.to_numpy(zero_copy_only=False).astype(np.float32), from_pandas=True)
+    return without_offset(column)
+
+
+def without_offset(column: pa.Array) -> pa.Array:
+    """Copies text that is a slice of a longer array, from which `if_else` of pyarrow 23 makes invalid arrays."""
+    if column.offset and (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
+        return column.take(pa.array(np.arange(len(column))))
     return column
 
 

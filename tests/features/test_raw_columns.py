@@ -96,3 +96,13 @@ def test_uuids():
     known = uuid.UUID("12345678-9abc-def0-0123-456789abcdef")
     column = pa.array([bytes(16), known.bytes, None], pa.binary(16))
     assert uuid_text(column.slice(1)).to_pylist() == [str(known), None]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])
+def test_a_slice_of_text_means_what_it_means_alone(kind):
+    texts = ["abc", "u1", "", "longer than the others", "u1"]
+    part = pa.array(texts).cast(kind).slice(1, 3)
+    text, (identity, _) = as_text(part, "x"), as_identifier({"c": part}, ["c"], lambda name: name)
+    for column in (text, identity):
+        column.validate(full=True)
+        assert column.to_pylist() == ["u1", None, "longer than the others"]

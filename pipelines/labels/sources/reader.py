@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pyarrow_hotfix  # noqa: F401 - fixes a vulnerability in reading untrusted Arrow files
 
 from features.errors import BadInput
-from features.raw_columns import NULL_WORDS, plain, uuid_text
+from features.raw_columns import NULL_WORDS, plain, uuid_text, without_offset
 from pipelines.core import files
 from pipelines.labels.sources import csv_rows, json_lines, undecodable
 from pipelines.labels.sources.tables import TableSource, file_format
@@ -236,7 +236,7 @@ def _without(batches: Iterable[RawBatch], words: pa.Array) -> Iterator[RawBatch]
         columns = {name: plain(raw.rows[name]) for name in raw.rows.schema.names}
         for name, column in columns.items():
             if pa.types.is_string(column.type):
-                columns[name] = pc.if_else(pc.is_in(column, value_set=words), pa.scalar(None, pa.string()), column)
+                columns[name] = pc.if_else(pc.is_in(column, value_set=words), pa.scalar(None, pa.string()), without_offset(column))
         yield dataclasses.replace(raw, rows=pa.RecordBatch.from_pydict(columns))
 
 
