@@ -226,9 +226,10 @@ def plain(column: pa.Array) -> pa.Array:
 
 def without_offset(column: pa.Array) -> pa.Array:
     """Copies text that is a slice of a longer array, from which `if_else` of pyarrow 23 makes invalid arrays."""
-    if column.offset and (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
-        return column.take(pa.array(np.arange(len(column))))
-    return column
+    if not len(column) or not (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
+        return column
+    begins_at = np.frombuffer(column.buffers()[1], np.int32, 1, 4 * column.offset)[0]  # Casts of slices keep it.
+    return column.take(pa.array(np.arange(len(column)))) if column.offset or begins_at else column
 
 
 def _float_text(column: pa.Array) -> pa.Array:

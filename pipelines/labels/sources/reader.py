@@ -236,7 +236,8 @@ def _without(batches: Iterable[RawBatch], words: pa.Array) -> Iterator[RawBatch]
         columns = {name: plain(raw.rows[name]) for name in raw.rows.schema.names}
         for name, column in columns.items():
             if pa.types.is_string(column.type):
-                columns[name] = pc.if_else(pc.is_in(column, value_set=words), pa.scalar(None, pa.string()), without_offset(column))
+                text = without_offset(column)
+                columns[name] = pc.if_else(pc.is_in(text, value_set=words), pa.scalar(None, pa.string()), text)
         yield dataclasses.replace(raw, rows=pa.RecordBatch.from_pydict(columns))
 
 
