@@ -19,6 +19,9 @@ Reading = Literal["better", "worse", "open"]
 #: Differences up to this size are rounding errors.
 _ROUNDING = 1e-12
 
+#: Half the width of a 95% interval, and the detectable difference, in standard errors: z(.975), and z(.975) + z(.8).
+_HALF_WIDTH, _DETECTABLE = 1.959964, 2.801585
+
 
 def interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """95% percentile interval of resamples: float [samples, …] to low and high [...]. NaN are left out; NaN if none is left."""
@@ -88,6 +91,29 @@ def _mean(trainings: Sequence[np.ndarray], generator: np.random.Generator) -> np
     drawn = generator.integers(len(trainings), size=values.shape)
     drawn[:, 0] = np.arange(len(trainings))
     return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+
+
+def detectable(difference: Mapping[str, float | None]) -> float | None:
+    """Smallest true difference that the same number of users would show with a probability of 80%, in a single comparison.
+
+    A two-sided test at the level of 5% has this power for a difference of z(.975) + z(.8) = 2.80 standard errors (Cohen, 1988,
+    chapter 2). The standard error is taken from the interval, as its width divided by 3.92. It falls with the square root of the
+    number of users, so a difference d needs (detectable / d)² times as many.
+
+    Args:
+        difference: `low` and `high`, None if unknown, as `differences` returns them.
+
+    Returns:
+        The difference, without sign; None if there is no interval.
+
+    Example:
+        >>> round(detectable({"low": -0.01, "high": 0.03}), 4)
+        0.0286
+    """
+    low, high = difference.get("low"), difference.get("high")
+    if low is None or high is None or not high > low:
+        return None
+    return (high - low) / 2 / _HALF_WIDTH * _DETECTABLE
 
 
 def lifts(values: np.ndarray, base: int) -> np.ndarray:

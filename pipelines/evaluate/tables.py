@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mal_tf.evaluation.judgement import detectable
 from mal_tf.evaluation.metrics import registered_metrics
 from mal_tf.evaluation.multiplicity import LEVEL
 from pipelines.core.text_table import Table
@@ -44,13 +45,18 @@ def _models(result: Mapping[str, Any], mechanism: str) -> Table:
 
 def _differences(result: Mapping[str, Any], mechanisms: Sequence[str]) -> list[Table]:
     rows = [
-        [f"{mechanism}, minus {other}, {_title(metric)}", _difference(difference, metric), *_p(difference)]
+        [
+            f"{mechanism}, minus {other}, {_title(metric)}",
+            _difference(difference, metric),
+            *_p(difference),
+            _number(detectable(difference), metric),
+        ]
         for mechanism in mechanisms
         for other, metrics in result["labels"][mechanism]["differences"].items()
         for metric, difference in metrics.items()
         if metric in registered_metrics()
     ]
-    columns = ["label", "difference (95% interval over users)", "p", "adjusted p"]
+    columns = ["label", "difference (95% interval over users)", "p", "adjusted p", "detectable"]
     return [Table(f"{result['served']} against the others", columns, rows, _method(result))] if rows else []
 
 
@@ -96,7 +102,8 @@ def _method(result: Mapping[str, Any]) -> str:
     smallest = f"{2 / (samples + 1):.2g}"
     return (
         f"Paired bootstrap over users, {samples:,} resamples: p is {smallest} at least; no interval where a metric rests on "
-        f"less than {result['bootstrap']['min_users']} users. {result['multiplicity']['family']}.{too_few_resamples(result)}"
+        f"less than {result['bootstrap']['min_users']} users. Detectable: the true difference that this many users show in four "
+        f"of five cases. {result['multiplicity']['family']}.{too_few_resamples(result)}"
     )
 
 

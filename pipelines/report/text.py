@@ -4,9 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from mal_tf.evaluation.metrics import registered_metrics
+from mal_tf.evaluation.judgement import detectable
+from mal_tf.evaluation.metrics import Gauc, registered_metrics
 
 DASH = "–"
+
+#: A difference in GAUC that is worth having, about what multi-attribution learning gains in production (arXiv 2508.15217).
+WORTHWHILE = 0.005
 
 #: Explanation of the hollow dots of `plots.forest`.
 HOLLOW = "hollow where the interval holds 0 or too few users allow none"
@@ -66,6 +70,22 @@ def span(limits: Mapping[str, Any], name: str) -> str:
 def with_interval(result: Mapping[str, Any]) -> str:
     """Format a difference, followed by its interval in brackets."""
     return f"{difference(result.get('difference'))} ({interval(result)})"
+
+
+def power(by_metric: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say how large a difference in GAUC the users of an evaluation could have shown, and how many would show `WORTHWHILE`.
+
+    Returns:
+        One sentence; nothing if GAUC has no interval.
+    """
+    smallest = detectable(by_metric.get(Gauc.name, {}))
+    if smallest is None:
+        return []
+    sentence = f"This many users show a difference in {Gauc.title} of {number(smallest)} in four of five cases"
+    if smallest <= WORTHWHILE:
+        return [f"{sentence}."]
+    times = general(float(f"{(smallest / WORTHWHILE) ** 2:.2g}"))
+    return [f"{sentence}; one of {WORTHWHILE:g} takes about {times} times as many users."]
 
 
 def size(count: float) -> str:

@@ -62,7 +62,15 @@ def verdicts(run: RunFiles) -> list[Part]:
         summary = "; ".join(f"{wording[side]}: {', '.join(names)}" for side, names in names_by_side.items() if names)
         better, worse = names_by_side["better"], names_by_side["worse"]
         side: Reading = "better" if better and not worse else "worse" if worse and not better else "open"
-        facts = [f"{name} {text.with_interval(differences['gauc'])}" for name, differences in rows.items()]
+        facts = [
+            " ".join(
+                [
+                    f"{name} {text.with_interval(differences['gauc'])}.",
+                    *(text.power(differences) if readings[name] == "open" else []),
+                ]
+            )
+            for name, differences in rows.items()
+        ]
         built.append(Verdict(side, f"{title}, {Gauc.title} against {against}{correction}: {summary}.", SOURCE, facts))
     return built
 

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from mal_tf.evaluation.judgement import differences, has_direction, interval, lifts, losses, p_value, reading
+from mal_tf.evaluation.judgement import (
+    detectable,
+    differences,
+    has_direction,
+    interval,
+    lifts,
+    losses,
+    p_value,
+    reading,
+)
 
 
 def test_trainings_are_resampled_too():
@@ -60,6 +69,19 @@ def test_a_loss_is_positive_where_the_candidate_is_worse():
 )
 def test_readings_follow_the_metrics_direction(metric, difference, expected):
     assert reading(metric, difference) == expected
+
+
+def test_a_detectable_difference_is_shown_in_four_of_five_samples():
+    """Against draws: estimates of that true difference with their intervals, counted where the interval excludes 0."""
+    error = 0.01
+    size = detectable({"low": 0.1 - 1.96 * error, "high": 0.1 + 1.96 * error})
+    estimates = np.random.default_rng(3).normal(size, error, 100_000)
+    assert (np.abs(estimates) > 1.96 * error).mean() == pytest.approx(0.8, abs=0.005)
+
+
+@pytest.mark.parametrize("ends", [{}, {"low": None, "high": None}, {"low": 0.0, "high": 0.0}])
+def test_nothing_is_known_to_be_detectable_without_an_interval(ends):
+    assert detectable(ends) is None
 
 
 def test_what_has_a_best_value_or_is_not_known_has_no_direction():
