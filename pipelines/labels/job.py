@@ -41,7 +41,7 @@ class LabelJob(beam.PTransform):
         level: of compression.
         shards: how many parts the users are split into.
         output: directory.
-        paths: every event file, sorted; dead letters and rows refer to it by position.
+        paths: every event file, in the order of the log; dead letters and rows refer to it by position.
         now: nanoseconds since 1970; later events are bad.
         exchange: how tables travel between steps.
         made_from: fingerprint of the inputs, for the manifest.

@@ -18,7 +18,7 @@ from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
 from pipelines.labels.ready_labels import ReadyLabels, Writer
 from pipelines.labels.sources.mac import MacSource
-from pipelines.labels.sources.tables import input_files
+from pipelines.labels.sources.tables import input_files, log_order
 
 #: Input bytes per shard if `labels.shards` is not set.
 _SHARD_BYTES = 16 << 20
@@ -112,7 +112,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         raise MalTfError(
             "labels is missing from the config; set at least labels.eval_from, where the evaluation split begins"
         )
-    paths = sorted({path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)})
+    found = {path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)}
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
     job = LabelJob(
         sources=tables,
@@ -122,7 +122,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         level=config.tfrecords.compression_level,
         shards=shards,
         output=output,
-        paths=paths,
+        paths=sorted(found, key=log_order),
         now=time.time_ns(),
         exchange=exchange,
         made_from=made_from(config),

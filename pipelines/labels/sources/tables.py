@@ -1,6 +1,7 @@
 """Base classes of sources, and the generic adapter `tables` for Parquet, CSV or JSON Lines files."""
 
 import abc
+import re
 import zoneinfo
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
@@ -151,6 +152,17 @@ def file_format(path: str) -> str:
         if name.endswith(extension):
             return kind
     raise MalTfError(f"{path}: expected a file ending in {', '.join(_EXTENSIONS)} (text files also with .gz)")
+
+
+def log_order(path: str) -> tuple:
+    """Sorts paths in the order in which people number them: numbers as numbers, and `a.csv` before `a-2.csv`.
+
+    Folders and names are compared one after the other, names without their extension.
+    """
+    whole = path.removesuffix(".gz")
+    stem = next((whole.removesuffix(extension) for extension in _EXTENSIONS if whole.endswith(extension)), whole)
+    parts = [re.split(r"([0-9]+)", part) for part in stem.split("/")]
+    return [[int(text) if place % 2 else text for place, text in enumerate(part)] for part in parts], path
 
 
 def input_files(source: TableSource) -> list[tuple[str, int]]:

@@ -89,6 +89,19 @@ def test_a_conversion_that_is_sent_again_replaces_the_one_before(project, shards
     assert (rows["restated"], rows["exact_repeats"], rows["dead_letters"]) == (resent.num_rows, 4, 0)
 
 
+def test_the_latest_file_is_the_last_by_its_number(project):
+    """Not the last by its letters: `sales-2` comes after `sales` and before `sales-10`."""
+    with_values(project, {})
+    labels_of(project, "first", kinds=WORTH)
+    for name, value in (("sales", 5.0), ("sales-2", 7.0), ("sales-10", 25.0)):
+        values = pa.array([value] * project.conversions.num_rows)
+        pq.write_table(project.conversions.set_column(4, "value", values), project.folder / f"{name}.parquet")
+    for files, worth in (("sales*.parquet", 25.0), (["sales-2.parquet", "sales.parquet"], 7.0)):
+        project.config["sources"]["conversions"]["files"] = files
+        found = labels_of(project, f"by-{worth}", kinds=WORTH)
+        assert {row["valued_credit_last"] / row["credit_last"] for row in found.values() if row["credit_last"]} == {worth}
+
+
 def test_a_stray_late_event_is_warned_of_without_observed_until(project, caplog):
     late = (
         project.conversions.slice(0, 1)
