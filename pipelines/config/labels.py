@@ -6,6 +6,7 @@ from typing import Literal
 import pydantic
 
 from features.frozen import Frozen, Path
+from features.time_units import since_epoch
 
 
 class LabelsConfig(Frozen):
@@ -19,6 +20,8 @@ class LabelsConfig(Frozen):
         observed_from: earlier events are bad rows; 1970 by default.
         observed_until: time up to which the logs are complete. Later events are left out, and clicks whose window ends later
             are immature. By default the time of the latest event. Events after the start of the job are always bad rows.
+        observed_before: in place of `observed_until`, time before which the logs are complete, such as the end of a day. It is
+            exact whatever the resolution of the times.
         immature: `drop` immature clicks, or `mark` them with `mature = 0`; training and evaluation use only mature clicks.
         shards: number of parts that the users are split into, which is also the number of files per segment. A worker holds
             one part in memory. By default one per 16 MiB of input files.
@@ -35,6 +38,7 @@ class LabelsConfig(Frozen):
     without_days: tuple[datetime.date, ...] = ()
     observed_from: datetime.datetime | None = None
     observed_until: datetime.datetime | None = None
+    observed_before: datetime.datetime | None = None
     immature: Literal["drop", "mark"] = "drop"
     shards: int | None = pydantic.Field(None, ge=1, le=99_999)
     segment_hours: float = pydantic.Field(24, gt=0)
@@ -42,7 +46,9 @@ class LabelsConfig(Frozen):
     grow_from: Path | None = None
     vocabulary_of: Literal["train", "all"] = "train"
 
-    @pydantic.field_validator("train_from", "eval_from", "eval_until", "observed_from", "observed_until")
+    @pydantic.field_validator(
+        "train_from", "eval_from", "eval_until", "observed_from", "observed_until", "observed_before"
+    )
     @classmethod
     def _zoned(cls, moment):
         if moment is not None and moment.tzinfo is None:
@@ -55,7 +61,15 @@ class LabelsConfig(Frozen):
             raise ValueError(f"train_from, {self.train_from}, must be before eval_from, {self.eval_from}")
         if self.eval_until is not None and self.eval_until <= self.eval_from:
             raise ValueError(f"eval_until, {self.eval_until}, must be after eval_from, {self.eval_from}")
+        if self.observed_until is not None and self.observed_before is not None:
+            raise ValueError("expected observed_until or observed_before, found both; leave one out")
         return self
+
+    def last_observed(self, units_per_second: int) -> int | None:
+        """The last time unit, since 1970, up to which the logs are complete; None if it is that of the latest event."""
+        if self.observed_before is not None:
+            return since_epoch(self.observed_before, units_per_second, up=True) - 1
+        return None if self.observed_until is None else since_epoch(self.observed_until, units_per_second)
 
 
 class TFRecordsConfig(Frozen):

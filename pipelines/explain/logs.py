@@ -71,7 +71,9 @@ def look_up(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
     Raises:
         MalTfError: the log can't be read.
     """
-    job = dataclasses.replace(job, labels=job.labels.model_copy(update={"observed_until": None}))
+    job = dataclasses.replace(
+        job, labels=job.labels.model_copy(update={"observed_until": None, "observed_before": None})
+    )
     columns = job.sources.clicks.columns.click_id
     wanted, users, bad, example = table.parts(click_id, len(columns)), set(), [], ""
     for part in _read(job, "clicks", advance):

@@ -119,11 +119,11 @@ class LabelJob(beam.PTransform):
     def reader(self, name: str) -> Read:
         """Returns the step that reads the table `clicks` or `conversions`."""
         source: TableSource = getattr(self.sources, name)
-        since, until = self.labels.observed_from, self.labels.observed_until
+        since, until = self.labels.observed_from, self.labels.last_observed(NANOSECONDS)
         earliest = since_epoch(since, NANOSECONDS) if since else 0
         bounds = table.TimeBounds(earliest, self.now, "the start of this job")
         given = TimeFormat(self.sources.units_per_second, self.sources.time_zone)
-        times = Times(bounds, given, since_epoch(until, NANOSECONDS) if until else self.now)
+        times = Times(bounds, given, self.now if until is None else until)
         return Read(source, self._columns(source), times, self.paths, self.shards, self.exchange)
 
     def time_range(self) -> TimeRange:
@@ -190,7 +190,7 @@ class LabelJob(beam.PTransform):
             self.labels.max_bad_share,
             entries,
             self.exchange.directory,
-            ends_with_events=self.labels.observed_until is None,
+            ends_with_events=self.labels.last_observed(1) is None,
         )
 
     def plan(self) -> LabelPlan:

@@ -116,7 +116,7 @@ class TimeRange(beam.CombineFn):
 
         eval_from = since_epoch(labels.eval_from, units, up=True)
         last = eval_from if end is None else end * units // NANOSECONDS
-        observed_until = last if labels.observed_until is None else since_epoch(labels.observed_until, units)
+        observed_until = last if (given := labels.last_observed(units)) is None else given
         clock = Clock(
             start=first(labels.train_from, eval_from if start is None else start * units // NANOSECONDS),
             eval_from=eval_from,

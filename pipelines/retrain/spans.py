@@ -175,7 +175,6 @@ def span_config(
     data = config.model_dump(mode="json")
     read = [day for day in planned.logs if day not in missing]
     data["sources"] = _dated(data["sources"], read)
-    unit = datetime.timedelta(seconds=1 / config.sources.tables().units_per_second)
     first = planned.train[0] if planned.train else planned.judge - _ONE_DAY
     trained = (*planned.train, *planned.calibrate)
     left_out_days = [*(day for day in days(first, planned.judge - _ONE_DAY) if day not in trained), *planned.spoilt]
@@ -184,7 +183,8 @@ def span_config(
         "eval_from": midnight(planned.judge).isoformat(),
         "eval_until": midnight(planned.judge + _ONE_DAY).isoformat() if immature == "drop" else None,
         "without_days": [str(day) for day in left_out_days],
-        "observed_until": (midnight(planned.span + _ONE_DAY) - unit).isoformat(),
+        "observed_until": None,
+        "observed_before": midnight(planned.span + _ONE_DAY).isoformat(),
         "immature": immature,
         "segment_hours": 24,
         "grow_from": f"{base}/labels" if base else None,

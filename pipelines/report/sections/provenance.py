@@ -54,7 +54,7 @@ def _days(run: RunFiles, labels: Mapping[str, Any]) -> dict[str, str | None]:
     return {
         "trained on": f"clicks from {labels['train_from']}" if labels.get("train_from") else None,
         "evaluated on": f"clicks from {labels['eval_from']}" if labels.get("eval_from") else None,
-        "logs complete up to": labels.get("observed_until"),
+        "logs complete up to": labels.get("observed_until") or labels.get("observed_before"),
     }
 
 

@@ -37,6 +37,7 @@ from pipelines.config.run import RunConfig, dump, load
         ("calibration={method: plat}", "calibration.method"),
         ("calibration={}", "calibration.method"),
         ("labels.eval_from=2022-01-01", "labels.eval_from: needs a time zone"),
+        ("labels.observed_before=2023-11-18T00:00:00Z", "expected observed_until or observed_before, found both"),
         ("training.batch_size=many", "unable to parse string as an integer; found 'many'"),
         ("sources.time_unit=sec", "sources.time_unit: Input should be 's', 'ms', 'us' or 'ns'; found 'sec'"),
         ("sources.adapter=table", "sources: unknown source adapter 'table'; did you mean 'tables'? Known:"),

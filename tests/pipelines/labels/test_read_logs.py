@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput
-from tests.support.labels import labels_of, read_labels
+from features.time_units import UNITS_PER_SECOND
+from tests.support.labels import labels_of, read_examples, read_labels
 from tests.support.project import DAY, START
 
 WORTH = ("label", "credit", "valued_credit")
@@ -99,7 +100,9 @@ def test_the_latest_file_is_the_last_by_its_number(project):
     for files, worth in (("sales*.parquet", 25.0), (["sales-2.parquet", "sales.parquet"], 7.0)):
         project.config["sources"]["conversions"]["files"] = files
         found = labels_of(project, f"by-{worth}", kinds=WORTH)
-        assert {row["valued_credit_last"] / row["credit_last"] for row in found.values() if row["credit_last"]} == {worth}
+        assert {row["valued_credit_last"] / row["credit_last"] for row in found.values() if row["credit_last"]} == {
+            worth
+        }
 
 
 def test_a_stray_late_event_is_warned_of_without_observed_until(project, caplog):
@@ -116,6 +119,27 @@ def test_a_stray_late_event_is_warned_of_without_observed_until(project, caplog)
     (warning,) = report(project, "open")["warnings"]
     assert warning.startswith("the last day of the logs, 2023-11-24, has far fewer events (1)")
     assert warning in caplog.text
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_the_end_of_the_logs_is_exclusive_whatever_the_unit(project, unit):
+    """The last moment before it is in the logs, as is the window that ends then; the next one is not."""
+    per_second = UNITS_PER_SECOND[unit]
+    end = (START + 3 * DAY) * per_second
+    window = 12 * 3600 * per_second
+    times = project.clicks["ts"].to_numpy() * per_second
+    times[:4] = [end - 1 - window, end - window, end - 1, end]
+    column = pa.array(times) if unit == "s" else pa.array(times, pa.timestamp(unit, "UTC"))
+    clicks = project.clicks.set_column(3, "ts", column)
+    project.config["labels"] |= {"observed_before": "2023-11-18T00:00:00+00:00", "immature": "mark"}
+    del project.config["labels"]["observed_until"]
+    project.write()
+    pq.write_table(clicks, project.folder / "clicks.parquet", version="2.6")
+    rows = project.labels()["clicks"]
+    assert (rows["after_observed_until"], rows["written"]) == (1, len(times) - 1)
+    found = read_examples(project.folder / "labels", whole=("click_id", "mature")).set_index("click_id")["mature"]
+    assert [found[number] for number in range(3)] == [1, 0, 0]
+    assert 3 not in found.index
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])

@@ -193,7 +193,7 @@ def test_config_of_a_span(tmp_path):
     assert found.sources.conversions.files == (f"{tmp_path}/all.parquet",)
     labels = found.labels
     assert [labels.train_from, labels.eval_from, labels.eval_until] == [spans.midnight(day(n)) for n in (3, 4, 5)]
-    assert labels.observed_until == spans.midnight(day(6)) - datetime.timedelta(seconds=1)
+    assert (labels.observed_until, labels.observed_before) == (None, spans.midnight(day(6)))
     assert (labels.grow_from, labels.shards, labels.without_days) == ("/earlier/labels", 3, ())
     assert (found.training.warm_start, found.attribution.fit_from) == ("/earlier/train/mal", "/fitted")
     assert found.validation.schema_file == "/earlier/validate/schema.pbtxt"
