@@ -20,6 +20,9 @@ from features.raw_times import TimeFormat, as_times
 #: Prefix of the raw name of a feature column, so that it can't clash with a role of that name.
 FEATURE = "feature/"
 
+#: Begins the text of a user without an id, before the fallback. Ids that begin so, or with a backslash, get a backslash before.
+FALLBACK = "fallback:"
+
 #: Day from which timestamps are counted.
 EPOCH = datetime.date(1970, 1, 1)
 
@@ -30,6 +33,8 @@ class ClickColumns(Frozen):
     Attributes:
         click_id: identifies a click within its user; a repeated id is the same click delivered twice.
         user_id: the user who clicked.
+        user_fallback: what stands for a user without an id, such as the device. Such users are no users of ids that spell the
+            same: device 7 is `fallback:7`. None by default, so that rows without a user are bad.
         timestamp: time of the click: a timestamp, a number since 1970 in `sources.time_unit`, or text of either (ISO 8601).
         match_key: what a click and a conversion must share besides the user; nothing when empty.
         touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty. Null values
@@ -41,11 +46,14 @@ class ClickColumns(Frozen):
 
     click_id: Annotated[tuple[str, ...], NOT_EMPTY]
     user_id: Annotated[tuple[str, ...], NOT_EMPTY]
+    user_fallback: tuple[str, ...] = ()
     timestamp: str
     match_key: tuple[str, ...] = ()
     touchpoint: tuple[str, ...] = ()
 
-    _single = pydantic.field_validator("click_id", "user_id", "match_key", "touchpoint", mode="before")(as_tuple)
+    _single = pydantic.field_validator(
+        "click_id", "user_id", "user_fallback", "match_key", "touchpoint", mode="before"
+    )(as_tuple)
 
     @property
     def text_roles(self) -> dict[str, tuple[str, ...]]:
@@ -59,6 +67,7 @@ class ConversionColumns(Frozen):
     Attributes:
         conversion_id: identifies a conversion within its user; a repeated id is the same one delivered twice.
         user_id: the user who converted, as in the click log.
+        user_fallback: as in the click log.
         timestamp: time of the conversion, as in the click log.
         match_key: as in the click log, column by column.
         value: worth of the conversion, in one currency for all; 1 when absent. A conversion without a readable value
@@ -72,12 +81,15 @@ class ConversionColumns(Frozen):
 
     conversion_id: Annotated[tuple[str, ...], NOT_EMPTY]
     user_id: Annotated[tuple[str, ...], NOT_EMPTY]
+    user_fallback: tuple[str, ...] = ()
     timestamp: str
     match_key: tuple[str, ...] = ()
     value: str | None = None
     negative_value: Literal["missing", "keep", "refund"] = "missing"
 
-    _single = pydantic.field_validator("conversion_id", "user_id", "match_key", mode="before")(as_tuple)
+    _single = pydantic.field_validator("conversion_id", "user_id", "user_fallback", "match_key", mode="before")(
+        as_tuple
+    )
 
     @property
     def text_roles(self) -> dict[str, tuple[str, ...]]:
@@ -104,6 +116,7 @@ class Normalised:
         reasons: reason of each bad row.
         missing: number of good rows by (raw column, reason) whose cell can't be used and is null. A feature that is null in
             the log is not among them.
+        fallbacks: number of good rows whose user is known by the fallback only.
         zoned: whether any time has a time zone of its own.
         zoneless: whether any time is a date and time of day without a zone.
     """
@@ -112,6 +125,7 @@ class Normalised:
     bad_index: np.ndarray
     reasons: list[str]
     missing: dict[tuple[str, str], int]
+    fallbacks: int = 0
     zoned: bool = False
     zoneless: bool = False
 
@@ -134,9 +148,11 @@ class _Checks:
             self._cells.append((column, reason, mask))
 
     def missing_cells(self) -> dict[tuple[str, str], int]:
-        good = self._reason < 0
-        counts = {(column, reason): int((mask & good).sum()) for column, reason, mask in self._cells}
+        counts = {(column, reason): self.good(mask) for column, reason, mask in self._cells}
         return {key: n for key, n in counts.items() if n}
+
+    def good(self, mask: np.ndarray) -> int:
+        return int((mask & (self._reason < 0)).sum())
 
     def bad_rows(self) -> tuple[np.ndarray, list[str]]:
         index = np.flatnonzero(self._reason >= 0)
@@ -149,10 +165,14 @@ def _mask(mask: pa.Array | np.ndarray) -> np.ndarray:
 
 def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> list[str]:
     """Distinct names of all raw columns that `roles` and `features` (dtypes by column) need."""
-    id_columns = getattr(roles, roles.ID)
     value = [roles.value] if isinstance(roles, ConversionColumns) and roles.value else []
+    return list(dict.fromkeys([*indispensable_columns(roles), *roles.user_fallback, *value, *features]))
+
+
+def indispensable_columns(roles: ClickColumns | ConversionColumns) -> list[str]:
+    """Names of the raw columns without which there is no event, that is of `roles` but for values and fallbacks."""
     text = [column for columns in roles.text_roles.values() for column in columns]
-    return list(dict.fromkeys([*id_columns, *text, roles.timestamp, *value, *features]))
+    return [*getattr(roles, roles.ID), *text, roles.timestamp]
 
 
 def missing_column(
@@ -223,6 +243,10 @@ def normalise(
 
     identities = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
     identities |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
+    without_id = np.zeros(batch.num_rows, bool)
+    if roles.user_fallback:
+        fallback = as_joined_text(raw, roles.user_fallback, where)
+        identities["user_id"], without_id = _with_fallback(*identities["user_id"], *fallback)
     columns = {name: column for name, (column, _) in identities.items()}
     for name, (_, rounded) in identities.items():
         if name != "touchpoint":
@@ -232,7 +256,8 @@ def normalise(
     if not batch.num_rows:
         columns = {name: column.slice(0, 0) for name, column in columns.items()}
     for name, column in columns.items():
-        checks.bad(column.is_null(), f"{name} is null")
+        with_fallback = " and user_fallback are null" if name == "user_id" and roles.user_fallback else " is null"
+        checks.bad(column.is_null(), name + with_fallback)
 
     found = as_times(raw[roles.timestamp], where(roles.timestamp), times)
     columns["timestamp"] = found.nanoseconds
@@ -252,7 +277,19 @@ def normalise(
     rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     if bad_index.size:
         rows = rows.take(pa.array(np.delete(np.arange(batch.num_rows), bad_index)))
-    return Normalised(rows, bad_index, reasons, checks.missing_cells(), found.zoned, found.zoneless)
+    fallbacks = checks.good(without_id)
+    return Normalised(rows, bad_index, reasons, checks.missing_cells(), fallbacks, found.zoned, found.zoneless)
+
+
+def _with_fallback(
+    users: pa.Array, rounded: np.ndarray, fallback: pa.Array, fallback_rounded: np.ndarray
+) -> tuple[tuple[pa.Array, np.ndarray], np.ndarray]:
+    """Users with the fallback in place of null and a mask of those that were rounded; and which have the fallback."""
+    without_id = np.asarray(users.is_null()) & ~rounded
+    escaped = pc.replace_substring_regex(users, rf"^({FALLBACK}|\\)", r"\\\1")
+    marked = pc.binary_join_element_wise(FALLBACK, fallback, "")
+    text = pc.if_else(pa.array(without_id), marked, escaped)
+    return (text, rounded | (without_id & fallback_rounded)), without_id
 
 
 def _values(raw, roles: ConversionColumns, checks: _Checks, where) -> pa.Array:

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -39,9 +39,10 @@ def labels(
 ) -> AnyTable:
     """Labels clicks under every attribution mechanism, after fitting data-driven mechanisms on the same tables.
 
-    Columns are found by name. `clicks` has `click_id`, `user_id`, `timestamp` and optionally `match_key`, `touchpoint` (the
-    type that data-driven mechanisms model) and the columns of the features. `conversions` has `conversion_id`, `user_id`,
-    `timestamp` and optionally `match_key` and `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time
+    Columns are found by name. `clicks` has `click_id`, `user_id`, `timestamp` and optionally `user_fallback` (what stands for
+    a missing user, such as the device), `match_key`, `touchpoint` (the type that data-driven mechanisms model) and the columns
+    of the features. `conversions` has `conversion_id`, `user_id`, `timestamp` and optionally `user_fallback`, `match_key` and
+    `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time
     zone, or numbers since 1970; they are compared in the finest unit that occurs.
 
     Args:
@@ -148,11 +149,14 @@ def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumn
     key = ("match_key",) if with_key else ()
     touchpoint = ("touchpoint",) if "touchpoint" in clicks.column_names else ()
     value = "value" if "value" in conversions.column_names else None
-    click_roles = {"click_id": "click_id", "user_id": "user_id", "timestamp": "timestamp"}
-    conversion_roles = {"conversion_id": "conversion_id", "user_id": "user_id", "timestamp": "timestamp"}
+    roles: list[dict[str, Any]] = [
+        {name: name for name in (f"{event}_id", "user_id", "timestamp")} for event in ("click", "conversion")
+    ]
+    for of, rows in zip(roles, (clicks, conversions), strict=True):
+        of |= {"user_fallback": ("user_fallback",) if "user_fallback" in rows.column_names else (), "match_key": key}
     return (
-        table.ClickColumns.model_validate(click_roles | {"match_key": key, "touchpoint": touchpoint}),
-        table.ConversionColumns.model_validate(conversion_roles | {"match_key": key, "value": value}),
+        table.ClickColumns.model_validate(roles[0] | {"touchpoint": touchpoint}),
+        table.ConversionColumns.model_validate(roles[1] | {"value": value}),
     )
 
 

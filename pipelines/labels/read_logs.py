@@ -83,8 +83,8 @@ class Read(beam.DoFn):
         self._rows, self._seconds = 0, 0.0
 
     def check_headers(self, paths: Sequence[str]) -> None:
-        """Checks that the headers of the first file and of the joined tables have all columns, but for values and features that
-        another file has.
+        """Checks that the headers of the first file and of the joined tables have all columns, but for those that a file may lack
+        and another has.
 
         JSON Lines have no header, so nothing is checked if one of the files is of that format, or the first one without rows.
 
@@ -107,10 +107,10 @@ class Read(beam.DoFn):
         raise table.missing_column(missing[0], self._source.columns, path, columns)
 
     def _optional(self) -> set[str]:
-        """Columns that a file may lack if another has them, those of values and features."""
-        value: str | None = getattr(self._source.columns, "value", None)
-        values = set() if value is None else {value}
-        return values | (set(self._columns) - set(self.needed(exact=True)))
+        """Columns that a file may lack if another has them, those of values, features and fallbacks for the user."""
+        keys = (*self._source.where, *(join.on for join in self._source.join))
+        indispensable = {*table.indispensable_columns(self._source.columns), *keys}
+        return set(table.required_columns(self._source.columns, self._columns)) - indispensable
 
     def _with_newer(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with null in columns that this file lacks; that some file has them is checked where all have been read."""
@@ -182,6 +182,8 @@ class Read(beam.DoFn):
             bad_numbers = kept.numbers[normalised.bad_index].tolist()
             yield dead_letters.letters(name, file, path, bad_numbers, normalised.reasons, bad)
         count.update({(name, "missing", *cell): rows for cell, rows in normalised.missing.items()})
+        if self._source.columns.user_fallback:
+            count[name, "user_fallback"] = normalised.fallbacks
         times = normalised.rows["timestamp"].to_numpy()
         observed = times <= self._times.until
         count[name, "after_observed_until"] = int((~observed).sum())

@@ -17,6 +17,9 @@ from pipelines.labels import plausibility
 #: Two mechanisms label almost the same clicks if at least this share of the clicks positive under either is positive under both.
 _ALMOST_ALL = 0.95
 
+#: Counts of rows that others count too.
+_NOT_A_PART = ("read", "user_fallback", "immature_marked", "attributed", "without_click")
+
 #: A last day with less than this share of the events of the median day is suspicious.
 _FEW = 0.05
 
@@ -119,6 +122,8 @@ def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
     rows = {
         name: counts.get((table, name), 0) for name in ("read", "filtered", "after_observed_until", "exact_repeats")
     }
+    # Such rows are among those that are written or kept.
+    rows |= {name: counts[table, name] for name in ("user_fallback",) if (table, name) in counts}
     if table == "conversions":
         rows |= {name: counts.get((table, name), 0) for name in ("restated", "refunds")}
     rows["dead_letters"] = sum(_reasons(counts, table).values())
@@ -177,7 +182,7 @@ def check(
     """
     for table in tables:
         rows = report[table]
-        out = sum(n for k, n in rows.items() if k not in ("read", "immature_marked", "attributed", "without_click"))
+        out = sum(n for k, n in rows.items() if k not in _NOT_A_PART)
         if out != rows["read"]:
             raise MalTfError(
                 f"{table}: {rows['read']:,} rows read but {out:,} accounted for ({rows}); this is a bug, please report it"

@@ -94,6 +94,50 @@ def test_bounds_are_included_and_bad_rows_keep_their_place():
     assert found.rows.column(found.rows.schema.names.index("conversion_id")).to_pylist() == ["a", "c"]
 
 
+SPELT = (
+    st.none()
+    | st.text(st.sampled_from("\\:7fallbck"), min_size=1, max_size=3)
+    | st.sampled_from(["fallback:7", "\\fallback:7", "fallback:", "\\7", "7"])
+)
+
+
+@given(st.lists(st.tuples(SPELT, SPELT), min_size=1, max_size=9))
+def test_a_fallback_is_no_user_of_the_same_spelling(pairs):
+    """Whatever ids and devices look like: the users are as many as there are."""
+    users, devices = (pa.array(column, pa.string()) for column in zip(*pairs, strict=True))
+    rows = len(pairs)
+    batch = pa.RecordBatch.from_pydict(
+        {"id": pa.array(range(rows)), "user": users, "device": devices, "ts": [150] * rows}
+    )
+    roles = ClickColumns(click_id="id", user_id="user", user_fallback="device", timestamp="ts")
+    found = _run(batch, roles)
+    assert found.reasons == ["user_id and user_fallback are null"] * pairs.count((None, None))
+    known = [(user, user is None and device) for user, device in pairs if (user, device) != (None, None)]
+    assert found.fallbacks == sum(user is None for user, _ in known)
+    text = found.rows["user_id"].to_pylist()
+    assert len(set(text)) == len(set(known)) == len(set(zip(text, known, strict=True)))
+    assert all(t == user for t, (user, _) in zip(text, known, strict=True) if user and user[0] not in "f\\")
+
+
+@pytest.mark.parametrize(
+    ("user", "device", "expected"),
+    [
+        (pa.array([None], pa.int64()), pa.array(["7"]), "fallback:7"),
+        (pa.array([7]), pa.array([None], pa.string()), "7"),
+        (pa.array([None], pa.string()), pa.array([7.0]), "fallback:7"),
+        (pa.array([""]), pa.array([b"d"]), "fallback:d"),
+        (pa.array([float("nan")]), pa.array([2**63], pa.uint64()), "fallback:9223372036854775808"),
+        (pa.array([2.0**60]), pa.array(["d"]), None),  # The user is not missing, but unknown.
+        (pa.array([None], pa.float64()), pa.array([2.0**60]), None),
+    ],
+)
+def test_types_of_users_and_fallbacks(user, device, expected):
+    roles = ClickColumns(click_id="id", user_id="user", user_fallback="device", timestamp="ts")
+    found = _run(pa.RecordBatch.from_pydict({"id": pa.array([1]), "user": user, "device": device, "ts": [150]}), roles)
+    assert found.rows["user_id"].to_pylist() == ([] if expected is None else [expected])
+    assert found.reasons == ([] if expected else ["user_id is a floating-point number that is no exact integer"])
+
+
 def test_null_touchpoint_is_its_own_type():
     found = _run(_clicks(channel=pa.array([None], pa.string())))
     assert found.reasons == []

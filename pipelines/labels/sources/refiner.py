@@ -45,7 +45,8 @@ class Refiner:
         """Returns the rows with the columns of the joined tables added, in place of fields that no line of JSON Lines has."""
         for join, (keys, table) in zip(self._source.join, self._joined, strict=True):
             _require(raw.rows, join.on, path, "`join`")
-            place = pc.index_in(_identity(raw.rows[join.on], join.on, path), value_set=keys)
+            # A missing user is not the one without an id in a table of users.
+            place = pc.index_in(_identity(raw.rows[join.on], join.on, path), value_set=keys, skip_nulls=True)
             if common := sorted(set(table.column_names) & raw.seen):
                 raise BadInput(f"{join.files}: column '{common[0]}' is also in {path}; rename one of them")
             own = {name: raw.rows[name] for name in raw.rows.schema.names if name not in table.column_names}

@@ -16,6 +16,7 @@ _ROW_COUNTS = {
     "read": "read",
     "filtered": "other events, left out by the config",
     "after_observed_until": "after the end of the logs",
+    "user_fallback": "without a user, known by the fallback alone",
     "exact_repeats": "exact repeats",
     "restated": "replaced by a later row of the same id",
     "refunds": "refunds, left out by the config",
