@@ -33,6 +33,7 @@ setuptools.setup(
         "matplotlib>=3.8,<4",  # plots in the report
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.22,<3",
+        "optuna>=4,<5",  # mal-tf tune
         "pandas>=1.5,<3",
         "pyarrow>=10,<24",
         "pyarrow-hotfix>=0.6",

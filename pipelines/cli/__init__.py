@@ -30,6 +30,7 @@ for _plain_command in (
     run.report,
     run.predict,
     studies.benchmark,
+    studies.tune,
     studies.simulate,
     studies.replay,
     schedule.retrain,

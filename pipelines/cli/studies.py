@@ -1,4 +1,4 @@
-"""Commands for studies: `benchmark` on one run's labels, `simulate` and `replay` on a simulated ad market."""
+"""Commands for studies: `benchmark` and `tune` on one run's labels, `simulate` and `replay` on a simulated ad market."""
 
 from typing import Annotated
 
@@ -28,6 +28,28 @@ def benchmark(
         text_table.show(console, table)
     files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
     console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md", soft_wrap=True)
+
+
+def tune(
+    config: Annotated[str, typer.Argument(help="The run's YAML file; its block `tuning` describes the search.")],
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: tuning.trials=10.")
+    ] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Local directory of the run. By default runs/<name>.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Number of trainings that run in parallel.")] = 1,
+):
+    """Search for better learning rates, batch size, weights and widths. Finished trainings are not repeated."""
+    from pipelines.config.run import load
+    from pipelines.core import text_table
+    from pipelines.studies.tuning import report
+    from pipelines.studies.tuning.run import BEST, TRIALS, TUNE, run
+
+    loaded = load(config, set_)
+    directory = output or default_output(loaded)
+    result = run(loaded, directory, workers)
+    text_table.show(console, report.table(result))
+    console.print(f"{directory}/{TUNE}/{TRIALS}; the best config in {directory}/{TUNE}/{BEST}", soft_wrap=True)
+    console.print(f"Try next: {program()} run {config} {report.flags(result)}", soft_wrap=True, markup=False)
 
 
 def simulate(

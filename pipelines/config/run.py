@@ -15,6 +15,7 @@ from mal_tf.models.config import AUTO, ModelConfig, used_keys
 from mal_tf.training.config import TrainingConfig
 from pipelines.config.evaluation import EvaluationConfig
 from pipelines.config.labels import LabelsConfig, TFRecordsConfig
+from pipelines.config.tuning import TuningConfig
 from pipelines.core.config_file import ConfigFile
 from pipelines.labels.sources import SourceConfig
 
@@ -79,6 +80,7 @@ class RunConfig(ConfigFile):
         calibration: calibration of the exported predictions; none by default.
         evaluation: metrics, slices, intervals; see docs/evaluation.md.
         export: the SavedModels.
+        tuning: the search of `mal-tf tune`.
     """
 
     seed: int = pydantic.Field(17, ge=0)
@@ -94,6 +96,7 @@ class RunConfig(ConfigFile):
     calibration: CalibrationConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+    tuning: TuningConfig = TuningConfig()
 
     @pydantic.model_validator(mode="after")
     def _is_consistent(self):

@@ -12,7 +12,7 @@ import numpy as np
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model
-from mal_tf.evaluation.metrics import auc
+from mal_tf.evaluation.metrics import auc, log_loss
 from mal_tf.models.network import Network
 from mal_tf.training.assembly import assemble
 from mal_tf.training.auxiliaries import choose_auxiliaries
@@ -20,7 +20,9 @@ from mal_tf.training.checkpoint import Diverged
 from mal_tf.training.dataset import batches
 from mal_tf.training.fit import EVENTS, fit
 from mal_tf.training.recipe import Recipe
+from mal_tf.training.split import Split
 from pipelines.clicks import labelled
+from pipelines.clicks.labelled import Labelled
 from pipelines.studies.comparison.plan import Trial
 from pipelines.train import stages
 
@@ -45,15 +47,24 @@ def prepare(trial: Trial, labels: str, output: str) -> None:
     """
     config, spec = trial.config, trial.config.feature_spec
     data = labelled.load(labels, spec)
-    segments = data.splits["train"].segments
-    if trial.held_out >= len(segments):
-        raise MalTfError(
-            f"tuning.validation_segments: {trial.held_out} held out of {len(segments)} segments of the training split "
-            "leave none to train on"
-        )
-    lookup, kept = lookup_model(spec, data.vocabularies), segments[: len(segments) - trial.held_out]
+    lookup, kept = lookup_model(spec, data.vocabularies), _trained_on(trial, data)
     size = config.training.batch_size
-    batches(kept, spec, lookup, config.attribution.names, size).save(f"{output}/{BATCHES}")
+    batches(kept.segments, spec, lookup, config.attribution.names, size).save(f"{output}/{BATCHES}")
+
+
+def _trained_on(trial: Trial, data: Labelled) -> Split:
+    """Returns the training split without the segments that the trial holds out."""
+    train = data.splits["train"]
+    if not trial.held_out:
+        return train
+    kept = train.without_last(trial.held_out)
+    if not kept.rows:
+        filled = sum(any(rows) for rows in train.file_rows)
+        raise MalTfError(
+            f"tuning.validation_segments: {trial.held_out} held out of {filled} segments with clicks in the training split leave "
+            "none to train on"
+        )
+    return kept
 
 
 def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
@@ -66,9 +77,9 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
         output: directory to write to.
 
     Returns:
-        `{"auc", "parameters", "examples_per_second", "seconds", "losses", …}`, with the AUC of the primary target on the
-        scored mature clicks, null if they are of one class. If the training diverges while tuning the learning rate,
-        `{"auc": null, "diverged": reason}`.
+        `{"auc", "log_loss", "parameters", "examples_per_second", "seconds", "losses", …}`, with AUC and log-loss of the primary
+        target on the scored mature clicks; null AUC if they are of one class. If the training diverges while tuning,
+        `{"auc": null, "log_loss": null, "diverged": reason}`.
 
     Raises:
         MalTfError: the training diverges in a trial of a row.
@@ -79,15 +90,17 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
         if not trial.held_out:
             raise
         log.warning("%s: %s", trial, error)
-        return {"auc": None, "diverged": str(error)}
+        return {"auc": None, "log_loss": None, "diverged": str(error)}
     spec, data = trial.config.feature_spec, labelled.load(labels, trial.config.feature_spec)
-    scored = data.splits["train"].segments[-trial.held_out :] if trial.held_out else data.splits["eval"].segments
+    held_out = data.splits["train"].segments[len(_trained_on(trial, data).segments) :]
+    scored = held_out if trial.held_out else data.splits["eval"].segments
     clicks = batches(scored, spec, lookup_model(spec, data.vocabularies), [trial.config.model.primary], 8192)
     prediction, label, mature = _score(network, clicks)
     try:
         result["auc"] = auc(label[mature], prediction[mature])
     except MalTfError:
         result["auc"] = None
+    result["log_loss"] = log_loss(label[mature], prediction[mature]) if mature.any() else None
     np.save(pathlib.Path(output) / PREDICTIONS, prediction)
     return result
 
@@ -104,9 +117,7 @@ def _fit(trial: Trial, labels: str, prepared: str, output: str) -> tuple[Network
 def _recipe(trial: Trial, labels: str, targets: Sequence[str]) -> Recipe:
     """Returns the recipe of the trial, which trains on the training split without the held-out segments."""
     data = labelled.load(labels, trial.config.feature_spec)
-    train = data.splits["train"]
-    kept = train.chosen(range(len(train.segments) - trial.held_out))
-    data = dataclasses.replace(data, splits=data.splits | {"train": kept})
+    data = dataclasses.replace(data, splits=data.splits | {"train": _trained_on(trial, data)})
     return stages.recipe(trial.config, data, trial.config.model.name, targets)
 
 
@@ -118,7 +129,8 @@ def _score(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.n
     """Returns prediction, label, and whether the click is mature, each of shape [clicks]."""
     target = network.primary.target
     served = keras.Model(network.model.input, network.model.output[network.primary.output])
-    predict = tf.function(lambda rows: tf.sigmoid(served(rows, training=False)), reduce_retracing=True)
+    predict = tf.function(lambda rows: tf.sigmoid(served(rows, training=False)))
+    predict = predict.get_concrete_function(dataset.element_spec[0])  # A call that traces would warn from the sixth model on.
     parts = [(predict(rows).numpy(), labels[target].numpy(), labels["mature"].numpy()) for rows, labels in dataset]
     prediction, label, mature = (np.concatenate(column) for column in zip(*parts, strict=True))
     return prediction, label, mature == 1

@@ -1,0 +1,1 @@
+"""Search for better hyperparameters of a run (`mal-tf tune`)."""
