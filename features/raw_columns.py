@@ -100,6 +100,9 @@ def as_identity(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
 
 def wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
     """The error for a column whose type doesn't suit its use."""
+    if pa.types.is_struct(found):
+        fields = ", ".join(f"{field.name} ({field.type})" for field in found)
+        return BadInput(f"{where}: expected {expected}, found a struct. Name one of its fields, after a dot: {fields}.")
     return BadInput(f"{where}: expected {expected}, found {found}. Convert the column, or name another.")
 
 

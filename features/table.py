@@ -179,9 +179,17 @@ def missing_column(
     column: str, roles: ClickColumns | ConversionColumns, source: str, columns: Iterable[str]
 ) -> BadInput:
     """The error for a column that is not among the `columns` of the file `source`."""
+    known = list(columns)
+    outer = next((name for name in known if column.startswith(f"{name}.")), "")
+    is_list = outer and not any(name.startswith(f"{outer}.") for name in known)
+    hint = (
+        f" '{outer}' has no fields; if it holds lists, `explode: {outer}` makes rows of their elements."
+        if is_list
+        else ""
+    )
     return BadInput(
-        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(columns)}. Add the "
-        "column, or correct its name."
+        f"{source}: column '{column}' of the {roles.TABLE} table is missing; found columns: {', '.join(known)}. Add the "
+        f"column, or correct its name.{hint}"
     )
 
 

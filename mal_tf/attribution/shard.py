@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -82,19 +83,32 @@ def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table
     return clean, group.filter(pa.array(other)), int((~first & ~other).sum())
 
 
-def keep_latest(table: pa.Table, id_column: str) -> tuple[pa.Table, int, int]:
+class Latest(NamedTuple):
+    """The latest row of each user and id.
+
+    Attributes:
+        rows: the rows kept.
+        restated: number of dropped rows whose content differs from the kept one.
+        repeats: number of exact repeats dropped.
+        of_one_row: how many of the dropped rows are from the same row of the log, whose list was exploded, as another.
+    """
+
+    rows: pa.Table
+    restated: int = 0
+    repeats: int = 0
+    of_one_row: int = 0
+
+
+def keep_latest(table: pa.Table, id_column: str) -> Latest:
     """Keeps one row per user and id: the latest in the log, by file and row. What was sent again replaces what was sent.
 
     Args:
         table: canonical rows with `SOURCE_COLUMNS`.
         id_column: `click_id` or `conversion_id`.
-
-    Returns:
-        The rows kept, the number of dropped rows whose content differs from the kept one, and that of exact repeats dropped.
     """
     repeated = _repeated(table, id_column)
     if not repeated.size:
-        return table, 0, 0
+        return Latest(table)
     group = table.take(repeated)
     group = group.take(pc.sort_indices(group, [(c, "ascending") for c in ("user_id", id_column, *SOURCE_COLUMNS)]))
     comparable = _comparable(group)
@@ -105,7 +119,8 @@ def keep_latest(table: pa.Table, id_column: str) -> tuple[pa.Table, int, int]:
     kept = np.ones(table.num_rows, bool)
     kept[repeated] = False
     clean = pa.concat_tables([table.filter(pa.array(kept)), group.take(pa.array(last))])
-    return clean, restated, group.num_rows - last.size - restated
+    of_one_row = int((~_begins(comparable, ["user_id", id_column, *SOURCE_COLUMNS])).sum())
+    return Latest(clean, restated, group.num_rows - last.size - restated, of_one_row)
 
 
 def _repeated(table: pa.Table, id_column: str) -> np.ndarray:

@@ -47,7 +47,7 @@ def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) 
     clock = ranged.extract_output(ranged.merge_accumulators(seen))
     clicks, conversions = (clock.in_units(rows) for rows in joined)
     clicks = shard.drop_duplicates(clicks, "click_id")[0]
-    return shard.sort(clicks, shard.keep_latest(conversions, "conversion_id")[0]), clock
+    return shard.sort(clicks, shard.keep_latest(conversions, "conversion_id").rows), clock
 
 
 @dataclasses.dataclass(frozen=True)

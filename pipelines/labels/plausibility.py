@@ -26,6 +26,11 @@ def warnings(counts: Mapping[tuple, int]) -> list[str]:
                 f"user '{user}' has {most:,} of {clicks:,} clicks ({share:.0%}): if this is a word for unknown users, which "
                 "makes one user of all of them, name it in `null_values` of the table, or leave such rows out with `where`"
             )
+    if of_one_row := counts.get(("conversions", "of_one_row"), 0):
+        found.append(
+            f"{of_one_row:,} elements of exploded lists are dropped, as their conversion_id is that of another element of the "
+            "same row: name a field of the elements in it, such as an item id, besides that of the row"
+        )
     attributed, without = (counts.get(("conversions", name), 0) for name in ("attributed", "without_click"))
     if without and attributed < _FEW * (attributed + without):
         found.append(

@@ -119,9 +119,10 @@ class Read(beam.DoFn):
         return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking]) if lacking else rows
 
     def needed(self, exact: bool = False) -> list[str]:
-        """Returns the columns that rows must have before they are joined or after, those of features only if not `exact`."""
+        """Returns the columns that the log must have before rows are joined or after, those of features only if not `exact`."""
         columns = table.required_columns(self._source.columns, {} if exact else self._columns)
-        return list(dict.fromkeys([*columns, *self._source.where, *(join.on for join in self._source.join)]))
+        exploded = [] if self._source.explode is None else [self._source.explode]
+        return list(dict.fromkeys([*columns, *exploded, *self._source.where, *(join.on for join in self._source.join)]))
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads a piece."""
@@ -161,7 +162,9 @@ class Read(beam.DoFn):
         """Returns the canonical rows of a batch with their file and row number; yields elements of the other outputs."""
         name, file = self._source.columns.TABLE, self._file[path]
         kept = self._refiner.where(raw, path)
-        count: Counter = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed)})
+        count: Counter = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed) + raw.empty})
+        if self._source.explode is not None:
+            count[name, "empty_lists"] = raw.empty
         count[name, "filtered"] = raw.rows.num_rows - kept.rows.num_rows
         if raw.malformed:
             malformed, reasons, texts = map(list, zip(*raw.malformed, strict=True))

@@ -122,8 +122,7 @@ def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
     rows = {
         name: counts.get((table, name), 0) for name in ("read", "filtered", "after_observed_until", "exact_repeats")
     }
-    # Such rows are among those that are written or kept.
-    rows |= {name: counts[table, name] for name in ("user_fallback",) if (table, name) in counts}
+    rows |= {name: counts[table, name] for name in ("empty_lists", "user_fallback") if (table, name) in counts}
     if table == "conversions":
         rows |= {name: counts.get((table, name), 0) for name in ("restated", "refunds")}
     rows["dead_letters"] = sum(_reasons(counts, table).values())
@@ -187,9 +186,11 @@ def check(
             raise MalTfError(
                 f"{table}: {rows['read']:,} rows read but {out:,} accounted for ({rows}); this is a bug, please report it"
             )
-        bad, considered = rows["dead_letters"], rows["read"] - rows["filtered"]
+        bad, considered = rows["dead_letters"], rows["read"] - rows["filtered"] - rows.get("empty_lists", 0)
         if considered == 0:
-            raise BadInput(f"no {table} found in {rows['read']:,} rows read; check `files` and `where` in `sources`")
+            raise BadInput(
+                f"no {table} found in {rows['read']:,} rows read; check `files`, `where` and `explode` in `sources`"
+            )
         if bad > max_bad_share * considered:
             raise BadInput(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "

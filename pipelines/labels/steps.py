@@ -74,9 +74,10 @@ class Prepare(beam.DoFn):
             yield from self._dead("clicks", "click_id", conflicting)
             whole = self._concatenate(by_table["conversions"], self._schemas["conversions"], "conversion_id")
             whole = clock.in_units(whole)
-            conversions, restated, repeats = shard.keep_latest(whole, "conversion_id")
-            timed.counts["conversions", "restated"], timed.counts["conversions", "exact_repeats"] = restated, repeats
-            prepared = shard.sort(clicks, conversions)
+            latest = shard.keep_latest(whole, "conversion_id")
+            dropped = {"restated": latest.restated, "exact_repeats": latest.repeats, "of_one_row": latest.of_one_row}
+            timed.counts.update({("conversions", name): count for name, count in dropped.items()})
+            prepared = shard.sort(clicks, latest.rows)
             timed.counts.update(user_counts(prepared))
             if self._plan.data_driven:
                 counted = labelling.count_touchpoints(prepared, self._plan, clock.eval_from)

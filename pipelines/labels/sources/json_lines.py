@@ -4,6 +4,7 @@ Scalars are given as the text that they have in the line (`12`, `0.5`, `true`), 
 """
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Collection, Sequence
@@ -16,6 +17,8 @@ import pyarrow.json
 
 from features.arrays import flat
 from features.raw_columns import VALUE_SEPARATOR
+from pipelines.labels.sources import nested
+from pipelines.labels.sources.nested import Place
 
 #: Numbers and other scalars outside strings, for RE2; `-0` is left out, as Arrow reads it as 0.
 _SCALAR = r"(?:-?(?:[1-9][0-9]*|0)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|NaN|-?Infinity)\b"
@@ -32,6 +35,9 @@ _HALF = re.compile(rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]")
 #: What Arrow's parser would crash on, as on a line that is no object: null between objects.
 _NO_OBJECT = re.compile(rb"\}\s*null")
 
+#: A name of more parts stands for one field, or for as many as it has parts, but for no fields with a dot in their names.
+_MOST_PARTS = 4
+
 _ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
@@ -42,6 +48,7 @@ class Parsed:
     Attributes:
         rows: a row per line, or per object of the lists to explode; all columns, null where a line lacks them.
         index: int64, the position of each row's line.
+        empty: number of lines without an element to explode.
         malformed: the other lines: (position, reason).
         seen: columns that a line has; where some are missing, also the other fields of the first line.
     """
@@ -50,16 +57,18 @@ class Parsed:
     index: np.ndarray
     malformed: list[tuple[int, str]]
     seen: frozenset[str]
+    empty: int = 0
 
 
 class Parser:
     """Parses lines into the same columns whatever the lines beside them hold.
 
     Args:
-        columns: names of the columns.
+        columns: names of the columns. `a.b` is the field of that name, or the field b of the object a.
         lists: those that hold lists, which may also be given as text.
         numbers: those whose numbers need not be given as text, as they are rounded to floats anyway.
-        explode: field with a list of objects, each of which becomes a row beside the line's other fields.
+        explode: field with a list, each element of which becomes a row beside the line's other fields. It is a list of objects,
+            or of single values if it is among the columns.
     """
 
     def __init__(
@@ -72,12 +81,42 @@ class Parser:
         self._columns, self._numbers, self._explode = list(columns), frozenset(numbers), explode
         types = {name: pa.list_(pa.string()) if name in lists else pa.string() for name in columns}
         self._schema = pa.schema(list(types.items()))
-        fields = dict(types) if explode is None else types | {explode: pa.list_(pa.struct(list(types.items())))}
-        self._explicit = pyarrow.json.ParseOptions(pa.schema(list(fields.items())), unexpected_field_behavior="ignore")
+        self._lists = [] if explode is None else _splits(explode)
+        self._places = self._all_places()
+        leaves = [(place, types[name]) for name, places in self._places.items() for place in places]
+        fields = [(place.path, kind) for place, kind in leaves if not place.of_element]
+        element = [(place.path, kind) for place, kind in leaves if place.of_element]
+        of_list = pa.string() if explode in columns else pa.struct(nested.fields_of(element))
+        explicit = nested.fields_of([*fields, *((path, pa.list_(of_list)) for path in self._lists)])
+        self._explicit = pyarrow.json.ParseOptions(pa.schema(explicit), unexpected_field_behavior="ignore")
         self._texts: set[str] = set()
+        found = {name: [place.path for place in places] for name, places in self._places.items()}
+        found |= {} if explode is None else {explode: self._lists}
         self._keys = {
-            name: (json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode()) for name in types
+            name: [
+                [(json.dumps(key).encode(), json.dumps(key, ensure_ascii=False).encode()) for key in path]
+                for path in paths
+            ]
+            for name, paths in found.items()
         }
+
+    def _all_places(self) -> dict[str, list[Place]]:
+        """The places of each column, without those in fields that are columns, or the list to explode, themselves."""
+        places = {
+            name: [
+                Place(path, of_element)
+                for of_element, inner in nested.spellings(name, self._explode)
+                if not (of_element and inner and self._explode in self._columns)
+                for path in (_splits(inner) if inner else [()])
+            ]
+            for name in self._columns
+        }
+        taken = {place for of in places.values() for place in of} | {Place(path) for path in self._lists}
+
+        def is_free(place: Place) -> bool:
+            return not any(Place(place.path[:n], place.of_element) in taken for n in range(1, len(place.path)))
+
+        return {name: list(filter(is_free, of)) for name, of in places.items()}
 
     def parse(self, lines: list[bytes]) -> Parsed:
         """Parses lines that aren't blank: all at once, or one by one where any of them doesn't fit the schema."""
@@ -89,18 +128,25 @@ class Parser:
         odd = any(mark in data for mark in _MARKS) or (b"\\u" in data and _HALF.search(data)) or _NO_OBJECT.search(data)
         if odd or not data.startswith(b"{") or data.count(b"\n{") < len(lines) - 1:
             return self._one_by_one(lines)
-        index, malformed = np.arange(len(lines)), []
+        index, empty = np.arange(len(lines)), 0
         rows = self._inferred(data, len(lines)) if self._explode is None else None
         if rows is None:
-            table = self._as_text(data, len(lines))
+            table, exploded = self._as_text(data, len(lines)), None
             if table is None:
                 return self._one_by_one(lines)
-            if self._explode is not None:
-                without = np.flatnonzero(np.asarray(table[self._explode].is_null()))
-                malformed = [(i, self._no_list(json.loads(lines[i]))) for i in without.tolist()]
-                table, index = self._exploded(table)
-            rows = pa.RecordBatch.from_arrays([flat(table[name]) for name in self._columns], self._columns)
-        return Parsed(rows, index, malformed, self._seen(rows, data))
+            fields = _by_name(table)
+            if self._lists:
+                lists = [nested.walk(fields, path) for path in self._lists]
+                filled = [column for column in lists if column.null_count < len(column)]
+                if len(filled) > 1:
+                    return self._one_by_one(lines)
+                exploded = nested.Exploded.of([*filled, *lists][0])
+                index, empty = exploded.owners, exploded.empty
+            columns = [
+                nested.values(self._places[name], fields, exploded, slice(0, len(index))) for name in self._columns
+            ]
+            rows = pa.RecordBatch.from_arrays(columns, self._columns)
+        return Parsed(rows, index, [], self._seen(rows, data), empty)
 
     def _inferred(self, data: bytes, count: int) -> pa.RecordBatch | None:
         """The rows by the types that Arrow infers, which is faster; None where these might lose a part of a value."""
@@ -114,9 +160,15 @@ class Parser:
             self._texts.update(times)
         if table is None:
             return None
-        columns = []
+        columns, fields = [], _by_name(table)
         for field in self._schema:
-            column = flat(table[field.name]) if field.name in table.column_names else pa.nulls(count)
+            paths = [place.path for place in self._places[field.name] if place.path[0] in fields]
+            if len(paths) > 1:
+                return None
+            try:
+                column = nested.walk(fields, paths[0]) if paths else pa.nulls(count)
+            except KeyError:
+                return None
             is_list = pa.types.is_list(field.type) and pa.types.is_list(column.type)
             kind = column.type.value_type if is_list else column.type
             known = pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind)
@@ -131,31 +183,32 @@ class Parser:
         quoted = _quoted(data)
         return None if quoted is None else _parsed(quoted, count, self._explicit)
 
-    def _exploded(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-        """A row per object, whose fields go before those of the line."""
-        lists = flat(table[self._explode])
-        parents = pc.list_parent_indices(lists)
-        fields = dict(zip(self._columns, lists.flatten().flatten(), strict=True))
-        merged = {name: pc.coalesce(fields[name], flat(table[name]).take(parents)) for name in self._columns}
-        return pa.table(merged, self._schema), parents.to_numpy().astype(np.int64)
-
     def _seen(self, rows: pa.RecordBatch, data: bytes) -> frozenset[str]:
-        seen = {
-            name
-            for name, column in zip(self._columns, rows.columns, strict=True)
-            if column.null_count < len(column) or any(key in data for key in self._keys[name])
-        }
-        if len(seen) < len(self._columns):
-            first = json.loads(data.partition(b"\n")[0])
-            objects = first.pop(self._explode, None) or [{}] if self._explode else [{}]
-            seen |= {*first, *(objects[0] or {})}
+        seen = {n for n, column in zip(self._columns, rows.columns, strict=True) if column.null_count < len(column)}
+        for name in self._keys.keys() - seen:
+            if any(all(any(key in data for key in keys) for keys in path) for path in self._keys[name]):
+                seen.add(name)
+        if len(seen) < len(self._keys):
+            seen |= self._fields(json.loads(data.partition(b"\n")[0]))
         return frozenset(seen)
+
+    def _fields(self, whole: dict) -> set[str]:
+        """Names of the fields of a line, and of the first element of its list."""
+        names = {*_names(whole)}
+        for path in self._lists:
+            elements = _look(whole, path)
+            inner = (
+                _names(elements[0]) if isinstance(elements, list) and elements and isinstance(elements[0], dict) else []
+            )
+            names |= {name for one in inner for name in (one, f"{self._explode}.{one}")}
+        return names
 
     def _one_by_one(self, lines: list[bytes]) -> Parsed:
         found: list[dict[str, Any]] = []
         index: list[int] = []
         malformed: list[tuple[int, str]] = []
         seen: set[str] = set()
+        empty = 0
         for place, line in enumerate(lines):
             try:
                 fields, rows = self._rows(line)
@@ -165,9 +218,10 @@ class Parser:
             seen |= fields
             found += rows
             index += [place] * len(rows)
+            empty += not rows
         columns = [pa.array([row[f.name] for row in found], f.type) for f in self._schema]
         rows = pa.RecordBatch.from_arrays(columns, self._columns)
-        return Parsed(rows, np.array(index, np.int64), malformed, frozenset(seen))
+        return Parsed(rows, np.array(index, np.int64), malformed, frozenset(seen), empty)
 
     def _rows(self, line: bytes) -> tuple[set[str], list[dict[str, Any]]]:
         """The columns that a line has, and its rows. Raises ValueError with the reason where it is malformed."""
@@ -179,17 +233,28 @@ class Parser:
             raise ValueError(f"not a JSON object: {error}") from None
         if not isinstance(whole, dict):
             raise ValueError(f"not a JSON object but {_kind(whole)}")
-        objects: Any = [whole]
+        elements: Any = [None]
         if self._explode is not None:
-            objects = whole.get(self._explode)
-            if not isinstance(objects, list) or not all(isinstance(o, dict | None) for o in objects):
-                raise ValueError(self._no_list(whole))
-            objects = [whole | {k: v for k, v in (o or {}).items() if v is not None} for o in objects]
+            elements = next((value for path in self._lists if (value := _look(whole, path)) is not None), [])
+            single = self._explode in self._columns
+            kinds = str | bool | None if single else dict | None
+            of = "single values" if single else "objects"
+            if not isinstance(elements, list):
+                raise ValueError(f"field '{self._explode}': expected a list of {of}, found {_kind(elements)}")
+            if others := [one for one in elements if not isinstance(one, kinds)]:
+                raise ValueError(f"field '{self._explode}': expected a list of {of}, found one of {_kind(others[0])}")
         rows = [
-            {f.name: self._value(f.name, one.get(f.name), pa.types.is_list(f.type)) for f in self._schema}
-            for one in objects
+            {
+                f.name: self._value(f.name, self._found(f.name, whole, one), pa.types.is_list(f.type))
+                for f in self._schema
+            }
+            for one in elements
         ]
-        return {name for one in (whole, *objects) for name in one}, rows
+        return self._fields(whole), rows
+
+    def _found(self, name: str, whole: dict, element: Any) -> Any:
+        looked = (_look(element if place.of_element else whole, place.path) for place in self._places[name])
+        return next((value for value in looked if value is not None), None)
 
     def _value(self, name: str, value: Any, is_list: bool) -> Any:
         if isinstance(value, dict) or (isinstance(value, list) and not is_list):
@@ -203,8 +268,44 @@ class Parser:
             raise ValueError(f"field '{name}': expected a list of single values, found one of {_kind(value[0])}")
         return [_text(name, one) for one in value]
 
-    def _no_list(self, line: dict) -> str:
-        return f"no list of objects in '{self._explode}'; found: {', '.join(line)}"
+
+def _splits(name: str) -> list[nested.Path]:
+    """The paths that a name may stand for: itself, or others, those with longer names first."""
+    parts = name.split(".")
+    count = len(parts)
+    if count == 1 or not all(parts):
+        return [(name,)]
+    if count > _MOST_PARTS:
+        return [(name,), tuple(parts)]
+    paths = []
+    for cuts in (cuts for size in range(count) for cuts in itertools.combinations(range(1, count), size)):
+        bounds = [0, *cuts, count]
+        paths.append(tuple(".".join(parts[begin:end]) for begin, end in itertools.pairwise(bounds)))
+    return sorted(paths, key=lambda path: [-len(field) for field in path])
+
+
+def _look(value: Any, path: nested.Path) -> Any:
+    """The value at a path of an object; None if there is none. Raises ValueError where something else stands on the way."""
+    for depth, name in enumerate(path):
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise ValueError(f"field '{'.'.join(path[:depth])}': expected an object, found {_kind(value)}")
+        value = value.get(name)
+    return value
+
+
+def _names(fields: dict) -> list[str]:
+    """Names of the fields, with those of objects in them after a dot."""
+    return [
+        name
+        for key, value in fields.items()
+        for name in (key, *(f"{key}.{inner}" for inner in (_names(value) if isinstance(value, dict) else [])))
+    ]
+
+
+def _by_name(table: pa.Table) -> dict[str, pa.Array]:
+    return dict(zip(table.column_names, map(flat, table.columns), strict=True))
 
 
 def _parsed(data: bytes, count: int, options: pyarrow.json.ParseOptions) -> pa.Table | None:

@@ -18,7 +18,7 @@ import pyarrow_hotfix  # noqa: F401 - fixes a vulnerability in reading untrusted
 from features.errors import BadInput
 from features.raw_columns import NULL_WORDS, plain, uuid_text, without_offset
 from pipelines.core import files
-from pipelines.labels.sources import csv_rows, json_lines, undecodable
+from pipelines.labels.sources import csv_rows, json_lines, nested, undecodable
 from pipelines.labels.sources.tables import TableSource, file_format
 
 _BATCH_ROWS = 65_536
@@ -54,12 +54,14 @@ class RawBatch:
             line.
         malformed: (number, reason, text) of each row that could not be parsed.
         seen: the file's columns; of JSON Lines, those that a line of the batch has.
+        empty: number of rows of the file that have no element to explode.
     """
 
     rows: pa.RecordBatch
     numbers: np.ndarray
     malformed: list[tuple[int, str, str]]
     seen: frozenset[str] = frozenset()
+    empty: int = 0
 
 
 def pieces(path: str) -> list[Piece]:
@@ -98,9 +100,11 @@ def read(
         with files.open_binary(piece.path) as raw:
             file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
             if kind == "parquet":
-                batches = _parquet(file, piece.row_group or 0, columns)
+                batches = _parquet(file, piece, columns, source.explode if source else None)
             elif kind == "csv":
                 words = NULL_WORDS if null_values is None else ("", *null_values)
+                if source and source.explode:
+                    column_names(piece.path, source)  # CSV has no lists.
                 batches = _csv(file, columns, _delimiter(piece.path, source), words)
             else:
                 parser = json_lines.Parser(columns, lists, numbers, source.explode if source else None)
@@ -137,7 +141,8 @@ def read_file(
             yield batch
     if empty:
         header = _schema(path, None)
-        known = {name: header.field(name).type for name in columns if name in header.names}
+        layout = nested.Layout(header, None, path)
+        known = {name: layout.kind(places[0]) for name in columns if (places := layout.places(name))}
         fields = known if header.names else dict.fromkeys(columns, pa.string())
         nothing = [pa.array([], kind) for kind in fields.values()]
         batch = RawBatch(
@@ -147,8 +152,14 @@ def read_file(
 
 
 def column_names(path: str, source: TableSource | None = None) -> list[str]:
-    """Lists the columns of a Parquet or CSV file and of its path; none of JSON Lines, which have no header."""
-    names = _schema(path, source).names
+    """Lists the columns of a Parquet or CSV file, with the fields of structs, and of its path; none of JSON Lines, which have
+    no header.
+
+    Raises:
+        BadInput: the file is damaged, or has no list of the name to explode.
+    """
+    schema = _schema(path, source)
+    names = nested.Layout(schema, source.explode if source and schema.names else None, path).names()
     return list(dict.fromkeys([*names, *path_columns(path)])) if names else []
 
 
@@ -216,17 +227,30 @@ class _readable:
             ) from error
 
 
-def _parquet(file, row_group: int, columns: Sequence[str]) -> Iterator[RawBatch]:
-    parquet = pq.ParquetFile(file)
-    start = sum(parquet.metadata.row_group(group).num_rows for group in range(row_group))
-    present = [name for name in columns if name in parquet.schema_arrow.names]
-    uuids = _uuids(parquet)
-    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[row_group], columns=present):
+def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None) -> Iterator[RawBatch]:
+    parquet, group = pq.ParquetFile(file), piece.row_group or 0
+    layout = nested.Layout(parquet.schema_arrow, explode, piece.path)
+    start = sum(parquet.metadata.row_group(earlier).num_rows for earlier in range(group))
+    places = {name: found for name in columns if (found := layout.places(name))}
+    in_file = sorted(places, key=lambda name: layout.leaves(places[name][0]).start)
+    seen = frozenset([*places, *([] if explode is None else [explode])])
+    leaves = {i: parquet.schema.column(i) for of in places.values() for place in of for i in layout.leaves(place)}
+    if layout.list is not None and not any(place.of_element for of in places.values() for place in of):
+        first = layout.leaves(nested.Place((), of_element=True))[0]  # For the lengths of the lists.
+        leaves[first] = parquet.schema.column(first)
+    uuids = {name for name, (place, *_) in places.items() if _is_uuid(leaves[layout.leaves(place)[0]])}
+    names = [leaf.path for leaf in leaves.values()]
+    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names):
         if batch.num_rows:  # Without rows, types and columns may be others.
-            if uuids:
-                texts = {name: uuid_text(batch[name]) if name in uuids else batch[name] for name in batch.schema.names}
-                batch = pa.RecordBatch.from_pydict(texts)
-            yield RawBatch(batch, np.arange(start, start + batch.num_rows) + 1, [], frozenset(present))
+            numbers = np.arange(start, start + batch.num_rows) + 1
+            exploded = layout.exploded(batch)
+            for part in [slice(0, batch.num_rows)] if exploded is None else nested.parts(exploded.owners, _BATCH_ROWS):
+                rows = layout.columns(batch, in_file, exploded, part)
+                if uuids:
+                    texts = {name: uuid_text(rows[name]) if name in uuids else rows[name] for name in rows.schema.names}
+                    rows = pa.RecordBatch.from_pydict(texts)
+                of = part if exploded is None else exploded.owners[part]
+                yield RawBatch(rows, numbers[of], [], seen, exploded.empty if exploded and not part.start else 0)
         start += batch.num_rows
 
 
@@ -241,10 +265,9 @@ def _without(batches: Iterable[RawBatch], words: pa.Array) -> Iterator[RawBatch]
         yield dataclasses.replace(raw, rows=pa.RecordBatch.from_pydict(columns))
 
 
-def _uuids(parquet: pq.ParquetFile) -> set[str]:
-    """Columns of UUIDs, which Arrow has no type for before version 18."""
-    leaves = (parquet.schema.column(i) for i in range(len(parquet.schema)))
-    return {leaf.path for leaf in leaves if leaf.logical_type.type == "UUID"}
+def _is_uuid(leaf: pq.ColumnSchema) -> bool:
+    """Whether a column holds UUIDs, which Arrow has no type for before version 18."""
+    return leaf.logical_type.type == "UUID"
 
 
 def _header(file, delimiter: str) -> list[str]:
@@ -276,7 +299,8 @@ def _jsonl(file, parser: json_lines.Parser) -> Iterator[RawBatch]:
             some, numbers = [lines[i] for i in index.tolist()], start + 1 + index
             parsed = parser.parse(some)
             malformed = [(int(numbers[i]), why, some[i].decode("utf-8", "replace")) for i, why in parsed.malformed]
-            for at in range(0, max(parsed.rows.num_rows, 1), _BATCH_ROWS):
-                rows, of = parsed.rows.slice(at, _BATCH_ROWS), parsed.index[at : at + _BATCH_ROWS]
-                yield RawBatch(rows, numbers[of], malformed if at == 0 else [], parsed.seen)
+            for part in nested.parts(parsed.index, _BATCH_ROWS):
+                rows, first = parsed.rows.slice(part.start, part.stop - part.start), part.start == 0
+                counted = (malformed if first else [], parsed.seen, parsed.empty if first else 0)
+                yield RawBatch(rows, numbers[parsed.index[part]], *counted)
         start += len(lines)

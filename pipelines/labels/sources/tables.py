@@ -39,10 +39,13 @@ class TableSource(Frozen, Generic[Columns]):
             A folder such as `country=de` is a column of the files in it that have no such column.
         delimiter: character between the columns of CSV files; by default `,`, and a tab in `.tsv` files. Joined tables have the
             default.
-        columns: columns by role.
+        columns: columns by role. In Parquet and JSON Lines, as for any name of a column, `geo.country` is the field `country`
+            of the struct `geo`, unless a column has that name.
         where: filter that keeps rows whose column has one of the values, compared as text.
         join: small tables whose columns are added.
-        explode: for JSON Lines, a column with lists of objects. Each object becomes a row, with the other columns of its line.
+        explode: column of Parquet or JSON Lines with lists. Each element becomes a row, with the other columns of its row. Its
+            fields are columns, `items.price` or `price`, in place of those of the row that have the same name; if elements
+            have no fields, the list's own name is the column. Rows without an element are counted (`empty_lists`).
         null_values: words that stand for null, beside the empty text. By default none in Parquet and JSON Lines, which have a
             null of their own, and in CSV `\N`, `NULL`, `null`, `None`, `NaN`, `nan`, `NaT`, `N/A`, `n/a`, `<NA>`, `<null>`,
             `(null)` and `(not set)`.

@@ -15,6 +15,7 @@ SOURCE = "labels/label_report.json"
 _ROW_COUNTS = {
     "read": "read",
     "filtered": "other events, left out by the config",
+    "empty_lists": "without an element to explode",
     "after_observed_until": "after the end of the logs",
     "user_fallback": "without a user, known by the fallback alone",
     "exact_repeats": "exact repeats",

@@ -31,10 +31,16 @@ RESENT = [
 def test_the_latest_in_the_log_is_kept_in_whatever_order_rows_come():
     expected = [("u", "a", 4, 10.0), ("v", "a", 5, 1.0), ("v", "b", 5, None), ("w", "c", 5, None)]
     for order in itertools.islice(itertools.permutations(range(len(RESENT))), 0, None, 9973):
-        kept, restated, repeats = keep_latest(rows(*RESENT).take(pa.array(order)), "conversion_id")
-        content = kept.select(["user_id", "conversion_id", "timestamp", "value"])
+        latest = keep_latest(rows(*RESENT).take(pa.array(order)), "conversion_id")
+        content = latest.rows.select(["user_id", "conversion_id", "timestamp", "value"])
         assert sorted(tuple(row.values()) for row in content.to_pylist()) == sorted(expected, key=lambda r: r[:2])
-        assert (restated, repeats) == (3, 2)
+        assert latest[1:] == (3, 2, 0)
+
+
+def test_of_one_row_of_the_log_the_last_element_is_kept():
+    events = [("u", "a", 5, value, 0, row) for row, value in ((1, 1.0), (1, 3.0), (1, 3.0), (2, 9.0), (2, 2.0))]
+    latest = keep_latest(rows(*events, ("u", "b", 5, 7.0, 0, 2)), "conversion_id")
+    assert (latest.rows["value"].to_pylist(), latest[1:]) == ([7.0, 2.0], (4, 0, 3))
 
 
 @pytest.mark.parametrize("once", [drop_duplicates, keep_latest])

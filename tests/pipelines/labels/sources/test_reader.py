@@ -77,12 +77,14 @@ def test_explode_gives_a_row_per_object_with_the_line_number(tmp_path):
     assert malformed == []
 
 
-def test_lines_without_the_list_to_explode_are_malformed(tmp_path):
-    rows, malformed = read(tmp_path, ['{"session": 1}', '{"session": 2}'], explode="events")
-    assert rows == []
-    assert [(number, reason) for number, reason, _ in malformed] == [
-        (n, "no list of objects in 'events'; found: session") for n in (1, 2)
-    ]
+def test_lines_without_the_list_to_explode_are_counted(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"id": 1}\n{"events": null}\n{"events": []}\n{"events": [{"id": 4}]}\n')
+    source = TableSource.model_construct(files=(), explode="events")
+    (batch,) = reader.read(reader.Piece(str(tmp_path / "log.jsonl")), ["id"], source)
+    assert (batch.rows["id"].to_pylist(), batch.numbers.tolist(), batch.malformed, batch.empty) == (["4"], [4], [], 3)
+    (tmp_path / "log.jsonl").write_text('{"id": 1}\n')
+    (batch,) = reader.read(reader.Piece(str(tmp_path / "log.jsonl")), ["id"], source)
+    assert (batch.empty, batch.seen) == (1, {"id"})  # So that the field is missed where no line of the table has it.
 
 
 def test_a_damaged_gzip_file_is_named(tmp_path):
