@@ -312,9 +312,20 @@ def all_metrics(user: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> 
     return values
 
 
+def _value(metric: Metric, clicks: Clicks) -> float:
+    """Value of a metric; NaN also where one of a user's own raises, as libraries do, because a class is missing."""
+    try:
+        with named_errors(f"metric '{metric.name}', value"):
+            return metric.value(clicks)
+    except MalTfError:
+        if np.unique(clicks.label > 0).size == 2:
+            raise
+        return float("nan")
+
+
 def metrics_or_nan(user: np.ndarray, label: np.ndarray, prediction: np.ndarray, bins: int = 10) -> dict[str, float]:
     """Computes what `all_metrics` does, with NaN instead of an error if a class is missing; `bins` are for the ECE."""
     clicks = Clicks(user, label, prediction, bins)
     counts = {"clicks": len(label), "positives": int((label > 0).sum())}
-    values = {name: metric.value(clicks) for name, metric in registered_metrics().items()}
+    values = {name: _value(metric, clicks) for name, metric in registered_metrics().items()}
     return counts | values | {"gauc_users": int((~np.isnan(clicks.by_user.auc)).sum())}

@@ -49,7 +49,7 @@ def score(
         `cvr_<name>` of each model.
 
     Raises:
-        MalTfError: the split has no clicks, lacks a label of the config's mechanisms, or has no feature of a model.
+        MalTfError: the split has no mature clicks, lacks a label of the config's mechanisms, or has no feature of a model.
     """
     if not labelled.splits[split].rows:
         raise MalTfError(
@@ -62,6 +62,10 @@ def score(
     clicks.check_exports(exports)
     frame = pa.concat_tables(clicks.score(exports, columns, config.evaluation.batch_size)).to_pandas()
     frame = frame[frame["mature"] == 1]
+    if frame.empty:
+        raise MalTfError(
+            f"{labelled.directory}, {split} split: expected mature clicks to evaluate, found none; label more days"
+        )
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer)
     files.write_bytes(f"{output}/{PREDICTIONS}", buffer.getvalue().to_pybytes())

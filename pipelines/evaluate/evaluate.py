@@ -1,5 +1,6 @@
 """Evaluates exported models on labelled clicks: metrics under every label and by slice, with intervals."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.errors import MalTfError
 from features.keras2 import tf
 from mal_tf.evaluation.bootstrap import Scored, resampled_together
 from mal_tf.evaluation.calibration import calibration_curve
-from mal_tf.evaluation.metrics import all_metrics, metrics_or_nan, registered_metrics
+from mal_tf.evaluation.metrics import metrics_or_nan, registered_metrics
 from mal_tf.serving.export import OUTPUT
 from pipelines.clicks.labelled import Labelled, load
 from pipelines.clicks.scoring import add_slice_columns, check_finite, score
@@ -21,6 +21,8 @@ from pipelines.evaluate import results, users
 from pipelines.evaluate.slices import Slice, make_slices
 
 METRICS, EVENTS = "metrics.json", "events"
+
+log = logging.getLogger("mal_tf.evaluation")
 
 #: Version of the evaluation, incremented when a change of the code changes its results on the same clicks.
 _VERSION = 2
@@ -78,8 +80,7 @@ def evaluate(
         (`config.model.name`, or the first model if it is not among them) minus each of the others.
 
     Raises:
-        MalTfError: see `score`; or a prediction is not a finite number; or under the primary target's label all clicks, or
-            the clicks of each user, are of one class.
+        MalTfError: see `score`; or a prediction is not a finite number.
     """
     slices, spec = config.slices, config.feature_spec
     frame = score(config, labelled, versions, output, list(slice_features(slices, spec)), split)
@@ -94,7 +95,6 @@ def evaluate(
         config.seed,
     )
     primary = config.model.primary
-    evaluated.check(primary, split)
     kinds = []
     for by in (by for by in slices if by in frame):
         parts = make_slices(frame[by], evaluated.labels[primary], config.evaluation)
@@ -112,6 +112,8 @@ def evaluate(
         ),
     )
     write_events(result["labels"], f"{output}/{EVENTS}")
+    for note in result["notes"]:
+        log.warning("%s", note)
     return result
 
 
@@ -143,13 +145,6 @@ class _EvaluatedClicks:
         self._user, self._hashed = users.coded(user_id)
         self.labels, self._predictions, self.served = labels, predictions, served
         self._config, self._seed = config, seed
-
-    def check(self, primary: str, split: str) -> None:
-        """Raise a MalTfError if the metrics under the primary target's label are not defined."""
-        try:
-            all_metrics(self._user, self.labels[primary], self._predictions[self.served])
-        except MalTfError as error:
-            raise MalTfError(f"{split} split, label_{primary}: {error}") from error
 
     def by_label(self) -> dict[str, dict[str, Any]]:
         """Return the results by mechanism, as `_compared`, with a `calibration` curve for each model."""

@@ -10,6 +10,7 @@ import numpy as np
 from mal_tf.evaluation.bootstrap import MIN_USERS
 from mal_tf.evaluation.judgement import Resampled, differences, interval
 from mal_tf.evaluation.metric import Metric
+from mal_tf.evaluation.metrics import registered_metrics
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
 from pipelines.core import files
 
@@ -54,6 +55,7 @@ def result(
         "split": split,
         "served": served,
         **labels[primary],
+        "notes": [note for name, of in labels.items() for note in undefined(split, name, of["models"])],
         "labels": labels,
         "slices": [entry for entries in kinds for entry in entries],
         "bootstrap": {"samples": samples, "seed": seed, "unit": "user", "min_users": MIN_USERS},
@@ -64,6 +66,20 @@ def result(
             "largest_family": max(sizes),
         },
     }
+
+
+def undefined(split: str, label: str, models: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a note on the metrics that have no value under a label, with what they need; empty if there are none."""
+    registered = registered_metrics()
+    names = [name for name in registered if any(not math.isfinite(of.get(name, 0.0)) for of in models.values())]
+    if not names:
+        return []
+    first = next(iter(models.values()))
+    needs = ", ".join(f"{registered[name].title} ({registered[name].needs})" for name in names)
+    return [
+        f"{split} split, label_{label}: no value of {needs}; found {first['positives']:,} positives among "
+        f"{first['clicks']:,} clicks. Evaluate on more data or another target."
+    ]
 
 
 def too_few_resamples(result: Mapping[str, Any]) -> str:

@@ -39,7 +39,8 @@ def _models(result: Mapping[str, Any], mechanism: str) -> Table:
         f"{result['split']} split, label_{mechanism}" + (", the target" if mechanism == result["target"] else ""),
         ["model", "clicks", "positives", *map(_title, names)],
         rows,
-        f"GAUC weighted by clicks, over {users:,} users with both classes; ties one half. Intervals over users.",
+        f"GAUC weighted by clicks, over {users:,} users with both classes; ties one half. Intervals over users."
+        + "".join(f" {note}" for note in result.get("notes", ()) if f"label_{mechanism}:" in note),
     )
 
 

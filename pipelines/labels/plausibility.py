@@ -1,6 +1,7 @@
 """What counts of users and conversions suggest: one user who is many, ids that don't match."""
 
 from collections.abc import Mapping
+from typing import Any
 
 #: A user with more clicks than this share of all, and this many times the mean, is suspicious.
 _SHARE, _TIMES_THE_MEAN = 0.05, 100
@@ -37,4 +38,20 @@ def warnings(counts: Mapping[tuple, int]) -> list[str]:
             f"{attributed:,} of {attributed + without:,} conversions find an eligible click: check that both tables hold user "
             "ids and match keys in the same form, `sources.time_unit`, and `attribution.window_hours`"
         )
+    return found
+
+
+def one_class(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Says under which mechanisms all clicks of a split are of one class, from the counts of the splits in the report."""
+    found = []
+    for split, counts in splits.items():
+        clicks = counts["clicks"]
+        for which, number in (("no", 0), ("every", clicks)):
+            names = [name for name, of in counts["mechanisms"].items() if of["positives"] == number]
+            if clicks and names:
+                effect = "a model learns nothing from it" if split == "train" else "AUC and GAUC will have no value"
+                found.append(
+                    f"{split} split: {which} click of {clicks:,} is positive under {', '.join(names)}: {effect}. Check that "
+                    "conversions find clicks (attribution.window_hours, match keys), or label more days"
+                )
     return found

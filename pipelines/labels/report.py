@@ -96,7 +96,7 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, A
         "days": {table: _days(counts, table) for table in ("clicks", "conversions")},
         "path_lengths": _by_number(counts, ("path_length",)),
         "cat_bits": list(mechanisms),
-        "warnings": plausibility.warnings(counts),
+        "warnings": plausibility.warnings(counts) + plausibility.one_class(splits),
         "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
         "missing_cells": {table: _missing_cells(counts, table) for table in ("clicks", "conversions")},
     }

@@ -17,7 +17,7 @@ from pipelines.clicks.labelled import Labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.train.credit_delay import Copies
-from pipelines.train.inputs import without_held_out
+from pipelines.train.inputs import check_classes, without_held_out
 
 
 def recipe(config: RunConfig, data: Labelled, name: str, targets: Sequence[str] | None = None) -> Recipe:
@@ -42,6 +42,7 @@ def choose_auxiliaries(config: RunConfig, labels: str) -> dict:
     """
     keras.backend.clear_session()
     data = without_held_out(config, labelled.load(labels, config.feature_spec))
+    check_classes(config, data)
     return auxiliaries.choose_auxiliaries(recipe(config, data, config.model.name, config.attribution.names))
 
 
@@ -72,7 +73,9 @@ def train(
     """
     keras.backend.clear_session()
     data = without_held_out(config, labelled.load(labels, config.feature_spec))
-    if copies:
+    if not copies:
+        check_classes(config, data)
+    else:
         data = dataclasses.replace(data, splits=data.splits | {"train": copies.training_split(data.splits)})
     model_recipe = recipe(config, data, name)
     network, result = fit(model_recipe, checkpoints, cluster=cluster, immature=copies.immature if copies else None)

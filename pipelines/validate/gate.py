@@ -1,5 +1,6 @@
 """The validation stage, which stops a run if its data has anomalies against the schema, and lists them."""
 
+import logging
 from typing import Any
 
 from google.protobuf import text_format
@@ -9,13 +10,15 @@ from features.errors import MalTfError
 from features.spec import FeatureSpec
 from pipelines.core import files
 from pipelines.validate import statistics as split_statistics
-from pipelines.validate.schema import TRAINING, infer_schema, load_schema, serving_features
+from pipelines.validate.schema import TRAINING, infer_schema, load_schema, present_shares, serving_features
 from pipelines.validate.tfdv import get_statistics_html, tfdv
 
 ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
 
 #: Largest number of offending values shown per anomaly.
 _VALUES_SHOWN = 5
+
+log = logging.getLogger("mal_tf.validate")
 
 
 class Anomalies(MalTfError):
@@ -47,6 +50,12 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
         MalTfError: the schema is missing or malformed, or its serving features differ from the config's.
     """
     statistics = split_statistics.load(statistics_directory)
+    shares = present_shares(statistics["train"])
+    for name in (feature.name for feature in spec.features if not shares.get(feature.name)):
+        log.warning(
+            "feature '%s' has no value in the train split: the model learns nothing from it. Check its column, or remove it.",
+            name,
+        )
     schema = load_schema(schema_file) if schema_file else infer_schema(statistics["train"], spec)
     files.write_text(f"{output}/{SCHEMA}", text_format.MessageToString(schema))
     html = get_statistics_html(statistics["eval"], statistics["train"], "Split-eval", "Split-train")

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
-from features.errors import MalTfError
 from mal_tf.evaluation import by_user, exact
 from mal_tf.evaluation.bootstrap import too_few
 from mal_tf.evaluation.by_range import Curve, RangeSums
 from mal_tf.evaluation.by_user import UserSums
 from mal_tf.evaluation.judgement import Resampled
-from mal_tf.evaluation.metrics import Auc, CalibrationError, Gauc
+from mal_tf.evaluation.metrics import Auc, CalibrationError
 from pipelines.config.evaluation import PATH_LENGTH
 from pipelines.core import files, manifest
 from pipelines.evaluate import results
@@ -97,11 +96,7 @@ class Finish:
     exchange: str | None = None
 
     def __call__(self, _: None, plan: EvaluationPlan, *totals: Any) -> None:
-        """Write `metrics.json` and the manifest. `totals` are the arguments of `Totals` after the scope.
-
-        Raises:
-            MalTfError: under the primary target's label all clicks, or the clicks of each user, are of one class.
-        """
+        """Write `metrics.json` and the manifest. `totals` are the arguments of `Totals` after the scope."""
         result = results.write(FileSystems.join(self.output, METRICS), self.result(plan, Totals(self.scope, *totals)))
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
@@ -113,21 +108,11 @@ class Finish:
     def result(self, plan: EvaluationPlan, totals: Totals) -> dict[str, Any]:
         """Return the content of `metrics.json`."""
         scope, primary = self.scope, self.targets[self.scope.sliced]
-        self._check(totals, primary)
         labels = {name: self._compared(totals, group) for group, name in enumerate(self.targets)}
         kinds = [self._slices(plan, totals, by) for by in scope.slices.by]
         for (group, entry), (model, name) in itertools.product(enumerate(labels.values()), enumerate(scope.models)):
             entry.setdefault("calibration", {})[name] = totals.curves[model].points(group, totals.excess[model])
         return results.result(primary, self.split, self.served, labels, kinds, scope.samples, scope.seed)
-
-    def _check(self, totals: Totals, primary: str) -> None:
-        values = totals.metrics(0, self.scope.sliced)
-        for metric in (Auc, Gauc):  # As in the local evaluation, any other metric may be NaN.
-            if np.isnan(values[metric.name]):
-                raise MalTfError(
-                    f"{self.split} split, label_{primary}: {metric.title} needs {metric.needs}, found {values['positives']:,} "
-                    f"positives among {values['clicks']:,} clicks; evaluate on more data or another target"
-                )
 
     def _compared(self, totals: Totals, group: int, undefined: Sequence[str] = ()) -> dict[str, Any]:
         """Return metrics, intervals and differences of a group. The metrics in `undefined` are NaN."""

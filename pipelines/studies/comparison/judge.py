@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.errors import MalTfError
 from mal_tf.evaluation.bootstrap import Scored, resampled_together
 from mal_tf.evaluation.judgement import differences
-from mal_tf.evaluation.metrics import additive_metrics, all_metrics
+from mal_tf.evaluation.metrics import additive_metrics, metrics_or_nan
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.studies.comparison.clicks import sliced
 
@@ -57,7 +56,7 @@ def judge(clicks: str, prediction: str, settings: Judging, output: str) -> dict[
         output: directory of the task; nothing is written to it.
 
     Returns:
-        `metrics`, see `all_metrics`; and `resampled`, lists of the values and resamples of each metric by kind and name of
+        `metrics`, see `metrics_or_nan`; and `resampled`, lists of the values and resamples of each metric by kind and name of
         the slice.
     """
     frame = pd.read_parquet(clicks)
@@ -66,10 +65,7 @@ def judge(clicks: str, prediction: str, settings: Judging, output: str) -> dict[
     hashed[user] = frame["user_hash"].to_numpy()
     path = pathlib.Path(prediction)
     score = np.load(path)[frame["position"].to_numpy()] if path.suffix == ".npy" else frame[prediction].to_numpy()
-    try:
-        metrics = all_metrics(user, label, score)
-    except MalTfError as error:
-        raise MalTfError(f"evaluation split, label_{settings.target}: {error}") from error
+    metrics = metrics_or_nan(user, label, score)
     parts = {(ALL, ALL): Scored(user, label, score)}
     if settings.caused:
         truth = (frame[settings.caused].to_numpy() > 0).astype(np.float64)
@@ -107,19 +103,24 @@ def row(trials: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]
             )
             compared.setdefault(kind, {})[name] = {
                 metric: {
-                    key: None if np.isnan(value) else value
+                    key: known(value)
                     for key, value in {**difference, "value": float(np.mean([one[metric][0] for one in ours]))}.items()
                 }
                 for metric, difference in differences(theirs, ours).items()
             }
     return {
-        "metrics": {key: float(np.mean([trial[key] for trial in metrics])) for key in metrics[0]},
+        "metrics": {key: known(float(np.mean([trial[key] for trial in metrics]))) for key in metrics[0]},
         "deviation": {
-            key: float(np.std([trial[key] for trial in metrics], ddof=1)) if len(metrics) > 1 else None
+            key: known(float(np.std([trial[key] for trial in metrics], ddof=1))) if len(metrics) > 1 else None
             for key in trials[0]["resampled"][ALL][ALL]
         },
         "differences": compared,
     }
+
+
+def known(value: float) -> float | None:
+    """Returns the value of a metric, None where it has none."""
+    return None if np.isnan(value) else value
 
 
 def counts(clicks: str, target: str, slices: Sequence[str], growth: GrowthConfig) -> dict:

@@ -175,8 +175,8 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _spread(mean: float, deviation: float | None) -> str:
-    return _number(mean, 4) if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+def _spread(mean: float | None, deviation: float | None) -> str:
+    return _number(mean, 4) if mean is None or deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def _difference(cell: dict, is_reference: bool = False) -> str:

@@ -210,7 +210,8 @@ class _Work:
         metrics: dict[str, dict] = {}
         for (primary, column), (result,) in self._each(pool, tasks_by_oracle).items():
             caused = result["resampled"][judge.CAUSED][judge.CAUSED][Auc.name][0]
-            metrics.setdefault(primary, {})[column] = result["metrics"] | {"caused_auc": caused}
+            values = result["metrics"] | {"caused_auc": caused}
+            metrics.setdefault(primary, {})[column] = {name: judge.known(value) for name, value in values.items()}
         return metrics
 
     def causes(self) -> dict[str, dict]:

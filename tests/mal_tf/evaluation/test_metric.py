@@ -17,6 +17,7 @@ from mal_tf.evaluation.metrics import (
     additive_metrics,
     all_metrics,
     level_metrics,
+    metrics_or_nan,
     register_metric,
     registered_metrics,
 )
@@ -105,3 +106,20 @@ def test_losses_follow_the_direction():
 def test_clicks_of_a_user_are_added_up():
     clicks = Clicks(np.array([1, 0, 1]), np.array([1.0, 0, 0]), np.array([0.5, 0.25, 0.125]))
     assert clicks.per_user(clicks.prediction).tolist() == [0.25, 0.625] and clicks.per_user().tolist() == [1, 2]
+
+
+def test_a_metric_that_raises_without_a_class_has_no_value_there_and_is_named_elsewhere(monkeypatch):
+    class Strict(Metric):
+        name, title, summary, better = "strict", "Strict", "raises", HIGHER
+
+        def value(self, clicks):
+            if np.unique(clicks.label).size < 2 or clicks.bins == 3:
+                raise ValueError("only one class")
+            return 1.0
+
+    monkeypatch.setitem(registered_metrics(), "strict", Strict())
+    user, one = np.zeros(4, np.int64), np.full(4, 0.5)
+    assert np.isnan(metrics_or_nan(user, np.ones(4), one)["strict"])
+    assert metrics_or_nan(user, np.array([1.0, 0, 0, 0]), one)["strict"] == 1
+    with pytest.raises(MalTfError, match="metric 'strict', value: ValueError: only one class"):
+        metrics_or_nan(user, np.array([1.0, 0, 0, 0]), one, 3)

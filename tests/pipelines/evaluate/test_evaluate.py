@@ -223,9 +223,26 @@ def test_exports_of_other_names_are_compared_with_the_first(monkeypatch, tmp_pat
     assert found["served"] == "new" and set(found["differences"]) == {"old"} and found["slices"] == []
 
 
-def test_a_target_of_one_class_is_an_error(monkeypatch, tmp_path):
-    with pytest.raises(MalTfError, match="eval split, label_last: AUC needs clicks of both classes"):
-        evaluated(monkeypatch, tmp_path, clicks().assign(label_last=0.0))
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_metrics_that_need_both_classes_have_no_value_and_a_note_says_why(monkeypatch, tmp_path, value, caplog):
+    found = evaluated(monkeypatch, tmp_path, clicks().assign(label_last=value))
+    models = found["models"]["mal"]
+    assert (
+        models["auc"] is models["gauc"] is None and models["log_loss"] > 0 and (models["pcoc"] is None) == (value == 0)
+    )
+    assert found["differences"]["base"]["auc"]["difference"] is None
+    (note,) = [note for note in found["notes"] if "label_last:" in note]
+    assert "no value of AUC (clicks of both classes), GAUC (a user with clicks of both classes)" in note
+    assert note in caplog.text and note in overall(found)[0].note
+
+
+def test_gauc_without_a_user_of_both_classes_has_no_value(monkeypatch, tmp_path):
+    frame = clicks()
+    frame["user_id"] += np.where(frame["label_last"] > 0, "buys", "")
+    found = evaluated(monkeypatch, tmp_path, frame)
+    assert found["models"]["mal"]["gauc"] is None and found["models"]["mal"]["auc"] > 0.5
+    assert [note.split(" of ")[1].split(" (")[0] for note in found["notes"] if "label_last:" in note] == ["GAUC"]
+    assert tables(found)
 
 
 def test_tables_say_what_they_are_of(found):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipelines.labels.plausibility import one_class
 from pipelines.labels.report import late_events, same_labels
 
 
@@ -53,3 +54,18 @@ def test_a_last_day_with_far_fewer_events(clicks, conversions, warned):
     found = late_events({"days": {"clicks": clicks, "conversions": conversions}})
     assert warned in found
     assert bool(found) == bool(warned)
+
+
+def test_splits_of_one_class_are_warned_of():
+    counts = {
+        "clicks": 9,
+        "mechanisms": {"last": {"positives": 0}, "linear": {"positives": 9}, "mta": {"positives": 1}},
+    }
+    none, every = one_class({"train": counts})
+    assert none.startswith("train split: no click of 9 is positive under last: a model learns nothing from it.")
+    assert every.startswith("train split: every click of 9 is positive under linear")
+    (later, _) = one_class({"eval": counts})
+    assert "AUC and GAUC will have no value" in later
+    assert (
+        one_class({"train": counts | {"mechanisms": {"mta": {"positives": 1}}}, "eval": counts | {"clicks": 0}}) == []
+    )

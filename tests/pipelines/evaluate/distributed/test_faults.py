@@ -11,6 +11,7 @@ import pytest
 from features.errors import MalTfError
 from pipelines.config.run import load
 from pipelines.core import manifest
+from pipelines.evaluate import evaluate
 from pipelines.evaluate.distributed import run, steps
 from tests.pipelines.evaluate.distributed.small import clicks, labelled, write_labels, write_model
 from tests.support.labels import tree
@@ -70,23 +71,32 @@ def test_labels_of_other_mechanisms_are_said(project, model):
         run.run(evaluation(project, directory, {"mal": model}), f"{project.folder}/job")
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        ("mature", 0, "eval split: expected mature clicks to evaluate, found none"),
-        (
-            "label_last",
-            0.0,
-            "eval split, label_last: AUC needs clicks of both classes, found 0 positives among 50 clicks",
-        ),
-    ],
-)
-def test_nothing_to_measure_is_said(project, model, column, value, message):
+def with_all(day, column, value):
+    """Clicks that are mature, with one value in a column."""
+    for name, one in (("mature", 1), (column, value)):
+        place, kind = day.column_names.index(name), day.schema.field(name).type
+        day = day.set_column(place, name, pa.array([one] * day.num_rows, kind))
+    return day
+
+
+def test_nothing_to_measure_is_said(project, model):
     day = clicks(np.random.default_rng(0), 50, 9, START)
-    kind = day.schema.field(column).type
-    day = day.set_column(day.column_names.index("mature"), "mature", pa.array(np.ones(50, np.int64)))
-    none = day.set_column(day.column_names.index(column), column, pa.array([value] * 50, kind))
-    fails(project, write_labels(f"{project.folder}/labels", {"train": [day], "eval": [none]}), {"mal": model}, message)
+    parts = {"train": [with_all(day, "mature", 1)], "eval": [with_all(day, "mature", 0)]}
+    message = "eval split: expected mature clicks to evaluate, found none"
+    fails(project, write_labels(f"{project.folder}/labels", parts), {"mal": model}, message)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_clicks_of_one_class_are_evaluated_as_they_are_locally(project, model, value):
+    day = clicks(np.random.default_rng(0), 50, 9, START)
+    parts = {"train": [with_all(day, "mature", 1)], "eval": [with_all(day, "label_last", value)]}
+    directory = write_labels(f"{project.folder}/labels", parts)
+    one = evaluation(project, directory, {"mal": model})
+    found = run.run(one, f"{project.folder}/job")
+    local = evaluate.run(one.config, directory, {"mal": model}, f"{project.folder}/local")
+    without = [{name for name, of in result["models"]["mal"].items() if of is None} for result in (found, local)]
+    assert without[0] == without[1] >= {"auc", "gauc"}
+    assert [note for note in found["notes"] if "label_last: no value of AUC" in note]
 
 
 def test_a_split_without_clicks_is_said(project, model):
@@ -108,6 +118,7 @@ KILLED = """
 import os, signal, sys
 from pipelines.core import manifest
 from pipelines.config.run import load
+from pipelines.evaluate import evaluate
 from pipelines.evaluate.distributed import run
 
 def die(*_):
