@@ -1,7 +1,13 @@
 """Exceptions that report errors to the user, with the exit codes of the command line."""
 
 import contextlib
+import os
+import threading
 from collections.abc import Iterator
+from typing import NoReturn
+
+_leave = os._exit
+_inside = threading.local()
 
 
 class MalTfError(Exception):
@@ -41,10 +47,32 @@ class Interrupted(MalTfError):
 
 
 @contextlib.contextmanager
+def foreign_code() -> Iterator[None]:
+    """Context manager within which `os._exit` raises `SystemExit` in this thread, so that a user's code can't end the process.
+
+    It would end without a word, and with status 0 as if all was done. Processes that are forked within leave as they ask.
+    """
+    before = getattr(_inside, "process", None)
+    os._exit = _exit
+    _inside.process = os.getpid()
+    try:
+        yield
+    finally:
+        _inside.process = before
+
+
+def _exit(status: int) -> NoReturn:
+    if getattr(_inside, "process", None) == os.getpid():
+        raise SystemExit(f"os._exit({status})")
+    _leave(status)
+
+
+@contextlib.contextmanager
 def named_errors(where: str) -> Iterator[None]:
     """Context manager that turns what is raised within, `SystemExit` too, into a MalTfError whose message begins with `where`."""
     try:
-        yield
+        with foreign_code():
+            yield
     except MalTfError as error:
         raise type(error)(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:

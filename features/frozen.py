@@ -1,7 +1,8 @@
 """Building blocks of configurations: an immutable pydantic base class that rejects unknown keys, and types of values."""
 
+import datetime
 import difflib
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
@@ -36,6 +37,41 @@ Path = Annotated[str, pydantic.AfterValidator(_resolved)]
 
 #: A name that can be a directory's.
 Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+def _dated(example: str) -> pydantic.BeforeValidator:
+    """Validator that refuses bare numbers, which would be seconds since 1970: 20240108 is a day of that year then."""
+
+    def check(value: Any) -> Any:
+        try:
+            number = None if isinstance(value, bool) else float(value)
+        except (ValueError, TypeError, OverflowError):
+            number = None
+        if number is not None:
+            raise ValueError(f"expected {example}, found the bare number {value}")
+        return value
+
+    return pydantic.BeforeValidator(check)
+
+
+#: A time such as 2024-01-08T00:00:00+00:00, and a day such as 2024-01-08.
+Moment = Annotated[datetime.datetime, _dated("a time such as 2024-01-08T00:00:00+00:00")]
+Day = Annotated[datetime.date, _dated("a day such as 2024-01-08")]
+
+#: Days as a list, or a single one.
+Days = Annotated[
+    tuple[Day, ...], pydantic.BeforeValidator(lambda days: days if isinstance(days, list | tuple) else (days,))
+]
+
+
+def _of_hours(hours: float) -> float:
+    if not 1 / 3600 <= hours <= 2_000_000:
+        raise ValueError(f"expected hours, from 1/3600 (a second) to 2,000,000; found {hours:g}")
+    return hours
+
+
+#: A length of time in hours that is neither less than any time unit nor more than 64 bits of nanoseconds hold.
+Hours = Annotated[float, pydantic.AfterValidator(_of_hours)]
 
 
 def as_tuple(value):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, Union
 
 import pydantic
 
-from features.errors import MalTfError
+from features.errors import MalTfError, foreign_code
 
 #: Form of the name of a class that does not come with mal-tf.
 OWN = "package.module:Class"
@@ -70,7 +70,8 @@ def import_module(path: str, description: str) -> types.ModuleType:
         MalTfError: there is no such module, or it failed; the message then has the file and the line.
     """
     try:
-        return importlib.import_module(path)
+        with foreign_code():
+            return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if f"{path}.".startswith(f"{error.name}."):
             raise MalTfError(
@@ -116,7 +117,8 @@ def block(builtin: Mapping[str, type[Model]], base: type, key: str, description:
         if not isinstance(kind := value.get(key), str):
             raise ValueError(f"{key} is missing: one of {', '.join(builtin)}, or {OWN} of your own")
         try:
-            return find(kind, builtin, base, description).model_validate(value, context=info.context)
+            with foreign_code():
+                return find(kind, builtin, base, description).model_validate(value, context=info.context)
         except MalTfError as error:
             raise ValueError(str(error)) from error
         except pydantic.ValidationError as error:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import NOT_EMPTY, Frozen, Path
+from features.frozen import NOT_EMPTY, Frozen, Hours, Path
 from features.spec import FeatureSpec
 from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.catalog import create
@@ -38,7 +38,7 @@ class MechanismConfig(Frozen):
     name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
     type: str
     parameters: dict[str, Any] = {}
-    window_hours: float | None = pydantic.Field(None, gt=0)
+    window_hours: Hours | None = None
 
     @pydantic.model_validator(mode="after")
     def _makeable(self):
@@ -104,7 +104,7 @@ class AttributionConfig(Frozen):
         ('first', 'last', 'linear', 'shao_li')
     """
 
-    window_hours: float | None = pydantic.Field(None, gt=0)
+    window_hours: Hours | None = None
     simultaneous: Literal["eligible", "ineligible"] = "eligible"
     reset_after_conversion: bool = False
     mechanisms: Annotated[tuple[MechanismConfig, ...], NOT_EMPTY] = pydantic.Field(max_length=MAX_MECHANISMS)

@@ -40,15 +40,15 @@ for _plain_command in (
     app.command()(_plain_command)
 
 
-class _TakesNegativeIds(TyperCommand):
-    """A command whose arguments may be negative numbers, which otherwise are taken for options."""
+class _TakesIds(TyperCommand):
+    """A command whose arguments may be ids that begin with one `-`, which otherwise are taken for options."""
 
     def parse_args(self, ctx, args):
-        ctx.ignore_unknown_options = any(re.match(r"-\d", arg) for arg in args)
+        ctx.ignore_unknown_options = any(re.match(r"-[^-]", arg) for arg in args)
         return super().parse_args(ctx, args)
 
 
-app.command(cls=_TakesNegativeIds)(run.explain)
+app.command(cls=_TakesIds)(run.explain)
 
 
 def main() -> None:

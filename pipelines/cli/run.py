@@ -209,7 +209,11 @@ def predict(
 
 def explain(
     click_id: Annotated[
-        str, typer.Argument(help="The click's id. Join the parts of an id of several columns with colons: 12:34:56.")
+        str,
+        typer.Argument(
+            help="The click's id. Join the parts of an id of several columns with colons: 12:34:56. Put -- before an "
+            "id that begins with two dashes."
+        ),
     ],
     config: Config,
     set_: Set = [],  # noqa: B006

@@ -1,11 +1,10 @@
 """The `labels` and `tfrecords` blocks of a run's config."""
 
-import datetime
 from typing import Literal
 
 import pydantic
 
-from features.frozen import Frozen, Path
+from features.frozen import Days, Frozen, Hours, Moment, Path
 from features.time_units import since_epoch
 
 
@@ -32,16 +31,16 @@ class LabelsConfig(Frozen):
         vocabulary_of: which clicks the vocabularies are built from, those of the `train` split or of `all` splits.
     """
 
-    eval_from: datetime.datetime
-    train_from: datetime.datetime | None = None
-    eval_until: datetime.datetime | None = None
-    without_days: tuple[datetime.date, ...] = ()
-    observed_from: datetime.datetime | None = None
-    observed_until: datetime.datetime | None = None
-    observed_before: datetime.datetime | None = None
+    eval_from: Moment
+    train_from: Moment | None = None
+    eval_until: Moment | None = None
+    without_days: Days = ()
+    observed_from: Moment | None = None
+    observed_until: Moment | None = None
+    observed_before: Moment | None = None
     immature: Literal["drop", "mark"] = "drop"
     shards: int | None = pydantic.Field(None, ge=1, le=99_999)
-    segment_hours: float = pydantic.Field(24, gt=0)
+    segment_hours: Hours = 24
     max_bad_share: float = pydantic.Field(0.01, ge=0, le=1)
     grow_from: Path | None = None
     vocabulary_of: Literal["train", "all"] = "train"

@@ -2,31 +2,17 @@
 
 import functools
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pydantic
-import yaml
 
 from features.errors import MalTfError
 from features.frozen import RESOLVE, Frozen, Name
 from features.registry import OWN
-from pipelines.core import files
+from pipelines.core import files, yaml_text
 
 _Config = TypeVar("_Config", bound="ConfigFile")  # `typing.Self` needs Python 3.11.
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML loader that reads only true and false as booleans, as in YAML 1.2; on, off, yes and no are strings."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile("^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 class ConfigFile(Frozen):
@@ -60,10 +46,7 @@ class ConfigFile(Frozen):
             raise MalTfError(f"{path}: no such config file")
         if os.path.isdir(path):
             raise MalTfError(f"{path}: expected a config file, found a directory")
-        try:
-            data = yaml.load(files.read_bytes(path), _Loader)
-        except yaml.YAMLError as error:
-            raise MalTfError(f"{path}: not valid YAML: {error}") from error
+        data = yaml_text.read(files.read_bytes(path), path)
         if not isinstance(data, dict):
             keys = ", ".join(list(cls.model_fields)[:3])
             raise MalTfError(f"{path}: expected a mapping of keys such as {keys}, …; found {type(data).__name__}")
@@ -92,14 +75,24 @@ def _override(data: dict, override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals:
         raise MalTfError(f"--set {override}: expected key=value, such as training.batch_size=512")
+    value = yaml_text.read(text, f"--set {path}")
     *parents, last = path.split(".")
     node: Any = data
     try:
         for key in parents:
-            node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
-        node[int(last) if isinstance(node, list) else last] = yaml.load(text, _Loader)
+            if isinstance(node, list):
+                node = node[_place(key)]
+            else:
+                node[key] = node = {} if (inner := node.get(key)) is None else inner
+        node[_place(last) if isinstance(node, list) else last] = value
     except (ValueError, IndexError, AttributeError, TypeError) as error:
         raise MalTfError(f"--set {override}: the config has no such key ({error})") from error
+
+
+def _place(key: str) -> int:
+    if not key.isdecimal():
+        raise ValueError(f"expected the place of an item in a list, from 0, found '{key}'")
+    return int(key)
 
 
 def _describe(error: Mapping[str, Any], data: Any) -> str:

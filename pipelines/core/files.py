@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Collection, Iterator
 from typing import IO
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from features.errors import MalTfError
@@ -50,9 +50,7 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
     """
     sizes = {}
     for pattern in patterns:
-        with _remote_errors("listed", pattern):
-            matched = FileSystems.match([pattern])[0].metadata_list
-        if not matched:
+        if not (matched := _matching(pattern)):
             raise MalTfError(
                 f"no file matches '{pattern}'. Fix `sources` in the config; paths are relative to the config file."
             )
@@ -62,8 +60,24 @@ def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
 
 def matches(pattern: str) -> bool:
     """Whether a glob matches any file."""
-    with _remote_errors("listed", pattern):
-        return bool(FileSystems.match([pattern])[0].metadata_list)
+    return bool(_matching(pattern))
+
+
+def _matching(pattern: str) -> list[FileMetadata]:
+    """Lists the files that a glob matches. The part of a local path that exists as it is written is no glob, nor `[` in names."""
+    parts = pathlib.PurePath(pattern).parts if is_local(pattern) else (pattern,)
+    known = next(
+        (n for n in range(len(parts), 0, -1) if is_local(pattern) and os.path.exists(os.path.join(*parts[:n]))), 0
+    )
+    head = _literal(os.path.join("", *parts[:known]))
+    rests = [os.path.join("", *parts[known:])]
+    if "[" in rests[0]:  # If it matches nothing, it may be the name's own beside a `*`.
+        rests.append(rests[0].replace("[", "[[]"))
+    for rest in rests:
+        with _remote_errors("listed", pattern):
+            if matched := FileSystems.match([os.path.join(head, rest) if rest else head])[0].metadata_list:
+                return matched
+    return []
 
 
 def open_binary(path: str):

@@ -11,6 +11,7 @@ import json
 import logging
 import pathlib
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -194,6 +195,11 @@ def _timed(name: str) -> Iterator[None]:
     began = time.monotonic()
     try:
         yield
+    except SystemExit as error:  # Otherwise a run would end as if it were done.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise MalTfError(
+            f"{name}: {frame.filename}, line {frame.lineno}: asked to exit with {error.code!r}; correct it"
+        ) from error
     except Exception as error:
         # TensorFlow's writers raise errors of its own for a full disk; a stage may well not have imported it.
         if isinstance(error, OSError) or type(error).__module__.startswith("tensorflow."):

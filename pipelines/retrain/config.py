@@ -1,6 +1,5 @@
 """The configuration of scheduled retraining, a YAML file in addition to the run's."""
 
-import datetime
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -8,7 +7,7 @@ from typing import Literal
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Path
+from features.frozen import Day, Days, Path
 from pipelines.config.run import RunConfig
 from pipelines.core import files
 from pipelines.core.config_file import ConfigFile
@@ -53,12 +52,12 @@ class RetrainConfig(ConfigFile):
     run: Path
     overrides: tuple[str, ...] = ()
     root: Path
-    first_day: datetime.date
+    first_day: Day
     immature: Literal["wait", "mark", "delayed_feedback"] = "wait"
     judge_users: float = pydantic.Field(0.2, ge=0.01, le=0.5)
-    context_days: int | None = pydantic.Field(None, ge=0)
-    fit_age_days: int = pydantic.Field(7, ge=1)
-    missing_days: tuple[datetime.date, ...] = ()
+    context_days: int | None = pydantic.Field(None, ge=0, le=36_500)
+    fit_age_days: int = pydantic.Field(7, ge=1, le=36_500)
+    missing_days: Days = ()
     after_refusal: Literal["skip", "retry"] = "skip"
     checks: ChecksConfig = ChecksConfig()
     gates: GatesConfig

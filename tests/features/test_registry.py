@@ -35,6 +35,7 @@ def package(tmp_path, monkeypatch):
         ("import pathlib\n\nx = y\n", "feature", "line 3: NameError: name 'y' is not defined"),
         ("import json\njson.loads('{')\n", "feature", "line 2: JSONDecodeError: "),
         ("\nexit(2)\n", "feature", "line 2: SystemExit: 2"),
+        ("import os\nos._exit(0)\n", "feature", "line 2: SystemExit: os._exit"),
         ("from . import broken\n", "broken", "line 1: ZeroDivisionError: division by zero"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import pydantic
 
-from features.frozen import NOT_EMPTY, Frozen, Name
+from features.frozen import NOT_EMPTY, Day, Frozen, Hours, Name
 from pipelines.core.config_file import ConfigFile
 
 _NAME = r"^[a-z][a-z0-9_]*$"
@@ -33,8 +33,8 @@ class Industry(Frozen):
     name: str = pydantic.Field(pattern=_NAME)
     share: float = pydantic.Field(gt=0)
     clicks_per_interest: float = pydantic.Field(gt=0)
-    interest_hours: float = pydantic.Field(gt=0)
-    carry_over_hours: float = pydantic.Field(gt=0)
+    interest_hours: Hours
+    carry_over_hours: Hours
     conversions_per_click: float = pydantic.Field(gt=0)
     conversions_per_interest: float = pydantic.Field(ge=0)
     price: float = pydantic.Field(gt=0)
@@ -142,9 +142,9 @@ class MarketConfig(ConfigFile):
     users: int = pydantic.Field(ge=1)
     clicks: int = pydantic.Field(ge=1)
     days: int = pydantic.Field(28, ge=1)
-    start: datetime.date = datetime.date(2024, 1, 1)
+    start: Day = datetime.date(2024, 1, 1)
     daily_logs: bool = False
-    window_hours: float = pydantic.Field(168, gt=0)
+    window_hours: Hours = 168
     eval_days: float = pydantic.Field(1, gt=0)
     present_at_start: float = pydantic.Field(0.6, ge=0, le=1)
     industries: Annotated[tuple[Industry, ...], NOT_EMPTY]

@@ -55,6 +55,33 @@ from pipelines.config.run import RunConfig, dump, load
         ("sources.clicks.columns.touchpoint=[]", "'mta' is data-driven and needs"),
         ("sources.conversions.columns.match_key=[]", "match_key"),
         ("nonsense", "expected key=value"),
+        (
+            "labels.eval_from=20240108",
+            "labels.eval_from: expected a time such as 2024-01-08T00:00:00+00:00, found the bare",
+        ),
+        (
+            "labels.observed_until='1704672000'",
+            "labels.observed_until: expected a time such as 2024",
+        ),
+        ("labels.train_from=1.7e9", "labels.train_from: expected a time such as"),
+        (
+            "labels.without_days=20240108",
+            "labels.without_days.0: expected a day such as 2024-01-08, found the bare number",
+        ),
+        ("labels.without_days=[2024-01-08, 19730]", "labels.without_days.1: expected a day such as"),
+        (
+            "labels.segment_hours=1e-9",
+            "labels.segment_hours: expected hours, from 1/3600 (a second) to 2,000,000; found 1e-09",
+        ),
+        ("labels.segment_hours=1e+300", "labels.segment_hours: expected hours"),
+        ("attribution.window_hours=1e-300", "attribution.window_hours: expected hours"),
+        ("attribution.mechanisms.0.window_hours=5e-324", "attribution.mechanisms.0.window_hours: expected hours"),
+        ("attribution.window_hours=-1", "attribution.window_hours: expected hours"),
+        ("attribution.window_hours=.nan", "attribution.window_hours: Input should be a finite number"),
+        ("labels={shards: 1, shards: 2}", "--set labels: not valid YAML: key 'shards' is given twice"),
+        ("labels=&l {shards: *l}", "--set labels: not valid YAML: an anchor contains an alias of itself"),
+        ("seed=[", "--set seed: not valid YAML"),
+        ("features.-1.name=x", "--set features.-1.name=x: the config has no such key"),
     ],
 )
 def test_says_what_is_wrong_and_where(project, override, message):

@@ -1,6 +1,7 @@
 import json
 import logging
 import pathlib
+import sys
 import time
 
 import pytest
@@ -129,3 +130,9 @@ def test_the_error_that_a_command_ended_with_stays_until_one_ends_well(tmp_path)
     with runner.opened("shop", "name: shop\n"):
         assert failed.exists()
     assert not failed.exists()
+
+
+def test_code_that_asks_to_exit_is_an_error_and_not_the_end(tmp_path):
+    with pytest.raises(MalTfError, match=r"train/mal: .*test_stage_runner.py, line \d+: asked to exit with 0"):
+        StageRunner(str(tmp_path)).run("train/mal", [1], lambda _: sys.exit(0))
+    assert not (tmp_path / "train/mal/manifest.json").exists()

@@ -76,6 +76,8 @@ class Learnt(DataDrivenMechanism):
         ("np.ones(1)", r"numbers, found shape \(1,\)"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("exit(3)", "SystemExit: 3"),
+        ("exit()", "SystemExit: None"),
+        ("__import__('os')._exit(0)", r"SystemExit: os._exit\(0\)"),
     ],
 )
 def test_credit_that_is_none_is_refused_with_the_mechanisms_name(project, tmp_path, monkeypatch, returned, message):
