@@ -7,6 +7,7 @@ import numpy as np
 
 from features.errors import MalTfError
 from features.keras2 import tf
+from features.plain_path import plain_path
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.inputs import check_features
 
@@ -25,7 +26,8 @@ def load(directory: str, name: str = "") -> dict[str, Callable]:
         MalTfError: there is no SavedModel, or it can't be loaded.
     """
     try:
-        return dict(tf.saved_model.load(directory).signatures)
+        with plain_path(directory) as path:
+            return dict(tf.saved_model.load(path).signatures)
     except (OSError, tf.errors.OpError) as error:
         model = f"model '{name}': " if name else ""
         reason = " ".join(getattr(error, "message", str(error)).split())

@@ -10,6 +10,7 @@ from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup_layers import outside_of_table
 from features.parsing import parse_features
+from features.plain_path import plain_path
 from mal_tf.models.network import Network
 from mal_tf.training import corrupt, tpu
 from mal_tf.training.assembly import Assembly, assemble
@@ -94,7 +95,8 @@ def fit(
         cluster = cluster.afresh()
         assembly = assemble(recipe, cluster=cluster)
         try:
-            place = _train(recipe, assembly, readable, read, parse, directory, cluster)
+            with plain_path(directory) as path:
+                place = _train(recipe, assembly, readable, read, parse, path, cluster)
             break
         except corrupt.Damaged as damage:
             if config.corrupt_records == "fail" or cluster.in_step:

@@ -130,7 +130,9 @@ def _score(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.n
     target = network.primary.target
     served = keras.Model(network.model.input, network.model.output[network.primary.output])
     predict = tf.function(lambda rows: tf.sigmoid(served(rows, training=False)))
-    predict = predict.get_concrete_function(dataset.element_spec[0])  # A call that traces would warn from the sixth model on.
+    predict = predict.get_concrete_function(
+        dataset.element_spec[0]
+    )  # A call that traces would warn from the sixth model on.
     parts = [(predict(rows).numpy(), labels[target].numpy(), labels["mature"].numpy()) for rows, labels in dataset]
     prediction, label, mature = (np.concatenate(column) for column in zip(*parts, strict=True))
     return prediction, label, mature == 1
