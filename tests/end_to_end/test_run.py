@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -119,10 +120,14 @@ def test_export_predicts_what_evaluation_saw_from_every_kind_of_file(finished):
     clicks["item"] = clicks["item"].astype("Int64")
     clicks.assign(clicked_items=["3|4", ""]).to_csv(project.folder / "new.csv", index=False)
     clicks.assign(clicked_items=[[3, 4], []]).to_parquet(project.folder / "new.parquet")
-    for name in ("new.csv", "new.parquet"):
+    clicks.assign(clicked_items=[[3, 4], []]).to_json(project.folder / "new.jsonl", orient="records", lines=True)
+    duckdb.execute(f"COPY (FROM '{project.folder}/new.parquet') TO '{project.folder}/duckdb.parquet'")
+    duckdb.execute(f"COPY (FROM '{project.folder}/new.parquet') TO '{project.folder}/duckdb.jsonl' (FORMAT json)")
+    names = ["new.csv", "new.parquet", "new.jsonl", "duckdb.parquet", "duckdb.jsonl"]
+    for name in names:
         assert predict(model, str(project.folder / name), str(out)) == 2
         scored.append(pq.read_table(out)["cvr"].to_numpy())
-    np.testing.assert_array_equal(scored[-1], scored[-2])
+    np.testing.assert_array_equal(scored[-len(names) :], [scored[-1]] * len(names))
     assert (scored[-1] > 0).all() and (scored[-1] < 1).all()
 
 

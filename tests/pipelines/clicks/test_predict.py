@@ -1,14 +1,44 @@
-"""Files that `predict` reads: without clicks, a prediction file without rows."""
+"""Files that `predict` reads: the same clicks have the same predictions in every format; no clicks, none."""
 
+import json
 import types
+import zlib
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
 
+from features.errors import MalTfError
 from features.keras2 import tf
 from pipelines.clicks import predict
 from tests.support.empty import EVERY
+from tests.support.every_format import tables, write
+
+SIGNATURE = {
+    "place": tf.TensorSpec([None], tf.string, "place"),
+    "flag": tf.TensorSpec([None], tf.string, "flag"),
+    "item": tf.TensorSpec([None], tf.int64, "item"),
+    "price": tf.TensorSpec([None], tf.float32, "price"),
+    "near": tf.TensorSpec([None, None], tf.float32, "near"),
+}
+
+
+class HashOfAll:
+    """The signature of an export whose prediction differs where any bit of any input does."""
+
+    structured_input_signature = ((), SIGNATURE)
+
+    def __call__(self, near, **inputs):
+        columns = [value.numpy() for value in inputs.values()]
+        lists = [row.tobytes() if (row := one[~np.isnan(one)]).size else b"" for one in near.numpy()]
+        cells = zip(
+            *(map(bytes, column.astype("S99") if column.dtype == object else column[:, None]) for column in columns),
+            lists,
+            strict=True,
+        )
+        return {"cvr": tf.constant([zlib.crc32(b"|".join(row)) / 2**32 for row in cells])}
 
 
 class PredictRaw:
@@ -41,3 +71,33 @@ def test_the_id_keeps_its_type(tmp_path, model):
     pq.write_table(pa.table({"id": pa.array([], pa.int64()), "ts": pa.array([], pa.int64())}), tmp_path / "a.parquet")
     assert model.predict(tmp_path / "a.parquet", tmp_path / "out.parquet", "id") == 0
     assert pq.read_schema(tmp_path / "out.parquet").field("id").type == pa.int64()
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables())
+def test_the_same_clicks_have_the_same_predictions_in_every_format(tmp_path_factory, rows):
+    """And the same ids, but for their type."""
+    folder = tmp_path_factory.mktemp("log")
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "load", lambda _: {"predict_raw": HashOfAll()})
+        patch.setattr(predict, "find_saved_model", lambda _: "")
+        for path in write(rows, folder):
+            predict.predict("", str(path), str(folder / "cvr.parquet"), "id")
+            scored = pq.read_table(folder / "cvr.parquet")
+            found.append((scored["id"].cast(pa.string()).to_pylist(), scored["cvr"].to_pylist()))
+    assert found == found[:1] * len(found)
+    assert len(found[0][1]) == rows.num_rows
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_the_id_may_be_a_field(tmp_path, model, ending):
+    rows = [{"event": {"id": number}, "ts": number} for number in (3, 4)]
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    else:
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert model.predict(tmp_path / f"a.{ending}", tmp_path / "out.parquet", "event.id") == 2
+    assert pq.read_table(tmp_path / "out.parquet")["event.id"].cast(pa.string()).to_pylist() == ["3", "4"]
+    with pytest.raises(MalTfError, match=r"column 'event\.name' is missing; found: event, event\.id, ts"):
+        model.predict(tmp_path / f"a.{ending}", tmp_path / "out.parquet", "event.name")
