@@ -37,7 +37,7 @@ setuptools.setup(
         "pandas>=1.5,<3",
         "pyarrow>=10,<24",
         "pyarrow-hotfix>=0.6",
-        "pydantic>=2.7,<3",
+        "pydantic>=2.12,<3",
         "pyyaml>=6,<7",
         "rich>=13,<16",
         "scipy>=1.12,<2",  # isotonic regression

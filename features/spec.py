@@ -101,6 +101,14 @@ class FeatureSpec(Frozen):
                     )
         return columns
 
+    def scalar_columns(self, names: Sequence[str]) -> dict[str, str]:
+        """Raw columns of the `clicks` table that some scalar features need, with their dtypes."""
+        return {
+            column: dtype
+            for name in names
+            for column, dtype in contract.columns(self.scalar(name), "clicks", self).items()
+        }
+
     @property
     def categorical(self) -> tuple[CategoricalFeature, ...]:
         """Categorical features in order."""

@@ -4,13 +4,14 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
+from features.context_table import ContextColumns
 from features.errors import BadInput
 from features.feature import ARROW_TYPE, NUMBER_LISTS
 from features.frozen import NOT_EMPTY, Frozen, as_tuple
@@ -97,6 +98,10 @@ class ConversionColumns(Frozen):
         return {"user_id": self.user_id, "match_key": self.match_key}
 
 
+#: Roles of the columns of any table.
+Roles: TypeAlias = ClickColumns | ConversionColumns | ContextColumns
+
+
 @dataclasses.dataclass(frozen=True)
 class TimeBounds:
     """Range of plausible timestamps, in nanoseconds since 1970, both ends included."""
@@ -163,21 +168,19 @@ def _mask(mask: pa.Array | np.ndarray) -> np.ndarray:
     return np.asarray(mask.fill_null(False) if isinstance(mask, pa.Array) else mask, bool)
 
 
-def required_columns(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> list[str]:
+def required_columns(roles: Roles, features: Mapping[str, str]) -> list[str]:
     """Distinct names of all raw columns that `roles` and `features` (dtypes by column) need."""
     value = [roles.value] if isinstance(roles, ConversionColumns) and roles.value else []
     return list(dict.fromkeys([*indispensable_columns(roles), *roles.user_fallback, *value, *features]))
 
 
-def indispensable_columns(roles: ClickColumns | ConversionColumns) -> list[str]:
+def indispensable_columns(roles: Roles) -> list[str]:
     """Names of the raw columns without which there is no event, that is of `roles` but for values and fallbacks."""
     text = [column for columns in roles.text_roles.values() for column in columns]
     return [*getattr(roles, roles.ID), *text, roles.timestamp]
 
 
-def missing_column(
-    column: str, roles: ClickColumns | ConversionColumns, source: str, columns: Iterable[str]
-) -> BadInput:
+def missing_column(column: str, roles: Roles, source: str, columns: Iterable[str]) -> BadInput:
     """The error for a column that is not among the `columns` of the file `source`."""
     known = list(columns)
     outer = next((name for name in known if column.startswith(f"{name}.")), "")
@@ -193,7 +196,7 @@ def missing_column(
     )
 
 
-def schema(roles: ClickColumns | ConversionColumns, features: Mapping[str, str]) -> pa.Schema:
+def schema(roles: Roles, features: Mapping[str, str]) -> pa.Schema:
     """Schema of the canonical columns. The id is given as string, it may also be int64."""
     names = [roles.ID, *roles.text_roles]
     value = [("value", pa.float64())] if isinstance(roles, ConversionColumns) else []
@@ -214,7 +217,7 @@ def parts(text: str, columns: int) -> tuple[str, ...]:
 
 def normalise(
     batch: pa.RecordBatch,
-    roles: ClickColumns | ConversionColumns,
+    roles: Roles,
     features: Mapping[str, str],
     bounds: TimeBounds,
     times: TimeFormat,

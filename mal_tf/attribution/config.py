@@ -1,5 +1,7 @@
 """The `attribution` block of a config: the attribution mechanisms, and which clicks are eligible for a conversion."""
 
+import operator
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -28,6 +30,7 @@ class MechanismConfig(Frozen):
             the column `name`.
         parameters: arguments of the mechanism's class.
         window_hours: window of this mechanism; `attribution.window_hours` if absent.
+        clicks_only: whether the mechanism's journeys are of clicks alone, without the touches of `sources.context`.
 
     Example:
         >>> import mal_tf
@@ -39,14 +42,15 @@ class MechanismConfig(Frozen):
     type: str
     parameters: dict[str, Any] = {}
     window_hours: Hours | None = None
+    clicks_only: bool = pydantic.Field(False, exclude_if=operator.not_)
 
     @pydantic.model_validator(mode="after")
     def _makeable(self):
         if self.name == "cat":
             raise ValueError("the name 'cat' is taken by the CAT label")
         if self.type == READY:
-            if self.parameters or self.window_hours:
-                raise ValueError("ready-made labels take no parameters and no window")
+            if self.parameters or self.window_hours or self.clicks_only:
+                raise ValueError("ready-made labels take no parameters, no window and no clicks_only")
             return self
         try:
             self.make()
@@ -60,7 +64,13 @@ class MechanismConfig(Frozen):
 
 
 def mechanism(
-    kind: str, /, name: str | None = None, *, window_hours: float | None = None, **parameters: Any
+    kind: str,
+    /,
+    name: str | None = None,
+    *,
+    window_hours: float | None = None,
+    clicks_only: bool = False,
+    **parameters: Any,
 ) -> MechanismConfig:
     """Configures an attribution mechanism.
 
@@ -69,6 +79,7 @@ def mechanism(
             to `register`, or `package.module:Class`.
         name: name of its label, `label_<name>`; `kind` by default.
         window_hours: window of this mechanism; that of the `AttributionConfig` by default.
+        clicks_only: whether the mechanism's journeys are of clicks alone, without context touches such as views.
         **parameters: arguments of the mechanism's class.
 
     Raises:
@@ -79,7 +90,9 @@ def mechanism(
         >>> mal_tf.mechanism("shapley", name="mta", fallback="linear").name
         'mta'
     """
-    return MechanismConfig(name=name or kind, type=kind, parameters=parameters, window_hours=window_hours)
+    return MechanismConfig(
+        name=name or kind, type=kind, parameters=parameters, window_hours=window_hours, clicks_only=clicks_only
+    )
 
 
 class AttributionConfig(Frozen):
@@ -88,6 +101,8 @@ class AttributionConfig(Frozen):
     Attributes:
         window_hours: a click is eligible up to this long before the conversion. A click is mature when the longest
             window of all mechanisms has passed. Not needed for ready-made labels.
+        context_window_hours: windows of the touches of `sources.context`, by their name, such as `{view: 24}`; `window_hours`
+            if absent. A mechanism with a shorter window of its own has that for them too.
         simultaneous: whether a click at exactly the time of the conversion is eligible.
         reset_after_conversion: cut journeys at the last earlier conversion of the same user and match key. Conversions of one
             time, such as the lines of an order, don't cut each other's.
@@ -105,6 +120,7 @@ class AttributionConfig(Frozen):
     """
 
     window_hours: Hours | None = None
+    context_window_hours: dict[str, Hours] = pydantic.Field({}, exclude_if=operator.not_)
     simultaneous: Literal["eligible", "ineligible"] = "eligible"
     reset_after_conversion: bool = False
     mechanisms: Annotated[tuple[MechanismConfig, ...], NOT_EMPTY] = pydantic.Field(max_length=MAX_MECHANISMS)
@@ -119,6 +135,16 @@ class AttributionConfig(Frozen):
         if len(set(names)) < len(names):
             raise ValueError(f"mechanism names must differ, found: {', '.join(names)}")
         return mechanisms
+
+    @pydantic.model_validator(mode="after")
+    def _context_windows_are_shorter(self):
+        for name, hours in self.context_window_hours.items():
+            if hours > self.longest_window_hours:
+                raise ValueError(
+                    f"context_window_hours: expected at most the window of clicks, {self.longest_window_hours:g}, found "
+                    f"{hours:g} for '{name}'"
+                )
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -149,8 +175,17 @@ class AttributionConfig(Frozen):
                     + (", ".join(scalars) or "none")
                 )
 
-    def rules(self, units_per_second: int, window_hours: float | None = None) -> JourneyRules:
-        """Eligibility rules in time units, for a mechanism's own window or the common one.
+    def mechanism_rules(self, units_per_second: int, context: Sequence[str] = ()) -> dict[str, JourneyRules]:
+        """Eligibility rules of each mechanism in time units, by name, with the names of the kinds of context touch."""
+        return {
+            m.name: self.rules(units_per_second, m.window_hours, () if m.clicks_only else context)
+            for m in self.mechanisms
+        }
+
+    def rules(
+        self, units_per_second: int, window_hours: float | None = None, context: Sequence[str] = ()
+    ) -> JourneyRules:
+        """Eligibility rules in time units, for a mechanism's own window or the common one, and its kinds of context touch.
 
         Raises:
             MalTfError: neither window is given.
@@ -158,8 +193,13 @@ class AttributionConfig(Frozen):
         hours = window_hours or self.window_hours
         if hours is None:
             raise MalTfError("attribution.window_hours is missing; mechanisms that compute labels need a window")
+        window, *context_windows = (
+            round(one * SECONDS_PER_HOUR * units_per_second)
+            for one in (hours, *(min(self.context_window_hours.get(name, hours), hours) for name in context))
+        )
         return JourneyRules(
-            window=round(hours * SECONDS_PER_HOUR * units_per_second),
+            window=window,
             simultaneous=self.simultaneous == "eligible",
             reset_after_conversion=self.reset_after_conversion,
+            context=tuple(context_windows),
         )

@@ -7,9 +7,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features import table, vocabulary
 from features.arrays import flat
+from features.context_table import ContextColumns
 from features.errors import BadInput, MalTfError
 from features.in_memory import arrow_table
 from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
@@ -20,6 +22,10 @@ from mal_tf.attribution.config import READY, AttributionConfig
 from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import mechanism_errors
 from mal_tf.attribution.shard import SOURCE_COLUMNS, Shard
+from mal_tf.attribution.touches import CLICK
+
+#: Column that says which rows are context touches.
+_KIND = "touch_type"
 
 #: Number of bad rows that an error message lists.
 _SHOWN = 3
@@ -44,6 +50,9 @@ def labels(
     of the features. `conversions` has `conversion_id`, `user_id`, `timestamp` and optionally `user_fallback`, `match_key` and
     `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time
     zone, or numbers since 1970; they are compared in the finest unit that occurs.
+
+    If `attribution.context_window_hours` names kinds of context touch, such as `view`, `clicks` has a column `touch_type`,
+    which is `click` or one of them. Context touches take credit, and have no row in the result.
 
     Args:
         clicks: the click log; a click delivered twice counts once.
@@ -89,16 +98,24 @@ def labels(
     if unit not in UNITS_PER_SECOND:
         raise BadInput(f"time_unit: expected one of {', '.join(UNITS_PER_SECOND)}, found {unit!r}")
     click_columns, conversion_columns = _columns(*tables)
+    context: list[str] = [*attribution.context_window_hours]
+    by_kind, given = _by_kind(tables[0], context), UNITS_PER_SECOND[unit]
     events = [
-        _canonical(tables[0], click_columns, spec.columns("clicks"), UNITS_PER_SECOND[unit]),
-        _canonical(tables[1], conversion_columns, spec.columns("conversions"), UNITS_PER_SECOND[unit]),
+        _canonical(tables[0], click_columns, spec.columns("clicks"), given, by_kind[CLICK]),
+        _canonical(tables[1], conversion_columns, spec.columns("conversions"), given),
     ]
+    touch_columns, confounders = _context_columns(click_columns), spec.scalar_columns(attribution.confounders)
+    events += [_canonical(tables[0], touch_columns, confounders, given, by_kind[kind]) for kind in context]
     units = max(finest_unit(rows["timestamp"].to_numpy(), UNITS_PER_SECOND[unit]) for rows in events)
     events = [_divided(rows, NANOSECONDS // units) for rows in events]
-    until = _latest(events) if observed_until is None else since_epoch(_moment(observed_until, "observed_until"), units)
+    until = (
+        _latest(events[:2]) if observed_until is None else since_epoch(_moment(observed_until, "observed_until"), units)
+    )
     observed = [rows.filter(pa.array(rows["timestamp"].to_numpy() <= until)) for rows in events]
-    prepared = shard.sort(_without_repeats(observed[0], "click_id"), _without_repeats(observed[1], "conversion_id"))
-    plan = LabelPlan.from_config(attribution, spec, units, valued=conversion_columns.value is not None)
+    id_columns = ["click_id", "conversion_id", *("touch_id" for _ in context)]
+    unique = [_without_repeats(rows, id_column) for rows, id_column in zip(observed, id_columns, strict=True)]
+    prepared = shard.sort(unique[0], unique[1], unique[2:])
+    plan = LabelPlan.from_config(attribution, spec, units, conversion_columns.value is not None, context)
     fits_end = until + 1 if fit_until is None else since_epoch(_moment(fit_until, "fit_until"), units, up=True)
     types = _fit(prepared, plan, fits_end, until)
     labelled, _ = labelling.label(prepared, plan, types, until)
@@ -160,17 +177,45 @@ def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumn
     )
 
 
+def _context_columns(clicks: table.ClickColumns) -> ContextColumns:
+    """Roles of the columns in rows of context touches, which are those of clicks."""
+    return ContextColumns.model_validate(clicks.model_dump(exclude={"click_id"}) | {"touch_id": clicks.click_id})
+
+
+def _by_kind(rows: pa.Table, context: Sequence[str]) -> dict[str, np.ndarray | None]:
+    """Positions of the rows of each kind of touch; None for clicks if there is no context."""
+    if not context:
+        return {CLICK: None}
+    if _KIND not in rows.column_names:
+        raise BadInput(
+            f"clicks: expected a column '{_KIND}', as attribution.context_window_hours has {', '.join(context)}; found "
+            f"columns: {', '.join(rows.column_names)}"
+        )
+    kinds = (CLICK, *context)
+    known = pc.index_in(rows[_KIND].cast(pa.string()), pa.array(kinds))
+    if known.null_count:
+        row = int(np.flatnonzero(known.is_null())[0])
+        raise BadInput(
+            f"clicks, row {row}: column '{_KIND}': expected one of {', '.join(kinds)}; found {rows[_KIND][row].as_py()!r}"
+        )
+    return {kind: np.flatnonzero(known.to_numpy() == number) for number, kind in enumerate(kinds)}
+
+
 def _canonical(
-    rows: pa.Table, columns: table.ClickColumns | table.ConversionColumns, features: dict[str, str], units: int
+    rows: pa.Table, columns: table.Roles, features: dict[str, str], units: int, places: np.ndarray | None = None
 ) -> pa.Table:
-    """Rows in canonical columns, with their position in the source (`SOURCE_COLUMNS`)."""
+    """Rows in canonical columns, with their position in the source (`SOURCE_COLUMNS`); all rows, or those at `places`."""
+    if places is None:
+        places = np.arange(rows.num_rows)
+    else:
+        rows = rows.take(pa.array(places)).combine_chunks()
     batch = pa.RecordBatch.from_arrays([flat(column) for column in rows.columns], rows.column_names)
     bounds = table.TimeBounds(0, 2**63 - 1)
     normalised = table.normalise(batch, columns, features, bounds, TimeFormat(units), columns.TABLE)
     if normalised.bad_index.size:
-        raise _bad(columns.TABLE, normalised.bad_index.tolist(), normalised.reasons)
-    places = [pa.array(np.zeros(batch.num_rows, np.int32)), pa.array(np.arange(batch.num_rows))]
-    return pa.Table.from_arrays([*normalised.rows.columns, *places], [*normalised.rows.schema.names, *SOURCE_COLUMNS])
+        raise _bad(columns.TABLE, places[normalised.bad_index].tolist(), normalised.reasons)
+    source = [pa.array(np.zeros(batch.num_rows, np.int32)), pa.array(places)]
+    return pa.Table.from_arrays([*normalised.rows.columns, *source], [*normalised.rows.schema.names, *SOURCE_COLUMNS])
 
 
 def _bad(name: str, rows: Sequence[int], reasons: Sequence[str]) -> BadInput:

@@ -1,12 +1,12 @@
 """Journeys, the eligible clicks of each conversion, as flat arrays in compressed sparse row (CSR) form."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from features.arrays import composite_keys, flatten_ranges
-from mal_tf.attribution.touchpoints import Touchpoints
+from mal_tf.attribution.touches import CLICK, Events, Kinds, Touches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +17,18 @@ class JourneyRules:
         window: largest time from click to conversion, in time units, included.
         simultaneous: whether a click at exactly the time of the conversion is eligible.
         reset_after_conversion: whether journeys are cut at the last earlier conversion of the same user and match key.
+        context: window of each kind of context touch, at most `window`; empty if journeys are of clicks alone.
     """
 
     window: int
     simultaneous: bool = True
     reset_after_conversion: bool = False
+    context: tuple[int, ...] = ()
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Windows of clicks and of each kind of context touch."""
+        return (self.window, *self.context)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +39,15 @@ class Journeys:
 
     Attributes:
         offsets: int64 [J + 1], index of the first touch of each journey, then T.
-        click: int64 [T], position of each touch in the click arrays.
+        click: int64 [T], position of each touch in the click arrays. Context touches have positions after all clicks.
         touchpoint: int64 [T], code of the touchpoint type, an index into `touchpoints`.
         touchpoints: object [K], names of the touchpoint types, all different.
         age: float64 [T], hours from the touch to the end of the journey: the conversion or, without one, the last touch.
         value: float64 [J], worth of the conversion; 0 for journeys without conversion.
         key: uint64 [J], stable hash of user and id of the conversion (without one, of the first click), for sampling.
         confounders: uint64 [J, F], stable hashes of the user's features at the first touch.
+        kind: int64 [T], kind of each touch, an index into `kinds`; zeros by default.
+        kinds: names of the kinds of touch: clicks (0), then those of context, such as `view`.
 
     Example:
         >>> import numpy as np
@@ -65,6 +74,12 @@ class Journeys:
     value: np.ndarray
     key: np.ndarray
     confounders: np.ndarray
+    kind: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    kinds: tuple[str, ...] = (CLICK,)
+
+    def __post_init__(self):
+        if len(self.kinds) == 1 and self.kind.size != self.click.size:
+            object.__setattr__(self, "kind", np.zeros(self.click.size, np.int64))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -88,6 +103,7 @@ class Journeys:
             value=self.value[journeys],
             key=self.key[journeys],
             confounders=self.confounders[journeys],
+            kind=self.kind[touches],
         )
 
     def __len__(self) -> int:
@@ -95,47 +111,16 @@ class Journeys:
 
 
 @dataclasses.dataclass(frozen=True)
-class Events:
-    """Events of one table, sorted by (group, time, id).
-
-    Attributes:
-        group: int64, code of (user, match key).
-        time: int64, time units since 1970.
-    """
-
-    group: np.ndarray
-    time: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Touches:
-    """Columns of the C sorted clicks from which journeys are built.
-
-    Attributes:
-        time: int64 [C].
-        touchpoint: int64 [C], code of the type from the touchpoint column.
-        touchpoints: names of the types, and which parts are derived from the journey.
-        confounders: uint64 [C, F].
-        units_per_hour: time units in an hour.
-    """
-
-    time: np.ndarray
-    touchpoint: np.ndarray
-    touchpoints: Touchpoints
-    confounders: np.ndarray
-    units_per_hour: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Spans:
-    """J journeys as ranges of the sorted clicks, a compact form from which `Journeys` are expanded.
+    """J journeys as ranges of the sorted touches, a compact form from which `Journeys` are expanded.
 
     Attributes:
-        start: int64 [J], position of the first touch.
-        length: int64 [J].
+        start: int64 [J], position of the first click.
+        length: int64 [J], number of clicks.
         end: int64 [J], when the journey ends, in time units.
         value: float64 [J].
         key: uint64 [J].
+        context: start and length of the journeys' touches of each kind of context.
     """
 
     start: np.ndarray
@@ -143,17 +128,33 @@ class Spans:
     end: np.ndarray
     value: np.ndarray
     key: np.ndarray
+    context: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
-    def covered(self, clicks: int) -> np.ndarray:
-        """Whether each click is in any journey, bool [clicks]."""
-        steps = np.bincount(self.start, self.length > 0, clicks + 1) - np.bincount(
-            self.start + self.length, self.length > 0, clicks + 1
-        )
-        return np.cumsum(steps)[:clicks] > 0
+    @property
+    def touches(self) -> np.ndarray:
+        """Number of touches of each journey, int64 [J]."""
+        return sum((length for _, length in self.context), self.length)
+
+    def covered(self, touches: int) -> np.ndarray:
+        """Whether each touch is in any journey, bool [touches]."""
+        ranges = [(self.start, self.length), *self.context]
+        start, length = (np.concatenate(parts) for parts in zip(*ranges, strict=True))
+        steps = np.bincount(start, length > 0, touches + 1) - np.bincount(start + length, length > 0, touches + 1)
+        return np.cumsum(steps)[:touches] > 0
 
     def select(self, keep: np.ndarray | slice) -> "Spans":
         """The journeys that a mask or slice selects."""
-        return Spans(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
+        context = tuple((start[keep], length[keep]) for start, length in self.context)
+        return Spans(self.start[keep], self.length[keep], self.end[keep], self.value[keep], self.key[keep], context)
+
+    def first(self, kinds: Kinds | None) -> np.ndarray:
+        """Position of the first touch of each journey, int64 [J]; any position where there is none."""
+        if kinds is None or not self.context:
+            return self.start
+        starts, lengths = (np.stack(parts) for parts in zip((self.start, self.length), *self.context, strict=True))
+        starts = np.minimum(starts, max(kinds.rank.size - 1, 0))
+        ranks = np.where(lengths > 0, kinds.rank[starts] if kinds.rank.size else 0, kinds.rank.size)
+        return starts[ranks.argmin(axis=0), np.arange(self.start.size)]
 
     def blocks(self, touches: Touches, cost: int = 20_000_000) -> Iterator[Journeys]:
         """Expands the journeys in blocks of bounded memory, however long they are.
@@ -164,8 +165,9 @@ class Spans:
             touches: columns of the sorted clicks.
             cost: limit per block, which a single journey may exceed.
         """
-        distinct = np.minimum(self.length, touches.touchpoints.names.size)
-        total = np.cumsum(self.length + distinct * distinct)
+        length = self.touches
+        distinct = np.minimum(length, touches.touchpoints.names.size)
+        total = np.cumsum(length + distinct * distinct)
         begin = 0
         while begin < self.length.size:
             spent = total[begin - 1] if begin else 0
@@ -175,17 +177,37 @@ class Spans:
 
     def journeys(self, touches: Touches) -> Journeys:
         """Expands the journeys."""
-        offsets, index = flatten_ranges(self.start, self.length)
-        age = (np.repeat(self.end, self.length) - touches.time[index]) / touches.units_per_hour
+        offsets, index = self._expanded(touches.kinds)
+        age = (np.repeat(self.end, np.diff(offsets)) - touches.time[index]) / touches.units_per_hour
         touchpoint, names = touches.touchpoints.derive(touches.touchpoint[index], offsets, age)
-        first = np.minimum(self.start, max(touches.time.size - 1, 0))
+        first = np.minimum(self.first(touches.kinds), max(touches.time.size - 1, 0))
         empty = np.zeros((first.size, touches.confounders.shape[1]), touches.confounders.dtype)
         confounders = touches.confounders[first] if touches.time.size else empty
-        return Journeys(offsets, index, touchpoint, names, age, self.value, self.key, confounders)
+        journeys = Journeys(offsets, index, touchpoint, names, age, self.value, self.key, confounders)
+        if touches.kinds is None:
+            return journeys
+        return dataclasses.replace(journeys, kind=touches.kinds.kind[index], kinds=touches.kinds.names)
+
+    def _expanded(self, kinds: Kinds | None) -> tuple[np.ndarray, np.ndarray]:
+        """Offsets of the journeys, and positions of their touches in time order."""
+        if kinds is None or not self.context:
+            return flatten_ranges(self.start, self.length)
+        starts, lengths = (
+            np.stack(parts, axis=1) for parts in zip((self.start, self.length), *self.context, strict=True)
+        )
+        _, index = flatten_ranges(starts.ravel(), lengths.ravel())
+        offsets = np.concatenate([[0], np.cumsum(lengths.sum(axis=1))]).astype(np.int64)
+        owner = np.repeat(np.arange(self.start.size), np.diff(offsets))
+        return offsets, index[np.lexsort((kinds.rank[index], owner))]
 
 
 def converting_spans(
-    clicks: Events, conversions: Events, rules: JourneyRules, value: np.ndarray, key: np.ndarray
+    clicks: Events,
+    conversions: Events,
+    rules: JourneyRules,
+    value: np.ndarray,
+    key: np.ndarray,
+    context: Sequence[Events] = (),
 ) -> Spans:
     """Finds the eligible clicks of each conversion, as one journey per conversion; of length 0 without any.
 
@@ -195,42 +217,70 @@ def converting_spans(
         rules: eligibility.
         value: float64 [J], worth of each conversion.
         key: uint64 [J].
+        context: sorted context touches of each kind in `rules.context`; groups share the clicks' codes.
     """
-    floor = clicks.time.min() if clicks.time.size else 0
-    opening = np.maximum(conversions.time - rules.window, floor)
-    click_key, end_key, begin_key = composite_keys(
-        [clicks.group, conversions.group, conversions.group], [clicks.time, conversions.time, opening]
+    parts = (clicks, *context)[: len(rules.windows)]
+    bases = np.cumsum([0, *(part.time.size for part in parts)])
+    ranges = [_eligible(part, conversions, rules, window) for part, window in zip(parts, rules.windows, strict=True)]
+    (start, length), *others = [(base + start, length) for base, (start, length) in zip(bases, ranges, strict=False)]
+    return Spans(start, length, conversions.time, value, key, tuple(others))
+
+
+def _eligible(touches: Events, conversions: Events, rules: JourneyRules, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """First of the touches that are eligible for each conversion, and their number, int64 [J]."""
+    floor = touches.time.min() if touches.time.size else 0
+    opening = np.maximum(conversions.time - window, floor)
+    touch_key, end_key, begin_key = composite_keys(
+        [touches.group, conversions.group, conversions.group], [touches.time, conversions.time, opening]
     )
-    after = np.searchsorted(click_key, end_key, side="right")
-    stop = after if rules.simultaneous else np.searchsorted(click_key, end_key, side="left")
-    start = np.searchsorted(click_key, begin_key, side="left")
+    after = np.searchsorted(touch_key, end_key, side="right")
+    stop = after if rules.simultaneous else np.searchsorted(touch_key, end_key, side="left")
+    start = np.searchsorted(touch_key, begin_key, side="left")
     if rules.reset_after_conversion and len(after) > 1:
-        # Clicks that were eligible for the last earlier conversion or came before it are not eligible again. Conversions
-        # of one time, such as the lines of an order, share their clicks.
+        # Touches that were eligible for the last earlier conversion or came before it are not eligible again. Conversions
+        # of one time, such as the lines of an order, share their touches.
         same_group = np.append(False, conversions.group[1:] == conversions.group[:-1])
         same_time = np.append(False, conversions.time[1:] == conversions.time[:-1])
         simultaneous = same_group & same_time
         first = np.maximum.accumulate(np.where(simultaneous, 0, np.arange(len(after))))
         start = np.where(same_group[first], np.maximum(start, stop[first - 1]), start)
-    return Spans(start, np.maximum(stop - start, 0), conversions.time, value, key)
+    return start, np.maximum(stop - start, 0)
 
 
-def other_spans(clicks: Events, claimed: np.ndarray, window: int) -> Spans:
+def other_spans(
+    touches: Events, claimed: np.ndarray, windows: int | Sequence[int], kinds: Kinds | None = None
+) -> Spans:
     """Finds the journeys without conversion, with keys of 0.
 
-    Such a journey is a maximal run of consecutive clicks of one user and match key that are not `claimed` and whose gaps
-    are at most the window.
+    Such a journey is a maximal run of consecutive touches of one user and match key that are not `claimed`, each of which
+    comes while the window of an earlier one is still open. For clicks alone: whose gaps are at most the window.
 
     Args:
-        clicks: sorted clicks [C].
-        claimed: bool [C], clicks that are in a converting journey or excluded for another reason.
-        window: largest gap, in time units.
+        touches: sorted clicks, then the sorted context touches of each kind [C].
+        claimed: bool [C], touches that are in a converting journey or excluded for another reason.
+        windows: window of each kind, in time units; one number if all are clicks.
+        kinds: kinds of the touches; None if all are clicks.
     """
-    index = np.flatnonzero(~claimed)
-    group, time = clicks.group[index], clicks.time[index]
-    begins = np.ones(index.size, bool)
-    if index.size:
-        begins[1:] = (np.diff(index) > 1) | (np.diff(group) != 0) | (np.diff(time) > window)
+    order = np.arange(touches.time.size) if kinds is None else np.argsort(kinds.rank)
+    place = np.flatnonzero(~claimed[order])
+    index = order[place]
+    group, time = touches.group[index], touches.time[index]
+    breaks = np.ones(index.size, bool)
+    breaks[1:] = (np.diff(place) > 1) | (np.diff(group) != 0)
+    number = np.arange(index.size)
+    opening = np.maximum.accumulate(np.where(breaks, number, 0))
+    begins, ranges = np.ones(index.size, bool), []
+    of_kind = (
+        [np.ones(index.size, bool)] if kinds is None else [kinds.kind[index] == k for k in range(len(kinds.names))]
+    )
+    for is_kind, window in zip(of_kind, (windows,) if isinstance(windows, int) else windows, strict=True):
+        latest = np.append(-1, np.maximum.accumulate(np.where(is_kind, number, -1))[:-1])[: index.size]
+        begins &= (latest < opening) | (time - time[latest] > window)
     first = np.flatnonzero(begins)
-    last = np.append(first[1:], index.size)[: first.size] - 1
-    return Spans(index[first], last - first + 1, time[last], np.zeros(first.size), np.zeros(first.size, np.uint64))
+    stop = np.append(first[1:], index.size)[: first.size]
+    for is_kind in of_kind:
+        before, mine = np.append(0, np.cumsum(is_kind)), np.append(index[is_kind], 0)
+        ranges.append((mine[before[first]], before[stop] - before[first]))
+    (start, length), *context = ranges
+    none = np.zeros(first.size)
+    return Spans(start, length, time[stop - 1], none, none.astype(np.uint64), tuple(context))

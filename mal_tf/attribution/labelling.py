@@ -16,9 +16,11 @@ from features.table import FEATURE
 from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution import labels, touchpoints
 from mal_tf.attribution.config import AttributionConfig
-from mal_tf.attribution.journeys import JourneyRules, Spans, Touches, converting_spans, other_spans
+from mal_tf.attribution.journeys import JourneyRules, Spans, converting_spans, other_spans
+from mal_tf.attribution.label_counts import TOUCH_CREDIT_UNIT, credit_units
 from mal_tf.attribution.mechanism import DataDrivenMechanism, Mechanism, checked_credit, mechanism_errors
 from mal_tf.attribution.shard import USER, Shard, event_keys
+from mal_tf.attribution.touches import CLICK, Events, Kinds, Touches
 from mal_tf.attribution.touchpoints import TouchpointConfig, Touchpoints
 
 
@@ -37,6 +39,7 @@ class LabelPlan:
         valued: whether to compute credit times value as well.
         attribution: the config that the plan is made from.
         file_units: time units in a second of the label files' timestamps, where these are coarser than the plan's.
+        context: names of the kinds of context touch, in the order of `Shard.context`.
     """
 
     spec: FeatureSpec
@@ -49,29 +52,36 @@ class LabelPlan:
     valued: bool
     attribution: AttributionConfig | None = None
     file_units: int | None = None
+    context: tuple[str, ...] = ()
 
     @classmethod
     def from_config(
-        cls, attribution: AttributionConfig, spec: FeatureSpec, units_per_second: int, valued: bool
+        cls,
+        attribution: AttributionConfig,
+        spec: FeatureSpec,
+        units_per_second: int,
+        valued: bool,
+        context: Sequence[str] = (),
     ) -> "LabelPlan":
         """Plan for a config, whose data-driven mechanisms have no fits yet."""
         return cls(
             spec=spec,
             mechanisms={m.name: m.make() for m in attribution.mechanisms},
-            rules={m.name: attribution.rules(units_per_second, m.window_hours) for m in attribution.mechanisms},
-            common_rules=attribution.rules(units_per_second),
+            rules=attribution.mechanism_rules(units_per_second, context),
+            common_rules=attribution.rules(units_per_second, context=context),
             touchpoint=attribution.touchpoint,
             confounders=attribution.confounders,
             units_per_second=units_per_second,
             valued=valued,
             attribution=attribution,
+            context=tuple(context),
         )
 
     def in_units(self, units_per_second: int) -> "LabelPlan":
         """The plan, with the same mechanisms, for timestamps in another unit."""
         if self.attribution is None or units_per_second == self.units_per_second:
             return self
-        other = self.from_config(self.attribution, self.spec, units_per_second, self.valued)
+        other = self.from_config(self.attribution, self.spec, units_per_second, self.valued, self.context)
         return dataclasses.replace(other, mechanisms=self.mechanisms, file_units=self.units_per_second)
 
     def in_file_units(self, labelled: pa.Table) -> pa.Table:
@@ -99,25 +109,29 @@ class LabelPlan:
 
 
 def count_touchpoints(shard: Shard, plan: LabelPlan, fit_until: int) -> pa.Table:
-    """Counts the touchpoint types of the clicks before `fit_until`. Returns columns `token` and `count`."""
-    early = shard.clicks["touchpoint"].filter(pa.array(shard.click_time < fit_until))
-    return vocabulary.count(plan.touchpoint_feature, flat(early))
+    """Counts the touchpoint types of the touches before `fit_until`. Returns columns `token` and `count`."""
+    time = _touch_events(shard).time
+    return vocabulary.count(plan.touchpoint_feature, _touchpoints(shard, plan).filter(pa.array(time < fit_until)))
 
 
 def statistics(shard: Shard, plan: LabelPlan, types: Sequence[str], fit_until: int, observed_until: int) -> dict:
     """Statistics of each data-driven mechanism by name, from events before `fit_until`.
 
-    Converting journeys are those whose conversion is earlier. Other journeys consist of clicks that are earlier, whose
+    Converting journeys are those whose conversion is earlier. Other journeys consist of touches that are earlier, whose
     window has passed by `observed_until`, and that are in no converting journey.
     """
-    touches, time = shard_touches(shard, plan, types), shard.click_time
+    touches = shard_touches(shard, plan, types)
     by_mechanism = {}
     for rules, mechanisms in by_rules(plan, plan.data_driven):
         converting = shard_converting_spans(shard, rules)
-        claimed = converting.covered(time.size) | (time >= fit_until) | (time + rules.window > observed_until)
-        early = converting.select((converting.end < fit_until) & (converting.length > 0))
-        other = other_spans(shard.click_events, claimed, rules.window)
-        other = dataclasses.replace(other, key=event_keys(shard.clicks, "click_id", other.start))
+        kinds = touches.kinds if rules.context else None
+        events = shard.click_events if kinds is None else _touch_events(shard)
+        time, windows = events.time, np.array(rules.windows)
+        closes = time + (rules.window if kinds is None else windows[kinds.kind])
+        claimed = converting.covered(time.size) | (time >= fit_until) | (closes > observed_until)
+        early = converting.select((converting.end < fit_until) & (converting.touches > 0))
+        other = other_spans(events, claimed, rules.windows, kinds)
+        other = dataclasses.replace(other, key=_touch_keys(shard, other.first(kinds)))
         nothing = early.select(slice(0, 0)).journeys(touches)
         parts = [(block, nothing) for block in early.blocks(touches)]
         parts += [(nothing, block) for block in other.blocks(touches)]
@@ -135,20 +149,22 @@ def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: i
         A table in the order of the shard: `click_id`, `user_id`, `timestamp`, `path_length`, `mature`,
         `label_<mechanism>`, `credit_<mechanism>` (the sum before it is capped), `valued_credit_<mechanism>` if conversions
         have a value, `label_cat`, and the features.
-        Counts under the common window: attributed and unattributed conversions, and conversions by path length.
+        Counts under the common window: attributed and unattributed conversions, and conversions by path length. With
+        context, also touches and their credit by kind of touch.
     """
     touches, time = shard_touches(shard, plan, types), shard.click_time
-    credits = {name: labels.ClickCredit(time.size) for name in plan.mechanisms}
-    longest = np.zeros(time.size, np.int64)
+    every_credit = {name: labels.ClickCredit(touches.time.size) for name in plan.mechanisms}
+    longest = np.zeros(touches.time.size, np.int64)
     for rules, mechanisms in by_rules(plan, plan.mechanisms):
         for block in shard_converting_spans(shard, rules).blocks(touches):
             for name in mechanisms:
-                credits[name].add(block, checked_credit(name, plan.mechanisms[name], block))
+                every_credit[name].add(block, checked_credit(name, plan.mechanisms[name], block))
             if rules == plan.common_rules:
                 labels.path_length(longest, block)
+    credits = {name: credit.first(time.size) for name, credit in every_credit.items()}
     label_by_name = {name: credit.label for name, credit in credits.items()}
     columns = {name: shard.clicks[name] for name in ("click_id", "user_id", "timestamp")}
-    columns["path_length"] = longest
+    columns["path_length"] = longest[: time.size]
     columns["mature"] = (time + plan.maturity <= observed_until).astype(np.int64)
     columns |= {f"label_{name}": values for name, values in label_by_name.items()}
     columns |= {f"credit_{name}": credit.raw.astype(np.float32) for name, credit in credits.items()}
@@ -157,7 +173,8 @@ def label(shard: Shard, plan: LabelPlan, types: Sequence[str], observed_until: i
     columns["label_cat"] = labels.cat_label(label_by_name)
     clicks = _Clicks(shard, plan)
     columns |= {feature.name: contract.select(feature, clicks, plan.spec) for feature in plan.spec.features}
-    return pa.table(columns), _count_paths(shard_converting_spans(shard, plan.common_rules))
+    counts = _count_paths(shard_converting_spans(shard, plan.common_rules))
+    return pa.table(columns), counts + _count_kinds(touches.kinds, every_credit)
 
 
 def by_rules(plan: LabelPlan, mechanisms: Mapping[str, Mechanism]) -> list[tuple[JourneyRules, list[str]]]:
@@ -169,47 +186,97 @@ def by_rules(plan: LabelPlan, mechanisms: Mapping[str, Mechanism]) -> list[tuple
 
 
 def shard_converting_spans(shard: Shard, rules: JourneyRules) -> Spans:
-    """One journey per conversion in the order of the shard; of length 0 if no click is eligible."""
+    """One journey per conversion in the order of the shard; of length 0 if no touch is eligible."""
     keys = event_keys(shard.conversions, "conversion_id", np.arange(shard.conversions.num_rows))
     value = flat(shard.conversions["value"].fill_null(0.0)).to_numpy()  # A missing value adds nothing.
-    return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys)
+    return converting_spans(shard.click_events, shard.conversion_events, rules, value, keys, shard.context_events)
 
 
 def shard_touches(shard: Shard, plan: LabelPlan, types: Sequence[str]) -> Touches:
-    """Columns of the shard's clicks from which journeys are built; touchpoints that are not in `types` become rare."""
-    column = flat(shard.clicks["touchpoint"]).dictionary_encode()
+    """Columns of the shard's touches from which journeys are built; touchpoints that are not in `types` become rare."""
+    column = _touchpoints(shard, plan).dictionary_encode()
     # Codes follow the order of the names, so that sums over types have the same order in every shard.
     (code,) = codes(column.dictionary)
     names = np.empty(code.size, object)
     names[code] = column.dictionary.to_numpy(zero_copy_only=False)
     names, touchpoint = touchpoints.fold(names, code[column.indices.to_numpy()], types)
     derived = Touchpoints(names, plan.touchpoint.recency_hours, plan.touchpoint.position)
-    clicks, features = _Clicks(shard, plan), [plan.spec.scalar(name) for name in plan.confounders]
+    parts = [_confounders(shard, plan, rows) for rows in (shard.clicks, *shard.context)]
+    events = (shard.click_events, *shard.context_events)
+    kinds = Kinds.from_events((CLICK, *plan.context), events) if shard.context else None
+    units_per_hour = SECONDS_PER_HOUR * plan.units_per_second
+    return Touches(_touch_events(shard).time, touchpoint, derived, np.concatenate(parts), units_per_hour, kinds)
+
+
+def _confounders(shard: Shard, plan: LabelPlan, rows: pa.Table) -> np.ndarray:
+    clicks, features = _Clicks(shard, plan, rows), [plan.spec.scalar(name) for name in plan.confounders]
     values = [contract.discrete(feature, contract.select(feature, clicks, plan.spec)) for feature in features]
     hashes = list(map(stable_hash, values))
-    confounders = np.stack(hashes, axis=1) if hashes else np.zeros((shard.clicks.num_rows, 0), np.uint64)
-    return Touches(shard.click_time, touchpoint, derived, confounders, SECONDS_PER_HOUR * plan.units_per_second)
+    return np.stack(hashes, axis=1) if hashes else np.zeros((rows.num_rows, 0), np.uint64)
+
+
+def _touch_events(shard: Shard) -> Events:
+    """Groups and times of the clicks, then of the context touches."""
+    parts = (shard.click_events, *shard.context_events)
+    return Events(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("group", "time")))
+
+
+def _touchpoints(shard: Shard, plan: LabelPlan) -> pa.Array:
+    """Touchpoint types of the clicks, then of the context touches, where the type's name says the kind of touch."""
+    columns = [flat(shard.clicks["touchpoint"])]
+    for name, rows in zip(plan.context, shard.context, strict=True):
+        typed = pc.binary_join_element_wise(f"({name})", flat(rows["touchpoint"]), " ")
+        columns.append(pc.replace_substring_regex(typed, rf"^\({name}\) $", f"({name})"))
+    return columns[0] if len(columns) == 1 else pa.concat_arrays(columns)
+
+
+def _touch_keys(shard: Shard, touches: np.ndarray) -> np.ndarray:
+    """Stable hashes of user and id of the touches at these positions, uint64."""
+    if not shard.context:
+        return event_keys(shard.clicks, "click_id", touches)
+    keys, begin = np.zeros(touches.size, np.uint64), 0
+    for number, rows in enumerate((shard.clicks, *shard.context)):
+        mine = (touches >= begin) & (touches < begin + rows.num_rows)
+        keys[mine] = event_keys(rows, "touch_id" if number else "click_id", touches[mine] - begin) ^ np.uint64(number)
+        begin += rows.num_rows
+    return keys
 
 
 def _count_paths(converting: Spans) -> Counter:
-    lengths, conversions = np.unique(converting.length, return_counts=True)
+    lengths, conversions = np.unique(converting.touches, return_counts=True)
     counts: Counter = Counter()
     counts.update({("path_length", int(n)): int(c) for n, c in zip(lengths, conversions, strict=True) if n})
     attributed = int((converting.length > 0).sum())
     counts["conversions", "attributed"] = attributed
     counts["conversions", "without_click"] = converting.length.size - attributed
+    if converting.context:
+        counts["conversions", "context_only"] = int(((converting.touches > 0) & (converting.length == 0)).sum())
+    return counts
+
+
+def _count_kinds(kinds: Kinds | None, credits: Mapping[str, labels.ClickCredit]) -> Counter:
+    """Touches by kind, and their credit by kind and mechanism, in units of `TOUCH_CREDIT_UNIT`; nothing without context."""
+    counts: Counter = Counter()
+    if kinds is None:
+        return counts
+    for number, kind in enumerate(kinds.names):
+        is_kind = kinds.kind == number
+        counts["touches", kind] = int(is_kind.sum())
+        for name, credit in credits.items():
+            counts["touch_credit", kind, name] = credit_units(credit.raw[is_kind], TOUCH_CREDIT_UNIT)
     return counts
 
 
 class _Clicks:
-    """Clicks of a shard as the source of feature values (implements `features.feature.Clicks`)."""
+    """Clicks or context touches of a shard as the source of feature values (implements `features.feature.Clicks`)."""
 
-    def __init__(self, shard: Shard, plan: LabelPlan):
+    def __init__(self, shard: Shard, plan: LabelPlan, rows: pa.Table | None = None):
         self._shard, self._spec = shard, plan.spec
-        self.timestamp, self.units_per_second = shard.click_time, plan.units_per_second
+        self._rows = shard.clicks if rows is None else rows
+        self.timestamp, self.units_per_second = self._rows["timestamp"].to_numpy(), plan.units_per_second
 
     def column(self, name: str) -> pa.Array:
-        return flat(self._shard.clicks[FEATURE + name])
+        return flat(self._rows[FEATURE + name])
 
     def history(self, feature: HistoryFeature) -> pa.ListArray:
         shard = self._shard
@@ -219,7 +286,7 @@ class _Clicks:
         events = events.filter(pc.is_valid(events[column]))
         time, user = events["timestamp"].to_numpy(), events[USER].to_numpy()
         order = np.lexsort((id_codes(flat(events[id_column])), time, user))
-        click_user = shard.clicks[USER].to_numpy()
-        offsets, index = last_events(user[order], time[order], click_user, shard.click_time, feature.length)
+        click_user = self._rows[USER].to_numpy()
+        offsets, index = last_events(user[order], time[order], click_user, self.timestamp, feature.length)
         tokens = flat(events[column]).take(pa.array(order[index])).cast(ARROW_TYPE[self._spec.dtype(feature)])
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), tokens)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from features.errors import MalTfError
-from mal_tf.attribution.journeys import Journeys
-from mal_tf.attribution.mechanism import LAST, POSITIONS, Mechanism
+from mal_tf.attribution.journeys import JourneyRules, Journeys
+from mal_tf.attribution.mechanism import LAST, MIDDLE, POSITIONS, Mechanism
 
 #: Largest number of mechanisms, which allows 65,536 CAT classes.
 MAX_MECHANISMS = 16
@@ -30,6 +30,12 @@ class ClickCredit:
         np.add.at(self.raw, journeys.click, credit)
         np.add.at(self.valued, journeys.click, credit * journeys.value[journeys.owner])
 
+    def first(self, clicks: int) -> "ClickCredit":
+        """The credit of the first `clicks` touches, which are the clicks where there are context touches too."""
+        credit = ClickCredit(0)
+        credit.raw, credit.valued = self.raw[:clicks], self.valued[:clicks]
+        return credit
+
     @property
     def label(self) -> np.ndarray:
         """The raw sum capped at 1, float32 [C]."""
@@ -51,22 +57,26 @@ def cat_label(labels: Mapping[str, np.ndarray]) -> np.ndarray:
     return (positive * (1 << np.arange(len(labels)))[:, None]).sum(axis=0)
 
 
-def implied(mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -> list[tuple[str, str]]:
+def implied(mechanisms: Mapping[str, Mechanism], rules: Mapping[str, JourneyRules]) -> list[tuple[str, str]]:
     """Pairs (a, b) of mechanisms such that every click with a label above 0 under a has one above 0 under b.
 
     Args:
-        mechanisms: mechanisms by name, whose eligibility rules differ only in their windows.
-        windows: window of each mechanism, by name.
+        mechanisms: mechanisms by name.
+        rules: eligibility rules of each mechanism, by name, which differ only in their windows.
     """
-    return [(a, b) for a in mechanisms for b in mechanisms if a != b and _implies(a, b, mechanisms, windows)]
+    return [(a, b) for a in mechanisms for b in mechanisms if a != b and _implies(a, b, mechanisms, rules)]
 
 
-def _implies(a: str, b: str, mechanisms: Mapping[str, Mechanism], windows: Mapping[str, float]) -> bool:
-    if windows[a] > windows[b]:
+def _implies(a: str, b: str, mechanisms: Mapping[str, Mechanism], rules: Mapping[str, JourneyRules]) -> bool:
+    if rules[a].window > rules[b].window:
         return False
     positions = mechanisms[a].may_credit
-    if windows[a] < windows[b] and positions != {LAST}:
+    if rules[b].context and not rules[a].context:
+        positions = frozenset(POSITIONS)  # In b's journey, context touches may come before and after the click.
+    elif rules[a].window < rules[b].window and positions != {LAST}:
         positions = frozenset(POSITIONS)  # The longer journey ends with the same click and may begin earlier.
+    elif rules[a].context and not rules[b].context and MIDDLE in positions:
+        positions = frozenset(POSITIONS)  # A click between context touches may be the first or last of the clicks.
     return positions <= mechanisms[b].always_credits
 
 

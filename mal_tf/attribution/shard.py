@@ -1,7 +1,7 @@
 """Events of one shard of users, sorted and free of duplicates, in vectorised NumPy and Arrow code without Beam."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from features.arrays import codes, flat, id_codes, stable_hash
 from features.hashing import INCREMENT
-from mal_tf.attribution.journeys import Events
+from mal_tf.attribution.touches import Events
 
 #: Columns that hold the source of a row, which the shuffle preserves for the dead letters.
 SOURCE_COLUMNS = ("source_file", "source_row")
@@ -26,10 +26,18 @@ class Shard:
     Attributes:
         clicks: canonical click rows with the columns `USER` and `GROUP`.
         conversions: canonical conversion rows, likewise.
+        context: canonical rows of each kind of context touch, likewise.
     """
 
     clicks: pa.Table
     conversions: pa.Table
+    context: tuple[pa.Table, ...] = ()
+
+    @classmethod
+    def from_tables(cls, tables: Iterable[pa.Table]) -> "Shard":
+        """Shard of prepared tables: clicks, conversions, and those of each kind of context touch."""
+        clicks, conversions, *context = tables
+        return cls(clicks, conversions, tuple(context))
 
     @property
     def click_time(self) -> np.ndarray:
@@ -39,12 +47,21 @@ class Shard:
     @property
     def click_events(self) -> Events:
         """Groups and times of the clicks [C]."""
-        return Events(self.clicks[GROUP].to_numpy(), self.click_time)
+        return _events(self.clicks)
 
     @property
     def conversion_events(self) -> Events:
         """Groups and times of the conversions [J]."""
-        return Events(self.conversions[GROUP].to_numpy(), self.conversions["timestamp"].to_numpy())
+        return _events(self.conversions)
+
+    @property
+    def context_events(self) -> tuple[Events, ...]:
+        """Groups and times of the context touches of each kind."""
+        return tuple(map(_events, self.context))
+
+
+def _events(table: pa.Table) -> Events:
+    return Events(table[GROUP].to_numpy(), table["timestamp"].to_numpy())
 
 
 def drop_duplicates(table: pa.Table, id_column: str) -> tuple[pa.Table, pa.Table, int]:
@@ -165,20 +182,19 @@ def _differ(one: pa.Table, other: pa.Table, columns: Sequence[str]) -> np.ndarra
     return differ
 
 
-def sort(clicks: pa.Table, conversions: pa.Table) -> Shard:
-    """Sorts duplicate-free tables of one shard."""
-    users = codes(flat(clicks["user_id"]), flat(conversions["user_id"]))
-    keys = codes(flat(clicks["match_key"]), flat(conversions["match_key"]))
+def sort(clicks: pa.Table, conversions: pa.Table, context: Sequence[pa.Table] = ()) -> Shard:
+    """Sorts duplicate-free tables of one shard; those of `context` have the context touches of one kind each."""
+    every = (clicks, conversions, *context)
+    users, keys = (codes(*(flat(table[name]) for table in every)) for name in ("user_id", "match_key"))
     width = max(int(k.max(initial=0)) for k in keys) + 1
     tables = []
-    for table, id_column, user, key in zip(
-        (clicks, conversions), ("click_id", "conversion_id"), users, keys, strict=True
-    ):
+    id_columns = ("click_id", "conversion_id", *("touch_id" for _ in context))
+    for table, id_column, user, key in zip(every, id_columns, users, keys, strict=True):
         group, time = user * width + key, table["timestamp"].to_numpy()
         order = np.lexsort((id_codes(flat(table[id_column])), time, group))
         table = table.append_column(USER, pa.array(user)).append_column(GROUP, pa.array(group))
         tables.append(table.take(pa.array(order)))
-    return Shard(*tables)
+    return Shard.from_tables(tables)
 
 
 def event_keys(table: pa.Table, id_column: str, rows: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ def show_labels(console: Console, report: dict) -> None:
     """Print the rows read, dropped and kept, and the positives per mechanism (Table 1 of the MAL paper, arXiv 2508.15217)."""
     keys = ("read", "filtered", "after_observed_until", "exact_repeats", "restated", "dead_letters")
     rows = []
-    for name in ("clicks", "conversions"):
+    for name in report["days"]:
         table = report[name]
         kept = table.get("written", table.get("kept"))
         counts = [*(table.get(key, 0) for key in keys), table.get("immature_dropped", 0), kept]
@@ -19,9 +19,14 @@ def show_labels(console: Console, report: dict) -> None:
     columns = ["read", "other events", "not known yet", "exact repeats", "replaced", "dead letters", "immature", "kept"]
     show(console, Table("Rows", ["log", *columns], rows))
     unattributed = report["conversions"]["without_click"]
+    context_only = report["conversions"].get("context_only", 0)
     console.print(
         f"{report['conversions']['attributed']:,} conversions attributed, {unattributed:,} without an eligible click"
+        + (f", of which {context_only:,} have context touches" if context_only else "")
     )
+    for kind, counts in report.get("touches", {}).items():
+        credit = ", ".join(f"{name} {value:,.1f}" for name, value in counts["credit"].items())
+        console.print(f"{counts['touches']:,} {kind} touches with a credit of: {credit}")
     columns, rows = ["mechanism"], []
     for split in report["splits"]:
         columns += [f"{split}: positives", "ratio", "Σ credit"]
@@ -37,8 +42,8 @@ def show_labels(console: Console, report: dict) -> None:
     console.print(f"conversions by path length: {lengths or 'none'}")
     classes = ", ".join(f"{c}: {n:,}" for c, n in report["splits"]["train"]["cat_classes"].items())
     console.print(f"CAT classes in the train split (bits: {', '.join(report['cat_bits'])}): {classes}")
-    for table in ("clicks", "conversions"):
-        for column, reasons in report.get("missing_cells", {}).get(table, {}).items():
+    for table, columns_of_table in report.get("missing_cells", {}).items():
+        for column, reasons in columns_of_table.items():
             why = ", ".join(f"{reason}: {n:,}" for reason, n in reasons.items())
             note = f"column '{column}' of the {table} table can't be used in some rows, where it is missing ({why})"
             console.print(f"[bold yellow]note:[/] {escape(note)}")

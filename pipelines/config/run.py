@@ -117,7 +117,9 @@ class RunConfig(ConfigFile):
                 raise ValueError(f"{key} is missing")
         if ready := [m.name for m in self.attribution.mechanisms if m.type == READY]:
             raise ValueError(f"mechanism '{ready[0]}': adapter '{self.sources.adapter}' has no ready-made labels")
-        touchpoint = self.sources.tables().clicks.columns.touchpoint
+        tables = self.sources.tables()
+        _check_context(self.attribution, tables.context_names)
+        touchpoint = tables.clicks.columns.touchpoint
         if self.attribution.data_driven and not touchpoint:
             mechanism = self.attribution.data_driven[0].name
             raise ValueError(f"mechanism '{mechanism}' is data-driven and needs the click table's touchpoint columns")
@@ -179,6 +181,19 @@ def _check_calibration(config: RunConfig) -> None:
     names = [feature.name for feature in config.feature_spec.categorical]
     if config.calibration and (by := config.calibration.by) is not None and by not in names:
         raise ValueError(f"calibration.by: '{by}' is not a categorical feature; available: {', '.join(names)}")
+
+
+def _check_context(attribution: AttributionConfig, names: Sequence[str]) -> None:
+    """Rejects windows of context touches that have no log, and `clicks_only` where there are clicks alone."""
+    if unknown := [name for name in attribution.context_window_hours if name not in names]:
+        raise ValueError(
+            f"attribution.context_window_hours: '{unknown[0]}' is not the name of a log in sources.context; found there: "
+            + (", ".join(names) or "none")
+        )
+    if only := [m.name for m in attribution.mechanisms if m.clicks_only and not names]:
+        raise ValueError(
+            f"mechanism '{only[0]}': clicks_only has no effect, as sources.context has no log; remove it or add a log"
+        )
 
 
 def _check_ready_made(config: RunConfig) -> None:

@@ -111,7 +111,9 @@ def disagreement(journey: Journey) -> float:
 def as_json(journey: Journey, models: Sequence[str]) -> dict[str, Any]:
     """Convert a journey to JSON, with times in ISO 8601, UTC, and credit 0 for clicks that are not eligible."""
     fields = dataclasses.asdict(journey)
-    for event in (*fields["clicks"], *fields["conversions"]):
+    if not fields["context"]:
+        del fields["context"]
+    for event in (*fields["clicks"], *fields["conversions"], *fields.get("context", ())):
         event["timestamp"] = event["timestamp"].isoformat()
     for click in fields["clicks"]:
         click["cvr"] = {name: click["cvr"].get(name) for name in models}
@@ -119,4 +121,9 @@ def as_json(journey: Journey, models: Sequence[str]) -> dict[str, Any]:
         conversion["credit"] = {
             name: [credit or 0.0 for credit in credits] for name, credits in conversion["credit"].items()
         }
+        context_credit = conversion.pop("context_credit")
+        if fields.get("context"):
+            conversion["context_credit"] = {
+                name: [credit or 0.0 for credit in credits] for name, credits in context_credit.items()
+            }
     return fields

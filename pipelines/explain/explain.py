@@ -144,7 +144,7 @@ def attribute_users(
         MalTfError: the fits were made with another config, or the logs can't be read.
     """
     columns, plan = job.sources.clicks.columns, job.plan()
-    fitted, types = fits.read(directory, config.attribution, columns.touchpoint)
+    fitted, types = fits.read(directory, config.attribution, job.sources)
     for name, fit in fitted.items():
         with mechanism_errors(name, "load"):
             plan.data_driven[name].load(fit)

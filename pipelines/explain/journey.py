@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from features import example, table
 from features.arrays import flatten_ranges
 from mal_tf.attribution import labelling
-from mal_tf.attribution.journeys import Spans, Touches
+from mal_tf.attribution.journeys import Journeys, Spans
 from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import checked_credit
 from mal_tf.attribution.shard import GROUP, Shard
+from mal_tf.attribution.touches import Touches
 from pipelines.labels.clock import Clock
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -43,6 +44,23 @@ class Click:
 
 
 @dataclasses.dataclass(frozen=True)
+class ContextTouch:
+    """A touch of a journey that takes credit and has no label, such as a view.
+
+    Attributes:
+        kind: name of the kind of touch.
+        touch_id: the id in the log.
+        timestamp: time of the touch, UTC.
+        touchpoint: the touchpoint type, before rare types are merged.
+    """
+
+    kind: str
+    touch_id: str | int
+    timestamp: datetime.datetime
+    touchpoint: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Conversion:
     """A conversion of a journey.
 
@@ -51,12 +69,14 @@ class Conversion:
         timestamp: time of the conversion, UTC.
         value: the conversion's value; 1 if the log has no values, None if this one is missing.
         credit: credit by mechanism, for each click of the journey; None if the click is not eligible.
+        context_credit: the same for each context touch of the journey.
     """
 
     conversion_id: str | int
     timestamp: datetime.datetime
     value: float | None
     credit: dict[str, tuple[float | None, ...]]
+    context_credit: dict[str, tuple[float | None, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +88,14 @@ class Journey:
         match_key: the match key, a part for each of its columns.
         clicks: clicks in the order of time and id.
         conversions: conversions in the order of time and id.
+        context: context touches that are eligible for any of the conversions, in the order of time.
     """
 
     user_id: str
     match_key: tuple[str, ...]
     clicks: tuple[Click, ...]
     conversions: tuple[Conversion, ...]
+    context: tuple[ContextTouch, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +192,9 @@ class Attributed:
             Click(ids[i], self.moment(times[i]), touchpoints[i], _at(label, i), _at(credit, i), _at(predicted, i))
             for i in range(end - begin)
         ]
-        conversions = self._conversions(begin, end, further)
-        return Journey(users[0], table.parts(keys[0], self.match_columns), tuple(journey_clicks), tuple(conversions))
+        conversions, context = self._conversions(begin, end, further)
+        key = table.parts(keys[0], self.match_columns)
+        return Journey(users[0], key, tuple(journey_clicks), tuple(conversions), tuple(context))
 
     def moment(self, time: int) -> datetime.datetime:
         """Convert a time in the logs' unit to a datetime, UTC."""
@@ -181,37 +204,68 @@ class Attributed:
         rows = self.labelled.slice(begin, end - begin)
         return {name: rows[f"{kind}_{name}"].to_pylist() for name in self.plan.mechanisms}
 
-    def _conversions(self, begin: int, end: int, further: int) -> list[Conversion]:
-        """Return the conversions of the user and match key from the first click to the end of the last click's window."""
+    def _conversions(self, begin: int, end: int, further: int) -> tuple[list[Conversion], list[ContextTouch]]:
+        """Return the conversions of the user and match key from the first click to the end of the last click's window, and
+        the context touches that are eligible for them.
+        """
         group, time = self.events.clicks[GROUP].to_numpy()[begin], self.events.click_time
-        conversions = self.events.conversion_events
-        first, last = (int(np.searchsorted(conversions.group, group, side)) for side in ("left", "right"))
-        times, latest = conversions.time[first:last], time[end - 1] + self.plan.maturity
+        every = self.events.conversion_events
+        first, last = (int(np.searchsorted(every.group, group, side)) for side in ("left", "right"))
+        times, latest = every.time[first:last], time[end - 1] + self.plan.maturity
         start = first + int(np.searchsorted(times, time[begin], "left"))
         stop = min(first + int(np.searchsorted(times, latest, "right")) + further, last)
-        credit = self._credits(begin, end, start, stop)
+        clicks, context = self.events.clicks.num_rows, self._eligible_context(start, stop)
+        shown = np.append(np.arange(begin, end), context)
+        credit = self._credits(shown, start, stop)
         rows = self.events.conversions.slice(start, stop - start)
         ids, times, values = (rows[name].to_pylist() for name in ("conversion_id", "timestamp", "value"))
-        return [
+        conversions = [
             Conversion(
                 ids[j],
                 self.moment(times[j]),
                 values[j],
-                {name: _or_none(credits[j]) for name, credits in credit.items()},
+                {name: _or_none(credits[j, : end - begin]) for name, credits in credit.items()},
+                {name: _or_none(credits[j, end - begin :]) for name, credits in credit.items()} if context.size else {},
             )
             for j in range(stop - start)
         ]
+        return conversions, [self._context_touch(touch - clicks) for touch in context.tolist()]
 
-    def _credits(self, begin: int, end: int, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Return credits by mechanism, float [conversions, clicks]; NaN if a click is not eligible for a conversion."""
-        credit = {name: np.full((stop - start, end - begin), np.nan) for name in self.plan.mechanisms}
+    def _eligible_context(self, start: int, stop: int) -> np.ndarray:
+        """Return the positions of the context touches that are eligible for any of the conversions, in the order of time."""
+        kinds, places = self._touches.kinds, [np.zeros(0, np.int64)]
+        if kinds is None:
+            return places[0]
+        for _, spans in self._spans:
+            for block in self._blocks(spans, start, stop):
+                places.append(np.unique(block.click[block.click >= self.events.clicks.num_rows]))
+        context = np.unique(np.concatenate(places))
+        return context[np.argsort(kinds.rank[context])]
+
+    def _context_touch(self, place: int) -> ContextTouch:
+        """Return the context touch at a place among those of all kinds."""
+        for kind, rows in zip(self.plan.context, self.events.context, strict=True):
+            if place < rows.num_rows:
+                (row,) = rows.slice(place, 1).to_pylist()
+                return ContextTouch(kind, row["touch_id"], self.moment(row["timestamp"]), row["touchpoint"])
+            place -= rows.num_rows
+        raise IndexError(place)
+
+    def _blocks(self, spans: Spans, start: int, stop: int) -> Iterator[Journeys]:
+        return spans.select(slice(start, stop)).blocks(self._touches)
+
+    def _credits(self, touches: np.ndarray, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return credits by mechanism, float [conversions, touches]; NaN if a touch is not eligible for a conversion."""
+        credit = {name: np.full((stop - start, touches.size), np.nan) for name in self.plan.mechanisms}
+        order = np.argsort(touches)
         for names, spans in self._spans:
             done = 0
-            for block in spans.select(slice(start, stop)).blocks(self._touches):
-                shown = (block.click >= begin) & (block.click < end)
-                place = done + block.owner[shown], block.click[shown] - begin
+            for block in self._blocks(spans, start, stop):
+                place = order[np.minimum(np.searchsorted(touches[order], block.click), touches.size - 1)]
+                shown = touches[place] == block.click
+                cells = done + block.owner[shown], place[shown]
                 for name in names:
-                    credit[name][place] = checked_credit(name, self.plan.mechanisms[name], block)[shown]
+                    credit[name][cells] = checked_credit(name, self.plan.mechanisms[name], block)[shown]
                 done += len(block)
         return credit
 

@@ -26,7 +26,7 @@ def silent(_: int) -> None:
 
 
 def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) -> tuple[Shard, Clock]:
-    """Read all events of some users in one pass over both logs, a batch at a time.
+    """Read all events of some users in one pass over all logs, a batch at a time.
 
     Returns:
         The events, sorted and without duplicates, and the label job's clock, from the events of all users.
@@ -35,19 +35,20 @@ def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) 
         MalTfError: the logs can't be read.
     """
     wanted, seen, joined = pa.array(users, pa.string()), [], []
-    for name, id_column in (("clicks", "click_id"), ("conversions", "conversion_id")):
+    for name, source in job.sources.by_table.items():
         kept = []
         for part in _read(job, name, advance):
             if isinstance(part, pa.Table):
                 kept.append(part.filter(pc.is_in(part["user_id"], value_set=wanted)))
             elif part.tag == "seen":
                 seen.append(part.value)
-        joined.append(_joined(job, name, id_column, kept))
+        joined.append(_joined(job, name, source.columns.ID, kept))
     ranged = job.time_range()
     clock = ranged.extract_output(ranged.merge_accumulators(seen))
-    clicks, conversions = (clock.in_units(rows) for rows in joined)
+    clicks, conversions, *context = (clock.in_units(rows) for rows in joined)
     clicks = shard.drop_duplicates(clicks, "click_id")[0]
-    return shard.sort(clicks, shard.keep_latest(conversions, "conversion_id").rows), clock
+    context = [shard.drop_duplicates(rows, "touch_id")[0] for rows in context]
+    return shard.sort(clicks, shard.keep_latest(conversions, "conversion_id").rows, context), clock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def look_up(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
 def _read(job: LabelJob, name: str, advance: Advance) -> Iterator[pa.Table | TaggedOutput]:
     reader = job.reader(name)
     reader.setup()
-    for path, _ in files.match(getattr(job.sources, name).files):
+    for path, _ in files.match(job.sources.by_table[name].files):
         for piece in pieces(path):
             for part in reader.refined(piece):
                 if not isinstance(part, pa.Table) and part.tag == "counts":

@@ -24,6 +24,9 @@ _WIDE = 6
 #: Number of conversions whose credits are shown.
 _CONVERSIONS = 5
 
+#: Largest number of context touches that are shown.
+_CONTEXT = 25
+
 #: Seconds before the progress bar appears.
 _PATIENCE = 3
 
@@ -77,14 +80,20 @@ def _agreement(explanation: Explanation) -> str:
 
 def _timeline(console: Console, explanation: Explanation) -> None:
     clicks, explained = explanation.journey.clicks, explanation.journey.clicks[explanation.place]
-    table = _table(
-        "Journey: clicks and conversions of the user and match key", "#", "time, UTC", "hours", "event", "touchpoint"
-    )
-    rows = [(c.timestamp, 0, i) for i, c in enumerate(clicks)]
-    rows += [(c.timestamp, 1, i) for i, c in enumerate(explanation.journey.conversions)]
-    for moment, is_conversion, index in sorted(rows):
+    context = explanation.journey.context
+    events = "clicks and conversions" if not context else "clicks, context touches and conversions"
+    table = _table(f"Journey: {events} of the user and match key", "#", "time, UTC", "hours", "event", "touchpoint")
+    rows = [(c.timestamp, 1, i) for i, c in enumerate(clicks)]
+    rows += [(c.timestamp, 2, i) for i, c in enumerate(explanation.journey.conversions)]
+    rows += [(context[i].timestamp, 0, i) for i in _shown_context(explanation)]
+    for moment, kind, index in sorted(rows):
         hours = f"{(moment - explained.timestamp).total_seconds() / SECONDS_PER_HOUR:+.2f}"
-        if is_conversion:
+        if kind == 0:
+            touch = context[index]
+            event = f"{touch.kind} {touch.touch_id}"
+            cells = (_context_number(index), f"{moment:%m-%d %H:%M:%S}", hours, event, touch.touchpoint)
+            table.add_row(*map(escape, cells), style="dim")
+        elif kind == 2:
             one = explanation.journey.conversions[index]
             worth = "of unknown value" if one.value is None else f"worth {one.value:g}"
             cells = ("", f"{moment:%m-%d %H:%M:%S}", hours, f"conversion {one.conversion_id}, {worth}", "")
@@ -95,6 +104,19 @@ def _timeline(console: Console, explanation: Explanation) -> None:
             cells = (number, f"{moment:%m-%d %H:%M:%S}", hours, f"click {click.click_id}", click.touchpoint)
             table.add_row(*map(escape, cells), style="bold" if index == explanation.place else None)
     console.print(table)
+    if hidden := len(context) - len(_shown_context(explanation)):
+        console.print(f"… and {hidden} more context touches, further from the click")
+
+
+def _shown_context(explanation: Explanation) -> list[int]:
+    """Places of the context touches that are shown, those nearest to the click, in the order of time."""
+    moment = explanation.journey.clicks[explanation.place].timestamp
+    times = [touch.timestamp for touch in explanation.journey.context]
+    return sorted(sorted(range(len(times)), key=lambda i: abs(times[i] - moment))[:_CONTEXT])
+
+
+def _context_number(index: int) -> str:
+    return f"c{index + 1}"
 
 
 def _credits(console: Console, explanation: Explanation, conversion: Conversion) -> None:
@@ -111,6 +133,11 @@ def _credits(console: Console, explanation: Explanation, conversion: Conversion)
             number = f"{index + 1}{' ◀' if index == explanation.place else ''}"
             cells = ("–" if (credit := conversion.credit[name][index]) is None else f"{credit:.4f}" for name in columns)
             table.add_row(number, *cells, style="bold" if index == explanation.place else None)
+        for index in _shown_context(explanation):
+            credits = [conversion.context_credit[name][index] for name in columns]
+            if any(credit is not None for credit in credits):
+                cells = ("–" if credit is None else f"{credit:.4f}" for credit in credits)
+                table.add_row(_context_number(index), *cells, style="dim")
         console.print(table)
 
 
@@ -124,8 +151,9 @@ def _labels(console: Console, explanation: Explanation) -> None:
         table.add_row(name, f"{explanation.windows[name]:g}", f"{click.credit[name]:.4f}", f"{label:.4f}", set_)
     console.print(table)
     positive = " + ".join(name for bit, name in enumerate(click.label) if explanation.cat >> bit & 1) or "no mechanism"
+    touches = "touches" if explanation.journey.context else "clicks"
     console.print(
-        f"CAT class {explanation.cat}: {positive}; longest path it is part of: {explanation.path_length} clicks\n"
+        f"CAT class {explanation.cat}: {positive}; longest path it is part of: {explanation.path_length} {touches}\n"
     )
     for model, cvr in click.cvr.items():
         console.print(f"{model} predicts a CVR of {cvr:.6f}", markup=False)
@@ -161,7 +189,7 @@ def rows_read(directory: str) -> int | None:
         return None
     report = json.loads(files.read_text(path))
     written = sum(split["clicks"] for split in report["splits"].values())
-    return written + report["clicks"]["read"] + report["conversions"]["read"]
+    return written + sum(report[table]["read"] for table in report["days"])
 
 
 @contextlib.contextmanager

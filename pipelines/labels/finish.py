@@ -45,7 +45,7 @@ class Finish:
     max_bad_share: float
     entries: Mapping[str, Any]
     exchange: str | None = None
-    tables: Sequence[str] = ("clicks", "conversions")
+    tables: Sequence[str] = reports.TABLES
     ends_with_events: bool = False
 
     def __call__(self, _: None, counts: Counter, written: Sequence[dict], *_others: Sequence[None]) -> None:
@@ -59,7 +59,7 @@ class Finish:
         Raises:
             MalTfError: rows are unaccounted for, too many rows are bad, a split is empty, or ids have two types.
         """
-        report = reports.build(counts, self.mechanisms)
+        report = reports.build(counts, self.mechanisms, self.tables)
         report["warnings"] += [
             warning for warning in [reports.late_events(report)] if self.ends_with_events and warning
         ]
@@ -77,7 +77,7 @@ class Finish:
             "other_files": [
                 {"path": path, "bytes": size} for path, size in listing if path == REPORT or path.startswith(_FOLDERS)
             ],
-            "rows": {table: report[table] for table in ("clicks", "conversions")},
+            "rows": {table: report[table] for table in dict.fromkeys((*reports.TABLES, *self.tables))},
             "seconds": {key[1]: n / 1e6 for key, n in sorted(counts.items()) if key[0] == "microseconds"},
         }
         manifest.finish(self.output, {**self.entries, **results})

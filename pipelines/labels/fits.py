@@ -1,28 +1,40 @@
 """Saving and loading the fits of data-driven mechanisms under `attribution/`, which later label jobs can reuse."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
 from features.errors import MalTfError
+from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.config import AttributionConfig, MechanismConfig
 from pipelines.core import files
+from pipelines.labels.sources.tables import SourceTables
 
 FOLDER, TYPES = "attribution", "touchpoint.txt"
 
 
-def made_for(attribution: AttributionConfig, mechanism: MechanismConfig, touchpoint: Sequence[str]) -> dict:
+def made_for(attribution: AttributionConfig, mechanism: MechanismConfig, sources: SourceTables) -> dict:
     """Returns the part of the config that a mechanism's fit depends on.
 
     Args:
         attribution: the `attribution` block of the config.
         mechanism: the mechanism.
-        touchpoint: columns of the click table that make the touchpoint type.
+        sources: the tables, whose `touchpoint` columns make the touchpoint type.
     """
+    names = () if mechanism.clicks_only else sources.context_names
+    windows = attribution.mechanism_rules(1, names)[mechanism.name].context
+    context = [
+        {
+            "name": source.name,
+            "touchpoint_columns": list(source.columns.touchpoint),
+            "window_hours": window / SECONDS_PER_HOUR,
+        }
+        for source, window in zip(sources.context, windows, strict=False)
+    ]
     return (
-        {"touchpoint_columns": list(touchpoint)}
+        {"touchpoint_columns": list(sources.clicks.columns.touchpoint)}
         | mechanism.model_dump(mode="json", include={"type", "parameters"})
         | {
             "window_hours": mechanism.window_hours or attribution.window_hours,
@@ -30,6 +42,7 @@ def made_for(attribution: AttributionConfig, mechanism: MechanismConfig, touchpo
                 mode="json", include={"simultaneous", "reset_after_conversion", "touchpoint", "confounders"}
             ),
         }
+        | ({"context": context} if context else {})
     )
 
 
@@ -44,15 +57,13 @@ def write_types(output: str, types: Iterable[str]) -> None:
     files.write_text(FileSystems.join(output, FOLDER, TYPES), vocabulary.write(list(types)))
 
 
-def read(
-    directory: str, attribution: AttributionConfig, touchpoint: Sequence[str]
-) -> tuple[dict[str, dict], list[str]]:
+def read(directory: str, attribution: AttributionConfig, sources: SourceTables) -> tuple[dict[str, dict], list[str]]:
     """Reads the fits of an earlier label job.
 
     Args:
         directory: output directory of the earlier label job.
         attribution: config of this run, which must agree with the one that the fits were made for.
-        touchpoint: columns of the click table that make the touchpoint type.
+        sources: the tables, whose `touchpoint` columns make the touchpoint type.
 
     Returns:
         Fits by mechanism, and the touchpoint types.
@@ -75,8 +86,8 @@ def read(
                 f"attribution.fit_from: {path} is missing, so there is no fit of mechanism '{mechanism.name}'. "
                 "Set it to the output directory of a label job that has one, or remove it to fit anew."
             )
-        saved, expected = json.loads(files.read_text(path)), made_for(attribution, mechanism, touchpoint)
-        for key, value in expected.items():
+        saved, expected = json.loads(files.read_text(path)), made_for(attribution, mechanism, sources)
+        for key, value in ({"context": None} | expected).items():
             if saved["made_for"].get(key) != value:
                 raise MalTfError(
                     f"attribution.fit_from: {path} was fitted with {key} = {saved['made_for'].get(key)!r}, but this config "

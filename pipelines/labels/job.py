@@ -10,6 +10,7 @@ import pyarrow as pa
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from features import table
+from features.context_table import ContextColumns
 from features.raw_times import NANOSECONDS, TimeFormat
 from features.spec import FeatureSpec
 from features.time_units import since_epoch
@@ -34,7 +35,7 @@ class LabelJob(beam.PTransform):
     `dead_letter/`, `label_report.json`, `manifest.json`.
 
     Attributes:
-        sources: the two tables.
+        sources: the tables.
         spec: features.
         attribution: mechanisms and eligibility.
         labels: splits, maturity.
@@ -69,14 +70,15 @@ class LabelJob(beam.PTransform):
     def expand(self, pipeline):
         """Builds the graph and returns the counts."""
         plan = self.plan()
-        tables = [self._read(pipeline, "clicks"), self._read(pipeline, "conversions")]
+        names = list(self.sources.by_table)
+        tables = [self._read(pipeline, name) for name in names]
         clock = AsSingleton(
             [t.seen for t in tables]
             | "FlattenSeen" >> beam.Flatten()
             | "TimeRange" >> beam.CombineGlobally(self.time_range())
         )
         every_shard = pipeline | "EveryShard" >> beam.Create([(number, None) for number in range(self.shards)])
-        schemas = {name: self.schema(name) for name in ("clicks", "conversions")}
+        schemas = {name: self.schema(name) for name in names}
         prepared = (
             [every_shard, *(t.parcels for t in tables)]
             | "FlattenParcels" >> beam.Flatten()
@@ -117,8 +119,8 @@ class LabelJob(beam.PTransform):
         return total
 
     def reader(self, name: str) -> Read:
-        """Returns the step that reads the table `clicks` or `conversions`."""
-        source: TableSource = getattr(self.sources, name)
+        """Returns the step that reads a table, such as `clicks` or `conversions`."""
+        source = self.sources.by_table[name]
         since, until = self.labels.observed_from, self.labels.last_observed(NANOSECONDS)
         earliest = since_epoch(since, NANOSECONDS) if since else 0
         bounds = table.TimeBounds(earliest, self.now, "the start of this job")
@@ -128,16 +130,16 @@ class LabelJob(beam.PTransform):
 
     def time_range(self) -> TimeRange:
         """What makes the job's clock of all that is read."""
-        needed = {name: self.reader(name).needed() for name in ("clicks", "conversions")}
+        needed = {name: self.reader(name).needed() for name in self.sources.by_table}
         return TimeRange(self.labels, self.sources, needed)
 
     def schema(self, name: str) -> pa.Schema:
         """Returns the schema of the canonical columns of a table, with the file and row number of each row."""
-        source: TableSource = getattr(self.sources, name)
+        source = self.sources.by_table[name]
         return _with_place(table.schema(source.columns, self._columns(source)))
 
     def _read(self, pipeline: beam.Pipeline, name: str):
-        matched = [path for path, _ in files.match(getattr(self.sources, name).files)]
+        matched = [path for path, _ in files.match(self.sources.by_table[name].files)]
         return (
             pipeline
             | f"Files:{name}" >> beam.Create(matched)
@@ -148,8 +150,7 @@ class LabelJob(beam.PTransform):
 
     def _fits(self, pipeline: beam.Pipeline, plan: LabelPlan, prepared, clock):
         """Returns touchpoint types, pairs (name, fit) of data-driven mechanisms, and counts; reads earlier fits if given."""
-        columns = self.sources.clicks.columns.touchpoint
-        made_for = {m.name: fits.made_for(self.attribution, m, columns) for m in self.attribution.data_driven}
+        made_for = {m.name: fits.made_for(self.attribution, m, self.sources) for m in self.attribution.data_driven}
         if self.earlier is not None or not made_for:
             fits_by_name, types = self.earlier or ({}, [])
             fitted = (
@@ -183,22 +184,27 @@ class LabelJob(beam.PTransform):
             "source_files": self.paths,
         }
         entries["vocabularies"] = vocabulary_kinds(self.spec)
-        entries["columns"] = label_columns.others(self.spec, names, self.sources.conversions.columns.value is not None)
+        valued, context = self.sources.conversions.columns.value is not None, self.sources.context_names
+        entries["columns"] = label_columns.others(self.spec, names, valued, context)
         return Finish(
             self.output,
             names,
             self.labels.max_bad_share,
             entries,
             self.exchange.directory,
+            tables=tuple(self.sources.by_table),
             ends_with_events=self.labels.last_observed(1) is None,
         )
 
     def plan(self) -> LabelPlan:
         """Returns the plan for labelling shards, whose data-driven mechanisms have no fits yet."""
         valued = self.sources.conversions.columns.value is not None
-        return LabelPlan.from_config(self.attribution, self.spec, self.sources.units_per_second, valued)
+        units, context = self.sources.units_per_second, self.sources.context_names
+        return LabelPlan.from_config(self.attribution, self.spec, units, valued, context)
 
     def _columns(self, source: TableSource) -> dict[str, str]:
+        if isinstance(source.columns, ContextColumns):
+            return self.spec.scalar_columns(self.attribution.confounders)
         return self.spec.columns(source.columns.TABLE)
 
 

@@ -15,18 +15,22 @@ def click_id(dtype: str) -> Column:
     return {"name": "click_id", "type": dtype, "meaning": "identifies the click among those of its user"}
 
 
-def others(spec: FeatureSpec, mechanisms: Sequence[str], valued: bool = False) -> list[Column]:
+def others(
+    spec: FeatureSpec, mechanisms: Sequence[str], valued: bool = False, context: Sequence[str] = ()
+) -> list[Column]:
     """Returns all columns except the click ids.
 
     Args:
         spec: features.
         mechanisms: names of mechanisms, in configured order.
         valued: whether conversions have a value, which adds the columns `valued_credit_<mechanism>`.
+        context: names of the kinds of context touch, which are part of a path.
     """
+    touches = " and ".join(("clicks", *(f"{name} touches" for name in context)))
     columns = [
         ("user_id", STRING, "who clicked"),
         ("timestamp", INT64, "when, since 1970 in `sources.time_unit`; of ready-made labels, the place in their order"),
-        ("path_length", INT64, "clicks of the longest converting journey that the click is in; 0 if it is in none"),
+        ("path_length", INT64, f"{touches} of the longest converting journey that the click is in; 0 if it is in none"),
         ("mature", INT64, "1 if the windows of all mechanisms had closed when the click was labelled, else 0"),
         *((f"label_{name}", FLOAT32, f"credit under mechanism {name}, at most 1") for name in mechanisms),
         *(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mal_tf.attribution.touches import CLICK
+
 #: A user with more clicks than this share of all, and this many times the mean, is suspicious.
 _SHARE, _TIMES_THE_MEAN = 0.05, 100
 
@@ -38,6 +40,13 @@ def warnings(counts: Mapping[tuple, int]) -> list[str]:
             f"{attributed:,} of {attributed + without:,} conversions find an eligible click: check that both tables hold user "
             "ids and match keys in the same form, `sources.time_unit`, and `attribution.window_hours`"
         )
+    for (kind,), touches in sorted((key[1:], n) for key, n in counts.items() if key[0] == "touches"):
+        credit = sum(n for key, n in counts.items() if key[:2] == ("touch_credit", kind))
+        if kind != CLICK and touches and attributed and not credit:
+            found.append(
+                f"none of the {touches:,} {kind} touches gets credit for a conversion: check that their log holds user ids and "
+                "match keys in the form of the click log, `attribution.context_window_hours`, and `clicks_only` of the mechanisms"
+            )
     return found
 
 

@@ -126,7 +126,7 @@ class Read(beam.DoFn):
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads a piece."""
-        name, began = self._source.columns.TABLE, time.monotonic()
+        name, began = self._source.table, time.monotonic()
         self._mark = began
         waiting: list[pa.Table] = []
         for output in self.refined(piece):
@@ -149,7 +149,7 @@ class Read(beam.DoFn):
         if self._seconds < _LOG_INTERVAL:
             return
         rate = f"{self._rows / self._seconds:,.0f}"
-        log.info("%s: read %s rows, up to %s (%s rows/s)", self._source.columns.TABLE, f"{self._rows:,}", path, rate)
+        log.info("%s: read %s rows, up to %s (%s rows/s)", self._source.table, f"{self._rows:,}", path, rate)
         self._rows, self._seconds = 0, 0.0
 
     def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
@@ -160,7 +160,7 @@ class Read(beam.DoFn):
 
     def _refine(self, raw: RawBatch, path: str) -> Generator[Any, None, pa.Table]:
         """Returns the canonical rows of a batch with their file and row number; yields elements of the other outputs."""
-        name, file = self._source.columns.TABLE, self._file[path]
+        name, file = self._source.table, self._file[path]
         kept = self._refiner.where(raw, path)
         count: Counter = Counter({(name, "read"): raw.rows.num_rows + len(raw.malformed) + raw.empty})
         if self._source.explode is not None:
@@ -204,10 +204,10 @@ class Read(beam.DoFn):
         return rows if observed.all() else rows.filter(pa.array(observed))
 
     def _seen(self, times: np.ndarray, columns: frozenset[str], path: str, normalised: table.Normalised) -> Seen:
-        name, units = self._source.columns.TABLE, self._times.given.units_per_second
+        name, units = self._source.table, self._times.given.units_per_second
         return Seen(
             int(times.min()) if name == "clicks" and times.size else None,
-            int(times.max()) if times.size else None,
+            int(times.max()) if name in ("clicks", "conversions") and times.size else None,
             finest_unit(times, units),
             frozenset((name, column) for column in (*columns, *self._refiner.joined)),
             path if normalised.zoned else "",
@@ -223,7 +223,7 @@ class Read(beam.DoFn):
             raise_mixed_ids(self._source.columns.ID, kinds)
         rows = pa.concat_tables(filled).combine_chunks()
         for number, parcel in self._exchange.partition_by_user(rows, self._shards):
-            yield number, (self._source.columns.TABLE, parcel)
+            yield number, (self._source.table, parcel)
 
 
 def raise_mixed_ids(column: str, kinds: set[str]) -> None:

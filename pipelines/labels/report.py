@@ -11,14 +11,15 @@ import numpy as np
 from features.errors import BadInput, MalTfError
 from features.table import EPOCH
 from features.time_units import UNIT_NAMES
-from mal_tf.attribution.label_counts import CREDIT_UNIT
+from mal_tf.attribution.label_counts import CREDIT_UNIT, TOUCH_CREDIT_UNIT
+from mal_tf.attribution.touches import CLICK
 from pipelines.labels import plausibility
 
 #: Two mechanisms label almost the same clicks if at least this share of the clicks positive under either is positive under both.
 _ALMOST_ALL = 0.95
 
 #: Counts of rows that others count too.
-_NOT_A_PART = ("read", "user_fallback", "immature_marked", "attributed", "without_click")
+_NOT_A_PART = ("read", "user_fallback", "immature_marked", "attributed", "without_click", "context_only")
 
 #: A last day with less than this share of the events of the median day is suspicious.
 _FEW = 0.05
@@ -69,13 +70,21 @@ def same_labels(report: Mapping[str, Any]) -> list[SameLabels]:
     return pairs
 
 
-def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, Any]:
+#: The tables that every label job has. Others are of context touches, such as `context_view`.
+TABLES = ("clicks", "conversions")
+
+
+def build(counts: Mapping[tuple, int], mechanisms: Sequence[str], tables: Sequence[str] = TABLES) -> dict[str, Any]:
     """Builds the report from exact counts.
 
     Args:
         counts: counts of the job by (topic, …).
         mechanisms: names in configured order. Positives are also given relative to `last`, or to the first one without it.
+        tables: names of the tables. With context touches, conversions that only they led to are counted too, and all touches
+            and their credit by kind.
     """
+    context = [table for table in tables if table not in TABLES]
+    tables = (*TABLES, *context)
     reference = "last" if "last" in mechanisms else mechanisms[0]
     splits = {
         split: {
@@ -89,24 +98,29 @@ def build(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, A
     return {
         "clicks": _rows(counts, "clicks"),
         "conversions": _rows(counts, "conversions")
-        | {name: counts.get(("conversions", name), 0) for name in ("attributed", "without_click")},
+        | {
+            name: counts.get(("conversions", name), 0)
+            for name in ("attributed", "without_click", *(("context_only",) if context else ()))
+        },
+        **{table: _rows(counts, table) for table in context},
         "ratio_to": reference,
         "time_unit": UNIT_NAMES.get(units),
         "splits": splits,
-        "days": {table: _days(counts, table) for table in ("clicks", "conversions")},
+        "days": {table: _days(counts, table) for table in tables},
+        **({"touches": _touches(counts, mechanisms)} if context else {}),
         "path_lengths": _by_number(counts, ("path_length",)),
         "cat_bits": list(mechanisms),
         "warnings": plausibility.warnings(counts) + plausibility.one_class(splits),
-        "dead_letters": {table: _reasons(counts, table) for table in ("clicks", "conversions")},
-        "missing_cells": {table: _missing_cells(counts, table) for table in ("clicks", "conversions")},
+        "dead_letters": {table: _reasons(counts, table) for table in tables},
+        "missing_cells": {table: _missing_cells(counts, table) for table in tables},
     }
 
 
 def late_events(report: Mapping[str, Any]) -> str:
     """Says if the last day has far fewer events than the others, as with a stray late event; empty if not."""
     days: Counter[str] = Counter()
-    for table in report["days"].values():
-        days.update(table)
+    for table in TABLES:
+        days.update(report["days"][table])
     *others, last = sorted(days) or [""]
     median = float(np.median([days[day] for day in others])) if others else 0.0
     if days[last] >= _FEW * median:
@@ -132,6 +146,20 @@ def _rows(counts: Mapping[tuple, int], table: str) -> dict[str, int]:
         rows["immature_marked"] = counts.get((table, "immature_marked"), 0)
     rows["written" if table == "clicks" else "kept"] = sum(n for k, n in counts.items() if k[:2] == (table, "written"))
     return rows
+
+
+def _touches(counts: Mapping[tuple, int], mechanisms: Sequence[str]) -> dict[str, dict]:
+    """Touches by kind, with their credit by mechanism over all conversions, those in no split included."""
+    kinds = [key[1] for key in counts if key[0] == "touches"]
+    return {
+        kind: {
+            "touches": counts["touches", kind],
+            "credit": {
+                name: round(counts.get(("touch_credit", kind, name), 0) * TOUCH_CREDIT_UNIT, 6) for name in mechanisms
+            },
+        }
+        for kind in sorted(kinds, key=lambda kind: (kind != CLICK, kind))
+    }
 
 
 def _table_1(counts, split: str, mechanisms: Sequence[str], reference: str) -> dict[str, dict]:
@@ -170,9 +198,7 @@ def _missing_cells(counts: Mapping[tuple, int], table: str) -> dict[str, dict[st
     return cells
 
 
-def check(
-    report: Mapping[str, Any], max_bad_share: float, output: str, tables: Sequence[str] = ("clicks", "conversions")
-) -> None:
+def check(report: Mapping[str, Any], max_bad_share: float, output: str, tables: Sequence[str] = TABLES) -> None:
     """Checks that every row is accounted for, that few rows are bad, and that no table or split is empty.
 
     Raises:

@@ -112,7 +112,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         raise MalTfError(
             "labels is missing from the config; set at least labels.eval_from, where the evaluation split begins"
         )
-    found = {path for t in (tables.clicks, tables.conversions) for path, _ in files.match(t.files)}
+    found = {path for t in tables.by_table.values() for path, _ in files.match(t.files)}
     shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
     job = LabelJob(
         sources=tables,
@@ -129,7 +129,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         earlier=_earlier_fits(config),
         previous=_previous_vocabularies(config),
     )
-    for name, source in (("clicks", tables.clicks), ("conversions", tables.conversions)):
+    for name, source in tables.by_table.items():
         job.reader(name).check_headers([path for path, _ in files.match(source.files)])
     return job
 
@@ -144,14 +144,14 @@ def _patterns(config: RunConfig) -> list[str]:
     if isinstance(config.sources, MacSource):
         return [config.sources.folder]
     tables = config.sources.tables()
-    return [path for t in (tables.clicks, tables.conversions) for path in (*t.files, *(j.files for j in t.join))]
+    return [path for t in tables.by_table.values() for path in (*t.files, *(j.files for j in t.join))]
 
 
 def _inputs(config: RunConfig) -> list[tuple[str, int]]:
     if isinstance(config.sources, MacSource):
         return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.with_vocabulary]))
     tables = config.sources.tables()
-    return sorted(set(input_files(tables.clicks) + input_files(tables.conversions)))
+    return sorted({file for source in tables.by_table.values() for file in input_files(source)})
 
 
 def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None:
@@ -159,7 +159,7 @@ def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None
     if directory is None:
         return None
     manifest.read(directory, "the finished label job of attribution.fit_from")
-    return fits.read(directory, config.attribution, config.sources.tables().clicks.columns.touchpoint)
+    return fits.read(directory, config.attribution, config.sources.tables())
 
 
 def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:

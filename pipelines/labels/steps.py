@@ -55,7 +55,7 @@ class _Stopwatch:
 class Prepare(beam.DoFn):
     """Merges the parcels of a shard into sorted tables without duplicates.
 
-    Elements are (shard, (parcel of clicks, parcel of conversions)). Other outputs are `touchpoints`, counts of touchpoint types
+    Elements are (shard, (table, parcel)). Other outputs are `touchpoints`, counts of touchpoint types
     before `Clock.eval_from`; `dead`, rows that repeat an id with different content; and `counts`.
     """
 
@@ -77,12 +77,21 @@ class Prepare(beam.DoFn):
             latest = shard.keep_latest(whole, "conversion_id")
             dropped = {"restated": latest.restated, "exact_repeats": latest.repeats, "of_one_row": latest.of_one_row}
             timed.counts.update({("conversions", name): count for name, count in dropped.items()})
-            prepared = shard.sort(clicks, latest.rows)
+            context = []
+            for name in self._schemas:
+                if name in ("clicks", "conversions"):
+                    continue
+                whole = clock.in_units(self._concatenate(by_table[name], self._schemas[name], "touch_id"))
+                kept, conflicting, timed.counts[name, "exact_repeats"] = shard.drop_duplicates(whole, "touch_id")
+                timed.counts[name, "written"] = kept.num_rows
+                yield from self._dead(name, "touch_id", conflicting)
+                context.append(kept)
+            prepared = shard.sort(clicks, latest.rows, context)
             timed.counts.update(user_counts(prepared))
             if self._plan.data_driven:
                 counted = labelling.count_touchpoints(prepared, self._plan, clock.eval_from)
                 yield TaggedOutput("touchpoints", (None, to_ipc(counted).to_pybytes()))
-            parcels = self._exchange.pack([prepared.clicks, prepared.conversions])
+            parcels = self._exchange.pack([prepared.clicks, prepared.conversions, *prepared.context])
         timed.counts["time_unit", clock.units_per_second] = 1
         yield TaggedOutput("counts", timed.counts)
         yield number, tuple(parcels)
@@ -112,7 +121,7 @@ class Statistics(beam.DoFn):
         """Computes the statistics of a shard."""
         (_, parcels), timed = element, _Stopwatch()
         with timed("statistics"):
-            prepared = Shard(*map(Exchange.unpack, parcels))
+            prepared = Shard.from_tables(map(Exchange.unpack, parcels))
             plan = self._plan.in_units(clock.units_per_second)
             by_mechanism = labelling.statistics(prepared, plan, types, clock.eval_from, clock.observed_until)
         yield TaggedOutput("counts", timed.counts)
@@ -163,7 +172,7 @@ class Label(beam.DoFn):
             with mechanism_errors(name, "load"):
                 self._plan.data_driven[name].load(fit)
         with timed("attribute"):
-            prepared = Shard(*map(Exchange.unpack, parcels))
+            prepared = Shard.from_tables(map(Exchange.unpack, parcels))
             plan = self._plan.in_units(clock.units_per_second)
             clicks, counts = labelling.label(prepared, plan, types, clock.observed_until)
             counts["conversions", "written"] = prepared.conversions.num_rows

@@ -26,7 +26,7 @@ class Seen(NamedTuple):
 
     Attributes:
         earliest: time of the first click, in nanoseconds since 1970.
-        latest: time of the last event.
+        latest: time of the last click or conversion.
         units_per_second: the coarsest unit in which all times are whole.
         columns: pairs of a table and a column that it has.
         zoned: a file with times that have a time zone; empty if there is none.
@@ -95,7 +95,7 @@ class TimeRange(beam.CombineFn):
         for name, needed in self._needed.items():
             found = sorted(column for of, column in seen.columns if of == name)
             if found and (missing := [column for column in needed if column not in found]):
-                source = getattr(self._sources, name)
+                source = self._sources.by_table[name]
                 raise table.missing_column(missing[0], source.columns, ", ".join(source.files), found)
 
     def _check_zones(self, seen: Seen) -> None:

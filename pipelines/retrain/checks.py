@@ -11,7 +11,6 @@ import pydantic
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from features.frozen import Frozen, Path, Range, as_tuple
-from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.labels import implied
 from pipelines.config.run import RunConfig
 from pipelines.core import files
@@ -116,7 +115,7 @@ def check(
     if serving is not None:
         measurements += distances(newest, serving, spec, limits.skew, "eval split against serving log")
     positives = _positives(data.report, data.history, limits.positives)
-    return [*measurements, *positives, *_cat_classes(data.report, config.attribution)]
+    return [*measurements, *positives, *_cat_classes(data.report, config)]
 
 
 def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) -> DatasetFeatureStatisticsList | None:
@@ -154,7 +153,7 @@ def _days(
 ) -> Iterator[Measurement]:
     """Measure the rows of each day, those of new days against the median of the last seven days that earlier spans read."""
     for table, rows in report["days"].items():
-        before = {day: rows for earlier in history for day, rows in earlier["days"][table].items()}
+        before = {day: rows for earlier in history for day, rows in earlier["days"].get(table, {}).items()}
         median = float(np.median([before[day] for day in sorted(before)[-7:]])) if before else 0.0
         for day in map(str, days):
             low, high = (limit * median for limit in limits) if before and day not in before else (0.0, None)
@@ -181,12 +180,12 @@ def _positives(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]], 
             yield Measurement(f"{split} split", f"label_{name}", measure, mechanism_counts["positives"], low, high)
 
 
-def _cat_classes(report: Mapping[str, Any], attribution: AttributionConfig) -> Iterator[Measurement]:
+def _cat_classes(report: Mapping[str, Any], config: RunConfig) -> Iterator[Measurement]:
     """Measure whether CAT classes agree with the labels, and whether there are classes that no journey can produce."""
     names = report["cat_bits"]
-    mechanisms = {mechanism.name: mechanism for mechanism in attribution.mechanisms}
-    windows = {name: mechanisms[name].window_hours or attribution.window_hours or 0 for name in names}
-    implications = implied({name: mechanisms[name].make() for name in names}, windows)
+    mechanisms = {mechanism.name: mechanism for mechanism in config.attribution.mechanisms}
+    rules = config.attribution.mechanism_rules(1, config.sources.tables().context_names)
+    implications = implied({name: mechanisms[name].make() for name in names}, rules)
     for split, counts in report["splits"].items():
         classes = np.array([int(number) for number in counts["cat_classes"]], np.int64)
         clicks = np.array(list(counts["cat_classes"].values()), np.int64)

@@ -101,9 +101,9 @@ def _measure_day(early: str, final: LabelledClicks, config: RunConfig) -> DelayC
         final: the day's clicks with final labels.
         config: the current run's config.
     """
-    touchpoint = config.sources.tables().clicks.columns.touchpoint
     early_fits, final_fits = [
-        fits.read(directory, config.attribution, touchpoint) for directory in (f"{early}/labels", final.place)
+        fits.read(directory, config.attribution, config.sources.tables())
+        for directory in (f"{early}/labels", final.place)
     ]
     if not has_same_config(early, config, "attribution") or early_fits != final_fits:
         raise MalTfError(

@@ -166,7 +166,7 @@ def _fits_unusable(run: RunConfig, base: Base) -> bool:
     if not run.attribution.data_driven:
         return True
     try:
-        fits.read(base.labels, run.attribution, run.sources.tables().clicks.columns.touchpoint)
+        fits.read(base.labels, run.attribution, run.sources.tables())
     except MalTfError as error:
         log.info("attribution is fitted again: %s", error)
         return True

@@ -251,7 +251,7 @@ class Run:
         if self.config.ready_made:
             return None
         tables = self.config.sources.tables()
-        log_bytes = sum(size for table in (tables.clicks, tables.conversions) for _, size in files.match(table.files))
+        log_bytes = sum(size for table in tables.by_table.values() for _, size in files.match(table.files))
         if log_bytes > _MAX_LOG_BYTES:
             log.info(
                 "journeys: skipped, as the logs have %s bytes; `mal-tf explain` shows the journey of a single click",

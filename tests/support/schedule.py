@@ -5,6 +5,7 @@ import pathlib
 
 from mal_tf.attribution.config import AttributionConfig
 from pipelines.labels import fits
+from pipelines.labels.sources import TablesSource
 from pipelines.retrain import serving
 
 RUN = {
@@ -37,7 +38,17 @@ ATTRIBUTION = {
 }
 
 
-MADE_FOR = fits.made_for(config := AttributionConfig.model_validate(ATTRIBUTION), config.mechanisms[1], ("channel",))
+CLICK_ROLES = RUN["sources"]["clicks"]["columns"] | {"touchpoint": "channel"}
+
+
+SOURCES = RUN["sources"] | {"clicks": RUN["sources"]["clicks"] | {"columns": CLICK_ROLES}}
+
+
+MADE_FOR = fits.made_for(
+    config := AttributionConfig.model_validate(ATTRIBUTION),
+    config.mechanisms[1],
+    TablesSource.model_validate(SOURCES),
+)
 
 
 def day(number):

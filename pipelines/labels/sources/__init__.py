@@ -3,7 +3,7 @@
 from features.registry import block
 from pipelines.labels.sources.kuairand import KuaiRandSource
 from pipelines.labels.sources.mac import MacSource
-from pipelines.labels.sources.tables import Join, Source, SourceTables, TableSource, TablesSource
+from pipelines.labels.sources.tables import ContextSource, Join, Source, SourceTables, TableSource, TablesSource
 
 #: Built-in adapters by their name in a config.
 ADAPTERS: dict[str, type[Source]] = {"tables": TablesSource, "kuairand": KuaiRandSource, "mac": MacSource}
@@ -13,6 +13,7 @@ SourceConfig = block(ADAPTERS, Source, "adapter", "source adapter")
 
 __all__ = [
     "ADAPTERS",
+    "ContextSource",
     "Join",
     "KuaiRandSource",
     "MacSource",

@@ -1,16 +1,19 @@
 """Base classes of sources, and the generic adapter `tables` for Parquet, CSV or JSON Lines files."""
 
 import abc
+import operator
 import re
 import zoneinfo
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import pydantic
 
+from features.context_table import ContextColumns
 from features.errors import BadInput, MalTfError
 from features.frozen import NOT_EMPTY, Frozen, Path, as_tuple
 from features.table import ClickColumns, ConversionColumns
 from features.time_units import UNITS_PER_SECOND
+from mal_tf.attribution.touches import CLICK
 from pipelines.core import files
 
 _EXTENSIONS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
@@ -28,7 +31,7 @@ class Join(Frozen):
     on: str
 
 
-Columns = TypeVar("Columns", ClickColumns, ConversionColumns)
+Columns = TypeVar("Columns", ClickColumns, ConversionColumns, ContextColumns)
 
 
 class TableSource(Frozen, Generic[Columns]):
@@ -61,6 +64,11 @@ class TableSource(Frozen, Generic[Columns]):
 
     _single = pydantic.field_validator("files", mode="before")(as_tuple)
 
+    @property
+    def table(self) -> str:
+        """Name of the table in counts, dead letters and the label report."""
+        return self.columns.TABLE
+
     @pydantic.field_validator("where", mode="before")
     @classmethod
     def _texts(cls, value):
@@ -72,12 +80,38 @@ class TableSource(Frozen, Generic[Columns]):
         }
 
 
+class ContextSource(TableSource[ContextColumns]):
+    """A log of context touches of one kind, such as views, or the rows of the click log that `where` keeps.
+
+    Context touches are in journeys and take credit beside the clicks, but are no examples: they have no labels. Their
+    windows are in `attribution.context_window_hours`. The keys besides `name` are those of `sources.clicks`.
+
+    Attributes:
+        name: the kind of touch.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
+
+    @property
+    def table(self) -> str:
+        """See base class."""
+        return f"{self.columns.TABLE}_{self.name}"
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _no_click(cls, name):
+        if name == CLICK:
+            raise ValueError(f"expected a name for the kind of context touch, such as view; '{CLICK}' are the clicks")
+        return name
+
+
 class SourceTables(Frozen):
     """The click and conversion tables of a source, and their time unit.
 
     Attributes:
         clicks: the click log.
         conversions: the conversion log.
+        context: logs of context touches, such as views, that take credit beside the clicks and get no label.
         time_unit: unit of timestamps that are numbers since 1970: `s`, `ms`, `us` or `ns`. Other timestamps keep their own
             resolution: the job compares times in the finest unit that occurs, and the label report says which.
         time_zone: zone of timestamps without one, such as `Europe/Berlin`. By default UTC, unless some timestamps have a zone
@@ -86,6 +120,7 @@ class SourceTables(Frozen):
 
     clicks: TableSource[ClickColumns]
     conversions: TableSource[ConversionColumns]
+    context: tuple[ContextSource, ...] = pydantic.Field((), exclude_if=operator.not_)
     time_unit: Literal["s", "ms", "us", "ns"]
     time_zone: str | None = None
 
@@ -98,6 +133,25 @@ class SourceTables(Frozen):
             except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
                 raise ValueError(f"expected a time zone such as UTC or Europe/Berlin, found '{name}'") from None
         return name
+
+    @pydantic.field_validator("context")
+    @classmethod
+    def _names_differ(cls, context):
+        names = [source.name for source in context]
+        if len(set(names)) < len(names):
+            raise ValueError(f"names of context touches must differ, found: {', '.join(names)}")
+        return context
+
+    @property
+    def by_table(self) -> dict[str, TableSource]:
+        """All tables, by the name that counts, dead letters and the label report give them."""
+        sources: list[TableSource] = [self.clicks, self.conversions, *self.context]
+        return {source.table: source for source in sources}
+
+    @property
+    def context_names(self) -> tuple[str, ...]:
+        """Names of the kinds of context touch, in configured order."""
+        return tuple(source.name for source in self.context)
 
     @property
     def units_per_second(self) -> int:
@@ -131,12 +185,14 @@ class TablesSource(SourceTables, Source):
 
     @pydantic.model_validator(mode="after")
     def _same_match_key(self):
-        clicks, conversions = (len(t.columns.match_key) for t in (self.clicks, self.conversions))
-        if clicks != conversions:
-            raise ValueError(
-                f"expected as many columns in clicks.columns.match_key as in conversions.columns.match_key, found {clicks} "
-                f"and {conversions}"
-            )
+        clicks = len(self.clicks.columns.match_key)
+        others = {"conversions": self.conversions} | {f"context.{n}": source for n, source in enumerate(self.context)}
+        for key, source in others.items():
+            if (found := len(source.columns.match_key)) != clicks:
+                raise ValueError(
+                    f"expected as many columns in clicks.columns.match_key as in {key}.columns.match_key, found {clicks} and "
+                    f"{found}"
+                )
         return self
 
     def tables(self) -> SourceTables:

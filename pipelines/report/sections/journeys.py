@@ -28,7 +28,7 @@ def parts(run: RunFiles) -> list[Part]:
 
 
 def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], chosen: Mapping[str, Any]) -> Part:
-    clicks, conversions = one["clicks"], one.get("conversions", [])
+    clicks, conversions, context = one["clicks"], one.get("conversions", []), _context(one)
     models = list(dict.fromkeys(model for click in clicks for model in click.get("cvr") or {}))
     columns = ["click", "time", "touchpoint", *mechanisms, *(f"CVR, {model}" for model in models)]
     rows = [
@@ -42,6 +42,12 @@ def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], cho
         for click in clicks
     ]
     rows += [
+        [touch["name"], touch["timestamp"], _words(touch["touchpoint"])]
+        + [text.number(touch["credit"][mechanism], 3) for mechanism in mechanisms]
+        + [text.DASH] * len(models)
+        for touch in context
+    ]
+    rows += [
         [f"conversion {event['conversion_id']}", event["timestamp"], f"value {text.general(event.get('value'))}"]
         + [text.DASH] * (len(columns) - 3)
         for event in conversions
@@ -53,24 +59,39 @@ def _journey(number: int, one: Mapping[str, Any], mechanisms: Sequence[str], cho
     )
     window = f" within {chosen['window_hours']:g} hours" if chosen.get("window_hours") else ""
     return Picture(
-        _drawn(clicks, conversions, mechanisms),
+        _drawn([*context, *clicks], conversions, mechanisms),
         f"Journey {number}: {len(clicks)} clicks of {user}",
         f"Credit of {len(clicks)} clicks in time order. {credits}",
         f"From left to right in time, not to scale; ★ is a conversion{window}. The larger a dot, the more of the conversions' "
-        "credit that mechanism gives to the click; a small ring is no credit, and so a negative label.",
+        "credit that mechanism gives to the click; a small ring is no credit, and so a negative label."
+        + (f" Squares are context touches, without a label: {', '.join(_kinds(context))}." if context else ""),
         SOURCE,
         Table(f"Journey {number}", columns, rows),
-        wide=len(clicks) + len(conversions) > _NARROW,
+        wide=len(context) + len(clicks) + len(conversions) > _NARROW,
     )
+
+
+def _context(one: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The context touches of a journey, such as views, with their credit by mechanism, summed over conversions."""
+    touches = []
+    for place, touch in enumerate(one.get("context", ())):
+        credits = [conversion["context_credit"] for conversion in one["conversions"]]
+        credit = {name: sum(by_name[name][place] for by_name in credits) for name in credits[0]}
+        touches.append(touch | {"name": f"{touch['kind']} {touch['touch_id']}", "credit": credit})
+    return touches
+
+
+def _kinds(context: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({touch["kind"] for touch in context})
 
 
 def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value if value is not None else text.DASH)
 
 
-def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms: Sequence[str]) -> str:
+def _drawn(touches: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms: Sequence[str]) -> str:
     events = sorted(
-        [(_moment(click["timestamp"]), 0, click) for click in clicks]
+        [(_moment(touch["timestamp"]), 0, touch) for touch in touches]
         + [(_moment(event["timestamp"]), 1, event) for event in conversions],
         key=lambda event: event[:2],
     )
@@ -84,13 +105,14 @@ def _drawn(clicks: Sequence[Mapping], conversions: Sequence[Mapping], mechanisms
                 axes.axvline(place, color=svg.MUTED, lw=1.5, ls=(0, (4, 3)))
                 axes.annotate("★", (place, -0.75), ha="center", va="center", fontsize=17)
                 continue
+            marker = "s" if "kind" in event else "o"
             for (mechanism, row), (colour, *_) in zip(rows.items(), svg.series(len(rows)), strict=True):
                 credit = event["credit"].get(mechanism) or 0.0
                 if credit <= 0:
-                    axes.plot([place], [row], marker="o", ms=5, mfc="none", color=svg.MUTED, mew=1.2)
+                    axes.plot([place], [row], marker=marker, ms=5, mfc="none", color=svg.MUTED, mew=1.2)
                     continue
                 size = 8 + 14 * min(credit, 1.0) ** 0.5
-                axes.plot([place], [row], marker="o", ms=size, color=colour)
+                axes.plot([place], [row], marker=marker, ms=size, color=colour)
                 axes.annotate(f"{credit:.2f}", (place, row), (size / 2 + 2, 4), textcoords="offset points", fontsize=10)
         axes.set_yticks(list(rows.values()), list(rows))
         axes.set_xticks(range(len(events)), [_duration(end - moment) for moment, *_ in events])

@@ -29,6 +29,7 @@ _ROW_COUNTS = {
     "kept": "used for attribution",
     "attributed": "of these, with a click that gets credit",
     "without_click": "of these, without an eligible click",
+    "context_only": "of these, with context touches alone",
 }
 
 
@@ -40,6 +41,8 @@ def parts(run: RunFiles) -> list[Part]:
     alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]
     alike += [Text(warning[0].upper() + warning[1:], SOURCE) for warning in report.get("warnings", [])]
     built = [_positives(report), *alike, _rows(report)]
+    if report.get("touches"):
+        built.append(_touches(report))
     if report.get("path_lengths"):
         built.append(_path_lengths(report["path_lengths"]))
     built.append(_classes(report))
@@ -82,13 +85,25 @@ def _positives(report: Mapping[str, Any]) -> Part:
 
 
 def _rows(report: Mapping[str, Any]) -> Part:
-    tables = [name for name in ("clicks", "conversions") if name in report]
+    tables = [name for name in dict.fromkeys(("clicks", "conversions", *report.get("days", {}))) if name in report]
     rows = [
         [label, *(text.integer(report[table].get(key)) for table in tables)]
         for key, label in _ROW_COUNTS.items()
         if any(report[table].get(key) is not None for table in tables)
     ]
     return Numbers(Table("Rows in, rows out", ["rows", *tables], rows), SOURCE)
+
+
+def _touches(report: Mapping[str, Any]) -> Part:
+    names = report["cat_bits"]
+    rows = [
+        [kind, text.integer(counts["touches"]), *(text.number(counts["credit"][name], 1) for name in names)]
+        for kind, counts in report["touches"].items()
+    ]
+    note = (
+        "Credit over all conversions, with clicks that are in no split. Context touches take credit and get no label."
+    )
+    return Numbers(Table("Touches and their credit", ["touch", "number", *names], rows, note), SOURCE)
 
 
 def _path_lengths(lengths: Mapping[str, int]) -> Part:

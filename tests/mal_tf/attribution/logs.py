@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from mal_tf.attribution.catalog import create
-from mal_tf.attribution.journeys import Events, JourneyRules, Journeys, Touches, converting_spans
+from mal_tf.attribution.journeys import JourneyRules, Journeys, converting_spans
+from mal_tf.attribution.touches import Events, Touches
 from mal_tf.attribution.touchpoints import Touchpoints
 
 #: Clicks and conversions as (group, time); a click's position is its id.

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from mal_tf.attribution.by_type import normalised
-from mal_tf.attribution.journeys import Events, JourneyRules, Journeys, Touches, converting_spans, other_spans
+from mal_tf.attribution.journeys import JourneyRules, Journeys, converting_spans, other_spans
+from mal_tf.attribution.touches import Events, Touches
 from mal_tf.attribution.touchpoints import Touchpoints
 
 TYPES = np.array(["display", "email", "retargeting", "search", "video"], object)

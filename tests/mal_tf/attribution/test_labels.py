@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from features.errors import MalTfError
 from mal_tf.attribution.catalog import create
+from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import ClickCredit, cat_label, implied, path_length
 from tests.mal_tf.attribution.logs import LOG, RULES, eligible, spans, touches
 
@@ -45,7 +46,7 @@ def test_cat_label_of_too_few_or_too_many(mechanisms):
 
 def _implied(parameters, windows):
     kinds = {name: create(name.partition(":")[0], values) for name, values in parameters.items()}
-    return set(implied(kinds, windows))
+    return set(implied(kinds, {name: JourneyRules(window) for name, window in windows.items()}))
 
 
 def test_what_labels_imply_by_hand():
@@ -72,13 +73,14 @@ def test_no_journey_goes_against_what_labels_imply(clicks, conversions, rules, l
     position = {"first": shares[0], "last": shares[1]}
     kinds = {"first": {}, "last": {}, "linear": {}, "time_decay": {}, "position": position}
     mechanisms = {f"{name}:{which}": create(name, kinds[name]) for name in kinds for which in ("one", "other")}
-    windows = {name: rules.window if name.endswith("one") else longer for name in mechanisms}
+    of_windows = {
+        name: rules if name.endswith("one") else dataclasses.replace(rules, window=longer) for name in mechanisms
+    }
     positive = {}
     for name, mechanism in mechanisms.items():
         credit = ClickCredit(len(clicks))
-        of_window = dataclasses.replace(rules, window=windows[name])
-        for block in spans(clicks, conversions, of_window).blocks(touches(clicks), cost=100):
+        for block in spans(clicks, conversions, of_windows[name]).blocks(touches(clicks), cost=100):
             credit.add(block, mechanism.credit(block))
         positive[name] = credit.label > 0
-    for name, other in implied(mechanisms, windows):
+    for name, other in implied(mechanisms, of_windows):
         assert not (positive[name] & ~positive[other]).any(), (name, other)

@@ -1,7 +1,8 @@
 import pytest
 
 from pipelines.report import text
-from pipelines.report.sections import data, training
+from pipelines.report.sections import data, journeys, labels, training
+from tests.pipelines.report import runs
 
 
 def test_losses_between_points_are_drawn_from_means_up_to_them():
@@ -39,3 +40,34 @@ def test_numbers_are_written_as_people_read_them():
     assert (text.integer(12345.0), text.general(12345.6), text.general(0.00123456)) == ("12,345", "12,346", "0.001235")
     assert (text.size(500), text.size(2048), text.size(3 * 2**30)) == ("500 B", "2.0 KiB", "3.0 GiB")
     assert (text.metric("pcoc", 0.98765), text.metric("auc", 0.98765)) == ("0.988", "0.9877")
+
+
+def test_context_touches_are_counted_and_drawn_beside_clicks():
+    report = runs.labels() | {"context_view": {"read": 50, "kept": 48, "exact_repeats": 2}}
+    report["days"]["context_view"] = {"2023-11-15": 48}
+    credit = dict.fromkeys(runs.MECHANISMS, 30.0)
+    report["touches"] = {kind: {"touches": n, "credit": credit} for kind, n in (("click", 900), ("view", 48))}
+    report["conversions"]["context_only"] = 4
+    tables = {part.table.title: part.table for part in labels.parts(_Stage(report)) if getattr(part, "table", None)}
+    assert tables["Rows in, rows out"].columns == ["rows", "clicks", "conversions", "context_view"]
+    assert ["of these, with context touches alone", "–", "4", "–"] in tables["Rows in, rows out"].rows
+    assert tables["Touches and their credit"].rows[1] == ["view", "48", *["30.0"] * len(runs.MECHANISMS)]
+
+    chosen = runs.journeys()
+    (one,) = chosen["journeys"]
+    at = {"timestamp": "2023-11-15T01:30:00+00:00", "touchpoint": "top"}
+    one["context"] = [at | {"kind": "view", "touch_id": "v7"}]
+    one["conversions"][0]["context_credit"] = {name: [0.25] for name in runs.MECHANISMS}
+    (part,) = journeys.parts(_Stage(chosen))
+    assert ["view v7", at["timestamp"], "top", *["0.250"] * len(runs.MECHANISMS), "–", "–"] in part.table.rows
+    assert "Squares are context touches, without a label: view." in part.caption
+
+
+class _Stage:
+    """Files of a run, all of the same content."""
+
+    def __init__(self, content):
+        self._content = content
+
+    def stage_json(self, stage, name):
+        return self._content

@@ -247,6 +247,20 @@ def test_a_missing_log_is_named_and_can_be_accepted(tmp_path):
     assert len(found.sources.clicks.files) == 2
 
 
+def test_a_log_of_views_is_read_for_each_day_and_missed_like_the_others(tmp_path):
+    columns = {"touch_id": "id", "user_id": "user", "timestamp": "time", "match_key": "shop"}
+    views = {"name": "view", "files": [f"{tmp_path}/v-{{date}}.parquet"], "columns": columns}
+    for number in (2, 3, 4, 5):
+        (tmp_path / f"c-2024-01-0{number}.parquet").touch()
+    planned = plan(day(5), FIRST, 24, 1, day(2), [])
+    with pytest.raises(spans.MissingLog, match=r"no log of 2024-01-02: expected .*v-2024-01-02.parquet"):
+        spans.span_config(config(tmp_path, context=[views]), planned, "drop")
+    for number in (2, 3, 4, 5):
+        (tmp_path / f"v-2024-01-0{number}.parquet").touch()
+    found = spans.span_config(config(tmp_path, context=[views]), planned, "drop").sources.tables()
+    assert found.by_table["context_view"].files == tuple(f"{tmp_path}/v-2024-01-0{n}.parquet" for n in (2, 3, 4, 5))
+
+
 @pytest.mark.parametrize("delayed", [False, True])
 def test_days_after_the_judge_with_conversions_lost_are_in_no_split(delayed):
     """The 13th has no logs, so the windows of the 12th can't be filled: the 11th judges, `mark` has no later end."""
