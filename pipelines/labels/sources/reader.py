@@ -232,7 +232,6 @@ def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None) ->
     layout = nested.Layout(parquet.schema_arrow, explode, piece.path)
     start = sum(parquet.metadata.row_group(earlier).num_rows for earlier in range(group))
     places = {name: found for name in columns if (found := layout.places(name))}
-    in_file = sorted(places, key=lambda name: layout.leaves(places[name][0]).start)
     seen = frozenset([*places, *([] if explode is None else [explode])])
     leaves = {i: parquet.schema.column(i) for of in places.values() for place in of for i in layout.leaves(place)}
     if layout.list is not None and not any(place.of_element for of in places.values() for place in of):
@@ -245,7 +244,7 @@ def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None) ->
             numbers = np.arange(start, start + batch.num_rows) + 1
             exploded = layout.exploded(batch)
             for part in [slice(0, batch.num_rows)] if exploded is None else nested.parts(exploded.owners, _BATCH_ROWS):
-                rows = layout.columns(batch, in_file, exploded, part)
+                rows = layout.columns(batch, list(places), exploded, part)
                 if uuids:
                     texts = {name: uuid_text(rows[name]) if name in uuids else rows[name] for name in rows.schema.names}
                     rows = pa.RecordBatch.from_pydict(texts)
