@@ -9,15 +9,19 @@ from pipelines.labels.report import same_labels
 
 def show_labels(console: Console, report: dict) -> None:
     """Print the rows read, dropped and kept, and the positives per mechanism (Table 1 of the MAL paper, arXiv 2508.15217)."""
-    keys = ("read", "filtered", "after_observed_until", "exact_repeats", "restated", "dead_letters")
+    keys = ["read", "filtered", "after_observed_until", "exact_repeats", "restated", "dead_letters"]
+    columns = ["read", "other events", "not known yet", "exact repeats", "replaced", "dead letters"]
+    for key, column in {"empty_lists": "empty lists", "refunds": "refunds"}.items():
+        if any(report[name].get(key) for name in report["days"]):
+            keys.append(key)
+            columns.append(column)
     rows = []
     for name in report["days"]:
         table = report[name]
         kept = table.get("written", table.get("kept"))
         counts = [*(table.get(key, 0) for key in keys), table.get("immature_dropped", 0), kept]
         rows.append([name, *(f"{count:,}" for count in counts)])
-    columns = ["read", "other events", "not known yet", "exact repeats", "replaced", "dead letters", "immature", "kept"]
-    show(console, Table("Rows", ["log", *columns], rows))
+    show(console, Table("Rows", ["log", *columns, "immature", "kept"], rows))
     unattributed = report["conversions"]["without_click"]
     context_only = report["conversions"].get("context_only", 0)
     console.print(
@@ -27,6 +31,10 @@ def show_labels(console: Console, report: dict) -> None:
     for kind, counts in report.get("touches", {}).items():
         credit = ", ".join(f"{name} {value:,.1f}" for name, value in counts["credit"].items())
         console.print(f"{counts['touches']:,} {kind} touches with a credit of: {credit}")
+    if known := [
+        f"{report[name]['user_fallback']:,} {name}" for name in report["days"] if "user_fallback" in report[name]
+    ]:
+        console.print(f"{', '.join(known)} of users known by user_fallback only")
     columns, rows = ["mechanism"], []
     for split in report["splits"]:
         columns += [f"{split}: positives", "ratio", "Σ credit"]
