@@ -156,3 +156,40 @@ def test_what_needs_a_label_job_is_refused():
         mal_tf.labels(*frames(), ATTRIBUTION.model_copy(update={"confounders": ("age",)}))
     with pytest.raises(BadInput, match="time_unit: expected one of s, ms, us, ns, found 'min'"):
         mal_tf.labels(*frames(), ATTRIBUTION, time_unit="min")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (
+            None,
+            r"clicks: expected a column 'touch_type', as attribution.context_window_hours has view; found columns: user_id",
+        ),
+        (["click", "vew"], r"clicks, row 1: column 'touch_type': expected one of click, view; found 'vew'"),
+        (["click", None], r"clicks, row 1: column 'touch_type': expected one of click, view; found None"),
+    ],
+)
+def test_tables_in_memory_whose_kinds_are_not_given(kinds, message):
+    clicks = pa.table({"user_id": ["u", "u"], "click_id": [1, 2], "timestamp": [1, 2]})
+    if kinds:
+        clicks = clicks.append_column("touch_type", pa.array(kinds))
+    sales = pa.table({"user_id": ["u"], "conversion_id": [1], "timestamp": [10]})
+    config = mal_tf.AttributionConfig(
+        window_hours=24, context_window_hours={"view": 12}, mechanisms=[mal_tf.mechanism("last")]
+    )
+    with pytest.raises(BadInput, match=message):
+        mal_tf.labels(clicks, sales, config, time_unit="s")
+
+
+def test_a_bad_view_in_memory_is_named_by_its_row_and_the_index_of_clicks_stays():
+    frame = pd.DataFrame({"user_id": ["u", "u", "v"], "click_id": [1, 2, 3], "timestamp": [1, 2, 3]}, index=list("abc"))
+    frame["touch_type"] = pd.Categorical(["view", "click", "click"])
+    sales = pd.DataFrame({"user_id": ["u"], "conversion_id": [1], "timestamp": [10]})
+    config = mal_tf.AttributionConfig(
+        window_hours=24, context_window_hours={"view": 12}, mechanisms=[mal_tf.mechanism("linear")]
+    )
+    labelled = mal_tf.labels(frame, sales, config, time_unit="s")
+    assert labelled["label_linear"].to_dict() == {"b": 0.5, "c": 0}
+    frame.loc["a", "user_id"] = None
+    with pytest.raises(BadInput, match="context: 1 bad rows .row 0: user_id is null"):
+        mal_tf.labels(frame, sales, config, time_unit="s")
