@@ -168,10 +168,10 @@ def train(config: RunConfig, days: Days, way: str, advance=lambda: None) -> list
     for day, part in enumerate(plan):
         if part:
             split, immature = part
-            examples = batches(split.segments, spec, lookup, config.targets, size, immature=immature)
+            examples = batches(split, spec, lookup, config.targets, size, immature=immature)
             trainer.fit(examples, epochs=1, verbose=0)
         if day >= _NOT_JUDGED * days.window:
-            judged = batches(days.final(day + 1).segments, spec, lookup, [target], _EVALUATION_BATCH)
+            judged = batches(days.final(day + 1), spec, lookup, [target], _EVALUATION_BATCH)
             scored = [(labels[target].numpy(), predict(rows).numpy()) for rows, labels in judged]
             label, prediction = (np.concatenate(column) for column in zip(*scored, strict=True))
             results.append({name: metric(label, prediction) for name, metric in METRICS.items()})

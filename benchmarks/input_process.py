@@ -12,6 +12,7 @@ from features.lookup import lookup_model
 from features.parsing import MISSING, parse_features
 from features.spec import FeatureSpec
 from mal_tf.training.dataset import batches, label_columns, serialized
+from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.config.run import load
 
@@ -37,22 +38,22 @@ class Settings:
     repeat: int
 
 
-def ours(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def ours(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Read as training does."""
-    return batches(segments, spec, lookup, targets, batch_size)
+    return batches(files, spec, lookup, targets, batch_size)
 
 
-def read_alone(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def read_alone(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Only decompress and batch serialized examples, in order."""
-    return serialized(segments, batch_size)
+    return serialized(files, batch_size)
 
 
-def parsed(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def parsed(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Do everything but the lookup: raw values and labels."""
-    return serialized(segments, batch_size).map(lambda batch: parse_features(batch, spec, label_columns(targets)))
+    return serialized(files, batch_size).map(lambda batch: parse_features(batch, spec, label_columns(targets)))
 
 
-def by_row(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def by_row(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Parse each row, then batch, as tutorials usually do. The lookup is the same."""
     columns = label_columns(targets)
 
@@ -63,8 +64,8 @@ def by_row(segments: list, spec: FeatureSpec, lookup: keras.Model, targets, batc
         labels = {name.removeprefix("label_"): values.pop(name) for name, _ in columns}
         return lookup(values), labels
 
-    files = tf.data.Dataset.from_tensor_slices([file for segment in segments for file in segment])
-    rows = files.flat_map(lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP")).map(row)
+    paths = tf.data.Dataset.from_tensor_slices([file for file, _ in files.files])
+    rows = paths.flat_map(lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP")).map(row)
     padding = {f.name: MISSING[spec.dtype(f)] for f in spec.features} | {
         name: tf.constant(0, dtype) for name, dtype in columns
     }
@@ -81,9 +82,10 @@ def main(settings_file: str, result_file: str) -> None:
     config = load(settings.config, settings.overrides)
     data = labelled.load(settings.labels, config.feature_spec)
     split, lookup = data.splits["train"], lookup_model(config.feature_spec, data.vocabularies)
-    segments = split.segments * settings.repeat
     make = CONTENDERS[settings.contender]
-    dataset = make(segments, config.feature_spec, lookup, config.targets, settings.batch_size)
+    dataset = make(
+        Split.joined(*[split] * settings.repeat), config.feature_spec, lookup, config.targets, settings.batch_size
+    )
     next(iter(dataset))  # Excludes tracing and opening files from the measurement.
     began, cpu = time.monotonic(), time.process_time()
     for _ in dataset:

@@ -68,7 +68,7 @@ class Scores:
     def __init__(self, config: RunConfig, data: labelled.Labelled):
         spec, self._target = config.feature_spec, config.model.primary
         lookup = lookup_model(spec, data.vocabularies)
-        dataset = batches(data.splits["eval"].segments, spec, lookup, [self._target], _BATCH)
+        dataset = batches(data.splits["eval"], spec, lookup, [self._target], _BATCH)
         self._batches = [(rows, labels["mature"].numpy() == 1) for rows, labels in dataset]
         labels = [labels[self._target].numpy()[labels["mature"].numpy() == 1] for _, labels in dataset]
         self.label = np.concatenate(labels)
@@ -125,8 +125,8 @@ def measure(
             continue
         size = training.batch_size
         if size not in datasets:
-            segments = data.splits["train"].segments
-            datasets[size] = batches(segments, spec, lookup, config.attribution.names, size).cache()
+            train_split = data.splits["train"]
+            datasets[size] = batches(train_split, spec, lookup, config.attribution.names, size).cache()
         for model in models:
             metrics = []
             for seed in seeds:

@@ -102,7 +102,7 @@ def export_both(config: RunConfig, data: Labelled, name: str, folder: pathlib.Pa
 
 def _training_step(recipe: Recipe, trainer: Trainer) -> dict[str, int]:
     size = recipe.training.batch_size
-    batches = training_batches(recipe.split.segments, recipe.spec, recipe.lookup, recipe.targets, size)
+    batches = training_batches(recipe.split, recipe.spec, recipe.lookup, recipe.targets, size)
     return graph_size(tf.function(trainer.train_step, autograph=False).get_concrete_function(batches.element_spec))
 
 
@@ -112,7 +112,7 @@ def make_requests(config: RunConfig, data: Labelled, rows: int) -> dict[str, dic
     Raises:
         MalTfError: the split has fewer clicks.
     """
-    examples = next(iter(serialized(data.splits["eval"].segments, rows)))
+    examples = next(iter(serialized(data.splits["eval"], rows)))
     if len(examples) < rows:
         raise MalTfError(f"the evaluation split has {len(examples):,} clicks, fewer than the largest batch, {rows:,}")
     requests = signature_requests(examples, config.feature_spec, config.export.user_features)

@@ -118,7 +118,7 @@ def files(config: str, overrides: list[str], labels: str, model: str, times: int
 
     def infer(times: int) -> float:
         began = time.perf_counter()
-        for examples in serialized(list(split.segments) * times, size).prefetch(2):
+        for examples in serialized(Split.joined(*[split] * times), size).prefetch(2):
             predict(examples=examples)[OUTPUT].numpy()
         return time.perf_counter() - began
 

@@ -7,7 +7,7 @@ A record is `uint64 length, uint32 masked_crc32c(length), data, uint32 masked_cr
 import gzip
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 import google_crc32c
@@ -30,6 +30,12 @@ def frame(records: Sequence[bytes]) -> bytes:
     footer = _masked_crc(records).astype("<u4")
     parts = zip(header.view("V12").tolist(), records, footer.view("V4").tolist(), strict=True)
     return b"".join(itertools.chain.from_iterable(parts))
+
+
+def framed_size(records: Iterable[bytes]) -> int:
+    """Size of `frame(records)` in bytes."""
+    sizes = np.fromiter(map(len, records), np.int64)
+    return int(sizes.sum()) + sizes.size * (_HEADER.itemsize + _FOOTER)
 
 
 def compression(file: IO[bytes]) -> str:

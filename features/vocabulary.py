@@ -136,8 +136,8 @@ def _boundaries(counts: pa.Table, buckets: int) -> np.ndarray:
 
 
 def read(text: str) -> list[str]:
-    """Splits the text of a vocabulary file into lines."""
-    return text.split("\n")[:-1]
+    """Splits the text of a vocabulary file into lines. The last one needs no line end, as editors may leave it out."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def write(lines: list[str]) -> str:

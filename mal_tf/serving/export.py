@@ -52,6 +52,7 @@ class ServedModel:
         calibration: ServedCalibration | None = None,
     ):
         self._spec, self._lookup, self._calibration = spec, lookup, calibration
+        self._ads = [feature.name for feature in spec.features if feature.name not in user_features]
         self._network = keras.Model(network.model.input, network.model.output[network.primary.output])
         self.serving_default = tf.function(self._serving_default, [tf.TensorSpec([None], tf.string, "examples")])
         self.predict_raw = tf.function(self._predict_raw, [raw_signature(spec)])
@@ -84,10 +85,19 @@ class ServedModel:
         return self._cvr(parse_features(examples, self._spec))
 
     def _predict_raw(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        _check_rows(list(features.values()))
         return self._cvr(features)
 
     def _predict_candidates(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        _check_rows([features[name] for name in self._ads])
         return self._output(self._candidates(self._lookup(features)), features)
+
+
+def _check_rows(values: Sequence[tf.Tensor]) -> None:
+    """Has a request fail whose features have different numbers of rows; a history of one row would pass for that of all."""
+    rows = tf.stack([tf.shape(value)[0] for value in values])
+    message = "expected values for the same number of clicks in all features, found these numbers:"
+    tf.debugging.Assert(tf.reduce_all(rows == rows[0]), [message, rows], summarize=len(values))
 
 
 def export(

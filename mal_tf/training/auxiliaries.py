@@ -9,7 +9,9 @@ Gradients of a single step, as in TAG (Fifty et al., NeurIPS 2021, arXiv 2109.04
 They miss an auxiliary that improves the representation, to which the tower of the primary first has to adapt.
 """
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -19,8 +21,10 @@ from scipy import stats
 
 from features.errors import MalTfError
 from features.keras2 import keras, tf
+from features.parsing import parse_features
+from mal_tf.training import corrupt
 from mal_tf.training.assembly import assemble
-from mal_tf.training.dataset import batches
+from mal_tf.training.dataset import batches, label_columns
 from mal_tf.training.recipe import Recipe
 from mal_tf.training.trainer import Trainer
 
@@ -62,8 +66,10 @@ def choose_auxiliaries(recipe: Recipe, ready: tf.data.Dataset | None = None) -> 
         targets = model.targets(mechanisms)
         keras.backend.clear_session()
         trial = dataclasses.replace(recipe, targets=targets, model=model, training=training)
-        dataset = ready or batches(recipe.split.segments, recipe.spec, recipe.lookup, targets, training.batch_size)
-        all_losses = progressive_losses(assemble(trial).trainer, dataset)
+        dataset = ready or batches(recipe.split, recipe.spec, recipe.lookup, targets, training.batch_size)
+        parse = functools.partial(parse_features, spec=recipe.spec, extra=label_columns(targets))
+        with contextlib.nullcontext() if ready else corrupt.named(recipe.split, parse):
+            all_losses = progressive_losses(assemble(trial).trainer, dataset)
         judged = all_losses[len(all_losses) // 2 :]
         log.info("auxiliaries: loss of %s with %s: %.5f", primary, ", ".join(auxiliaries) or "none", judged.mean())
         return judged

@@ -16,14 +16,22 @@ from typing import IO, cast
 from features import tfrecord
 from features.errors import MalTfError
 from features.keras2 import tf
+from mal_tf.training.dataset import wrong_rows
+from mal_tf.training.split import Split
 
 log = logging.getLogger("mal_tf.training")
 
 #: Function that parses a batch of records, string [batch], and raises one of `ERRORS` if one is bad.
 Parse = Callable[[tf.Tensor], object]
 
-#: Errors that TensorFlow raises at a bad record; the last one if its message quotes a record that is not valid UTF-8.
-ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
+#: Errors that TensorFlow raises at a bad record, or at the end of a file that lacks records; the last one if its message
+#: quotes a record that is not valid UTF-8.
+ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,
+    UnicodeDecodeError,
+)
 
 #: Records that are parsed at a time.
 _BLOCK = 1024
@@ -46,13 +54,31 @@ class Damaged(MalTfError):
         self.file, self.record, self.reason = file, record, reason
 
 
-def find(files: Iterable[str], parse: Parse) -> Damaged | None:
-    """Returns the first bad record in some gzipped TFRecord files; None if all records can be read."""
-    for file in files:
-        for number, record in enumerate(_records(file, parse)):
+def find(split: Split, parse: Parse) -> Damaged | None:
+    """Returns the first bad record in gzipped TFRecord files, or the first that is not there; None if all can be read."""
+    for file, rows in split.files:
+        number = 0
+        for record in _records(file, parse):
             if isinstance(record, str):
                 return Damaged(file, number, record)
+            number += 1
+        if number != rows:
+            return Damaged(file, number, f"the file should have {rows:,} records, and has {number:,}")
+    if wrong := wrong_rows(split):
+        file, _, number = wrong
+        return Damaged(file, number, "TensorFlow stops here, at an empty member of the gzip stream")
     return None
+
+
+@contextlib.contextmanager
+def named(split: Split, parse: Parse) -> Iterator[None]:
+    """Context in which an error that a bad record raises becomes one that names the file and the record, see `find`."""
+    try:
+        yield
+    except ERRORS as error:
+        if damage := find(split, parse):
+            raise damage from error
+        raise
 
 
 def leave_out(damage: Damaged, parse: Parse, directory: str) -> None:

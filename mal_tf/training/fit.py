@@ -1,7 +1,6 @@
 """Training of one model in a single pass over the training split, with resumption from checkpoints."""
 
 import functools
-import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -87,7 +86,7 @@ def fit(
             return ready.skip(step)
         remaining, skip = readable.after(step * config.batch_size)
         lookup = tpu.host_lookup(recipe.lookup) if cluster.name == "tpu" else recipe.lookup
-        arguments = (remaining.segments, recipe.spec, lookup, recipe.targets, config.batch_size)
+        arguments = (remaining, recipe.spec, lookup, recipe.targets, config.batch_size)
         return cluster.spread(lambda part: batches(*arguments, part, immature), Part(skip=skip))
 
     while True:
@@ -149,7 +148,7 @@ def _train(
         if message := outside_of_table(error):
             raise MalTfError(message) from error
         remaining, _ = split.after(place.step * size)
-        if not split.in_memory and (damage := corrupt.find(itertools.chain(*remaining.segments), parse)):
+        if not split.in_memory and (damage := corrupt.find(remaining, parse)):
             raise damage from error
         raise
     if place.step != steps:

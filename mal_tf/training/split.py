@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mal_tf.attribution.label_counts import LabelCounts, total
 
@@ -13,7 +13,7 @@ class Split:
 
     Attributes:
         segments: paths of the files of each segment, in reading order.
-        file_rows: number of clicks in each file.
+        file_rows: number of clicks in each file; empty if they are unknown.
         file_labels: counts of the labels in each file; empty if they are unknown.
         in_memory: whether the clicks are in memory; the names in `segments` are not of files then.
     """
@@ -29,6 +29,11 @@ class Split:
         return sum(map(sum, self.file_rows))
 
     @property
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Path and number of clicks of each file, in order."""
+        return zip(itertools.chain(*self.segments), itertools.chain(*self.file_rows), strict=True)
+
+    @property
     def labels(self) -> LabelCounts | None:
         """Counts of the labels in all files; None if they are unknown."""
         return total(itertools.chain(*self.file_labels))
@@ -37,7 +42,7 @@ class Split:
         """The segments at these positions, in this order."""
         return Split(
             [self.segments[place] for place in places],
-            [self.file_rows[place] for place in places],
+            [self.file_rows[place] for place in places] if self.file_rows else (),
             [self.file_labels[place] for place in places] if self.file_labels else (),
         )
 

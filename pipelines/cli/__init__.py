@@ -29,6 +29,7 @@ for _command in (run.run, run.labels, run.validate, run.train, run.export, run.e
 for _plain_command in (
     run.report,
     run.predict,
+    run.verify,
     studies.benchmark,
     studies.tune,
     studies.simulate,

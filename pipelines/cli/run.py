@@ -207,6 +207,40 @@ def predict(
     console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
 
 
+def verify(
+    directory: Annotated[
+        str, typer.Argument(metavar="RUN", help="Directory of a run, a stage, a retraining or a simulated market.")
+    ],
+):
+    """Check all files of finished stages against their manifests: presence, size, sha256, rows, and files of no stage.
+
+    Exit codes: 0 all is as it was written, 1 a file differs, which is named.
+    """
+    from pipelines.core import text_table
+    from pipelines.run.verify import differences, verify
+
+    checked = verify(directory)
+    rows = [
+        [
+            one.name,
+            f"{one.files:,}",
+            f"{one.bytes:,}",
+            f"{one.hashed:,}",
+            _verdict(len(one.problems) + len(one.strays), one.note),
+        ]
+        for one in checked
+    ]
+    columns = ["stage", "files", "bytes", "sha256 compared", "result"]
+    text_table.show(console, text_table.Table(f"Files of {directory}", columns, rows))
+    if found := differences(checked):
+        for line in found:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        raise MalTfError(
+            f"{directory}: files differ from the manifests ({len(found):,}); the first: {found[0]}. Restore them, or run the "
+            "stages again"
+        )
+
+
 def explain(
     click_id: Annotated[
         str,
@@ -271,6 +305,10 @@ def _print_handed_over(directory: str) -> None:
     console.print(
         f"The job was handed to the runner. {directory} is finished when it holds manifest.json.", soft_wrap=True
     )
+
+
+def _verdict(differences: int, note: str) -> str:
+    return f"{differences:,} differ" if differences else note or "as written"
 
 
 def _show_labels(opened) -> None:

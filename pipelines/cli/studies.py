@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from features.errors import MalTfError
 from pipelines.cli.shared import console, default_output, program
 
 
@@ -59,12 +60,14 @@ def simulate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished market.")] = False,
 ):
     """Simulate an ad market: write click and conversion logs, the true cause and value of each, and a config for them."""
+    from pipelines.core import files
     from pipelines.studies.simulation.config import load
     from pipelines.studies.simulation.progress import shown
     from pipelines.studies.simulation.run import CONFIG, run
 
     market = load(config, set_)
     directory = output or f"{default_output(market)}/logs"
+    files.check_apart(directory, [config])
     with shown(console, market.clicks) as advance:
         rows = run(market, directory, overwrite, advance)["rows"]
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("clicks", "conversions"))
@@ -79,6 +82,7 @@ def replay(
 ):
     """Let models bid for a simulated market's clicks under budgets, and report GMV, orders and ROI by arm and industry."""
     from pipelines.core import files, manifest, text_table
+    from pipelines.studies.comparison.run import BENCHMARK
     from pipelines.studies.replay import report
     from pipelines.studies.replay.config import load
     from pipelines.studies.replay.run import RESULTS, run
@@ -86,6 +90,10 @@ def replay(
     loaded, run_config = load(config, set_)
     directory = output or default_output(loaded)
     with manifest.lock(directory):
+        if files.exists(f"{directory}/{BENCHMARK}"):
+            raise MalTfError(
+                f"{directory}: expected a directory for a replay, found a benchmark; choose another output"
+            )
         for name in (
             RESULTS,
             report.TABLES,

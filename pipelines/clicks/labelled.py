@@ -1,7 +1,6 @@
 """Reading the output of a finished label job: splits, vocabularies, and columns of the labelled clicks."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from features.spec import FeatureSpec
 from mal_tf.attribution.label_counts import LabelCounts
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import Exports
-from mal_tf.training.dataset import serialized
+from mal_tf.training.dataset import serialized, wrong_rows
 from mal_tf.training.split import Split
 from pipelines.core import files, manifest
 from pipelines.labels import label_columns
@@ -35,14 +34,19 @@ class LabelledClicks:
     """Clicks in files of a label job, read in the same order as in training.
 
     Attributes:
-        segments: files of each segment; see `mal_tf.training.dataset.serialized`.
+        split: the files; see `mal_tf.training.dataset.serialized`.
         types: type of each column by name; see `pipelines.labels.label_columns`.
         place: directory or file of the clicks, for error messages.
     """
 
-    segments: Sequence[Sequence[str]]
+    split: Split
     types: Mapping[str, str]
     place: str
+
+    @property
+    def segments(self) -> Sequence[Sequence[str]]:
+        """Files of each segment."""
+        return self.split.segments
 
     def read(self, columns: Sequence[str], size: int = _BATCH, compute: Compute | None = None) -> Iterator[pa.Table]:
         """Reads columns of the clicks in batches.
@@ -58,7 +62,7 @@ class LabelledClicks:
             Batches; if there are no clicks, one batch without rows.
 
         Raises:
-            MalTfError: a column does not exist, or a file is damaged.
+            MalTfError: a column does not exist, or a file is damaged, or has not as many clicks as it should.
         """
         parsing = self._parsing(columns)
         for examples, parsed in self._parsed(parsing, size):
@@ -88,15 +92,18 @@ class LabelledClicks:
 
     def last(self, segments: int) -> "LabelledClicks":
         """Returns the clicks of the last `segments` segments."""
-        return dataclasses.replace(self, segments=self.segments[-segments:])
+        return self._of(self.split.chosen(range(len(self.segments))[-segments:]))
 
     def by_segment(self) -> Iterator["LabelledClicks"]:
         """Yields the clicks of each segment."""
-        return (dataclasses.replace(self, segments=[files]) for files in self.segments)
+        return (self._of(self.split.chosen([place])) for place in range(len(self.segments)))
 
-    def in_file(self, path: str) -> "LabelledClicks":
-        """Returns the clicks of one file."""
-        return dataclasses.replace(self, segments=[[path]], place=path)
+    def in_file(self, path: str, rows: int) -> "LabelledClicks":
+        """Returns the clicks of one file with so many rows."""
+        return dataclasses.replace(self, split=Split([[path]], [[rows]]), place=path)
+
+    def _of(self, split: Split) -> "LabelledClicks":
+        return dataclasses.replace(self, split=split)
 
     def check(self, columns: Sequence[str]) -> None:
         """Checks that the clicks have these columns, with one value per click.
@@ -132,6 +139,10 @@ class LabelledClicks:
         try:
             for examples in self._examples(size):
                 yield examples, tf.io.parse_example(examples, parsing) if parsing else {}
+        except tf.errors.FailedPreconditionError as error:
+            if not (wrong := wrong_rows(self.split)):
+                raise
+            raise MalTfError("{}: expected {:,} clicks, found {:,}; run `labels` again".format(*wrong)) from error
         except tf.errors.OpError as error:
             raise MalTfError(
                 f"{self.place} can't be read as labelled tf.Examples: {error.message}; run `labels` again"
@@ -139,7 +150,7 @@ class LabelledClicks:
 
     def _examples(self, size: int) -> Iterator[tf.Tensor]:
         empty = True
-        for examples in serialized(self.segments, size).prefetch(1):
+        for examples in serialized(self.split, size).prefetch(1):
             empty = False
             yield examples
         if empty:
@@ -170,7 +181,7 @@ class Labelled:
 
     def clicks_in(self, part: Split) -> LabelledClicks:
         """Returns the clicks in a part of a split."""
-        return LabelledClicks(part.segments, self.types, self.directory)
+        return LabelledClicks(part, self.types, self.directory)
 
 
 def read_manifest(directory: str) -> dict:
@@ -199,6 +210,7 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
         path = FileSystems.join(directory, "vocabulary", f"{feature.name}.txt")
         if not files.exists(path):
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
+        manifest.check_file(directory, f"vocabulary/{feature.name}.txt")
         vocabularies[feature.name] = vocabulary.read(files.read_text(path))
     columns = contents.get("columns") or _infer_columns(splits.values(), spec, contents["mechanisms"])
     return Labelled(directory, splits, vocabularies, contents["made_from"], _types(columns))
@@ -216,7 +228,7 @@ def load_clicks(directory: str) -> LabelledClicks:
             f"{directory}/{manifest.MANIFEST}: expected `columns`, found none: written by an earlier version; run `labels` again"
         )
     both = Split.joined(*(_split(directory, contents, split) for split in ("train", "eval")))
-    return LabelledClicks(both.segments, _types(contents["columns"]), directory)
+    return LabelledClicks(both, _types(contents["columns"]), directory)
 
 
 def click_id_type(examples: Iterable[bytes]) -> str:
@@ -256,8 +268,7 @@ def _split(directory: str, contents: Mapping[str, Any], name: str) -> Split:
 
 def _infer_columns(splits: Iterable[Split], spec: FeatureSpec, mechanisms: Sequence[str]) -> list[label_columns.Column]:
     """Infers the columns of labels whose manifest, of an earlier version, does not list them."""
-    segments = list(itertools.chain.from_iterable(split.segments for split in splits))
-    first = (examples.numpy()[0] for examples in serialized(segments, 1).take(1))
+    first = (examples.numpy()[0] for examples in serialized(Split.joined(*splits), 1).take(1))
     return [label_columns.click_id(click_id_type(first)), *label_columns.others(spec, mechanisms)]
 
 

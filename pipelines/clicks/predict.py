@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from features import tfrecord
 from features.errors import MalTfError
 from features.feature import MISSING
 from features.keras2 import tf
@@ -22,7 +21,9 @@ from features.raw_columns import as_flat_lists, as_identifier, as_numbers, as_te
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
+from pipelines.clicks import tfrecords
 from pipelines.clicks.labelled import click_id_type
+from pipelines.core import files, manifest
 from pipelines.labels.sources.reader import column_names, read_file
 
 _BATCH = 4096
@@ -56,13 +57,21 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
         raise MalTfError(f"{output}: its directory does not exist")
     if not os.path.exists(path):
         raise MalTfError(f"{path}: no such file")
-    signatures = load(find_saved_model(model_directory))
+    files.check_apart(output, [path])
+    if os.path.isdir(output):
+        raise MalTfError(f"{output}: expected a file to write, found a directory")
+    if manifest.entry_of(output):
+        raise MalTfError(f"{output}: expected a new file, found one of a finished stage; choose another output")
+    saved_model = find_saved_model(model_directory)
+    files.check_apart(output, [saved_model])
+    signatures = load(saved_model)
+    listed = manifest.rows_of(path)
     is_table = path.removesuffix(".gz").endswith(_TABLES)
     if id_column not in ("", "click_id") and not is_table:
         raise MalTfError(
             f"{path}: expected a .csv, .parquet or .jsonl file with --id; the id of tf.Examples is always click_id"
         )
-    scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path)
+    scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path, listed)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began = 0, time.monotonic()
     writer: Any = None  # A writer of pyarrow, which is untyped.
@@ -74,6 +83,10 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
             writer.write_table(table)
             rows += table.num_rows
         writer.close()
+        if listed not in (None, rows):
+            raise MalTfError(
+                f"{path}: expected {listed:,} rows, as its manifest says, found {rows:,}; it was cut or changed"
+            )
         os.replace(partial, output)
     finally:
         pathlib.Path(partial).unlink(missing_ok=True)
@@ -117,29 +130,22 @@ def parse_models(flags: Sequence[str]) -> dict[str, str]:
     return {name: directory for name, _, directory in pairs}
 
 
-def _from_tfrecord(signatures: Mapping[str, Callable], path: str) -> Iterator[pa.Table]:
+def _from_tfrecord(signatures: Mapping[str, Callable], path: str, listed: int | None) -> Iterator[pa.Table]:
     if not path.endswith(_TFRECORD):
         raise MalTfError(f"{path}: expected .csv, .parquet, .jsonl, .tfrecord or .gz")
-    with open(path, "rb") as file:
-        compression = tfrecord.compression(file)
     parsing, rows = {}, 0
-    try:
-        for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH):
-            if not rows:
-                check_examples(signatures, examples.numpy(), "the model", path)
-                dtype = click_id_type(examples.numpy())
-                parsing["click_id"] = tf.io.FixedLenFeature([], tf.as_dtype(dtype), {"string": "", "int64": 0}[dtype])
-            ids = tf.io.parse_example(examples, parsing)["click_id"].numpy()
-            if ids.dtype == object:
-                ids = np.char.decode(ids.astype(bytes))
-            cvr = signatures["serving_default"](examples=examples)[OUTPUT].numpy()
-            rows += cvr.size
-            yield pa.table({"click_id": ids, OUTPUT: cvr})
-    except tf.errors.DataLossError as error:
-        raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
+    for examples in tfrecords.read(path, _BATCH, listed):
+        if not rows:
+            check_examples(signatures, examples.numpy(), "the model", path)
+            dtype = click_id_type(examples.numpy())
+            parsing["click_id"] = tf.io.FixedLenFeature([], tf.as_dtype(dtype), {"string": "", "int64": 0}[dtype])
+        ids = tf.io.parse_example(examples, parsing)["click_id"].numpy()
+        if ids.dtype == object:
+            ids = np.char.decode(ids.astype(bytes))
+        cvr = signatures["serving_default"](examples=examples)[OUTPUT].numpy()
+        rows += cvr.size
+        yield pa.table({"click_id": ids, OUTPUT: cvr})
     if not rows:
-        if os.path.getsize(path) and not compression:
-            raise MalTfError(f"{path} can't be read as TFRecord: no record in {os.path.getsize(path):,} bytes")
         yield pa.table({"click_id": pa.array([], pa.string()), OUTPUT: pa.array([], pa.float32())})
 
 

@@ -1,6 +1,7 @@
 """Reading, writing and listing files on any filesystem that Beam supports, such as local disks and gs://."""
 
 import contextlib
+import hashlib
 import itertools
 import os
 import pathlib
@@ -8,7 +9,7 @@ import posixpath
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
@@ -35,6 +36,34 @@ def resolve(path: str, folder: str) -> str:
         return os.path.join(os.path.normpath(os.path.join(here, *parts[:ups])), *parts[ups:])
     scheme, place = folder.split("://", 1)
     return f"{scheme}://{posixpath.normpath(posixpath.join(place, path))}"  # Object stores don't resolve '..'.
+
+
+def is_within(path: str, directory: str) -> bool:
+    """Whether a path is a directory or lies in it, whether or not they exist; links of local paths are followed."""
+    if is_local(path) != is_local(directory):
+        return False
+    inner, outer = (os.path.realpath(at) if is_local(at) else at.rstrip("/") for at in (path, directory))
+    return inner == outer or inner.startswith(f"{outer.rstrip('/')}/")
+
+
+def check_apart(output: str, inputs: Iterable[str]) -> None:
+    """Checks that writing an output can't overwrite or delete an input, however the two are spelt.
+
+    Args:
+        output: file, or directory that is emptied first.
+        inputs: files and directories that are read.
+
+    Raises:
+        MalTfError: the output is an input, contains one, or lies in one that is a directory.
+    """
+    for path in inputs:
+        both = is_local(path) and os.path.exists(path) and os.path.exists(output)
+        linked = both and os.path.samefile(path, output)  # By hard links, too.
+        if linked or is_within(path, output) or is_within(output, path):
+            raise MalTfError(
+                f"output {output}: expected a place apart from what is read, found the input {path}, which would be overwritten "
+                "or deleted; choose another output"
+            )
 
 
 def folder(path: str) -> str:
@@ -161,6 +190,15 @@ def size(path: str) -> int:
     """Returns the size of a file in bytes."""
     with _remote_errors("looked up", path):
         return FileSystems.get_filesystem(path).size(path)
+
+
+def sha256(path: str) -> str:
+    """Returns the SHA-256 hash of a file in hexadecimal, reading it in pieces."""
+    made = hashlib.sha256()
+    with open_binary(path) as file, _remote_errors("read", path):
+        while piece := file.read(1 << 20):
+            made.update(piece)
+    return made.hexdigest()
 
 
 def listing(directory: str) -> dict[str, int]:

@@ -8,7 +8,8 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
@@ -21,6 +22,15 @@ log = logging.getLogger("mal_tf.run")
 MANIFEST = "manifest.json"
 MARK = "_INCOMPLETE"
 LOCK = ".lock"
+
+#: Key of a stage's result with entries of files that it wrote outside of its directory; paths are relative to the directory.
+ELSEWHERE = "elsewhere"
+
+#: Key of a manifest with the `digest` of each stage, by name, that the stage was made from.
+AFTER = "after"
+
+#: Number of directories between a file and the root of its stage, at most.
+_DEPTH = 4
 
 
 def fingerprint(*parts: Any) -> str:
@@ -42,29 +52,35 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
         raise MalTfError(
             f"{directory}: expected {expected}, found no {MANIFEST}: it did not finish, or the path is wrong"
         )
-    content = _content(directory)
-    if content is None:
+    found = content(directory)
+    if found is None:
         raise MalTfError(f"{directory}: expected {expected}, found an empty or cut {MANIFEST}; run the stage again")
-    return content
+    return found
 
 
-def _content(directory: str) -> dict | None:
+def content(directory: str) -> dict | None:
     """Returns the content of an existing manifest; None if it is empty or cut, as by a machine that stopped."""
     path = FileSystems.join(directory, MANIFEST)
     try:
-        content = json.loads(files.read_text(path))
+        found = json.loads(files.read_text(path))
     except ValueError:
         log.warning("%s: expected JSON, found an empty or cut file; the stage counts as unfinished", path)
         return None
-    return content if isinstance(content, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_own(directory: str) -> bool:
     """Whether a directory holds a manifest of mal-tf's; other tools write files of that name, too."""
     if not files.exists(FileSystems.join(directory, MANIFEST)):
         return False
-    content = _content(directory)
-    return content is None or "made_from" in content
+    found = content(directory)
+    return found is None or "made_from" in found
+
+
+def digest(manifest: dict) -> str:
+    """Returns a hash of what a stage was made from and of what it made, from its manifest."""
+    made = [[entry["path"], entry.get("sha256", entry["bytes"])] for entry in entries(manifest) + elsewhere(manifest)]
+    return fingerprint(manifest.get("made_from"), made)
 
 
 def made_from(directory: str) -> str:
@@ -76,12 +92,70 @@ def is_finished(directory: str, made_from: str) -> bool:
     """Whether the stage in `directory` is complete, has this fingerprint, and still has all its files at their recorded sizes."""
     if not files.exists(FileSystems.join(directory, MANIFEST)):
         return False
-    manifest = _content(directory)
+    manifest = content(directory)
     if manifest is None or manifest.get("made_from") != made_from:
         return False
     sizes = files.listing(directory)
-    entries = [entry for key in ("files", "other_files") for entry in manifest.get(key, [])]
-    return all(sizes.get(entry["path"]) == entry["bytes"] for entry in entries)
+    return all(sizes.get(entry["path"]) == entry["bytes"] for entry in entries(manifest))
+
+
+def entry_of(path: str) -> dict | None:
+    """The entry of a local file in the manifest of the stage that wrote it; None if no manifest of mal-tf's lists it."""
+    place = pathlib.Path(path).resolve()
+    for parent in list(place.parents)[:_DEPTH]:
+        if (parent / MANIFEST).is_file() and _is_own(str(parent)):
+            name = place.relative_to(parent).as_posix()
+            return next((entry for entry in entries(content(str(parent)) or {}) if entry["path"] == name), None)
+    return None
+
+
+def rows_of(path: str) -> int | None:
+    """Number of rows that the manifest of a local file says it has; None if no manifest does."""
+    return (entry_of(path) or {}).get("rows")
+
+
+def entries(manifest: dict) -> list[dict]:
+    """The entries of all files that a manifest lists."""
+    return [entry for key in ("files", "other_files") for entry in manifest.get(key, [])]
+
+
+def elsewhere(manifest: dict) -> list[dict]:
+    """The entries of files that a stage wrote outside of its directory; see `ELSEWHERE`."""
+    result = manifest.get("result")
+    return result.get(ELSEWHERE, []) if isinstance(result, dict) else []
+
+
+def describe(directory: str, paths: Iterable[str]) -> list[dict]:
+    """Entries of files in a manifest: path, size in bytes and SHA-256 hash of each.
+
+    Args:
+        directory: the stage's directory.
+        paths: paths of the files, relative to it.
+    """
+    places = {path: FileSystems.join(directory, path) for path in paths}
+    return [{"path": path, "bytes": files.size(at), "sha256": files.sha256(at)} for path, at in places.items()]
+
+
+def check_file(directory: str, path: str) -> None:
+    """Checks that a file of a finished stage is as it was written, as far as the manifest tells.
+
+    Args:
+        directory: the stage's directory.
+        path: path of the file, relative to it.
+
+    Raises:
+        MalTfError: the file was changed, cut or deleted since.
+    """
+    at = FileSystems.join(directory, path)
+    listed = content(directory) if files.exists(FileSystems.join(directory, MANIFEST)) else None
+    for entry in [*entries(listed or {}), *elsewhere(listed or {})]:
+        if entry["path"] != path:
+            continue
+        same = files.exists(at) and files.size(at) == entry["bytes"]
+        if not same or ("sha256" in entry and files.sha256(at) != entry["sha256"]):
+            raise MalTfError(
+                f"{at}: expected the file as it was written, but it was changed, cut or deleted since; run the stage again"
+            )
 
 
 def begin(directory: str, overwrite: bool) -> None:
@@ -160,10 +234,17 @@ def recover(directory: str, backup: str) -> None:
 
 
 @contextlib.contextmanager
-def lock(directory: str) -> Iterator[None]:
-    """Locks a directory for this process; the kernel releases the lock when the process ends.
+def lock(directory: str, alone: bool = False) -> Iterator[None]:
+    """Locks a directory, with all that is in it, for this process; the kernel releases the lock when the process ends.
+
+    Directories that contain it can't be locked then, so that a run and a job that writes a stage of it exclude each other,
+    while other parts of them stay free. Links are followed.
 
     Only local directories are locked. On object stores, the scheduler must ensure that a single process writes.
+
+    Args:
+        directory: the directory, which is created.
+        alone: whether other processes may hold directories that contain it, and take them.
 
     Raises:
         Busy: another process holds the lock.
@@ -178,17 +259,64 @@ def lock(directory: str) -> Iterator[None]:
         lock_file = open(path / LOCK, "a+")  # noqa: SIM115 - closed below
     except OSError as error:
         raise MalTfError(f"{directory}: expected a writable directory: {error.strerror or error}") from error
-    with lock_file as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            raise Busy(
-                f"{directory} is in use by process {holder}; wait for it to end or choose another output. The lock "
-                "ends with the process that holds it"
-            ) from error
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(lock_file)
+        _flock(file.fileno(), fcntl.LOCK_EX, directory, path)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        real = path.resolve()
+        for parent in () if alone else real.parents:
+            stack.enter_context(_locked_itself(parent, fcntl.LOCK_SH, str(parent)))
+        stack.enter_context(_locked_itself(real, fcntl.LOCK_EX, f"a directory in {directory}"))
         yield
+
+
+#: Directories that this process holds, as (device, inode).
+_held: set[tuple[int, int]] = set()
+
+
+@contextlib.contextmanager
+def _locked_itself(directory: pathlib.Path, kind: int, name: str) -> Iterator[None]:
+    """Locks the directory and not a file in it, which may be anybody's; not again if this process holds it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(directory, os.O_RDONLY)
+        except OSError:  # It may be passed through, but not read.
+            yield
+            return
+        stack.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if (key := (status.st_dev, status.st_ino)) not in _held:
+            _flock(descriptor, kind, name, directory)
+            if kind == fcntl.LOCK_EX:
+                _held.add(key)
+                stack.callback(_held.discard, key)
+        yield
+
+
+def _flock(descriptor: int, kind: int, name: str, directory: pathlib.Path) -> None:
+    """Takes a lock, unless the file system has none for directories, and says which process holds it otherwise."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Busy(
+            f"{name} is in use by process {_holder(directory)}; wait for it to end or choose another output. The lock ends "
+            "with the process that holds it"
+        ) from error
+    except OSError:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
+
+
+def _holder(directory: pathlib.Path) -> str:
+    """The process that holds a directory or one in it; `?` if it can't be found."""
+    own = str(os.getpid())
+    for path in (*directory.rglob(f"*/{LOCK}"), directory / LOCK):
+        with contextlib.suppress(OSError), open(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if (process := file.read().strip()) not in ("", own):
+                    return process
+    return own

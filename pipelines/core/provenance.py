@@ -11,8 +11,8 @@ import yaml
 from features.frozen import Frozen
 from pipelines.core import files
 
-#: Files in a run's directory: its config, and the error message of its last command, if that failed.
-CONFIG, FAILED = "config.yaml", "failed.txt"
+#: Files in a run's directory: its config, the code and packages, and the error message of its last command, if that failed.
+CONFIG, RUN, FAILED = "config.yaml", "run.json", "failed.txt"
 
 
 def provenance() -> dict:

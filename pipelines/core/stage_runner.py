@@ -12,14 +12,14 @@ import logging
 import pathlib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from features.errors import MalTfError
-from pipelines.core import files, manifest
-from pipelines.core.provenance import CONFIG, FAILED, provenance
+from pipelines.core import files, manifest, outdated
+from pipelines.core.provenance import CONFIG, FAILED, RUN, provenance
 
 log = logging.getLogger("mal_tf.run")
 
@@ -36,7 +36,7 @@ LONGEST_WAIT = 24 * 3600
 Stage = Callable[[str], Any]
 
 
-def run_stage(output: str, made_from: str, stage: Stage, /, backup: str = "", **entries: str) -> Any:
+def run_stage(output: str, made_from: str, stage: Stage, /, backup: str = "", **entries: Any) -> Any:
     """Runs a stage in an emptied local directory, writes its manifest, and returns its result.
 
     Args:
@@ -94,8 +94,8 @@ class StageRunner:
         with manifest.lock(self.directory):
             self._check_name(name)
             manifest.recover_all(self.directory, self.path(PREVIOUS))
+            files.write_text(self.path(RUN), json.dumps(provenance(), indent=1) + "\n")
             files.write_text(self.path(CONFIG), config)
-            files.write_text(self.path("run.json"), json.dumps(provenance(), indent=1) + "\n")
             try:
                 yield
             except MalTfError as error:
@@ -105,9 +105,13 @@ class StageRunner:
             files.delete(self.path(FAILED))
 
     def _check_name(self, name: str) -> None:
-        """Refuses a directory that holds another run, whose export would be served in place of this one's."""
+        """Refuses a directory with a config of the user's, or with another run, whose export would be served in place of ours."""
         if not files.exists(path := self.path(CONFIG)):
             return
+        if not files.exists(self.path(RUN)):
+            raise MalTfError(
+                f"{path} is not of a run, and would be overwritten by the resolved config; choose another --output"
+            )
         try:
             previous = yaml.safe_load(files.read_text(path))
         except yaml.YAMLError:  # It is about to be overwritten.
@@ -129,13 +133,30 @@ class StageRunner:
             everywhere: whether processes other than the chief take part in the stage instead of waiting for it.
         """
         output, key = self.path(name), manifest.fingerprint(name, _VERSION, *made_from)
-        if self._is_due(name, key, everywhere):
-            with _timed(name):
+        after = self._made_from(made_from)
+        if self._is_due(name, key, everywhere, after):
+            with _timed(name), self._locked(name):
                 if self.chief:
-                    run_stage(output, key, stage, self.path(PREVIOUS, name), stage=name)
+                    entries = {"stage": name} | ({manifest.AFTER: after} if after else {})
+                    run_stage(output, key, stage, self.path(PREVIOUS, name), **entries)
                 else:
                     stage(output)
+            self._confirm(name)
         return output
+
+    def _made_from(self, made_from: Sequence) -> dict[str, str]:
+        """The digests of the stages, by name, whose fingerprints are in what another stage is made from."""
+        text, found = json.dumps(made_from, default=str), {}
+        for name in sorted(self.current if self.chief else ()):
+            exists = files.exists(self.path(name, manifest.MANIFEST))
+            content = (manifest.content(self.path(name)) if exists else None) or {}
+            if content.get("made_from", f"{text}?") in text:
+                found[name] = manifest.digest(content)
+        return found
+
+    def _confirm(self, name: str) -> None:
+        if self.chief and files.is_local(self.directory):
+            outdated.confirm(self.directory, name)
 
     def run_job(self, name: str, made_from: str, job: Callable[[str, str], object]) -> str:
         """Brings up to date a stage whose job writes its own manifest, as Beam jobs do, and returns its directory.
@@ -147,21 +168,41 @@ class StageRunner:
         """
         output = self.path(name)
         if self._is_due(name, made_from):
-            with _timed(name):
+            with _timed(name), self._locked(name):
                 job(output, self.path(PREVIOUS, name))
+            self._confirm(name)
         return output
 
-    def _is_due(self, name: str, made_from: str, everywhere: bool = False) -> bool:
-        """Whether this process has to run a stage. Checked and logged once per process."""
+    def _locked(self, name: str) -> contextlib.AbstractContextManager:
+        """Locks the directory of a stage if a link leads out of this directory, whose lock covers all that is in it."""
+        output = self.path(name)
+        inside = not files.is_local(output) or files.is_within(output, self.directory)
+        return contextlib.nullcontext() if inside or not self.chief else manifest.lock(output)
+
+    def _is_due(
+        self, name: str, made_from: str, everywhere: bool = False, after: Mapping[str, str] | None = None
+    ) -> bool:
+        """Whether this process has to run a stage. Checked and logged once per process.
+
+        Args:
+            name: name of the stage.
+            made_from: fingerprint of its inputs.
+            everywhere: see `run`.
+            after: digests of the stages that it is made from; one that was overwritten since makes it due.
+        """
         if name in self.current:
             return False
         output = self.path(name)
         finished = not self.overwrite and manifest.is_finished(output, made_from)
+        if finished and after:
+            recorded = manifest.read(output).get(manifest.AFTER, {})
+            finished = all(recorded.get(stage, digest) == digest for stage, digest in after.items())
         if not finished and not self.chief and not everywhere:
             _wait_for_chief(name, output, made_from)
             finished = True
         if finished:
             log.info("%s: already finished, nothing changed", name)
+            self._confirm(name)
         self.current.add(name)
         return not finished
 
@@ -182,10 +223,9 @@ def _wait_for_chief(name: str, output: str, made_from: str) -> None:
 
 
 def _file_entries(directory: str) -> list[dict]:
-    """Lists the files of a stage with their sizes, except for the mark that `manifest.finish` removes."""
-    paths = (path for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file())
-    entries = [{"path": str(path.relative_to(directory)), "bytes": path.stat().st_size} for path in paths]
-    return [entry for entry in entries if entry["path"] != manifest.MARK]
+    """Lists the files of a stage, except for the mark that `manifest.finish` removes, and a lock."""
+    paths = [str(path.relative_to(directory)) for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file()]
+    return manifest.describe(directory, [path for path in paths if path not in (manifest.MARK, manifest.LOCK)])
 
 
 @contextlib.contextmanager

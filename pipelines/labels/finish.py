@@ -69,14 +69,12 @@ class Finish:
         files.write_text(FileSystems.join(self.output, REPORT), json.dumps(report, indent=1) + "\n")
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
-        listing = sorted(files.listing(self.output).items())
+        others = [path for path in sorted(files.listing(self.output)) if path == REPORT or path.startswith(_FOLDERS)]
         file_entries = [{key: value for key, value in file.items() if key != "click_id"} for file in written]
         results = {
             "columns": [label_columns.click_id(id_type(written)), *self.entries["columns"]],
             "files": sorted(file_entries, key=lambda file: (file["split"] != "train", file["path"])),
-            "other_files": [
-                {"path": path, "bytes": size} for path, size in listing if path == REPORT or path.startswith(_FOLDERS)
-            ],
+            "other_files": manifest.describe(self.output, others),
             "rows": {table: report[table] for table in dict.fromkeys((*reports.TABLES, *self.tables))},
             "seconds": {key[1]: n / 1e6 for key, n in sorted(counts.items()) if key[0] == "microseconds"},
         }

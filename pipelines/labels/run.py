@@ -30,11 +30,11 @@ def made_from(config: RunConfig) -> str:
     Raises:
         MalTfError: an input file is missing or empty, or an earlier label job lacks fits or vocabularies to reuse.
     """
-    inputs = _inputs(config)
+    read = inputs(config)
     included = {"sources", "features", "vocabulary", "attribution", "labels", "tfrecords"}
     parts = config.model_dump(mode="json", include=included)
     earlier = [_earlier_fits(config), _previous_vocabularies(config)]
-    return manifest.fingerprint("labels", 3, inputs, [files.modified(path) for path, _ in inputs], parts, earlier)
+    return manifest.fingerprint("labels", 3, read, [files.modified(path) for path, _ in read], parts, earlier)
 
 
 def run(
@@ -75,6 +75,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
     local = beam_runner.is_local(options)
     if not local:
         beam_runner.check_remote_paths([("output", output), *(("input", path) for path in _patterns(config))])
+    files.check_apart(output, [path for path, _ in inputs(config)])
     exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Labels" >> (_ready_labels(config, output) if config.ready_made else label_job(config, output, exchange))
@@ -90,10 +91,10 @@ def dry_run(config: RunConfig, output: str, flags: Sequence[str]) -> str:
     from pipelines.core import dataflow
 
     description = dataflow.describe(pipeline(config, output, flags))
-    inputs = _inputs(config)
+    read = inputs(config)
     return (
         "Dry run: nothing was submitted or written.\n"
-        f"reads:    {len(inputs)} files, {sum(size for _, size in inputs):,} bytes\n"
+        f"reads:    {len(read)} files, {sum(size for _, size in read):,} bytes\n"
         f"writes:   {output}\n{description}"
     )
 
@@ -113,7 +114,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
             "labels is missing from the config; set at least labels.eval_from, where the evaluation split begins"
         )
     found = {path for t in tables.by_table.values() for path, _ in files.match(t.files)}
-    shards = config.labels.shards or max(-(-sum(size for _, size in _inputs(config)) // _SHARD_BYTES), 1)
+    shards = config.labels.shards or max(-(-sum(size for _, size in inputs(config)) // _SHARD_BYTES), 1)
     job = LabelJob(
         sources=tables,
         spec=config.feature_spec,
@@ -147,7 +148,8 @@ def _patterns(config: RunConfig) -> list[str]:
     return [path for t in tables.by_table.values() for path in (*t.files, *(j.files for j in t.join))]
 
 
-def _inputs(config: RunConfig) -> list[tuple[str, int]]:
+def inputs(config: RunConfig) -> list[tuple[str, int]]:
+    """Returns all files that the label job reads, with their sizes in bytes."""
     if isinstance(config.sources, MacSource):
         return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.with_vocabulary]))
     tables = config.sources.tables()
@@ -177,5 +179,6 @@ def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
             )
         if name in kinds:
             path = FileSystems.join(directory, "vocabulary", f"{name}.txt")
+            manifest.check_file(directory, f"vocabulary/{name}.txt")
             vocabularies[name] = vocabulary.read(files.read_text(path))
     return vocabularies

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from features.errors import MalTfError
+from pipelines.core import outdated
 
 #: Files that every run's directory has.
 _RUN_FILES = ("run.json", "config.yaml")
@@ -67,6 +68,11 @@ class RunFiles:
     def has(self, path: str) -> bool:
         """Return whether a file exists."""
         return (self.directory / path).is_file()
+
+    @functools.cached_property
+    def outdated(self) -> dict[str, str]:
+        """Why stages are outdated, by name; see `pipelines.core.outdated`."""
+        return outdated.outdated(str(self.directory))
 
     def finished(self, stage: str) -> bool:
         """Return whether a stage is finished, that is, its directory holds a manifest."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mal_tf.evaluation.metrics import Metric, additive_metrics, registered_metrics
+from pipelines.core.outdated import STAGES
 from pipelines.core.provenance import FAILED
 from pipelines.core.text_table import Table
 from pipelines.report import text
@@ -14,7 +15,7 @@ from pipelines.report.sections import comparison, evaluation, gates
 def parts(run: RunFiles) -> list[Part]:
     """Build the section."""
     result = evaluation.metrics(run)
-    built = [*_failed(run), *gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
+    built = [*_failed(run), *_outdated(run), *gates.verdicts(run), *comparison.verdicts(run), *evaluation.verdicts(run)]
     if result:
         name = evaluation.served(run, result)
         served_metrics = result["models"][name]
@@ -48,6 +49,14 @@ def _failed(run: RunFiles) -> list[Part]:
     return [Verdict("worse", sentence, FAILED, run.text(FAILED).strip().splitlines())]
 
 
+def _outdated(run: RunFiles) -> list[Part]:
+    """Return a verdict that names the stages that do not belong to the others."""
+    if not run.outdated:
+        return []
+    sentence = "Stages below are of an earlier config or of earlier inputs than others beside them."
+    return [Verdict("worse", sentence, STAGES, [f"{stage}: {reason}" for stage, reason in run.outdated.items()])]
+
+
 def _meaning(interval: Mapping[str, float | None] | None, metric: Metric) -> str:
     """Describe a metric, after its 95% interval if that is known."""
     if interval and interval.get("low") is not None:
@@ -64,6 +73,8 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
 
     for column, run in enumerate(runs):
         report, result = run.stage_json("labels", "label_report.json"), evaluation.metrics(run)
+        if run.outdated:
+            put("outdated stages", column, ", ".join(run.outdated))
         put("revision", column, (run.json("run.json").get("git_revision") or text.DASH)[:12])
         if report:
             for split, split_counts in report["splits"].items():

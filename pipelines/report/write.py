@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
 from features.errors import Busy, Interrupted, MalTfError
 from pipelines.core import files
+from pipelines.core.provenance import CONFIG, RUN
 
 #: Name of the report in a run's directory.
 REPORT = "report.html"
@@ -27,8 +29,16 @@ def write(directories: Sequence[str], output: str) -> None:
     from pipelines.report import page
     from pipelines.report.run_files import RunFiles
 
-    folder = str(pathlib.Path(output).absolute().parent)
-    files.write_text(output, page.render([RunFiles(directory) for directory in directories], folder))
+    kept = [f"{directory}/{name}" for directory in directories for name in (CONFIG, RUN)]
+    files.check_apart(output, [path for path in kept if files.exists(path)])
+    within = any(files.is_within(output, directory) for directory in directories)
+    if os.path.isdir(output) or (within and os.path.exists(output) and not output.endswith(".html")):
+        raise MalTfError(f"{output}: expected an HTML file to write, found a directory, or a file of the run")
+    folder, runs = str(pathlib.Path(output).absolute().parent), [RunFiles(directory) for directory in directories]
+    files.write_text(output, page.render(runs, folder))
+    for run in runs:
+        for stage, reason in run.outdated.items():
+            log.warning("%s/%s: %s; `mal-tf run` brings it up to date", run.directory, stage, reason)
 
 
 @contextlib.contextmanager
@@ -49,7 +59,7 @@ def at_the_end(directory: str) -> Iterator[None]:
 
 def _write_or_warn(directory: str) -> None:
     path = f"{directory.rstrip('/')}/{REPORT}"
-    if not pathlib.Path(directory, "run.json").is_file():
+    if not pathlib.Path(directory, RUN).is_file():
         return
     try:
         write([directory], path)

@@ -129,10 +129,10 @@ def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) ->
     Raises:
         MissingLog: a file does not exist.
     """
-    paths = [path for path, _ in serving_log(checks, day)]
-    if not paths:
+    pairs = [(path, None) for path, _ in serving_log(checks, day)]
+    if not pairs:
         return None
-    split_statistics.write_files({"serving": paths}, output)
+    split_statistics.write_files({"serving": pairs}, output)
     return split_statistics.load(output)["serving"]
 
 

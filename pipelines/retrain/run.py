@@ -36,6 +36,7 @@ from pipelines.retrain.planning import (
     trailing_reports,
 )
 from pipelines.run.run import Run
+from pipelines.run.verify import differences, verify
 from pipelines.train.credit_delay import Copies
 from pipelines.validate import gate, statistics
 
@@ -248,6 +249,10 @@ class Retraining:
         stale = current is not None and is_other_span and current.origin != self._base_version()
         if reasons := serving.may_push(blessed.blessed, True, False, stale):
             raise Refused(f"span {self.plan.span}: the candidate is not pushed: {'; '.join(reasons)}", blessed.reasons)
+        if changed := differences(verify(self.run.directory), strays=False):
+            raise Refused(
+                f"span {self.plan.span}: files were changed since they were written, nothing is pushed:", changed
+            )
         lineage = {
             "span": str(self.plan.span),
             "model": self.export(),

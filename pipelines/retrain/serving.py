@@ -174,7 +174,7 @@ def retain(directory: str, keep: int) -> list[int]:
 def _locked(directory: str) -> Iterator[None]:
     """Lock the directory, and remove partial versions that a killed process left behind."""
     try:
-        with manifest.lock(directory):
+        with manifest.lock(directory, alone=True):  # A rollback may come during a retraining.
             for partial in pathlib.Path(directory).glob(".*.partial"):
                 shutil.rmtree(partial)
             yield

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import logging
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,12 +176,18 @@ class Run:
         output = self.path("export", name)
         if files.exists(f"{output}/{manifest.MANIFEST}") and not files.exists(f"{self._version(name)}/saved_model.pb"):
             manifest.begin(output, overwrite=True)  # The SavedModel was removed: export again.
+
+        def write(directory: str) -> dict:
+            versions = self.path("serving", name)
+            result = export.export_model(self.resolved(), source, name, weights, versions, calibrated)
+            version = f"{versions}/{result['version']}"
+            paths = [os.path.relpath(f"{version}/{path}", directory) for path in sorted(files.listing(version))]
+            return result | {manifest.ELSEWHERE: manifest.describe(directory, paths)}
+
         self.stages.run(
             f"export/{name}",
             made_from,
-            lambda _: export.export_model(
-                self.resolved(), source, name, weights, self.path("serving", name), calibrated
-            ),
+            write,
         )
         return self._version(name)
 
@@ -216,9 +223,12 @@ class Run:
         if versions or labels or split != "eval":
             made_from += [split, manifest.made_from(source), manifest.made_from(trained), self.config.attribution.names]
             name = f"evaluations/{split}-{manifest.fingerprint(*made_from)[:8]}"
-        return self.stages.run(
-            name, made_from, lambda output: evaluate.run(self.config, source, models, output, split, trained)
-        )
+
+        def stage(output: str) -> Any:
+            self._check_exports(versions)
+            return evaluate.run(self.config, source, models, output, split, trained)
+
+        return self.stages.run(name, made_from, stage)
 
     def distributed_evaluation(
         self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None
@@ -229,11 +239,19 @@ class Run:
         name = f"evaluations/distributed-{split}-{evaluation.made_from[:8]}"
 
         def job(output: str, backup: str) -> None:
+            self._check_exports(versions or {})
             metrics = evaluation_job.run(evaluation, output, self.flags, overwrite=True, backup=backup)
             if metrics:
                 evaluate.write_events(metrics["labels"], f"{output}/{evaluate.EVENTS}")
 
         return self.stages.run_job(name, evaluation.made_from, job)
+
+    def _check_exports(self, versions: Mapping[str, str]) -> None:
+        """Check that the run's SavedModels are as they were exported, if no others are evaluated."""
+        for name in () if versions else self.config.model.names:
+            stage = self.path("export", name)
+            for entry in manifest.elsewhere(manifest.read(stage)):
+                manifest.check_file(stage, entry["path"])
 
     def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:
         """Return the SavedModels by name, the label job whose clicks are evaluated, and the one that was trained on."""

@@ -15,7 +15,7 @@ from mal_tf.training.recipe import Recipe
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
 from pipelines.config.run import RunConfig
-from pipelines.core import files
+from pipelines.core import files, manifest
 from pipelines.train.credit_delay import Copies
 from pipelines.train.inputs import check_classes, without_held_out
 
@@ -78,6 +78,10 @@ def train(
     else:
         data = dataclasses.replace(data, splits=data.splits | {"train": copies.training_split(data.splits)})
     model_recipe = recipe(config, data, name)
+    if config.training.warm_start:
+        earlier = warm_start.locate(config.training.warm_start, name)
+        for file in (warm_start.WEIGHTS, warm_start.NETWORK):
+            manifest.check_file(earlier, file)
     network, result = fit(model_recipe, checkpoints, cluster=cluster, immature=copies.immature if copies else None)
     if not cluster.chief:
         return result
@@ -90,5 +94,6 @@ def train(
 def restore(config: RunConfig, data: Labelled, name: str, directory: str) -> Network:
     """Builds the model called `name` with the weights that `train` wrote to `directory`."""
     network = recipe(config, data, name).build()
+    manifest.check_file(directory, warm_start.WEIGHTS)
     network.model.load_weights(str(pathlib.Path(directory) / warm_start.WEIGHTS))
     return network

@@ -11,9 +11,8 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from features import tfrecord
 from features.spec import FeatureSpec
-from pipelines.clicks import labelled
+from pipelines.clicks import labelled, tfrecords
 from pipelines.core import beam_runner, files
 from pipelines.validate.tfdv import ExamplesToRecordBatchDecoder, tfdv
 
@@ -40,29 +39,29 @@ def write(labels: str, spec: FeatureSpec, output: str, flags: Sequence[str] = ()
         Number of examples by split.
     """
     splits = labelled.load(labels, spec).splits.items()
-    write_files(
-        {name: [path for segment in split.segments for path in segment] for name, split in splits}, output, flags
-    )
+    write_files({name: list(split.files) for name, split in splits}, output, flags)
     return {name: split.rows for name, split in splits}
 
 
-def write_files(paths: Mapping[str, Sequence[str]], output: str, flags: Sequence[str] = ()) -> None:
+def write_files(
+    split_files: Mapping[str, Sequence[tuple[str, int | None]]], output: str, flags: Sequence[str] = ()
+) -> None:
     """Computes statistics as `write` does, for any TFRecord files of tf.Examples, gzipped or not.
 
     Args:
-        paths: files of each split by name.
+        split_files: files of each split by name, each with its number of rows, or None if that is unknown.
         output: directory to write to.
         flags: Beam flags.
     """
     pipeline = beam.Pipeline(options=beam_runner.pipeline_options(flags))
     statistics = [
         pipeline
-        | f"Files:{name}" >> beam.Create(split_paths)
+        | f"Files:{name}" >> beam.Create(pairs)
         | f"Spread:{name}" >> beam.Reshuffle()
-        | f"Read:{name}" >> beam.FlatMap(_batches)
+        | f"Read:{name}" >> beam.FlatMapTuple(_batches)
         | f"Statistics:{name}" >> tfdv.GenerateStatistics()
         | f"Name:{name}" >> beam.Map(_named, name)
-        for name, split_paths in paths.items()
+        for name, pairs in split_files.items()
     ]
     _ = (
         statistics
@@ -82,16 +81,12 @@ def load(directory: str) -> dict[str, statistics_pb2.DatasetFeatureStatisticsLis
     }
 
 
-def _batches(path: str) -> Iterator[pa.RecordBatch]:
-    from features.keras2 import tf
-
-    decoder, rows = ExamplesToRecordBatchDecoder(), 0
-    with files.open_binary(path) as file:
-        compression = tfrecord.compression(file)
-    for examples in tf.data.TFRecordDataset(path, compression).batch(_BATCH).as_numpy_iterator():
-        rows += len(examples)
-        yield decoder.DecodeBatch(examples.tolist())
-    log.info("statistics: read %s clicks of %s", f"{rows:,}", path)
+def _batches(path: str, rows: int | None) -> Iterator[pa.RecordBatch]:
+    decoder, found = ExamplesToRecordBatchDecoder(), 0
+    for examples in tfrecords.read(path, _BATCH, rows):
+        found += len(examples)
+        yield decoder.DecodeBatch(examples.numpy().tolist())
+    log.info("statistics: read %s clicks of %s", f"{found:,}", path)
 
 
 def _named(statistics: statistics_pb2.DatasetFeatureStatisticsList, split: str) -> bytes:

@@ -68,7 +68,7 @@ def test_a_day_fits_the_map_in_one_span_and_trains_in_the_next(market):
         )
 
         network = stages.restore(run, data, "base", f"{directory}/train/base")  # Weights as trained, not calibrated.
-        examples = next(iter(serialized(data.splits["eval"].segments, 500)))
+        examples = next(iter(serialized(data.splits["eval"], 500)))
         raw = signature_requests(examples, run.feature_spec)["predict_raw"]
         logits = network.model(stages.lookup_model(run.feature_spec, data.vocabularies)(raw))["last"].numpy()
         expected = calibration.read(f"{directory}/calibrate/base")(logits, raw["industry"])

@@ -117,3 +117,11 @@ def test_missing_values_are_no_tokens_however_they_are_given():
     spec = FeatureSpec(features=(NAME, NUMBER))
     clicks = pa.table({"name": ["", "a", None], "number": pa.array([1.0, None, float("nan")], pa.float32())})
     assert vocabularies(spec, clicks) == {"name": ["a"], "number": []}
+
+
+@pytest.mark.parametrize("lines", [[], ["top"], ["top", "side"], ["", "top"], ["top", ""]])
+def test_the_last_word_of_a_file_needs_no_line_end(lines):
+    text = write(lines)
+    assert read(text) == lines
+    if lines and lines[-1]:
+        assert read(text.removesuffix("\n")) == lines

@@ -25,11 +25,13 @@ class Earlier:
 
     Attributes:
         path: path of the file.
+        rows: number of its clicks.
         growth: whether its clicks count for `information_gain`, that is, are in the trailing window.
         known: whether its users count as known, that is, whether models were trained on it.
     """
 
     path: str
+    rows: int
     growth: bool
     known: bool
 
@@ -43,7 +45,7 @@ class Past(beam.DoFn):
     def process(self, file: Earlier) -> Iterator[tuple[int, tuple[str, Parcel]]]:
         """Read one file."""
         labels = [f"label_{name}" for name in (self._growth.wider, self._growth.narrower)] if file.growth else []
-        clicks = pa.concat_tables(self._clicks.in_file(file.path).read(["user_id", "mature", *labels]))
+        clicks = pa.concat_tables(self._clicks.in_file(file.path, file.rows).read(["user_id", "mature", *labels]))
         if not clicks.num_rows:
             return
         positive = [np.asarray(clicks[name]) > 0 for name in labels] or [np.zeros(clicks.num_rows, bool)] * 2

@@ -16,7 +16,7 @@ from mal_tf.evaluation.by_user import UserSums
 from mal_tf.evaluation.judgement import Resampled
 from mal_tf.evaluation.metrics import Auc, CalibrationError
 from pipelines.config.evaluation import PATH_LENGTH
-from pipelines.core import files, manifest
+from pipelines.core import manifest
 from pipelines.evaluate import results
 from pipelines.evaluate.distributed.plan import EvaluationPlan
 from pipelines.evaluate.distributed.steps import Scope
@@ -100,9 +100,8 @@ class Finish:
         result = results.write(FileSystems.join(self.output, METRICS), self.result(plan, Totals(self.scope, *totals)))
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
-        listing = files.listing(self.output)
         headline = {key: result[key] for key in ("target", "split", "served", "models", "differences")}
-        produced = {"result": headline, "files": [{"path": METRICS, "bytes": listing[METRICS]}]}
+        produced = {"result": headline, "files": manifest.describe(self.output, [METRICS])}
         manifest.finish(self.output, {**self.entries, **produced})
 
     def result(self, plan: EvaluationPlan, totals: Totals) -> dict[str, Any]:

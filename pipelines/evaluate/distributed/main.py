@@ -20,7 +20,7 @@ def main(flags: Sequence[str] | None = None) -> int:
 
 def _run(flags: Sequence[str]) -> None:
     from pipelines.config.run import load
-    from pipelines.core import beam_runner, manifest
+    from pipelines.core import beam_runner, files, manifest
     from pipelines.evaluate.distributed import run
     from pipelines.evaluate.distributed.options import EvaluationOptions
     from pipelines.labels.options import LabelOptions
@@ -47,6 +47,7 @@ def _run(flags: Sequence[str]) -> None:
     if beam_runner.is_dry_run(options):
         print(run.dry_run(evaluation, shared.output, flags))
         return
+    files.check_apart(shared.output, [shared.config])
     with manifest.lock(shared.output):
         result = run.run(evaluation, shared.output, flags, shared.overwrite)
     if result is None:

@@ -9,6 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from features.errors import MalTfError
 from mal_tf.evaluation.metrics import registered_metrics
+from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import Labelled
 from pipelines.config.evaluation import CLICK_AGE, INFORMATION_GAIN, USER_HISTORY, slice_features
@@ -101,6 +102,8 @@ def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> 
     Raises:
         MalTfError: flags or input are invalid, or paths are local where the runner's workers can't reach them.
     """
+    read = [evaluation.labels, evaluation.trained or evaluation.labels, *evaluation.versions.values()]
+    files.check_apart(output, read)
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
     if not local:
@@ -141,11 +144,13 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
     split = evaluated.splits[evaluation.split]
     labels = [f"label_{name}" for name in targets]
     models = list(evaluation.versions)
-    past_segments = evaluated.splits["train"].segments if evaluation.split == "eval" else []
+    train = evaluated.splits["train"]
+    trailing = range(len(train.segments))[-config.evaluation.growth.segments :] if evaluation.split == "eval" else ()
+    past = train.chosen(trailing)
     slices = _slices(
-        config, trained_on.directory, [by for by in config.slices if by != INFORMATION_GAIN or past_segments]
+        config, trained_on.directory, [by for by in config.slices if by != INFORMATION_GAIN or past.segments]
     )
-    earlier = _earlier(slices, past_segments[-config.evaluation.growth.segments :], trained_on)
+    earlier = _earlier(slices, past, trained_on)
     scope = Scope(
         models=models,
         labels=labels,
@@ -166,9 +171,7 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
         exchange=exchange.directory,
     )
     job = EvaluationJob(
-        files=[
-            pair for pairs in zip(split.segments, split.file_rows, strict=True) for pair in zip(*pairs, strict=True)
-        ],
+        files=list(split.files),
         earlier=earlier,
         versions=evaluation.versions,
         clicks=evaluated.clicks_in(split),
@@ -199,9 +202,8 @@ def _slices(config: RunConfig, trained: str, by: Sequence[str]) -> Slices:
     )
 
 
-def _earlier(slices: Slices, past_segments: Sequence[Sequence[str]], trained: Labelled) -> list[Earlier]:
+def _earlier(slices: Slices, past: Split, trained: Labelled) -> list[Earlier]:
     """Return the files of earlier clicks that slices depend on."""
-    growth = {path for segment in past_segments for path in segment} if INFORMATION_GAIN in slices.by else set()
-    known = {path for segment in trained.splits["train"].segments for path in segment}
-    known = known if USER_HISTORY in slices.by else set()
-    return [Earlier(path, path in growth, path in known) for path in sorted(growth | known)]
+    growth = set(past.files if INFORMATION_GAIN in slices.by else ())
+    known = set(trained.splits["train"].files if USER_HISTORY in slices.by else ())
+    return [Earlier(*file, file in growth, file in known) for file in sorted(growth | known)]

@@ -12,13 +12,14 @@ from mal_tf.models.config import AUTO
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.labels import run as label_job
 from pipelines.run.run import Run
 from pipelines.studies.comparison import clicks, judge, plan, tasks, trial
 from pipelines.studies.comparison.config import BenchmarkConfig
 from pipelines.studies.comparison.plan import Trial
 from pipelines.studies.comparison.tasks import Task
 
-CLICKS, RESULTS = "clicks.parquet", "results.json"
+CLICKS, RESULTS, BENCHMARK = "clicks.parquet", "results.json", "benchmark.json"
 
 #: Version of each kind of task, incremented when a change of code makes its result differ for the same input.
 _VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 3, "rates": 1}
@@ -51,10 +52,12 @@ def run(
     for comparison in config.comparisons:  # Trials that can't be trained raise errors before any training.
         plan.row_trials(config, run_config, comparison, {})
     plan.tuning_trials(config, run_config)
+    for name in (CLICKS, RESULTS, BENCHMARK):
+        files.check_apart(f"{directory}/{name}", [path for path, _ in label_job.inputs(run_config)])
     opened = Run(run_config, directory)
     with opened.opened():
         opened.validate()
-        files.write_text(f"{directory}/benchmark.json", config.model_dump_json(indent=1) + "\n")
+        files.write_text(f"{directory}/{BENCHMARK}", config.model_dump_json(indent=1) + "\n")
         work = _Work(config, run_config, opened.labels(), directory)
         work.write_clicks()
         with make(workers) as pool:

@@ -1,6 +1,7 @@
 """A trial of a comparison, which trains a model, scores clicks with it, and measures its training speed."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
 import shutil
@@ -12,12 +13,14 @@ import numpy as np
 from features.errors import MalTfError
 from features.keras2 import keras, tf
 from features.lookup import lookup_model
+from features.parsing import parse_features
 from mal_tf.evaluation.metrics import auc, log_loss
 from mal_tf.models.network import Network
+from mal_tf.training import corrupt
 from mal_tf.training.assembly import assemble
 from mal_tf.training.auxiliaries import choose_auxiliaries
 from mal_tf.training.checkpoint import Diverged
-from mal_tf.training.dataset import batches
+from mal_tf.training.dataset import batches, label_columns
 from mal_tf.training.fit import EVENTS, fit
 from mal_tf.training.recipe import Recipe
 from mal_tf.training.split import Split
@@ -48,8 +51,9 @@ def prepare(trial: Trial, labels: str, output: str) -> None:
     config, spec = trial.config, trial.config.feature_spec
     data = labelled.load(labels, spec)
     lookup, kept = lookup_model(spec, data.vocabularies), _trained_on(trial, data)
-    size = config.training.batch_size
-    batches(kept.segments, spec, lookup, config.attribution.names, size).save(f"{output}/{BATCHES}")
+    names, size = config.attribution.names, config.training.batch_size
+    with corrupt.named(kept, functools.partial(parse_features, spec=spec, extra=label_columns(names))):
+        batches(kept, spec, lookup, names, size).save(f"{output}/{BATCHES}")
 
 
 def _trained_on(trial: Trial, data: Labelled) -> Split:
@@ -92,10 +96,12 @@ def run(trial: Trial, labels: str, prepared: str, output: str) -> dict:
         log.warning("%s: %s", trial, error)
         return {"auc": None, "log_loss": None, "diverged": str(error)}
     spec, data = trial.config.feature_spec, labelled.load(labels, trial.config.feature_spec)
-    held_out = data.splits["train"].segments[len(_trained_on(trial, data).segments) :]
-    scored = held_out if trial.held_out else data.splits["eval"].segments
-    clicks = batches(scored, spec, lookup_model(spec, data.vocabularies), [trial.config.model.primary], 8192)
-    prediction, label, mature = _score(network, clicks)
+    train, names = data.splits["train"], [trial.config.model.primary]
+    held_out = train.chosen(range(len(_trained_on(trial, data).segments), len(train.segments)))
+    scored = held_out if trial.held_out else data.splits["eval"]
+    clicks = batches(scored, spec, lookup_model(spec, data.vocabularies), names, 8192)
+    with corrupt.named(scored, functools.partial(parse_features, spec=spec, extra=label_columns(names))):
+        prediction, label, mature = _score(network, clicks)
     try:
         result["auc"] = auc(label[mature], prediction[mature])
     except MalTfError:

@@ -48,6 +48,13 @@ def run(
         raise MalTfError(f"{output}: expected a local directory; write the market there and copy it")
     config_data = run_config(config)
     RunConfig.model_validate(config_data)
+    with manifest.lock(output):
+        return _write(config, config_data, output, overwrite, advance)
+
+
+def _write(
+    config: MarketConfig, config_data: dict, output: str, overwrite: bool, advance: Callable[[dict], object]
+) -> dict:
     manifest.begin(output, overwrite)
     folder, world, entries = pathlib.Path(output), World(config), []
     rows: collections.Counter = collections.Counter()
@@ -72,13 +79,14 @@ def run(
                     advance(dict(rows))
             for stem, count in in_file.items():
                 name = f"{stem}-{number:05d}.parquet"
-                entries.append({"path": name, "rows": count, "bytes": files.size(str(folder / name))})
+                entries += [entry | {"rows": count} for entry in manifest.describe(output, [name])]
     except (OSError, pa.ArrowException) as error:
         raise MalTfError(f"{output}: can't be written: {error}. Free disk space or choose another output.") from error
     files.write_text(str(folder / CONFIG), yaml.safe_dump(config_data, sort_keys=False))
     market = config.model_dump(mode="json")
     made_from = manifest.fingerprint("market", market)
     contents = {"made_from": made_from, "rows": dict(rows), "market": market, "files": entries}
+    contents["other_files"] = manifest.describe(output, [CONFIG])
     manifest.finish(output, contents)
     return contents
 

@@ -41,6 +41,23 @@ def test_a_calibrated_model_answers_as_its_curves_in_every_signature(network, ca
     assert {name: (of.dtype, of.shape.as_list()) for name, of in outputs.items()} == {"cvr": (tf.float32, [None])}
 
 
+@pytest.mark.parametrize(
+    ("signature", "cut"),
+    [("predict_raw", "seen"), ("predict_raw", "item"), ("predict_candidates", "item")],
+)
+def test_features_of_different_numbers_of_clicks_are_refused(version, signature, cut):
+    """A history of one click beside the other features of three is not taken for the history of all."""
+    found = tf.saved_model.load(version).signatures[signature]
+    for rows in (0, 1, 2):
+        request = {name: tf.constant(values) for name, values in INPUTS[signature].items()}
+        request[cut] = request[cut][:rows]
+        if signature == "predict_candidates":  # The user's history is given once, the ads' item for each.
+            assert found(**request)["cvr"].shape == (rows,)
+            continue
+        with pytest.raises(tf.errors.InvalidArgumentError, match="the same number of clicks in all features, found"):
+            found(**request)
+
+
 def test_warmup_requests_are_run_as_they_are_read_back(version, cases):
     signatures = tf.saved_model.load(version).signatures
     found = {name: (inputs, outputs["cvr"]) for name, inputs, outputs in warmup.replay(version, signatures)}

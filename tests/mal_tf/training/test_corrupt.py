@@ -2,14 +2,17 @@
 
 import dataclasses
 import gzip
+import io
 import logging
 import pathlib
+import zlib
 
 import numpy as np
 import pytest
 
 from features.errors import MalTfError
 from features.tfrecord import frame
+from mal_tf.training.split import Split
 from tests.mal_tf.training import small
 
 
@@ -96,5 +99,37 @@ def test_a_copy_that_is_damaged_itself_ends_the_training(tmp_path):
 def test_a_file_with_fewer_clicks_than_expected_is_noticed(tmp_path):
     split = small.write(tmp_path, ((40,), (40,)))
     rewritten(split.segments[1][0], frame(records(split.segments[1][0])[:4]))
-    with pytest.raises(MalTfError, match="expected 80 clicks in 5 batches, found 3 batches"):
+    with pytest.raises(
+        MalTfError, match=r"1-0\.gz: record 4 can't be read: the file should have 40 records, and has 4\. "
+    ):
         small.train(split, tmp_path / "x", "base", {})
+
+
+@pytest.mark.parametrize(("before", "lost"), [(0, 40), (17, 23)])
+def test_a_cut_that_leaves_whole_records_is_noticed_in_the_last_block_too(tmp_path, before, lost):
+    """A gzip stream whose end is cut off at a full flush, so that no record is broken."""
+    split = small.write(tmp_path, ((40,),))
+    path, found = split.segments[0][0], records(split.segments[0][0])
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb") as stream:
+        stream.write(frame(found[:before]))
+        stream.flush(zlib.Z_FULL_FLUSH)
+        kept = out.tell()
+        stream.write(frame(found[before:]))
+    pathlib.Path(path).write_bytes(out.getvalue()[:kept])
+    with pytest.raises(MalTfError, match=rf"0-0\.gz: record {before} can't be read: .* the rest of the file"):
+        small.train(split, tmp_path / "fails", "base", {})
+    if before:
+        _, report = small.train(split, tmp_path / "skips", "base", {"corrupt_records": "skip"})
+        assert report["corrupt_records"] == lost
+
+
+def test_an_empty_member_of_a_joined_file_ends_no_file(tmp_path):
+    split = small.write(tmp_path, ((700, 0, 600),))
+    joined = b"".join(pathlib.Path(path).read_bytes() for path in split.segments[0])
+    pathlib.Path(split.segments[0][0]).write_bytes(joined)
+    split = Split([split.segments[0][:1]], [[1300]])
+    with pytest.raises(MalTfError, match=r"0-0\.gz: record 700 can't be read: .* empty member of the gzip stream"):
+        small.train(split, tmp_path / "fails", "base", {})
+    _, report = small.train(split, tmp_path / "skips", "base", {"corrupt_records": "skip"})
+    assert report["examples"] == 1300 and report["corrupt_records"] == 0

@@ -33,15 +33,15 @@ def test_copies_take_their_place():
 def test_every_click_once_whatever_was_read_before(tmp_path, rows):
     split = small.write(tmp_path, rows)
 
-    def read(segments, skip=0, size=16):
-        return [record for batch in serialized(segments, size, skip) for record in batch.numpy()]
+    def read(part, skip=0, size=16):
+        return [record for batch in serialized(part, size, skip) for record in batch.numpy()]
 
-    whole = read(split.segments)
+    whole = read(split)
     assert len(set(whole)) == split.rows
     for seen in range(0, split.rows, 13):
         left, skip = split.after(seen)
-        assert read(left.segments, skip) == whole[seen:]
-    assert [len(batch) for batch in serialized(split.segments, split.rows - 1).as_numpy_iterator()] == [
+        assert read(left, skip) == whole[seen:]
+    assert [len(batch) for batch in serialized(split, split.rows - 1).as_numpy_iterator()] == [
         split.rows - 1,
         1,
     ]

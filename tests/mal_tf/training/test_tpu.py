@@ -109,7 +109,7 @@ DAYS = [datetime.date(1970, 1, 1)]
 @pytest.mark.parametrize("immature", [None, AsFinal(), DelayedFeedback(CURVE, DAYS)])
 def test_all_batches_have_one_static_shape_and_every_click_has_its_weight_once(tmp_path, immature):
     lookup = tpu.host_lookup(lookup_model(small.SPEC, small.VOCABULARIES))
-    arguments = (small.write(tmp_path).segments, small.SPEC, lookup, small.TARGETS, 50)
+    arguments = (small.write(tmp_path), small.SPEC, lookup, small.TARGETS, 50)
     plain = batches(*arguments, immature=immature)
     filled = batches(*arguments, Part(shares=range(4), count=4, fill=True), immature)
     assert all(spec.shape[0] == 13 for spec in tf.nest.flatten(filled.element_spec))

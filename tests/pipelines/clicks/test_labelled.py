@@ -3,6 +3,7 @@
 import gzip
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,7 @@ def in_order(clicks, *columns):
     """Values as TensorFlow parses each record, in the order of training."""
     kinds = {"string": tf.string, "int64": tf.int64, "float32": tf.float32}
     parsing = {name: tf.io.FixedLenFeature([], kinds[clicks.types[name]]) for name in columns}
-    for record in serialized(clicks.segments, 1):
+    for record in serialized(clicks.split, 1):
         yield [value.numpy().item() for value in tf.io.parse_example(record, parsing).values()]
 
 
@@ -64,16 +65,16 @@ def test_parts_of_the_clicks(made):
         click for split in ("train", "eval") for click in data.clicks(split).frame(["click_id"])["click_id"]
     ]
     assert clicks.last(1).frame(["click_id"]).equals(days[1])
-    in_file = clicks.in_file(clicks.segments[0][1])
+    in_file = clicks.in_file(clicks.segments[0][1], clicks.split.file_rows[0][1])
     assert set(in_file.frame(["click_id"])["click_id"]) < set(days[0]["click_id"])
-    assert clicks.head(3).numpy().tolist() == next(iter(serialized(clicks.segments, 3))).numpy().tolist()
+    assert clicks.head(3).numpy().tolist() == next(iter(serialized(clicks.split, 3))).numpy().tolist()
 
 
 def test_no_clicks_have_columns_too(made, tmp_path):
     _, _, data = made
     (tmp_path / "empty.gz").write_bytes(gzip.compress(b""))
-    for segments in ([], [[str(tmp_path / "empty.gz")]]):
-        (batch,) = LabelledClicks(segments, data.types, "here").read(["click_id", "user_id", "price"])
+    for split in (Split([], []), Split([[str(tmp_path / "empty.gz")]], [[0]])):
+        (batch,) = LabelledClicks(split, data.types, "here").read(["click_id", "user_id", "price"])
         assert [str(field.type) for field in batch.schema] == ["int64", "string", "float"] and not batch.num_rows
 
 
@@ -82,7 +83,7 @@ def test_a_missing_value_of_a_feature_is_marked_and_of_a_label_is_an_error(tmp_p
     with tf.io.TFRecordWriter(str(tmp_path / "one.gz"), "GZIP") as writer:
         writer.write(record)
     types = {"place": "string", "item": "int64", "price": "float32", "label_last": "float32"}
-    clicks = LabelledClicks([[str(tmp_path / "one.gz")]], types, "here")
+    clicks = LabelledClicks(Split([[str(tmp_path / "one.gz")]], [[1]]), types, "here")
     ((place, item, price),) = clicks.frame(["place", "item", "price"]).itertuples(index=False)
     assert (place, item) == ("", -(2**63)) and np.isnan(price)
     with pytest.raises(
@@ -102,8 +103,16 @@ def test_other_columns_and_damaged_files_are_named(made, tmp_path):
         next(clicks.read(["shop"]))
     whole = pathlib.Path(clicks.segments[0][0]).read_bytes()
     (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    rows = clicks.split.file_rows[0][0]
     with pytest.raises(MalTfError, match=r"cut\.gz can't be read as labelled tf\.Examples"):
-        list(clicks.in_file(str(tmp_path / "cut.gz")).read(["click_id"]))
+        list(clicks.in_file(str(tmp_path / "cut.gz"), rows).read(["click_id"]))
+    path = pathlib.Path(shutil.copy(clicks.segments[0][0], tmp_path / "whole.gz"))
+    for data_of_file, found in ((whole + whole, f"at least|{2 * rows}"), (gzip.compress(b""), "0"), (whole, f"{rows}")):
+        path.write_bytes(data_of_file)
+        with pytest.raises(
+            MalTfError, match=rf"whole\.gz: expected {rows + 1} clicks, found ({found}); run `labels` again"
+        ):
+            list(clicks.in_file(str(path), rows + 1).read(["click_id"]))
 
 
 class Priced(tf.Module):
@@ -142,6 +151,20 @@ def test_an_earlier_manifest_without_columns_reads_the_same(made, tmp_path):
         MalTfError, match=r"labels/manifest\.json: expected `columns`, found none: written by an earlier version"
     ):
         load_clicks(str(folder))
+
+
+@pytest.mark.parametrize("change", [str.rstrip, lambda text: text + "new\n", lambda text: text[::-1], None])
+def test_a_vocabulary_that_was_changed_since_is_noticed(made, tmp_path, change):
+    project, config, _ = made
+    folder = shutil.copytree(project.folder / "labels", tmp_path / "labels")
+    path = folder / "vocabulary/place.txt"
+    assert labelled.load(str(folder), config.feature_spec).vocabularies["place"] == path.read_text().split()
+    if change:
+        path.write_text(change(path.read_text()))
+    else:
+        path.unlink()
+    with pytest.raises(MalTfError, match=r"place\.txt( is missing|: expected the file as it was written)"):
+        labelled.load(str(folder), config.feature_spec)
 
 
 @pytest.mark.parametrize(

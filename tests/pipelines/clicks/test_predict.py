@@ -1,6 +1,7 @@
 """Files that `predict` reads: the same clicks have the same predictions in every format; no clicks, none."""
 
 import json
+import os
 import types
 import zlib
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from features.errors import MalTfError
 from features.keras2 import tf
 from pipelines.clicks import predict
+from pipelines.core import manifest
 from tests.support.empty import EVERY
 from tests.support.every_format import tables, write
 
@@ -53,7 +55,7 @@ class PredictRaw:
 @pytest.fixture
 def model(monkeypatch):
     monkeypatch.setattr(predict, "load", lambda _: {"predict_raw": PredictRaw()})
-    monkeypatch.setattr(predict, "find_saved_model", lambda _: "")
+    monkeypatch.setattr(predict, "find_saved_model", lambda _: "/models/base/1")
     return types.SimpleNamespace(predict=lambda *arguments: predict.predict("", *map(str, arguments)))
 
 
@@ -101,3 +103,36 @@ def test_the_id_may_be_a_field(tmp_path, model, ending):
     assert pq.read_table(tmp_path / "out.parquet")["event.id"].cast(pa.string()).to_pylist() == ["3", "4"]
     with pytest.raises(MalTfError, match=r"column 'event\.name' is missing; found: event, event\.id, ts"):
         model.predict(tmp_path / f"a.{ending}", tmp_path / "out.parquet", "event.name")
+
+
+@pytest.mark.parametrize(
+    "output", ["clicks.csv", "./clicks.csv", "link.csv", "HERE/clicks.csv", "hard.csv", "new.csv/"]
+)
+def test_the_clicks_are_not_overwritten_in_any_spelling(tmp_path, monkeypatch, model, output):
+    clicks = tmp_path / "clicks.csv"
+    clicks.write_text("id,ts\na,1\n")
+    (tmp_path / "link.csv").symlink_to(clicks)
+    os.link(clicks, tmp_path / "hard.csv")
+    (tmp_path / "new.csv").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MalTfError, match="expected (a place apart|a file to write|an output ending)"):
+        model.predict("clicks.csv", output.replace("HERE", str(tmp_path)), "id")
+    assert clicks.read_text() == "id,ts\na,1\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clicks.csv", "hard.csv", "link.csv", "new.csv"]
+    assert model.predict("clicks.csv", "predictions.csv", "id") == 1
+
+
+def test_files_that_a_manifest_lists_are_not_overwritten_and_are_read_to_their_end(tmp_path, model):
+    market = tmp_path / "market"
+    manifest.begin(str(market), overwrite=False)
+    for name in ("clicks.csv", "more.csv"):
+        (market / name).write_text("id,ts\na,1\nb,2\n")
+    entries = [entry | {"rows": 2} for entry in manifest.describe(str(market), ["clicks.csv", "more.csv"])]
+    manifest.finish(str(market), {"made_from": "market", "files": entries})
+    with pytest.raises(MalTfError, match=r"more\.csv: expected a new file, found one of a finished stage"):
+        model.predict(market / "clicks.csv", market / "more.csv", "id")
+    assert model.predict(market / "clicks.csv", tmp_path / "out.csv", "id") == 2
+    (market / "clicks.csv").write_text("id,ts\na,1\n")
+    with pytest.raises(MalTfError, match=r"clicks\.csv: expected 2 rows, as its manifest says, found 1"):
+        model.predict(market / "clicks.csv", tmp_path / "cut.csv", "id")
+    assert not (tmp_path / "cut.csv").exists()

@@ -9,6 +9,7 @@ import pytest
 
 from features.errors import MalTfError
 from features.keras2 import tf
+from mal_tf.training.split import Split
 from pipelines.clicks import labelled
 from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import add_slice_columns, extra_positives, score
@@ -98,7 +99,7 @@ def test_extra_positives_are_counted_over_the_trailing_segments(made, scored):
 
 def test_a_trailing_window_without_clicks_gives_nobody_more(made, scored, tmp_path):
     (tmp_path / "day.gz").write_bytes(gzip.compress(b""))
-    past = LabelledClicks([[str(tmp_path / "day.gz")]], made[2].types, "day.gz")
+    past = LabelledClicks(Split([[str(tmp_path / "day.gz")]], [[0]]), made[2].types, "day.gz")
     found = extra_positives(scored["user_id"], past, GrowthConfig())
     assert found.tolist() == [0] * len(scored)
 

@@ -1,4 +1,6 @@
-"""Globs of a user's files, in folders and with names that hold the characters of globs."""
+"""Globs of a user's files, and outputs that would overwrite what is read, however they are spelt."""
+
+import os
 
 import pytest
 
@@ -35,3 +37,49 @@ def test_names_and_globs_in_any_folder(folder):
     assert files.matches(f"{folder}/clicks-*.csv") and not files.matches(f"{folder}/none-*.csv")
     with pytest.raises(MalTfError, match="no file matches"):
         names(folder, "none[1].csv")
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch):
+    """A folder of logs, also named by a link, which is the working directory."""
+    folder = tmp_path / "shop/logs"
+    folder.mkdir(parents=True)
+    (folder / "clicks.csv").write_text("id,ts\n")
+    (folder / "linked.csv").symlink_to("clicks.csv")
+    os.link(folder / "clicks.csv", folder / "hard.csv")
+    (tmp_path / "here").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "clicks.csv",
+        "./clicks.csv",
+        "../logs/clicks.csv",
+        "linked.csv",
+        "hard.csv",
+        "HERE/clicks.csv",
+        "..",
+        ".",
+        "HERE",
+    ],
+)
+def test_an_output_over_an_input_is_refused_in_every_spelling(logs, tmp_path, output):
+    place = output.replace("HERE", str(tmp_path / "here"))
+    for path in ("clicks.csv", str(logs / "clicks.csv"), str(tmp_path / "here/clicks.csv")):
+        with pytest.raises(MalTfError, match="expected a place apart from what is read, found the input"):
+            files.check_apart(place, [str(tmp_path / "other.csv"), path])
+
+
+@pytest.mark.parametrize("output", ["predictions.csv", "clicks.csv.gz", "../labels", "clicks", "HERE/new.csv"])
+def test_an_output_beside_its_input_is_allowed(logs, tmp_path, output):
+    files.check_apart(output.replace("HERE", str(tmp_path / "here")), ["clicks.csv", str(tmp_path / "none.csv")])
+
+
+def test_directories_exclude_each_other_both_ways(logs, tmp_path):
+    for output, path in (("../../shop", "."), ("evaluation", "."), ("gs://b/run", "gs://b/run/logs/a.csv")):
+        with pytest.raises(MalTfError, match="found the input"):
+            files.check_apart(output, [path])
+    files.check_apart("gs://b/run", ["gs://b/run2/logs/a.csv", str(tmp_path)])

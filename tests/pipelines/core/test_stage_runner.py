@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import pathlib
@@ -48,7 +49,7 @@ def test_the_manifest_has_the_result_and_lists_the_files(brought_up_to_date, tmp
         "stage": "train/mal",
         "made_from": manifest.fingerprint("train/mal", 1, "a"),
         "result": {"content": "result"},
-        "files": [{"path": "part/content.txt", "bytes": 6}],
+        "files": [{"path": "part/content.txt", "bytes": 6, "sha256": hashlib.sha256(b"result").hexdigest()}],
     }
 
 
@@ -59,6 +60,13 @@ def test_the_result_of_before_stays_if_the_stage_fails(brought_up_to_date, tmp_p
     assert entry(tmp_path)["result"] == {"content": "result"}
     assert brought_up_to_date("a") == 2
     assert not (tmp_path / "run/.previous").exists()
+
+
+def test_a_config_of_the_users_is_not_overwritten(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: shop  # with comments\n")
+    with pytest.raises(MalTfError, match=r"config\.yaml is not of a run, and would be overwritten"):
+        StageRunner(str(tmp_path)).opened("shop", "name: shop\n").__enter__()
+    assert (tmp_path / "config.yaml").read_text() == "name: shop  # with comments\n"
 
 
 def test_a_full_disk_is_an_error_for_people(tmp_path):

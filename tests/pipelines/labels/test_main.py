@@ -121,6 +121,20 @@ def test_an_output_in_use_is_left_as_it_is(project, capsys):
     assert (output / "Split-train/half.gz").exists()
 
 
+@pytest.mark.parametrize("entry", ["pipelines.labels.main", "pipelines.cli"])
+def test_the_labels_of_a_run_are_written_by_one_process_whichever_command_it_is(project, entry):
+    """Two processes: this one holds the run, or the labels in it."""
+    config, run_directory = project.write(), str(project.folder / "run")
+    words = ["labels", config, "--output", run_directory]
+    place = f"{run_directory}/labels"
+    if entry == "pipelines.labels.main":
+        words, place = [f"--config={config}", f"--output={run_directory}/labels"], run_directory
+    with manifest.lock(place):
+        done = subprocess.run([sys.executable, "-m", entry, *words], capture_output=True, text=True, check=False)
+    assert done.returncode and "is in use by process" in done.stderr
+    assert not list(project.folder.glob("run/**/*.gz")) and not list(project.folder.glob("run/**/_INCOMPLETE"))
+
+
 def test_a_lock_is_nobodys_file_and_is_kept(project):
     project.write()
     lock = project.folder / "labels/.lock"

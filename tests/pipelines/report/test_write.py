@@ -6,6 +6,7 @@ import pytest
 from features.errors import Busy, Interrupted, MalTfError
 from pipelines.report import page, write
 from tests.pipelines.report import runs
+from tests.support.labels import tree
 
 
 @pytest.fixture
@@ -22,6 +23,14 @@ def test_a_run_that_ends_or_is_refused_gets_its_page(run):
     with pytest.raises(MalTfError, match="refused"), write.at_the_end(run):
         raise MalTfError("refused")
     assert written.exists()
+
+
+@pytest.mark.parametrize("output", ["config.yaml", "run.json", "evaluate/metrics.json", "train", "../run/config.yaml"])
+def test_the_page_replaces_no_file_of_the_run(run, output):
+    before = tree(pathlib.Path(run))
+    with pytest.raises(MalTfError, match="expected (a place apart|an HTML file to write)"):
+        write.write([run], f"{run}/{output}")
+    assert tree(pathlib.Path(run)) == before
 
 
 @pytest.mark.parametrize("error", [Interrupted("SIGTERM"), Busy("a"), KeyboardInterrupt(), ZeroDivisionError()])

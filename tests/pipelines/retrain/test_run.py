@@ -50,9 +50,14 @@ class Small(Run):
         return self._made(f"train/{name}", repr(self.copies))
 
     def export(self, name):
-        version = self.path("serving", name, "1")
-        self._made(f"export/{name}", manifest.made_from(self.train(name)))
-        files.write_text(f"{version}/saved_model.pb", "candidate")
+        version, stage = self.path("serving", name, "1"), f"export/{name}"
+
+        def write(output):
+            files.write_text(f"{version}/saved_model.pb", "candidate")
+            entries = manifest.describe(output, [f"../../serving/{name}/1/saved_model.pb"])
+            return {"times": self._count(stage), manifest.ELSEWHERE: entries}
+
+        self.stages.run(stage, [manifest.made_from(self.train(name))], write)
         return version
 
     def _made(self, name, made_from):
@@ -164,6 +169,21 @@ def test_a_failed_infra_check_says_all_reasons_and_is_tried_again(schedule, meas
         patched.setattr(run, "check_export", lambda *_: Checked(["it does not load"]))
         with pytest.raises(Refused, match="failed the infra check:\n  it does not load"):
             small(schedule, day(10), first=True).push()
+    assert small(schedule, day(10), first=True).push().number == 1
+
+
+def test_files_that_were_changed_since_are_not_pushed(schedule, measured, reasons):
+    of_span = small(schedule, day(10), first=True)
+    of_span.try_export()
+    model, stray = (pathlib.Path(of_span.run.path(f"serving/mal/1/{name}")) for name in ("saved_model.pb", "more"))
+    for path, content in ((model, "CANDIDATE"), (model, None), (stray, "more")):
+        path.unlink() if content is None else path.write_text(content)
+        with pytest.raises(Refused, match=rf"nothing is pushed:\n  serving/mal/1/{path.name}: "):
+            small(schedule, day(10), first=True).push()
+        assert serving.versions(of_span.served) == []
+        model.write_text("candidate")
+        stray.unlink(missing_ok=True)
+    pathlib.Path(of_span.run.path("notes.txt")).write_text("kept")  # A file of somebody's does no harm.
     assert small(schedule, day(10), first=True).push().number == 1
 
 

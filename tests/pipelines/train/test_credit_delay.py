@@ -95,7 +95,7 @@ def test_the_newest_mature_day_and_the_fresh_one_train_in_turns(tmp_path):
 
 def test_a_day_without_clicks_adds_nothing(jobs, tmp_path):
     (tmp_path / "none.gz").write_bytes(gzip.compress(b""))
-    (day, nothing), last = (on(jobs[0], 0), on(jobs[0], 0).in_file(str(tmp_path / "none.gz"))), ("last",)
+    (day, nothing), last = (on(jobs[0], 0), on(jobs[0], 0).in_file(str(tmp_path / "none.gz"), 0)), ("last",)
     assert sum(measure(day, day, last).final["last"]) > 0
     for pair in ((nothing, day), (day, nothing), (nothing, nothing)):
         assert sum(measure(*pair, last).final["last"]) == 0

@@ -9,6 +9,7 @@ from pipelines.core import beam_runner, dataflow
 from pipelines.evaluate.distributed import run
 from pipelines.evaluate.distributed.main import main
 from tests.pipelines.evaluate.distributed.small import labelled, write_model
+from tests.support.labels import tree
 
 QUICK = "evaluation.slices=[path_length];evaluation.min_positives=1;evaluation.bootstrap_samples=2"
 FLAGS = ("--runner=DataflowRunner", "--project=my-project", "--region=europe-west1", "--temp_location=gs://bucket/tmp")
@@ -37,6 +38,16 @@ def test_writes_metrics_once_and_again_only_if_told_to(project, given, capsys):
     assert "finished already" in capsys.readouterr().err
     assert main([*given, "--split=train", "--overwrite"]) == 0
     assert json.loads((project.folder / "job/metrics.json").read_text())["split"] == "train"
+
+
+@pytest.mark.parametrize("output", ["labels", "models/../labels/", "models/base", "models", "labels/evaluation"])
+def test_an_output_over_what_is_evaluated_deletes_nothing(project, given, capsys, output):
+    before = tree(project.folder)
+    place = f"--output={project.folder}/{output}"
+    assert main([*(flag for flag in given if "--output" not in flag), place, "--overwrite"]) == 1
+    assert "expected a place apart from what is read" in capsys.readouterr().err
+    after = tree(project.folder)
+    assert {path: after[path] for path in before} == before
 
 
 @pytest.mark.parametrize(
