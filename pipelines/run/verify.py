@@ -87,7 +87,7 @@ def _check_stage(
     one: Checked,
     directory: str,
     stage: str,
-    content: Mapping,
+    content: dict,
     found: Mapping[str, int],
     sizes: Mapping[str, int],
 ) -> None:
@@ -129,10 +129,10 @@ def _wrong_rows(path: str, rows: int) -> str:
     return ""
 
 
-def _elsewhere(stage: str, content: Mapping) -> dict[str, Mapping]:
+def _elsewhere(stage: str, content: dict) -> dict[str, Mapping]:
     """Entries, by path, of files that a stage wrote outside of its directory, such as a SavedModel."""
     return {
-        posixpath.normpath(posixpath.join(stage, entry["path"])): entry for entry in manifest.elsewhere(dict(content))
+        posixpath.normpath(posixpath.join(stage, entry["path"])): entry for entry in manifest.elsewhere(content)
     }
 
 
