@@ -55,18 +55,39 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
     found = content(directory)
     if found is None:
         raise MalTfError(f"{directory}: expected {expected}, found an empty or cut {MANIFEST}; run the stage again")
+    if not _is_ours(found):
+        raise MalTfError(f"{directory}: expected {expected}, found a {MANIFEST} that mal-tf did not write")
     return found
 
 
 def content(directory: str) -> dict | None:
     """Returns the content of an existing manifest; None if it is empty or cut, as by a machine that stopped."""
     path = FileSystems.join(directory, MANIFEST)
+    if files.is_local(path) and os.path.isdir(path):
+        return {}
+    data = files.read_bytes(path)
     try:
-        found = json.loads(files.read_text(path))
-    except ValueError:
-        log.warning("%s: expected JSON, found an empty or cut file; the stage counts as unfinished", path)
-        return None
-    return found if isinstance(found, dict) else {}
+        found = json.loads(data.decode())
+        whole = not _is_ours(found) or all(
+            isinstance(e["path"], str) and isinstance(e["bytes"], int) for e in entries(found)
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        found, whole = None, False
+    if whole:
+        return found if isinstance(found, dict) else {}
+    if (
+        found is None
+        and (begin := data.strip(b"\0 \r\n\t"))
+        and not begin.startswith(b'{\n "')
+        and b'"made_from"' not in begin
+    ):
+        return {}  # Of another tool, and no JSON.
+    log.warning("%s: expected JSON, found an empty or cut file; the stage counts as unfinished", path)
+    return None
+
+
+def _is_ours(found: Any) -> bool:
+    return isinstance(found, dict) and "made_from" in found
 
 
 def _is_own(directory: str) -> bool:
@@ -74,7 +95,7 @@ def _is_own(directory: str) -> bool:
     if not files.exists(FileSystems.join(directory, MANIFEST)):
         return False
     found = content(directory)
-    return found is None or "made_from" in found
+    return found is None or _is_ours(found)
 
 
 def digest(manifest: dict) -> str:

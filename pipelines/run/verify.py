@@ -131,9 +131,7 @@ def _wrong_rows(path: str, rows: int) -> str:
 
 def _elsewhere(stage: str, content: dict) -> dict[str, Mapping]:
     """Entries, by path, of files that a stage wrote outside of its directory, such as a SavedModel."""
-    return {
-        posixpath.normpath(posixpath.join(stage, entry["path"])): entry for entry in manifest.elsewhere(content)
-    }
+    return {posixpath.normpath(posixpath.join(stage, entry["path"])): entry for entry in manifest.elsewhere(content)}
 
 
 def _check_loose(loose: Mapping[str, int], sizes: Mapping[str, int], manifests: Mapping) -> Iterator[Checked]:

@@ -57,7 +57,20 @@ def test_somebody_elses_file_is_not_cleared_an_empty_directory_is_taken(tmp_path
         manifest.begin(str(tmp_path), overwrite=True)
 
 
-@pytest.mark.parametrize("content", ['{"name": "shop", "start_url": "/"}', "[]", '{"files": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"name": "shop", "start_url": "/"}',
+        "[]",
+        '{"files": []}',
+        '{"name": "shop"} // with comments',
+        '{"name": "sh',
+        "\ufeff{}",
+        "version: 3",
+        '"made_from"',
+        "[" * 100_000,
+    ],
+)
 def test_another_tools_manifest_does_not_make_a_directory_ours(tmp_path, content):
     directory = tmp_path / "proj" / "labels"
     directory.mkdir(parents=True)
@@ -75,7 +88,16 @@ def test_another_tools_manifest_does_not_make_a_directory_ours(tmp_path, content
     assert (directory / "app.js").read_text() == "work"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"made_from": "x", "fil', b"\xff\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 300,
+        b'{"made_from": "x", "fil',
+        b'{\n "columns": [\n  {\n   "mea',
+        b'{"made_from": "x", "files": "cut"}',
+    ],
+)
 def test_a_manifest_that_is_empty_or_cut_is_unfinished_and_named(tmp_path, caplog, content):
     manifest.begin(str(tmp_path), overwrite=False)
     manifest.finish(str(tmp_path), {"made_from": "x", "files": []})
@@ -86,6 +108,20 @@ def test_a_manifest_that_is_empty_or_cut_is_unfinished_and_named(tmp_path, caplo
         manifest.read(str(tmp_path))
     manifest.begin(str(tmp_path), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == [manifest.MARK]
+
+
+def test_what_is_no_manifest_of_ours_is_no_finished_stage(tmp_path):
+    for name, content in (("web", '{"name": "shop"}'), ("binary", "\xff\x00"), ("folder", None)):
+        path = tmp_path / name / "manifest.json"
+        path.parent.mkdir()
+        path.write_text(content, encoding="latin-1") if content else path.mkdir()
+        with pytest.raises(
+            MalTfError, match=r"expected a finished stage, found a manifest\.json that mal-tf did not write"
+        ):
+            manifest.read(str(path.parent))
+        with pytest.raises(MalTfError, match="was not made by mal-tf"):
+            manifest.begin(str(path.parent), overwrite=True)
+        assert path.exists()
 
 
 @pytest.mark.parametrize(
