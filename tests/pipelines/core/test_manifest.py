@@ -114,7 +114,9 @@ def test_what_is_no_manifest_of_ours_is_no_finished_stage(tmp_path):
     for name, content in (("web", '{"name": "shop"}'), ("binary", "\xff\x00"), ("folder", None)):
         path = tmp_path / name / "manifest.json"
         path.parent.mkdir()
-        path.write_text(content, encoding="latin-1") if content else path.mkdir()
+        if content is None:
+            path.mkdir()
+        (path if content else path / "kept.txt").write_text(content or "work", encoding="latin-1")
         with pytest.raises(
             MalTfError, match=r"expected a finished stage, found a manifest\.json that mal-tf did not write"
         ):
