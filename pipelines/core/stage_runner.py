@@ -147,7 +147,7 @@ class StageRunner:
     def _made_from(self, made_from: Sequence) -> dict[str, str]:
         """The digests of the stages, by name, whose fingerprints are in what another stage is made from."""
         text, found = json.dumps(made_from, default=str), {}
-        for name in sorted(self.current if self.chief else ()):
+        for name in sorted(self.current):
             exists = files.exists(self.path(name, manifest.MANIFEST))
             content = (manifest.content(self.path(name)) if exists else None) or {}
             if content.get("made_from", f"{text}?") in text:
