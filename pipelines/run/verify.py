@@ -147,11 +147,11 @@ def _check_loose(loose: Mapping[str, int], sizes: Mapping[str, int], manifests: 
         first = name.split("/")[0]
         if stage := next((stage for stage in unfinished if _within(path, stage)), None):
             groups.setdefault(stage, Checked(stage, note="unfinished: not checked"))
-        elif run is None or name in _OF_RUN or first in _OF_NO_STAGE or first.startswith("."):
-            continue
         elif version := next((version for version in versions if _within(path, version)), None):
             problem = (path, "is no file of this export")
             groups.setdefault(version, Checked(version, note="exported")).problems.append(problem)
+        elif run is None or name in _OF_RUN or first in _OF_NO_STAGE or first.startswith("."):
+            continue
         elif first == _SERVING:
             note = "exported earlier, listed by no manifest: not checked"
             version = posixpath.join(run, *name.split("/")[:3])

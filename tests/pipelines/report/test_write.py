@@ -1,9 +1,11 @@
+import json
 import logging
 import pathlib
 
 import pytest
 
 from features.errors import Busy, Interrupted, MalTfError
+from pipelines.core import files
 from pipelines.report import page, write
 from tests.pipelines.report import runs
 from tests.support.labels import tree
@@ -23,6 +25,17 @@ def test_a_run_that_ends_or_is_refused_gets_its_page(run):
     with pytest.raises(MalTfError, match="refused"), write.at_the_end(run):
         raise MalTfError("refused")
     assert written.exists()
+
+
+def test_stages_of_an_earlier_config_are_named_on_the_page_and_by_the_command(run, tmp_path, caplog):
+    confirmed = {"evaluate": "of an earlier config", "train/mal": files.sha256(f"{run}/config.yaml")}
+    pathlib.Path(run, "stages.json").write_text(json.dumps(confirmed))
+    write.write([run], f"{run}/report.html")
+    text = pathlib.Path(run, "report.html").read_text()
+    assert "evaluate: last made or confirmed with an earlier config" in text and "train/mal: last made" not in text
+    assert f"{run}/evaluate: last made or confirmed with an earlier config; `mal-tf run` brings it" in caplog.text
+    write.write([run, runs.write(tmp_path / "other")], str(tmp_path / "both.html"))
+    assert "outdated stages" in (tmp_path / "both.html").read_text()
 
 
 @pytest.mark.parametrize("output", ["config.yaml", "run.json", "evaluate/metrics.json", "train", "../run/config.yaml"])
