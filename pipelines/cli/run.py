@@ -200,11 +200,19 @@ def predict(
     id_column: Annotated[
         str, typer.Option("--id", help="Column to copy to the output. By default click_id, if there is one.")
     ] = "",
+    null_value: Annotated[
+        list[str],
+        typer.Option(
+            metavar="WORD", help="A word for null, as in null_values of the config's click table. May be repeated."
+        ),
+    ] = [],  # noqa: B006
 ):
     """Predict the CVR of clicks."""
     from pipelines.clicks.predict import predict as score
 
-    console.print(f"{score(model, file, output, id_column):,} predictions in {output}", soft_wrap=True)
+    console.print(
+        f"{score(model, file, output, id_column, null_value or None):,} predictions in {output}", soft_wrap=True
+    )
 
 
 def verify(

@@ -26,7 +26,8 @@ from pipelines.clicks.labelled import click_id_type
 from pipelines.core import files, manifest
 from pipelines.labels.sources.reader import column_names, read_file
 
-_BATCH = 4096
+#: Clicks that are scored at a time, and those that are written at a time.
+_BATCH, _WRITTEN = 4096, 65_536
 _TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".json")
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
 
@@ -36,7 +37,9 @@ _KINDS = {"string": "text", "int64": "whole numbers", "float32": "numbers"}
 log = logging.getLogger("mal_tf.predict")
 
 
-def predict(model_directory: str, path: str, output: str, id_column: str = "") -> int:
+def predict(
+    model_directory: str, path: str, output: str, id_column: str = "", null_values: Sequence[str] | None = None
+) -> int:
     """Scores all clicks of a file, batch by batch, and writes the predictions in the same order.
 
     Args:
@@ -44,6 +47,7 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
         path: `.csv[.gz]`, `.parquet`, `.jsonl[.gz]`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
         output: `.csv` or `.parquet` file to write, with the id column if the input has it, and `cvr`.
         id_column: id column to copy from a table; by default `click_id`, if the table has it.
+        null_values: words for null in a table, as in `null_values` of the config's click table; by default those of CSV files.
 
     Returns:
         The number of clicks scored.
@@ -67,16 +71,17 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
     signatures = load(saved_model)
     listed = manifest.rows_of(path)
     is_table = path.removesuffix(".gz").endswith(_TABLES)
-    if id_column not in ("", "click_id") and not is_table:
+    if (id_column not in ("", "click_id") or null_values) and not is_table:
         raise MalTfError(
-            f"{path}: expected a .csv, .parquet or .jsonl file with --id; the id of tf.Examples is always click_id"
+            f"{path}: expected a .csv, .parquet or .jsonl file with --id or --null-value; the id of tf.Examples is click_id"
         )
-    scored = _from_table(signatures, path, id_column) if is_table else _from_tfrecord(signatures, path, listed)
+    from_table = is_table and _from_table(signatures, path, id_column, null_values)
+    scored = from_table or _from_tfrecord(signatures, path, listed)
     partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began = 0, time.monotonic()
     writer: Any = None  # A writer of pyarrow, which is untyped.
     try:
-        for table in scored:
+        for table in _gathered(scored):
             if writer is None:
                 kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
                 writer = kind(partial, table.schema)
@@ -92,6 +97,18 @@ def predict(model_directory: str, path: str, output: str, id_column: str = "") -
         pathlib.Path(partial).unlink(missing_ok=True)
     log.info("%s clicks scored, %s clicks/s, in %s", f"{rows:,}", f"{rows / (time.monotonic() - began):,.0f}", output)
     return rows
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Joins small tables, as each becomes a row group of Parquet."""
+    parts, rows = [], 0
+    for table in tables:
+        parts, rows = [*parts, table], rows + table.num_rows
+        if rows >= _WRITTEN:
+            yield pa.concat_tables(parts).combine_chunks()
+            parts, rows = [], 0
+    if parts:
+        yield pa.concat_tables(parts).combine_chunks()
 
 
 def find_saved_model(directory: str) -> str:
@@ -149,7 +166,9 @@ def _from_tfrecord(signatures: Mapping[str, Callable], path: str, listed: int | 
         yield pa.table({"click_id": pa.array([], pa.string()), OUTPUT: pa.array([], pa.float32())})
 
 
-def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Iterator[pa.Table]:
+def _from_table(
+    signatures: Mapping[str, Any], path: str, id_column: str, null_values: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
     predict_raw = signatures["predict_raw"]
     signature = predict_raw.structured_input_signature[1]
     copied = id_column or "click_id"
@@ -160,16 +179,18 @@ def _from_table(signatures: Mapping[str, Any], path: str, id_column: str) -> Ite
     seen: set[str] = set()
     unreadable: Counter[str] = Counter()
     rows = 0
-    for raw in read_file(path, columns, lists, rounded):
+    for raw in read_file(path, columns, lists, rounded, null_values):
         if raw.malformed:
             raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
         seen |= raw.seen
         _check_columns([name for name in required if name not in raw.rows.schema.names], path, signature, seen)
-        inputs = {name: _tensor(raw.rows[name], spec, path, unreadable) for name, spec in signature.items()}
-        ids = {copied: _ids(raw.rows[copied], copied, path)} if copied in raw.seen else {}
-        cvr = predict_raw(**inputs)[OUTPUT].numpy()
-        rows += cvr.size
-        yield pa.table(ids | {OUTPUT: cvr})
+        for start in range(0, max(raw.rows.num_rows, 1), _BATCH):
+            part = raw.rows.slice(start, _BATCH)
+            inputs = {name: _tensor(part[name], spec, path, unreadable) for name, spec in signature.items()}
+            ids = {copied: _ids(part[copied], copied, path)} if copied in raw.seen else {}
+            cvr = predict_raw(**inputs)[OUTPUT].numpy()
+            rows += cvr.size
+            yield pa.table(ids | {OUTPUT: cvr})
     _check_columns([name for name in required if rows and name not in seen], path, signature, seen)
     for name, count in unreadable.items():
         kind = _KINDS[signature[name].dtype.name]

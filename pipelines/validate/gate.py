@@ -10,8 +10,9 @@ from features.errors import MalTfError
 from features.spec import FeatureSpec
 from pipelines.core import files
 from pipelines.validate import statistics as split_statistics
+from pipelines.validate.page import page
 from pipelines.validate.schema import TRAINING, infer_schema, load_schema, present_shares, serving_features
-from pipelines.validate.tfdv import get_statistics_html, tfdv
+from pipelines.validate.tfdv import tfdv
 
 ANOMALIES, SCHEMA, HTML = "SchemaDiff.pb", "schema.pbtxt", "statistics.html"
 
@@ -34,7 +35,7 @@ class Anomalies(MalTfError):
 
 
 def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_file: str | None) -> dict[str, Any]:
-    """Validates the statistics of the splits; writes the schema used, the anomalies and TFDV's HTML view of the statistics.
+    """Validates the statistics of the splits; writes the schema used, the anomalies and a page about the statistics.
 
     Args:
         statistics_directory: directory with the statistics of the splits.
@@ -58,8 +59,7 @@ def validate(statistics_directory: str, output: str, spec: FeatureSpec, schema_f
         )
     schema = load_schema(schema_file) if schema_file else infer_schema(statistics["train"], spec)
     files.write_text(f"{output}/{SCHEMA}", text_format.MessageToString(schema))
-    html = get_statistics_html(statistics["eval"], statistics["train"], "Split-eval", "Split-train")
-    files.write_text(f"{output}/{HTML}", html)
+    files.write_text(f"{output}/{HTML}", page(statistics))
     check_serving(schema, spec, schema_file)
     lines = []
     for split, split_stats in statistics.items():

@@ -83,6 +83,20 @@ def test_image_copies_what_exists_and_runs_what_it_copies():
     assert "ENTRYPOINT" not in DOCKERFILE  # the base image's, which workers need
 
 
+def test_base_images_can_be_named_by_digest_and_the_image_does_not_run_as_root():
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S*)$", DOCKERFILE, re.M))
+    digests = [re.search(r"\$\{(\w+_DIGEST)\}$", base)[1] for base in bases]
+    assert [arguments[name] for name in digests] == ["", ""]
+    assert all(f"--build-arg {name}=$(digest " in (HERE / "README.md").read_text() for name in digests)
+    last = DOCKERFILE.strip().splitlines()[-1]
+    assert (
+        last == "USER ${RUN_AS}"
+        and arguments["RUN_AS"] != "root"
+        and f"useradd --create-home --shell /usr/sbin/nologin {arguments['RUN_AS']}" in DOCKERFILE
+    )
+
+
 def test_workers_run_the_beam_that_submits():
     arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, re.M))
     others = dict(re.findall(r"--build-arg (\w+)=(\S+)", DOCKERFILE))

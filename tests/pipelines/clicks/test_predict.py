@@ -7,11 +7,13 @@ import zlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
 from features.errors import MalTfError
+from features.feature import INT64_MISSING
 from features.keras2 import tf
 from pipelines.clicks import predict
 from pipelines.core import manifest
@@ -136,3 +138,45 @@ def test_files_that_a_manifest_lists_are_not_overwritten_and_are_read_to_their_e
     with pytest.raises(MalTfError, match=r"clicks\.csv: expected 2 rows, as its manifest says, found 1"):
         model.predict(market / "clicks.csv", tmp_path / "cut.csv", "id")
     assert not (tmp_path / "cut.csv").exists()
+
+
+@pytest.fixture
+def sizes(model, monkeypatch):
+    """Numbers of clicks that the model is called with, which are their times."""
+    found = []
+
+    def called(self, ts):
+        found.append(int(tf.size(ts)))
+        return {"cvr": tf.cast(ts, tf.float32)}
+
+    monkeypatch.setattr(PredictRaw, "__call__", called)
+    return found
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_few_clicks_are_scored_at_a_time_in_order_whatever_the_files_batches_are(tmp_path, model, sizes, ending):
+    clicks = pa.table({"id": pa.array(np.arange(70_000)), "ts": pa.array(np.arange(70_000))})
+    path = tmp_path / f"a.{ending}"
+    if ending == "jsonl":
+        clicks.to_pandas().to_json(path, orient="records", lines=True)
+    else:
+        (pq.write_table if ending == "parquet" else pyarrow.csv.write_csv)(clicks, path)
+    assert model.predict(path, tmp_path / "out.parquet", "id") == 70_000
+    assert max(sizes) == 4096 and sum(sizes) == 70_000
+    found = pq.ParquetFile(tmp_path / "out.parquet")
+    assert found.read()["cvr"].to_pylist() == found.read()["id"].cast(pa.float32()).to_pylist() == list(range(70_000))
+    assert found.num_row_groups == 2
+
+
+def test_words_for_null_are_as_in_the_configs_table(tmp_path, model, sizes):
+    (tmp_path / "a.csv").write_text("id,ts\n1,-\n2,NULL\n3,7\n")
+    missing = float(INT64_MISSING)
+    for words, expected in ((None, [missing, missing, 7.0]), (("-",), [missing, missing, 7.0])):
+        predict.predict("", str(tmp_path / "a.csv"), str(tmp_path / "out.parquet"), "id", words)
+        assert pq.read_table(tmp_path / "out.parquet")["cvr"].to_pylist() == expected
+    (tmp_path / "b.csv").write_text("id,ts\n-,1\nNULL,2\n")
+    predict.predict("", str(tmp_path / "b.csv"), str(tmp_path / "out.parquet"), "id", ("-",))
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == [None, "NULL"]
+    (tmp_path / "a.gz").write_bytes(b"")
+    with pytest.raises(MalTfError, match="expected a .csv, .parquet or .jsonl file with --id or --null-value"):
+        predict.predict("", str(tmp_path / "a.gz"), "out.csv", "", ("-",))
