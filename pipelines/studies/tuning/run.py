@@ -71,15 +71,16 @@ def run(
                     tuning.metric,
                     tried[best(tried, tuning.metric)][tuning.metric],
                 )
+        winner = best(tried, tuning.metric)
         result = {
             "metric": tuning.metric,
             "validation_segments": tuning.validation_segments,
             "model": config.model.name,
             "trials": tried,
-            "best": best(tried, tuning.metric),
+            "best": winner,
         }
         files.write_text(f"{search.root}/{TRIALS}", json.dumps(result, indent=1) + "\n")
-        files.write_text(f"{search.root}/{BEST}", dump(with_values(config, tried[result["best"]]["values"])))
+        files.write_text(f"{search.root}/{BEST}", dump(with_values(config, tried[winner]["values"])))
         return result
 
 

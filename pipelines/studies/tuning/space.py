@@ -64,7 +64,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """
     data = config.model_dump()
     for key, value in values.items():
-        node = data
+        node: Any = data
         *parents, last = key.split(".")
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
