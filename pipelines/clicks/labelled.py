@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
 from features import vocabulary
 from features.errors import MalTfError
@@ -190,9 +189,9 @@ def read_manifest(directory: str) -> dict:
     Raises:
         MalTfError: the job did not finish, or `directory` is not the output of a label job.
     """
-    labels = FileSystems.join(directory, "labels")
-    is_run = files.exists(FileSystems.join(labels, manifest.MANIFEST))
-    if is_run and not files.exists(FileSystems.join(directory, manifest.MANIFEST)):
+    labels = files.join(directory, "labels")
+    is_run = files.exists(files.join(labels, manifest.MANIFEST))
+    if is_run and not files.exists(files.join(directory, manifest.MANIFEST)):
         raise MalTfError(f"{directory}: expected a finished label job, found a run; did you mean {labels}?")
     return manifest.read(directory, "a finished label job")
 
@@ -207,7 +206,7 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
     splits = {split: _split(directory, contents, split) for split in ("train", "eval")}
     vocabularies = {}
     for feature in spec.with_vocabulary:
-        path = FileSystems.join(directory, "vocabulary", f"{feature.name}.txt")
+        path = files.join(directory, "vocabulary", f"{feature.name}.txt")
         if not files.exists(path):
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
         manifest.check_file(directory, f"vocabulary/{feature.name}.txt")
@@ -252,7 +251,7 @@ def _split(directory: str, contents: Mapping[str, Any], name: str) -> Split:
     """Returns the files of a split as listed in the manifest."""
     entries = [entry for entry in contents["files"] if entry["split"] == name]
     for entry in entries:
-        path = FileSystems.join(directory, entry["path"])
+        path = files.join(directory, entry["path"])
         if not files.exists(path) or files.size(path) != entry["bytes"]:
             raise MalTfError(
                 f"{path}: expected a file of {entry['bytes']:,} bytes, but it was deleted or changed; run `labels` again"
@@ -260,7 +259,7 @@ def _split(directory: str, contents: Mapping[str, Any], name: str) -> Split:
     segments = sorted({entry["segment"] for entry in entries})
     by_segment = [[entry for entry in entries if entry["segment"] == segment] for segment in segments]
     return Split(
-        [[FileSystems.join(directory, entry["path"]) for entry in segment] for segment in by_segment],
+        [[files.join(directory, entry["path"]) for entry in segment] for segment in by_segment],
         [[entry["rows"] for entry in segment] for segment in by_segment],
         _label_counts(by_segment),
     )

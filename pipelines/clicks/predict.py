@@ -101,7 +101,8 @@ def predict(
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Joins small tables, as each becomes a row group of Parquet."""
-    parts, rows = [], 0
+    parts: list[pa.Table] = []
+    rows = 0
     for table in tables:
         parts, rows = [*parts, table], rows + table.num_rows
         if rows >= _WRITTEN:

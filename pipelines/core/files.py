@@ -10,12 +10,23 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from typing import IO
-
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
-from apache_beam.io.filesystems import FileSystems
+from typing import IO, TYPE_CHECKING, Any
 
 from features.errors import MalTfError
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
+
+
+#: `apache_beam.io.filesystem.CompressionTypes.UNCOMPRESSED`.
+_UNCOMPRESSED = "uncompressed"
+
+
+def filesystems() -> Any:
+    """Returns Beam's filesystems, imported when they are first needed: `predict` on local files does without their memory."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
 
 
 def is_local(path: str) -> bool:
@@ -68,7 +79,12 @@ def check_apart(output: str, inputs: Iterable[str]) -> None:
 
 def folder(path: str) -> str:
     """Returns the directory that contains a file."""
-    return FileSystems.split(path)[0]
+    return os.path.dirname(path) if is_local(path) else filesystems().split(path)[0]
+
+
+def join(directory: str, *parts: str) -> str:
+    """Joins the parts of a path."""
+    return os.path.join(directory, *parts) if is_local(directory) else filesystems().join(directory, *parts)
 
 
 def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -92,7 +108,7 @@ def matches(pattern: str) -> bool:
     return bool(_matching(pattern))
 
 
-def _matching(pattern: str) -> list[FileMetadata]:
+def _matching(pattern: str) -> "list[FileMetadata]":
     """Lists the files that a glob matches. The part of a local path that exists as it is written is no glob, nor `[` in names."""
     parts = pathlib.PurePath(pattern).parts if is_local(pattern) else (pattern,)
     known = next(
@@ -104,21 +120,25 @@ def _matching(pattern: str) -> list[FileMetadata]:
         rests.append(rests[0].replace("[", "[[]"))
     for rest in rests:
         with _remote_errors("listed", pattern):
-            if matched := FileSystems.match([os.path.join(head, rest) if rest else head])[0].metadata_list:
+            if matched := filesystems().match([os.path.join(head, rest) if rest else head])[0].metadata_list:
                 return matched
     return []
 
 
 def open_binary(path: str):
     """Opens a file for reading in binary mode, without decompression."""
+    if is_local(path):
+        return open(path, "rb")
     with _remote_errors("read", path):
-        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return filesystems().open(path, compression_type=_UNCOMPRESSED)
 
 
 def exists(path: str) -> bool:
     """Whether a file exists, or a directory on filesystems that have directories."""
+    if is_local(path):
+        return os.path.exists(path)
     with _remote_errors("looked up", path):
-        return FileSystems.exists(path)
+        return filesystems().exists(path)
 
 
 def read_bytes(path: str) -> bytes:
@@ -141,7 +161,7 @@ def created(path: str) -> Iterator[IO[bytes]]:
     if not is_local(path):
         with (
             _remote_errors("written", path),
-            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+            filesystems().create(path, compression_type=_UNCOMPRESSED) as file,
         ):
             yield file
         return
@@ -177,19 +197,21 @@ def delete(path: str) -> None:
     """Deletes a file if it exists."""
     if exists(path):
         with _remote_errors("deleted", path):
-            FileSystems.delete([_literal(path)] if is_local(path) else [path])
+            filesystems().delete([_literal(path)] if is_local(path) else [path])
 
 
 def modified(path: str) -> float:
     """Returns when a file was last modified, in seconds since 1970."""
     with _remote_errors("looked up", path):
-        return FileSystems.last_updated(path)
+        return filesystems().last_updated(path)
 
 
 def size(path: str) -> int:
     """Returns the size of a file in bytes."""
+    if is_local(path):
+        return os.path.getsize(path)
     with _remote_errors("looked up", path):
-        return FileSystems.get_filesystem(path).size(path)
+        return filesystems().get_filesystem(path).size(path)
 
 
 def sha256(path: str) -> str:
@@ -205,7 +227,7 @@ def listing(directory: str) -> dict[str, int]:
     """Returns the size in bytes of each file under a directory, by relative path; empty if the directory does not exist."""
     root = directory.rstrip("/")
     with _remote_errors("listed", directory):
-        entries = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
+        entries = filesystems().match([f"{_literal(root)}/**"])[0].metadata_list
     return {m.path[len(root) + 1 :]: m.size_in_bytes for m in entries if not m.path.endswith("/")}
 
 
@@ -213,7 +235,7 @@ def is_empty(directory: str, ignore: str) -> bool:
     """Whether a directory is missing or holds no file, apart from one named `ignore`."""
     root = directory.rstrip("/")
     with _remote_errors("listed", directory):
-        entries = FileSystems.match([f"{_literal(root)}/**"], [2])[0].metadata_list
+        entries = filesystems().match([f"{_literal(root)}/**"], [2])[0].metadata_list
     return {metadata.path for metadata in entries} <= {f"{root}/{ignore}"}
 
 
@@ -230,7 +252,7 @@ def clear(directory: str, keep: Collection[str]) -> None:
     with _remote_errors(
         "deleted", directory
     ):  # On object stores, a path that ends in / deletes all objects with that prefix.
-        FileSystems.delete([FileSystems.join(directory, name) + slash for name, slash in sorted(children)])
+        filesystems().delete([filesystems().join(directory, name) + slash for name, slash in sorted(children)])
 
 
 def _literal(path: str) -> str:

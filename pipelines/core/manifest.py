@@ -12,8 +12,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from features.errors import Busy, MalTfError
 from pipelines.core import files
 
@@ -48,7 +46,7 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
     Raises:
         MalTfError: the directory has no manifest, because the stage did not finish or the path is wrong.
     """
-    if not files.exists(FileSystems.join(directory, MANIFEST)):
+    if not files.exists(files.join(directory, MANIFEST)):
         raise MalTfError(
             f"{directory}: expected {expected}, found no {MANIFEST}: it did not finish, or the path is wrong"
         )
@@ -62,7 +60,7 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
 
 def content(directory: str) -> dict | None:
     """Returns the content of an existing manifest; None if it is empty or cut, as by a machine that stopped."""
-    path = FileSystems.join(directory, MANIFEST)
+    path = files.join(directory, MANIFEST)
     if files.is_local(path) and os.path.isdir(path):
         return {}
     data = files.read_bytes(path)
@@ -92,7 +90,7 @@ def _is_ours(found: Any) -> bool:
 
 def _is_own(directory: str) -> bool:
     """Whether a directory holds a manifest of mal-tf's; other tools write files of that name, too."""
-    if not files.exists(FileSystems.join(directory, MANIFEST)):
+    if not files.exists(files.join(directory, MANIFEST)):
         return False
     found = content(directory)
     return found is None or _is_ours(found)
@@ -111,7 +109,7 @@ def made_from(directory: str) -> str:
 
 def is_finished(directory: str, made_from: str) -> bool:
     """Whether the stage in `directory` is complete, has this fingerprint, and still has all its files at their recorded sizes."""
-    if not files.exists(FileSystems.join(directory, MANIFEST)):
+    if not files.exists(files.join(directory, MANIFEST)):
         return False
     manifest = content(directory)
     if manifest is None or manifest.get("made_from") != made_from:
@@ -153,7 +151,7 @@ def describe(directory: str, paths: Iterable[str]) -> list[dict]:
         directory: the stage's directory.
         paths: paths of the files, relative to it.
     """
-    places = {path: FileSystems.join(directory, path) for path in paths}
+    places = {path: files.join(directory, path) for path in paths}
     return [{"path": path, "bytes": files.size(at), "sha256": files.sha256(at)} for path, at in places.items()]
 
 
@@ -167,8 +165,8 @@ def check_file(directory: str, path: str) -> None:
     Raises:
         MalTfError: the file was changed, cut or deleted since.
     """
-    at = FileSystems.join(directory, path)
-    listed = content(directory) if files.exists(FileSystems.join(directory, MANIFEST)) else None
+    at = files.join(directory, path)
+    listed = content(directory) if files.exists(files.join(directory, MANIFEST)) else None
     for entry in [*entries(listed or {}), *elsewhere(listed or {})]:
         if entry["path"] != path:
             continue
@@ -185,7 +183,7 @@ def begin(directory: str, overwrite: bool) -> None:
     Raises:
         MalTfError: the directory holds a finished stage and `overwrite` is not set, or files that mal-tf did not write.
     """
-    mark, manifest = (FileSystems.join(directory, name) for name in (MARK, MANIFEST))
+    mark, manifest = (files.join(directory, name) for name in (MARK, MANIFEST))
     if _is_own(directory):
         if not overwrite:
             raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
@@ -204,8 +202,8 @@ def finish(directory: str, manifest: dict) -> None:
         directory: the stage's directory.
         manifest: what the stage states; `made_from`, the fingerprint of its inputs, says that the directory is mal-tf's.
     """
-    files.write_text(FileSystems.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    files.delete(FileSystems.join(directory, MARK))
+    files.write_text(files.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    files.delete(files.join(directory, MARK))
 
 
 @contextlib.contextmanager

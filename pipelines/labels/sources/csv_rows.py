@@ -43,15 +43,22 @@ class CsvTable:
     null_values: tuple[str, ...] = ("",)
 
 
-def read(file: IO[bytes], table: CsvTable) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Malformed]]]:
+def read(
+    file: IO[bytes], table: CsvTable, size: int | None = None
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Malformed]]]:
     """Reads what follows the header: rows of text, their numbers from 1 on, and the malformed rows. Empty lines are none.
+
+    Args:
+        file: the text after the header.
+        table: how it is split.
+        size: bytes that are read at a time; by default as many as the label job reads.
 
     Raises:
         csv.Error: the rows can't be told apart.
     """
     grammar, rest, ended, done = _Grammar(table), b"", False, 0
     while not ended:
-        block = file.read(_BLOCK_BYTES)
+        block = file.read(size or _BLOCK_BYTES)
         ended = not block
         cut = block.rfind(b"\n") + 1
         data = b"".join([rest, memoryview(block)[:cut]]) if cut or ended else b""

@@ -23,6 +23,9 @@ from pipelines.labels.sources.tables import TableSource, file_format
 
 _BATCH_ROWS = 65_536
 _BLOCK_BYTES = 16 << 20
+
+#: The same for callers that hold much else in memory, as TensorFlow.
+_FEW_ROWS, _SMALL_BLOCK = 8192, 1 << 20
 _NO_VALUE = ("", "__HIVE_DEFAULT_PARTITION__")
 _UNREADABLE = (
     pa.ArrowInvalid,
@@ -79,6 +82,7 @@ def read(
     lists: Collection[str] = (),
     numbers: Collection[str] = (),
     null_values: Sequence[str] | None = None,
+    small: bool = False,
 ) -> Iterator[RawBatch]:
     """Reads a piece, with `explode` of its source if it has one, but without `where` and `join`.
 
@@ -91,24 +95,28 @@ def read(
         lists: columns of lists. JSON Lines tell them by this, for they are read as text or lists of text.
         numbers: columns that are rounded to floats anyway, for which JSON Lines need not be read as text.
         null_values: words for null beside the empty text; by default `NULL_WORDS` in CSV and none in other formats.
+        small: whether batches are small.
 
     Raises:
         BadInput: the file is damaged, or not of the format its name says.
     """
+    rows, block = (
+        (min(_FEW_ROWS, _BATCH_ROWS), min(_SMALL_BLOCK, _BLOCK_BYTES)) if small else (_BATCH_ROWS, _BLOCK_BYTES)
+    )
     with _readable(piece.path):
         kind = file_format(piece.path)
         with files.open_binary(piece.path) as raw:
             file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
             if kind == "parquet":
-                batches = _parquet(file, piece, columns, source.explode if source else None)
+                batches = _parquet(file, piece, columns, source.explode if source else None, rows)
             elif kind == "csv":
                 words = NULL_WORDS if null_values is None else ("", *null_values)
                 if source and source.explode:
                     column_names(piece.path, source)  # CSV has no lists.
-                batches = _csv(file, columns, _delimiter(piece.path, source), words)
+                batches = _csv(file, columns, _delimiter(piece.path, source), words, block)
             else:
                 parser = json_lines.Parser(columns, lists, numbers, source.explode if source else None)
-                batches = _jsonl(file, parser)
+                batches = _jsonl(file, parser, rows, block)
             if null_values and kind != "csv":
                 batches = _without(batches, pa.array(null_values))
             of_path = {name: value for name, value in path_columns(piece.path).items() if name in columns}
@@ -122,7 +130,7 @@ def read_file(
     numbers: Collection[str] = (),
     null_values: Sequence[str] | None = None,
 ) -> Iterator[RawBatch]:
-    """Reads all pieces of a file; without rows, one batch of those columns that its header has, or of all if it has none.
+    """Reads all pieces of a file in small batches; without rows, one of the columns of its header, or of all if it has none.
 
     Args:
         path: the file.
@@ -136,7 +144,7 @@ def read_file(
     """
     empty = True
     for piece in pieces(path):
-        for batch in read(piece, columns, None, lists, numbers, null_values):
+        for batch in read(piece, columns, None, lists, numbers, null_values, small=True):
             empty = False
             yield batch
     if empty:
@@ -227,7 +235,7 @@ class _readable:
             ) from error
 
 
-def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None) -> Iterator[RawBatch]:
+def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None, size: int) -> Iterator[RawBatch]:
     parquet, group = pq.ParquetFile(file), piece.row_group or 0
     layout = nested.Layout(parquet.schema_arrow, explode, piece.path)
     start = sum(parquet.metadata.row_group(earlier).num_rows for earlier in range(group))
@@ -239,11 +247,11 @@ def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None) ->
         leaves[first] = parquet.schema.column(first)
     uuids = {name for name, (place, *_) in places.items() if _is_uuid(leaves[layout.leaves(place)[0]])}
     names = [leaf.path for leaf in leaves.values()]
-    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names):
+    for batch in parquet.iter_batches(size, row_groups=[group], columns=names):
         if batch.num_rows:  # Without rows, types and columns may be others.
             numbers = np.arange(start, start + batch.num_rows) + 1
             exploded = layout.exploded(batch)
-            for part in [slice(0, batch.num_rows)] if exploded is None else nested.parts(exploded.owners, _BATCH_ROWS):
+            for part in [slice(0, batch.num_rows)] if exploded is None else nested.parts(exploded.owners, size):
                 rows = layout.columns(batch, list(places), exploded, part)
                 if uuids:
                     texts = {name: uuid_text(rows[name]) if name in uuids else rows[name] for name in rows.schema.names}
@@ -279,26 +287,26 @@ def _header(file, delimiter: str) -> list[str]:
     return next(csv.reader([head.decode("utf-8-sig").strip("\r\n")], delimiter=delimiter), [])
 
 
-def _csv(file, columns: Sequence[str], delimiter: str, null_values: Sequence[str]) -> Iterator[RawBatch]:
+def _csv(file, columns: Sequence[str], delimiter: str, null_values: Sequence[str], size: int) -> Iterator[RawBatch]:
     names = _header(file, delimiter)
-    for batch in csv_rows.read(file, csv_rows.CsvTable(names, list(columns), delimiter, tuple(null_values))):
+    for batch in csv_rows.read(file, csv_rows.CsvTable(names, list(columns), delimiter, tuple(null_values)), size):
         yield RawBatch(*batch, frozenset(names))
 
 
-def _jsonl(file, parser: json_lines.Parser) -> Iterator[RawBatch]:
+def _jsonl(file, parser: json_lines.Parser, size: int, block_size: int) -> Iterator[RawBatch]:
     """Lines may lack a field, which is then null."""
     start, rest, ended = 0, file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), False
     while not ended:
-        block = file.read(_BLOCK_BYTES)
+        block = file.read(block_size)
         ended = not block
         whole, newline, rest = (rest, b"", b"") if ended else (rest + block).rpartition(b"\n")
         lines = list(map(bytes.strip, whole.split(b"\n"))) if whole or newline else []
         filled = np.flatnonzero(np.fromiter(map(len, lines), np.int64, len(lines)))
-        for index in (filled[i : i + _BATCH_ROWS] for i in range(0, len(filled), _BATCH_ROWS)):
+        for index in (filled[i : i + size] for i in range(0, len(filled), size)):
             some, numbers = [lines[i] for i in index.tolist()], start + 1 + index
             parsed = parser.parse(some)
             malformed = [(int(numbers[i]), why, some[i].decode("utf-8", "replace")) for i, why in parsed.malformed]
-            for part in nested.parts(parsed.index, _BATCH_ROWS):
+            for part in nested.parts(parsed.index, size):
                 rows, first = parsed.rows.slice(part.start, part.stop - part.start), part.start == 0
                 counted = (malformed if first else [], parsed.seen, parsed.empty if first else 0)
                 yield RawBatch(rows, numbers[parsed.index[part]], *counted)
