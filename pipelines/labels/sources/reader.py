@@ -108,7 +108,9 @@ def read(
         with files.open_binary(piece.path) as raw:
             file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
             if kind == "parquet":
-                batches = _parquet(file, piece, columns, source.explode if source else None, rows)
+                batches = _parquet(
+                    file, piece, columns, source.explode if source else None, rows, block if small else 0
+                )
             elif kind == "csv":
                 words = NULL_WORDS if null_values is None else ("", *null_values)
                 if source and source.explode:
@@ -235,8 +237,11 @@ class _readable:
             ) from error
 
 
-def _parquet(file, piece: Piece, columns: Sequence[str], explode: str | None, size: int) -> Iterator[RawBatch]:
-    parquet, group = pq.ParquetFile(file), piece.row_group or 0
+def _parquet(
+    file, piece: Piece, columns: Sequence[str], explode: str | None, size: int, buffer: int
+) -> Iterator[RawBatch]:
+    # With a buffer, columns are read a part at a time, else those of the whole row group at once.
+    parquet, group = pq.ParquetFile(file, buffer_size=buffer), piece.row_group or 0
     layout = nested.Layout(parquet.schema_arrow, explode, piece.path)
     start = sum(parquet.metadata.row_group(earlier).num_rows for earlier in range(group))
     places = {name: found for name in columns if (found := layout.places(name))}

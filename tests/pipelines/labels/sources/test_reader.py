@@ -1,12 +1,14 @@
-"""JSON Lines in bounded blocks: what becomes of rows, of malformed lines, of fields that some lines lack."""
+"""Files read in bounded blocks, JSON Lines above all: what becomes of rows, of malformed lines, of fields that some lines lack."""
 
 import gzip
+import io
 import json
 import uuid
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.errors import MalTfError
@@ -208,3 +210,20 @@ def test_uuids_are_text(tmp_path):
     frame.write_parquet(str(tmp_path / "log.parquet"))
     (raw,) = reader.read(reader.Piece(str(tmp_path / "log.parquet"), 0), ["id"])
     assert raw.rows["id"].to_pylist() == [str(known), None]
+
+
+def test_small_batches_of_parquet_are_read_a_part_at_a_time(tmp_path, monkeypatch):
+    """A row group of 3 MB, of whose columns no read takes more than a part, so that memory does not grow with row groups."""
+    path = str(tmp_path / "one.parquet")
+    numbers = np.random.default_rng(0).integers(2**62, size=400_000)
+    pq.write_table(pa.table({"n": numbers}), path, row_group_size=numbers.size)
+    sizes = []
+
+    class Recorded(io.FileIO):
+        def read(self, size=-1):
+            sizes.append(size)
+            return super().read(size)
+
+    monkeypatch.setattr(reader.files, "open_binary", Recorded)
+    read = np.concatenate([batch.rows["n"].to_numpy() for batch in reader.read_file(path, ["n"])])
+    assert (read == numbers).all() and 0 < max(sizes) <= reader._SMALL_BLOCK
