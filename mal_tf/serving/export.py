@@ -16,6 +16,7 @@ from mal_tf.calibration.in_graph import ServedCalibration
 from mal_tf.models.network import Network
 from mal_tf.serving import warmup
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature
+from mal_tf.serving.versions import numbered
 
 #: Name of the output of every signature, and of the signature for one user and many ads.
 OUTPUT, CANDIDATES = "cvr", "predict_candidates"
@@ -120,7 +121,7 @@ def export(
     """
     directory = pathlib.Path(base)
     directory.mkdir(parents=True, exist_ok=True)
-    version = max((int(path.name) for path in directory.iterdir() if path.name.isdigit()), default=0) + 1
+    version = max((number for number, _ in numbered(base)), default=0) + 1
     for unfinished in directory.glob(".*.partial"):
         shutil.rmtree(unfinished)
     # TF Serving ignores directories that are not named by an integer, so the rename publishes the version atomically.

@@ -42,6 +42,8 @@ def check_features(signatures: Mapping[str, Any], features: Collection[str], nam
 def check_examples(signatures: Mapping[str, Any], examples: np.ndarray, name: str, place: str) -> None:
     """Checks the features of the first clicks by `check_features`. Clicks omit features whose value is missing.
 
+    Few clicks may miss all values, of which a warning tells.
+
     Args:
         signatures: signatures of the export.
         examples: bytes [clicks], serialized tf.Examples.
@@ -56,8 +58,13 @@ def check_examples(signatures: Mapping[str, Any], examples: np.ndarray, name: st
         features = set().union(*(tf.train.Example.FromString(example).features.feature for example in first))
     except DecodeError as error:
         raise MalTfError(f"{place}: expected tf.Examples, found a record that is not a tf.Example") from error
-    if features & set(_features(signatures)) or len(first) == _FIRST:
+    wanted = _features(signatures)
+    if features & set(wanted) or len(first) == _FIRST:
         check_features(signatures, features, name, place)
+    elif first and wanted:
+        log.warning(
+            "%s: no click has a value of a feature of %s (%s): all are missing values", place, name, ", ".join(wanted)
+        )
 
 
 def _features(signatures: Mapping[str, Any]) -> list[str]:

@@ -21,8 +21,10 @@ from features.raw_columns import as_flat_lists, as_identifier, as_numbers, as_te
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
+from mal_tf.serving.versions import numbered
 from pipelines.clicks import tfrecords
 from pipelines.clicks.labelled import click_id_type
+from pipelines.clicks.scoring import check_finite
 from pipelines.core import files, manifest
 from pipelines.labels.sources.reader import column_names, read_file
 
@@ -53,7 +55,8 @@ def predict(
         The number of clicks scored.
 
     Raises:
-        MalTfError: the model or file does not exist, or columns of the model are missing or have the wrong type.
+        MalTfError: the model or file does not exist, columns of the model are missing or have the wrong type, or a prediction
+            is not finite.
     """
     if not output.endswith((".csv", ".parquet")):
         raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
@@ -68,9 +71,9 @@ def predict(
         raise MalTfError(f"{output}: expected a new file, found one of a finished stage; choose another output")
     saved_model = find_saved_model(model_directory)
     files.check_apart(output, [saved_model])
-    signatures = load(saved_model)
-    listed = manifest.rows_of(path)
     is_table = path.removesuffix(".gz").endswith(_TABLES)
+    signatures = load(saved_model, signature="predict_raw" if is_table else "serving_default")
+    listed = manifest.rows_of(path)
     if (id_column not in ("", "click_id") or null_values) and not is_table:
         raise MalTfError(
             f"{path}: expected a .csv, .parquet or .jsonl file with --id or --null-value; the id of tf.Examples is click_id"
@@ -85,6 +88,8 @@ def predict(
             if writer is None:
                 kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
                 writer = kind(partial, table.schema)
+            place = f"{path}, clicks {rows + 1:,} to {rows + table.num_rows:,}"
+            check_finite(table[OUTPUT].to_numpy(), saved_model, place)
             writer.write_table(table)
             rows += table.num_rows
         writer.close()
@@ -122,7 +127,7 @@ def find_saved_model(directory: str) -> str:
     if (path / "saved_model.pb").exists():
         return directory
     entries = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
-    versions = [int(name) for name in entries if name.isdigit()]
+    versions = {number: found for number, found in numbered(directory) if found.is_dir()}
     if not versions:
         found = ", ".join(entries) or (
             "an empty directory" if path.is_dir() else "a file" if path.exists() else "nothing"
@@ -130,7 +135,7 @@ def find_saved_model(directory: str) -> str:
         raise MalTfError(
             f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {found}"
         )
-    return str(path / str(max(versions)))
+    return str(versions[max(versions)])
 
 
 def parse_models(flags: Sequence[str]) -> dict[str, str]:

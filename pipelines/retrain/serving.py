@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from features.errors import Busy, MalTfError
+from mal_tf.serving.versions import numbered
 from pipelines.core import manifest
 
 #: Path of the lineage file in a version.
@@ -46,7 +47,7 @@ def versions(directory: str) -> list[Version]:
     Raises:
         MalTfError: a version's lineage is not JSON.
     """
-    complete = ((number, path) for number, path in _numbered(directory) if (path / _SAVED_MODEL).exists())
+    complete = ((number, path) for number, path in numbered(directory) if (path / _SAVED_MODEL).exists())
     return [Version(number, str(path), _lineage(path)) for number, path in sorted(complete)]
 
 
@@ -186,7 +187,7 @@ def _locked(directory: str) -> Iterator[None]:
 
 
 def _add(source: pathlib.Path, directory: str, lineage: dict[str, Any]) -> Version:
-    number = max((number for number, _ in _numbered(directory)), default=0) + 1
+    number = max((number for number, _ in numbered(directory)), default=0) + 1
     hidden, final = _hidden(directory, number), pathlib.Path(directory, str(number))
     try:
         (hidden / LINEAGE).parent.mkdir(parents=True)
@@ -201,13 +202,6 @@ def _add(source: pathlib.Path, directory: str, lineage: dict[str, Any]) -> Versi
         shutil.rmtree(hidden, ignore_errors=True)
     _sync(final.parent)
     return Version(number, str(final), lineage)
-
-
-def _numbered(directory: str) -> Iterator[tuple[int, pathlib.Path]]:
-    """Yield the directories that TensorFlow Serving takes for versions, complete or not."""
-    for path in pathlib.Path(directory).glob("*"):
-        if path.name.isascii() and path.name.isdigit():
-            yield int(path.name), path
 
 
 def _hidden(directory: str, number: int) -> pathlib.Path:

@@ -61,6 +61,31 @@ def test_what_is_no_export_is_named(tmp_path):
     other = save(tmp_path / "other", 1.0, "other")
     with pytest.raises(MalTfError, match=r"other: expected the signature serving_default, found: other; export it"):
         Exports({"m": other})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/saved_model.pb").write_bytes(b"")
+    with pytest.raises(MalTfError, match="empty: expected a SavedModel: .* 0 MetaGraphs"):
+        load(str(tmp_path / "empty"))
+
+
+CLICKS, TEXT = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.string)
+OTHERS = {
+    "another output": ("serving_default", {"examples": TEXT}, lambda x: {"scores": tf.zeros(tf.shape(x))}, "'cvr', .* scores: "),
+    "several numbers": ("predict_raw", {"place": TEXT}, lambda x: {"cvr": tf.zeros([1, 2])}, r"'cvr', .* cvr: .*\(1, 2\)"),
+    "another input": ("serving_default", {"x": CLICKS}, lambda x: {"cvr": x}, "are not serialized tf.Examples: x: float32"),
+    "numbers as examples": ("serving_default", {"examples": CLICKS}, lambda x: {"cvr": x}, "not serialized tf.Examples: exam"),
+    "another type": ("predict_raw", {"b": tf.TensorSpec([None], tf.bool)}, lambda x: {"cvr": tf.cast(x, tf.float32)}, "b: bool"),
+    "a fixed width": ("predict_raw", {"x": tf.TensorSpec([None, 3])}, lambda x: {"cvr": x[:, 0]}, r"x: float32 \(None, 3\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "inputs", "call", "reason"), OTHERS.values(), ids=OTHERS)
+def test_savedmodels_of_other_programs_are_no_exports(tmp_path, name, inputs, call, reason):
+    model = tf.Module()
+    model.call = tf.function(lambda **values: call(*values.values()))
+    tf.saved_model.save(model, str(tmp_path / "m"), {name: model.call.get_concrete_function(**inputs)})
+    assert list(load(str(tmp_path / "m"))) == [name]
+    with pytest.raises(MalTfError, match=f"/m: expected an export of mal-tf, found a signature {name} .*{reason}"):
+        load(str(tmp_path / "m"), signature=name)
 
 
 def test_models_that_are_held_to_the_end_are_destroyed_without_a_word(versions):

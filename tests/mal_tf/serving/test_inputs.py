@@ -41,11 +41,12 @@ def test_a_model_of_other_features_is_refused_and_one_of_some_more_warned_of(cap
 
 def test_clicks_are_others_when_a_hundred_have_no_value(caplog):
     model, cold = signatures("predict_raw"), [{"click_id": "7"}]
-    check_examples(model, clicks(*cold * 99), "model 'm'", "day.gz")  # They may miss all values.
     check_examples(model, clicks(*cold * 99, {"shop": "a", "price": "1"}), "model 'm'", "day.gz")
     check_examples(model, clicks(), "model 'm'", "day.gz")
     with pytest.raises(MalTfError, match="day.gz: expected features of model 'm' .* none of them but click_id"):
         check_examples(model, clicks(*cold * 100), "model 'm'", "day.gz")
     assert not caplog.text
+    check_examples(model, clicks(*cold * 99), "model 'm'", "day.gz")  # They may miss all values.
+    assert "day.gz: no click has a value of a feature of model 'm' (price, shop): all are missing values" in caplog.text
     with pytest.raises(MalTfError, match="day.gz: expected tf.Examples, found a record that is not a tf.Example"):
         check_examples(model, np.array([b"garbage"], object), "model 'm'", "day.gz")

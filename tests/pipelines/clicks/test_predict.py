@@ -56,7 +56,7 @@ class PredictRaw:
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setattr(predict, "load", lambda _: {"predict_raw": PredictRaw()})
+    monkeypatch.setattr(predict, "load", lambda _, signature: {signature: PredictRaw()})
     monkeypatch.setattr(predict, "find_saved_model", lambda _: "/models/base/1")
     return types.SimpleNamespace(predict=lambda *arguments: predict.predict("", *map(str, arguments)))
 
@@ -84,7 +84,7 @@ def test_the_same_clicks_have_the_same_predictions_in_every_format(tmp_path_fact
     folder = tmp_path_factory.mktemp("log")
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "load", lambda _: {"predict_raw": HashOfAll()})
+        patch.setattr(predict, "load", lambda _, signature: {signature: HashOfAll()})
         patch.setattr(predict, "find_saved_model", lambda _: "")
         for path in write(rows, folder):
             predict.predict("", str(path), str(folder / "cvr.parquet"), "id")
@@ -180,3 +180,20 @@ def test_words_for_null_are_as_in_the_configs_table(tmp_path, model, sizes):
     (tmp_path / "a.gz").write_bytes(b"")
     with pytest.raises(MalTfError, match="expected a .csv, .parquet or .jsonl file with --id or --null-value"):
         predict.predict("", str(tmp_path / "a.gz"), "out.csv", "", ("-",))
+
+
+def test_the_newest_version_is_a_directory_named_by_the_largest_integer(tmp_path):
+    for name in ("9", "010", "notes", "²"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "11").write_text("a file")
+    assert predict.find_saved_model(str(tmp_path)) == f"{tmp_path}/010"
+
+
+def test_a_prediction_that_is_no_number_is_an_error_with_its_place_and_leaves_no_output(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(PredictRaw, "__call__", lambda _, ts: {"cvr": tf.where(ts == 2, float("nan"), 0.5)})
+    (tmp_path / "a.csv").write_text("click_id,ts\n1,1\n2,2\n")
+    with pytest.raises(
+        MalTfError, match=r"'/models/base/1': a prediction for .*a.csv, clicks 1 to 2 is nan, expected a fin"
+    ):
+        model.predict(tmp_path / "a.csv", tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
