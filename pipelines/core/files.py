@@ -10,13 +10,10 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from features.errors import MalTfError
-
-if TYPE_CHECKING:
-    from apache_beam.io.filesystem import FileMetadata
-
+from pipelines.core import globs
 
 #: `apache_beam.io.filesystem.CompressionTypes.UNCOMPRESSED`.
 _UNCOMPRESSED = "uncompressed"
@@ -88,18 +85,19 @@ def join(directory: str, *parts: str) -> str:
 
 
 def match(patterns: tuple[str, ...]) -> list[tuple[str, int]]:
-    """Lists the files that match any of the globs as distinct pairs (path, size in bytes), sorted by path.
+    """Lists the files that match any of the globs as distinct pairs (path, size in bytes), sorted by path; see `globs`.
 
     Raises:
-        MalTfError: a glob matches nothing, or its filesystem cannot be accessed.
+        MalTfError: a glob matches nothing or a link to nothing, or its filesystem cannot be accessed.
     """
     sizes = {}
     for pattern in patterns:
         if not (matched := _matching(pattern)):
             raise MalTfError(
-                f"no file matches '{pattern}'. Fix `sources` in the config; paths are relative to the config file."
+                f"no file matches '{pattern}'. Fix `sources` in the config; paths are relative to the config file, and `*` "
+                "matches no name that begins with . or _"
             )
-        sizes.update({metadata.path: metadata.size_in_bytes for metadata in matched})
+        sizes.update(matched)
     return sorted(sizes.items())
 
 
@@ -108,21 +106,22 @@ def matches(pattern: str) -> bool:
     return bool(_matching(pattern))
 
 
-def _matching(pattern: str) -> "list[FileMetadata]":
-    """Lists the files that a glob matches. The part of a local path that exists as it is written is no glob, nor `[` in names."""
-    parts = pathlib.PurePath(pattern).parts if is_local(pattern) else (pattern,)
-    known = next(
-        (n for n in range(len(parts), 0, -1) if is_local(pattern) and os.path.exists(os.path.join(*parts[:n]))), 0
-    )
-    head = _literal(os.path.join("", *parts[:known]))
-    rests = [os.path.join("", *parts[known:])]
-    if "[" in rests[0]:  # If it matches nothing, it may be the name's own beside a `*`.
-        rests.append(rests[0].replace("[", "[[]"))
-    for rest in rests:
+def _matching(pattern: str) -> dict[str, int]:
+    """Sizes of the files that a glob matches. The part of a local path that exists as it is written is no glob."""
+    if not is_local(pattern):
+        prefix = globs.plain_part(pattern)
         with _remote_errors("listed", pattern):
-            if matched := filesystems().match([os.path.join(head, rest) if rest else head])[0].metadata_list:
-                return matched
-    return []
+            entries = filesystems().match([pattern if prefix == pattern else f"{prefix}**"])[0].metadata_list
+        sizes = {entry.path: entry.size_in_bytes for entry in entries}
+        return {path: sizes[path] for path in globs.matching(pattern, sizes)}
+    parts = pathlib.PurePath(pattern).parts
+    known = next((n for n in range(len(parts), 0, -1) if os.path.exists(os.path.join(*parts[:n]))), 0)
+    head, rest = os.path.join("", *parts[:known]), "/".join(parts[known:])
+    try:
+        names = globs.below(head or ".", rest) if rest else [""]
+        return {path: os.path.getsize(path) for path in (os.path.join(head, name) if name else head for name in names)}
+    except OSError as error:
+        raise MalTfError(f"{error.filename}: can't be listed or read: {error.strerror}") from error
 
 
 def open_binary(path: str):
@@ -195,9 +194,11 @@ def write_text(path: str, text: str) -> None:
 
 def delete(path: str) -> None:
     """Deletes a file if it exists."""
-    if exists(path):
+    if is_local(path):
+        pathlib.Path(path).unlink(missing_ok=True)
+    elif exists(path):
         with _remote_errors("deleted", path):
-            filesystems().delete([_literal(path)] if is_local(path) else [path])
+            filesystems().delete([path])
 
 
 def modified(path: str) -> float:
@@ -225,6 +226,13 @@ def sha256(path: str) -> str:
 
 def listing(directory: str) -> dict[str, int]:
     """Returns the size in bytes of each file under a directory, by relative path; empty if the directory does not exist."""
+    if is_local(directory):
+        found = {}
+        for parent, _, names in os.walk(directory):
+            for path in (os.path.join(parent, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):  # Removed meanwhile, or a link to nothing.
+                    found[os.path.relpath(path, directory)] = os.path.getsize(path)
+        return found
     root = directory.rstrip("/")
     with _remote_errors("listed", directory):
         entries = filesystems().match([f"{_literal(root)}/**"])[0].metadata_list
@@ -233,6 +241,14 @@ def listing(directory: str) -> dict[str, int]:
 
 def is_empty(directory: str, ignore: str) -> bool:
     """Whether a directory is missing or holds no file, apart from one named `ignore`."""
+    if is_local(directory):
+        entries = itertools.chain.from_iterable(
+            (os.path.join(parent, name) for name in [*names, *folders]) for parent, folders, names in os.walk(directory)
+        )
+        return not any(
+            path != os.path.join(directory, ignore) and (os.path.islink(path) or not os.path.isdir(path))
+            for path in entries
+        )
     root = directory.rstrip("/")
     with _remote_errors("listed", directory):
         entries = filesystems().match([f"{_literal(root)}/**"], [2])[0].metadata_list

@@ -59,7 +59,7 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
 
 
 def content(directory: str) -> dict | None:
-    """Returns the content of an existing manifest; None if it is empty or cut, as by a machine that stopped."""
+    """Returns the content of an existing manifest, {} if it is another tool's; None if it is empty or cut, as by a crash."""
     path = files.join(directory, MANIFEST)
     if files.is_local(path) and os.path.isdir(path):
         return {}
@@ -73,12 +73,7 @@ def content(directory: str) -> dict | None:
         found, whole = None, False
     if whole:
         return found if isinstance(found, dict) else {}
-    if (
-        found is None
-        and (begin := data.strip(b"\0 \r\n\t"))
-        and not begin.startswith(b'{\n "')
-        and b'"made_from"' not in begin
-    ):
+    if data.strip(b"\0 \r\n\t") and not _tells_origin(data) and not data.startswith(b'{\n "'):
         return {}  # Of another tool, and no JSON.
     log.warning("%s: expected JSON, found an empty or cut file; the stage counts as unfinished", path)
     return None
@@ -88,12 +83,17 @@ def _is_ours(found: Any) -> bool:
     return isinstance(found, dict) and "made_from" in found
 
 
+def _tells_origin(data: bytes) -> bool:
+    return data.startswith(b"{") and b'"made_from"' in data
+
+
 def _is_own(directory: str) -> bool:
-    """Whether a directory holds a manifest of mal-tf's; other tools write files of that name, too."""
-    if not files.exists(files.join(directory, MANIFEST)):
+    """Whether a manifest, even if cut, says that mal-tf made the directory; other tools write files of that name, too."""
+    path = files.join(directory, MANIFEST)
+    if not files.exists(path):
         return False
     found = content(directory)
-    return found is None or _is_ours(found)
+    return _tells_origin(files.read_bytes(path)) if found is None else _is_ours(found)
 
 
 def digest(manifest: dict) -> str:
@@ -181,13 +181,19 @@ def begin(directory: str, overwrite: bool) -> None:
     """Empties `directory` and marks it as an incomplete directory of mal-tf; the lock file stays.
 
     Raises:
-        MalTfError: the directory holds a finished stage and `overwrite` is not set, or files that mal-tf did not write.
+        MalTfError: the directory holds a finished stage and `overwrite` is not set, or files of which neither a manifest nor
+            the mark of an incomplete directory says that mal-tf wrote them.
     """
     mark, manifest = (files.join(directory, name) for name in (MARK, MANIFEST))
-    if _is_own(directory):
-        if not overwrite:
-            raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
-    elif not files.exists(mark) and not files.is_empty(directory, ignore=LOCK):
+    own = _is_own(directory)
+    if own and not overwrite and content(directory) is not None:
+        raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
+    if not own and not files.exists(mark) and not files.is_empty(directory, ignore=LOCK):
+        if files.exists(manifest) and content(directory) is None:
+            raise MalTfError(
+                f"{manifest} is empty or cut, and does not say that mal-tf made {directory}. If mal-tf did, delete that "
+                "directory and run again; otherwise choose another output"
+            )
         raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
     # From here on the directory is unfinished, and marked as mal-tf's even if the removal is interrupted.
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")

@@ -39,7 +39,9 @@ class TableSource(Frozen, Generic[Columns]):
 
     Attributes:
         files: globs, relative to the config, of `.parquet`, `.csv`, `.tsv` or `.jsonl` files, all but the first also with `.gz`.
-            A folder such as `country=de` is a column of the files in it that have no such column.
+            `**` stands for any number of folders, none included, and follows no links. As in Spark and Hive, wildcards match
+            no name that begins with `.` or `_`, such as `_SUCCESS`, unless the glob spells that character; folders such as
+            `_day=1` are matched. A folder such as `country=de` is a column of the files in it that have no such column.
         delimiter: character between the columns of CSV files; by default `,`, and a tab in `.tsv` files. Joined tables have the
             default.
         columns: columns by role. In Parquet and JSON Lines, as for any name of a column, `geo.country` is the field `country`

@@ -6,6 +6,7 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.core import files
+from tests.pipelines.core.memory import MemoryFileSystem
 
 
 @pytest.fixture(params=["logs[1]", "a*b", "what?", "[x]/[y]", "plain", "[!a]"])
@@ -37,6 +38,75 @@ def test_names_and_globs_in_any_folder(folder):
     assert files.matches(f"{folder}/clicks-*.csv") and not files.matches(f"{folder}/none-*.csv")
     with pytest.raises(MalTfError, match="no file matches"):
         names(folder, "none[1].csv")
+
+
+TREE = [
+    "a.csv",
+    "day/a.csv",
+    "day/hour/a.csv",
+    "day/hour/b.csv",
+    r"back\slash/a.csv",
+    "new\nline/a.csv",
+    "_dt=1/a.csv",
+    "_SUCCESS",
+    "_old.csv",
+    ".a.csv",
+    "day/.part-0.csv.crc",
+    "_delta_log/0.csv",
+    "day/.tmp/a.csv",
+]
+SHOWN = sorted(TREE[:7])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("**/*.csv", SHOWN),
+        ("**/**/*.csv", SHOWN),
+        ("**", SHOWN),
+        ("**.csv", SHOWN),
+        ("**/a.csv", [name for name in SHOWN if name.endswith("a.csv")]),
+        ("**/day/**/*.csv", ["day/a.csv", "day/hour/a.csv", "day/hour/b.csv"]),
+        ("**/day/**/hour/**/b.csv", ["day/hour/b.csv"]),
+        ("day/**", ["day/a.csv", "day/hour/a.csv", "day/hour/b.csv"]),
+        ("da**/b.csv", ["day/hour/b.csv"]),
+        ("*", ["a.csv"]),
+        ("?.csv", ["a.csv"]),
+        ("*/a.csv", ["_dt=1/a.csv", r"back\slash/a.csv", "day/a.csv", "new\nline/a.csv"]),
+        ("*/*/[!a].csv", ["day/hour/b.csv"]),
+        ("_*", ["_SUCCESS", "_old.csv"]),
+        ("[._]*.csv", [".a.csv", "_old.csv"]),
+        ("_*/*.csv", ["_delta_log/0.csv", "_dt=1/a.csv"]),
+        ("**/.*/a.csv", ["day/.tmp/a.csv"]),
+        ("**/.*.crc", ["day/.part-0.csv.crc"]),
+        ("_old.csv", ["_old.csv"]),
+        ("_delta_log/*", ["_delta_log/0.csv"]),
+        ("[!b]*/[0-9].csv", []),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "mem://bucket/logs"])
+def test_globs_are_alike_on_disks_and_object_stores(tmp_path, place, pattern, expected):
+    root = place or str(tmp_path / "logs")
+    MemoryFileSystem.reset()
+    for name in TREE:
+        files.write_text(f"{root}/{name}", "x")
+    found = list(files._matching(f"{root}/{pattern}"))
+    assert sorted(path.removeprefix(f"{root}/") for path in found) == expected
+    if expected:
+        assert [path for path, _ in files.match((f"{root}/{pattern}",) * 2)] == sorted(found)  # None twice.
+
+
+def test_links_to_folders_and_to_nothing(tmp_path):
+    (tmp_path / "disk/day").mkdir(parents=True)
+    (tmp_path / "disk/day/a.csv").write_text("x")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/link").symlink_to(tmp_path / "disk/day")
+    (tmp_path / "logs/loop").symlink_to(tmp_path / "logs")
+    assert names(tmp_path / "logs", "*/*.csv") == ["link/a.csv"]
+    assert not files.matches(f"{tmp_path}/logs/**/*.csv")
+    (tmp_path / "logs/gone.csv").symlink_to(tmp_path / "none")
+    with pytest.raises(MalTfError, match="logs/gone.csv: can't be listed or read: No such file"):
+        files.match((f"{tmp_path}/logs/*.csv",))
 
 
 @pytest.fixture

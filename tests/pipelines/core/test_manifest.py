@@ -88,26 +88,49 @@ def test_another_tools_manifest_does_not_make_a_directory_ours(tmp_path, content
     assert (directory / "app.js").read_text() == "work"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\0" * 300,
-        b'{"made_from": "x", "fil',
-        b'{\n "columns": [\n  {\n   "mea',
-        b'{"made_from": "x", "files": "cut"}',
-    ],
-)
-def test_a_manifest_that_is_empty_or_cut_is_unfinished_and_named(tmp_path, caplog, content):
-    manifest.begin(str(tmp_path), overwrite=False)
-    manifest.finish(str(tmp_path), {"made_from": "x", "files": []})
-    (tmp_path / "manifest.json").write_bytes(content)
+def cut(directory, content):
+    manifest.begin(str(directory), overwrite=False)
+    manifest.finish(str(directory), {"made_from": "x", "files": []})
+    (directory / "manifest.json").write_bytes(content)
+    (directory / "mine.txt").write_text("work")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", [b'{"made_from": "x", "fil', b'{"made_from": "x", "files": "cut"}'])
+def test_a_manifest_cut_after_it_says_whose_it_is_is_unfinished_and_named(tmp_path, caplog, content, overwrite):
+    cut(tmp_path, content)
     assert not manifest.is_finished(str(tmp_path), "x")
     assert f"{tmp_path}/manifest.json: expected JSON, found an empty or cut file" in caplog.text
     with pytest.raises(MalTfError, match="empty or cut manifest.json; run the stage again"):
         manifest.read(str(tmp_path))
-    manifest.begin(str(tmp_path), overwrite=True)
+    manifest.begin(str(tmp_path), overwrite)
     assert [path.name for path in tmp_path.iterdir()] == [manifest.MARK]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"\n", b'{\n "columns": [\n  {\n   "mea', b'{\n "nodes'])
+def test_a_manifest_cut_before_is_unfinished_and_deletes_nothing_without_the_mark(tmp_path, content):
+    cut(tmp_path, content)
+    assert not manifest.is_finished(str(tmp_path), "x")
+    for overwrite in (False, True):
+        with pytest.raises(
+            MalTfError, match=f"{tmp_path}/manifest.json is empty or cut.* delete that directory and run"
+        ):
+            manifest.begin(str(tmp_path), overwrite)
+    with pytest.raises(MalTfError, match="is empty or cut"), manifest.replaced(str(tmp_path), f"{tmp_path}-before"):
+        manifest.begin(str(tmp_path), overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == "work" and (tmp_path / "manifest.json").read_bytes() == content
+    files.write_text(f"{tmp_path}/{manifest.MARK}", "")
+    manifest.begin(str(tmp_path), overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == [manifest.MARK]
+
+
+def test_a_link_is_somebody_elses_file(tmp_path):
+    for name, target in (("nowhere", "none"), ("folder", tmp_path)):
+        directory = tmp_path / name / "stage"
+        directory.mkdir(parents=True)
+        (directory / "link").symlink_to(target)
+        with pytest.raises(MalTfError, match="was not made by mal-tf"):
+            manifest.begin(str(directory), overwrite=True)
 
 
 def test_what_is_no_manifest_of_ours_is_no_finished_stage(tmp_path):
