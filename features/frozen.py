@@ -2,6 +2,10 @@
 
 import datetime
 import difflib
+import itertools
+import math
+import typing
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pydantic
@@ -22,6 +26,40 @@ class Frozen(pydantic.BaseModel):
                     hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown key '{key}'; {hint}")
         return data
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _check_numbers(cls, value, info: pydantic.ValidationInfo):
+        types = _types_in(cls.model_fields[info.field_name].annotation)
+        if (int in types or float in types) and bool not in types:
+            for item in _scalars(value):
+                _check_number(item)
+        return value
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    """An annotation and all that it is made from, such as the members of a union."""
+    return [annotation, *itertools.chain.from_iterable(map(_types_in, typing.get_args(annotation)))]
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    """The items of nested lists and mappings; a single value itself."""
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _scalars(item)
+    else:
+        yield value
+
+
+def _check_number(value: Any) -> None:
+    """Refuses booleans, integers of more than 64 bits, and fractions that are 0 or infinite in the 32 bits of networks."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, found {str(value).lower()}")
+    size = abs(value) if isinstance(value, int | float) else 0
+    if isinstance(size, int) and size >= 2**63:
+        raise ValueError(f"expected a number below 2^63, found {value}")
+    if size and math.isfinite(size) and not 1e-37 <= size <= 3e38:
+        raise ValueError(f"expected 0 or a number whose size is from 1e-37 to 3e38, found {value}")
 
 
 def _resolved(path: str, info: pydantic.ValidationInfo) -> str:

@@ -1,5 +1,6 @@
 """Catalog of attribution mechanisms: built-in and registered ones by name, any other by import path."""
 
+import inspect
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -68,14 +69,28 @@ def create(kind: str, parameters: dict) -> Mechanism:
         parameters: arguments of the constructor.
 
     Raises:
-        MalTfError: there is no such mechanism, it does not take these parameters, or its constructor failed.
+        MalTfError: there is no such mechanism, it does not take these parameters or values, or its constructor failed.
     """
     mechanism = _find(kind)
     with mechanism_errors(kind, "__init__"):
+        _check_numbers(mechanism, parameters)
         try:
             return mechanism(**parameters)
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
             raise MalTfError(f"does not take these parameters: {error}") from error
+        except ValueError as error:
+            raise MalTfError(str(error)) from error
+
+
+def _check_numbers(mechanism: type[Mechanism], parameters: dict) -> None:
+    """Checks parameters that are annotated as numbers: a boolean is none, nor is text."""
+    known = inspect.signature(mechanism).parameters
+    for name, value in parameters.items():
+        annotation = known[name].annotation if name in known else None
+        if annotation in (int, float, "int", "float") and (
+            isinstance(value, bool) or not isinstance(value, int | float)
+        ):
+            raise MalTfError(f"parameter {name}: expected a number, found {value!r}")
 
 
 def _find(kind: str) -> type[Mechanism]:

@@ -86,8 +86,13 @@ def test_time_decay_of_very_old_clicks():
         ("position", {"first": -0.1}, "at least 0 and at most 1 together, not -0.1 and 0.4"),
         ("position", {"first": 0.7, "last": 0.4}, "at least 0 and at most 1 together, not 0.7 and 0.4"),
         ("position", {"last": float("nan")}, "at least 0 and at most 1 together, not 0.4 and nan"),
-        ("position", {"first": "0.4"}, "'position', __init__: does not take these parameters"),
-        ("time_decay", {"half_life_hours": 0}, "half_life_hours must be above 0, not 0"),
+        ("position", {"first": "0.4"}, "'position', __init__: parameter first: expected a number, found '0.4'"),
+        ("time_decay", {"half_life_hours": 0}, "'time_decay', __init__: half_life_hours must be above 0, not 0$"),
+        ("time_decay", {"half_life_hours": True}, "parameter half_life_hours: expected a number, found True"),
+        ("time_decay", {"half_life_hours": None}, "parameter half_life_hours: expected a number, found None"),
+        ("time_decay", {"half_life_hours": "24"}, "parameter half_life_hours: expected a number, found '24'"),
+        ("markov", {"order": True}, "parameter order: expected a number, found True"),
+        ("attention", {"learning_rate": [0.1]}, r"parameter learning_rate: expected a number, found \[0.1\]"),
     ],
 )
 def test_bad_parameters_are_named(name, parameters, message):
