@@ -30,7 +30,7 @@ class Frozen(pydantic.BaseModel):
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _check_numbers(cls, value, info: pydantic.ValidationInfo):
-        types = _types_in(cls.model_fields[info.field_name].annotation)
+        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
         if (int in types or float in types) and bool not in types:
             for item in _scalars(value):
                 _check_number(item)
