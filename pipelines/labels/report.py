@@ -234,8 +234,21 @@ def check(report: Mapping[str, Any], max_bad_share: float, output: str, tables: 
         if not counts["clicks"]:
             raise BadInput(
                 f"the {split} split has no clicks: check labels.eval_from, observed_until and attribution.window_hours "
-                f"(dropped as immature: {report['clicks']['immature_dropped']:,})"
+                f"(dropped as immature: {report['clicks']['immature_dropped']:,}). {_days_with_clicks(report)}"
             )
+
+
+def _days_with_clicks(report: Mapping[str, Any]) -> str:
+    """Says on which days the log has clicks, and on which between them it has none."""
+    days = sorted(map(datetime.date.fromisoformat, report["days"]["clicks"]))
+    if not days:
+        return "The log has no clicks with a usable time."
+    later = ((day, following) for day, following in itertools.pairwise(days) if (following - day).days > 1)
+    one = datetime.timedelta(1)
+    gaps = [(str(day + one), str(following - one)) for day, following in later]
+    without = ", ".join(first if first == last else f"{first} to {last}" for first, last in gaps[:5])
+    more = f" and {len(gaps) - 5:,} more times" if len(gaps) > 5 else ""
+    return f"The log has clicks from {days[0]} to {days[-1]}" + (f", but none on {without}{more}." if gaps else ".")
 
 
 def _worst(reasons: Mapping[str, int]) -> str:

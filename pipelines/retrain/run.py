@@ -81,7 +81,14 @@ class Retraining:
             return self.run.labels()
         except BadInput as error:
             if self.base and has_same_config(self.base.run, self.run.config, "sources", "features"):
-                raise Refused(f"span {self.plan.span}: its logs differ from earlier ones:", [str(error)]) from error
+                trained = ", ".join(map(str, self.plan.train))
+                remedy = (
+                    f"it trains on the clicks of {trained} and is judged on those of {self.plan.judge}: "
+                    "provide their logs again, or add a day that will never have any to missing_days"
+                )
+                raise Refused(
+                    f"span {self.plan.span}: its logs differ from earlier ones:", [str(error), remedy]
+                ) from error
             raise
 
     def check(self) -> str:

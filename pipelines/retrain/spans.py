@@ -140,13 +140,20 @@ def requested_spans(span: str, first: str, last: str, today: datetime.date | Non
         raise MalTfError("expected --span alone, or --from and --to together")
     if not (span or first):
         return [(today or datetime.datetime.now(datetime.timezone.utc).date()) - _ONE_DAY]
-    try:
-        begin, end = (datetime.date.fromisoformat(text) for text in ((first, last) if first else (span, span)))
-    except ValueError as error:
-        raise MalTfError(f"expected a day such as 2025-05-20: {error}") from error
+    begin, end = (_day(*flag) for flag in ([("--from", first), ("--to", last)] if first else [("--span", span)] * 2))
     if end < begin:
         raise MalTfError(f"--to {end} is before --from {begin}")
     return days(begin, end)
+
+
+def _day(flag: str, text: str) -> datetime.date:
+    try:
+        day = datetime.datetime.strptime(text, "%Y-%m-%d").date()
+        if not 1970 <= day.year < datetime.MAXYEAR:
+            raise ValueError
+    except ValueError as error:
+        raise MalTfError(f"{flag}: expected a day such as 2025-05-20, found '{text}'") from error
+    return day
 
 
 def span_config(

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from features.errors import BadInput
 from pipelines.labels.plausibility import one_class
-from pipelines.labels.report import late_events, same_labels
+from pipelines.labels.report import check, late_events, same_labels
 
 
 def report(classes, mechanisms=("first", "last", "linear", "mta")):
@@ -69,3 +70,27 @@ def test_splits_of_one_class_are_warned_of():
     assert (
         one_class({"train": counts | {"mechanisms": {"mta": {"positives": 1}}}, "eval": counts | {"clicks": 0}}) == []
     )
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        ((), "The log has no clicks with a usable time."),
+        ((1, 2, 3), "The log has clicks from 2024-03-01 to 2024-03-03."),
+        ((1, 3, 4, 8), "clicks from 2024-03-01 to 2024-03-08, but none on 2024-03-02, 2024-03-05 to 2024-03-07."),
+        (range(1, 30, 2), "2024-03-08, 2024-03-10 and 9 more times."),
+    ],
+)
+def test_an_empty_split_is_an_error_that_tells_the_days_without_clicks(days, told):
+    rows = {"read": 1, "filtered": 0, "dead_letters": 0, "kept": 1}
+    found = {
+        "clicks": {**rows, "kept": 1, "immature_dropped": 0},
+        "missing_cells": {"clicks": {}},
+        "splits": {"train": {"clicks": 1}, "eval": {"clicks": 0}},
+        "days": {"clicks": {f"2024-03-{day:02}": 1 for day in days}},
+    }
+    with pytest.raises(
+        BadInput, match="^the eval split has no clicks: check labels.eval_from, .* immature: 0"
+    ) as raised:
+        check(found, 0.01, "out", ["clicks"])
+    assert str(raised.value).endswith(told)

@@ -212,8 +212,13 @@ def test_bad_input_refuses_the_span_where_the_same_config_has_read_logs_before(s
     with pytest.raises(BadInput):  # It can't be told.
         of_span.label()
     before.write_text(dump(of_span.run.config))
-    with pytest.raises(Refused, match="its logs differ from earlier ones:\n  clicks.parquet can't be read"):
+    with pytest.raises(
+        Refused, match="its logs differ from earlier ones:\n  clicks.parquet can't be read\n"
+    ) as refused:
         of_span.label()
+    train, judge = map(str, (of_span.plan.train[0], of_span.plan.judge))
+    for told in (f"trains on the clicks of {train}", f"judged on those of {judge}: provide", "to missing_days"):
+        assert told in refused.value.reasons[1]
     before.write_text(before.read_text().replace("time_unit: s", "time_unit: ms"))
     with pytest.raises(BadInput):
         of_span.label()

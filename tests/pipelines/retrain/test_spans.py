@@ -151,16 +151,21 @@ def test_spans_of_the_command_line(asked, expected):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "reason"),
     [
-        ("x", "", ""),
-        ("", "2024-01-03", ""),
-        ("2024-01-03", "2024-01-03", "2024-01-03"),
-        ("", "2024-01-03", "2024-01-02"),
+        (("x", "", ""), "--span: expected a day such as .*, found 'x'"),
+        (("2024-13-01", "", ""), "--span: .* found '2024-13-01'"),
+        (("20240103", "", ""), "--span: .* found '20240103'"),
+        (("9999-12-31", "", ""), "--span: .* found '9999-12-31'"),
+        (("0001-01-01", "", ""), "--span: .* found '0001-01-01'"),
+        (("", "2024-01-03", "2024-02-30"), "--to: .* found '2024-02-30'"),
+        (("", "2024-01-03", ""), "--from and --to together"),
+        (("2024-01-03", "2024-01-03", "2024-01-03"), "--span alone"),
+        (("", "2024-01-03", "2024-01-02"), "is before --from"),
     ],
 )
-def test_wrong_spans_of_the_command_line(asked):
-    with pytest.raises(MalTfError):
+def test_wrong_spans_of_the_command_line(asked, reason):
+    with pytest.raises(MalTfError, match=reason):
         spans.requested_spans(*asked)
 
 
