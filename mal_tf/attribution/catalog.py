@@ -73,7 +73,7 @@ def create(kind: str, parameters: dict) -> Mechanism:
     """
     mechanism = _find(kind)
     with mechanism_errors(kind, "__init__"):
-        _check_numbers(mechanism, parameters)
+        _check_parameters(mechanism, parameters)
         try:
             return mechanism(**parameters)
         except TypeError as error:
@@ -82,9 +82,14 @@ def create(kind: str, parameters: dict) -> Mechanism:
             raise MalTfError(str(error)) from error
 
 
-def _check_numbers(mechanism: type[Mechanism], parameters: dict) -> None:
-    """Checks parameters that are annotated as numbers: a boolean is none, nor is text."""
+def _check_parameters(mechanism: type[Mechanism], parameters: dict) -> None:
+    """Checks names, and the values of what is annotated as a number: a boolean is none, nor is text."""
     known = inspect.signature(mechanism).parameters
+    unknown = [name for name in parameters if name not in known]
+    if unknown and not any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+        raise MalTfError(
+            f"does not take these parameters: {', '.join(map(repr, unknown))}; known: {', '.join(known) or 'none'}"
+        )
     for name, value in parameters.items():
         annotation = known[name].annotation if name in known else None
         if annotation in (int, float, "int", "float") and (

@@ -87,9 +87,12 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
 def _check_keys(node: yaml.MappingNode) -> None:
     seen: dict[tuple[str, str], yaml.Node] = {}
     for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and (first := seen.setdefault((key.tag, key.value), key)) is not key:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        if first := seen.get((key.tag, key.value)):  # The same node, if an alias repeats it.
             again = f"key '{key.value}' is given twice, first in line {first.start_mark.line + 1}"
             raise _error(f"{again}; keep one", key)
+        seen[key.tag, key.value] = key
 
 
 def _error(message: str, node: yaml.Node) -> yaml.YAMLError:

@@ -92,6 +92,8 @@ def test_time_decay_of_very_old_clicks():
         ("time_decay", {"half_life_hours": None}, "parameter half_life_hours: expected a number, found None"),
         ("time_decay", {"half_life_hours": "24"}, "parameter half_life_hours: expected a number, found '24'"),
         ("markov", {"order": True}, "parameter order: expected a number, found True"),
+        ("time_decay", {"halflife": 3, "x": 1}, "parameters: 'halflife', 'x'; known: half_life_hours$"),
+        ("last", {"halflife": 3}, "'last', __init__: does not take these parameters: 'halflife'; known: none$"),
         ("attention", {"learning_rate": [0.1]}, r"parameter learning_rate: expected a number, found \[0.1\]"),
     ],
 )

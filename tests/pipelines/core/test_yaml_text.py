@@ -15,6 +15,8 @@ from pipelines.core.yaml_text import read
         ("a: 1\nb: 2\na: 3\n", 3),
         ("a:\n  b: 1\n  b: 1\n", 3),
         ("- {x: 1, 'x': 2}\n", 1),
+        ('- {window: 1, "window": 2}\n', 1),
+        ("{&k a: 1, *k : 2}\n", 1),
         ("p: &p {k: 1}\nq:\n  <<: *p\n  <<: *p\n", 4),
         ("a: [{b: {c: 1, d: 2,\n c: 3}}]\n", 2),
     ],
