@@ -1,10 +1,10 @@
 """Scoring clicks in CSV, Parquet, JSON Lines or TFRecord files with a SavedModel, for `mal-tf predict`."""
 
+import contextlib
 import logging
 import os
 import pathlib
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -80,26 +80,21 @@ def predict(
         )
     from_table = is_table and _from_table(signatures, path, id_column, null_values)
     scored = from_table or _from_tfrecord(signatures, path, listed)
-    partial = f"{output}.{uuid.uuid4().hex}.partial"
     rows, began = 0, time.monotonic()
     writer: Any = None  # A writer of pyarrow, which is untyped.
-    try:
+    with files.created(output) as file, contextlib.ExitStack() as stack:
         for table in _gathered(scored):
             if writer is None:
                 kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
-                writer = kind(partial, table.schema)
+                writer = stack.enter_context(kind(file, table.schema))
             place = f"{path}, clicks {rows + 1:,} to {rows + table.num_rows:,}"
             check_finite(table[OUTPUT].to_numpy(), saved_model, place)
             writer.write_table(table)
             rows += table.num_rows
-        writer.close()
         if listed not in (None, rows):
             raise MalTfError(
                 f"{path}: expected {listed:,} rows, as its manifest says, found {rows:,}; it was cut or changed"
             )
-        os.replace(partial, output)
-    finally:
-        pathlib.Path(partial).unlink(missing_ok=True)
     log.info("%s clicks scored, %s clicks/s, in %s", f"{rows:,}", f"{rows / (time.monotonic() - began):,.0f}", output)
     return rows
 

@@ -165,9 +165,9 @@ def created(path: str) -> Iterator[IO[bytes]]:
             yield file
         return
     final = pathlib.Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(f".{final.name}.{uuid.uuid4().hex}.partial")
+    partial = final.with_name(f".{uuid.uuid4().hex}.partial")
     try:
+        final.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             yield file
             file.flush()
@@ -178,7 +178,8 @@ def created(path: str) -> Iterator[IO[bytes]]:
             f"{path}: can't be written: {error.strerror or error}. Free disk space or choose another output."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def write_bytes(path: str, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Files that `predict` reads: the same clicks have the same predictions in every format; no clicks, none."""
 
+import errno
 import json
 import os
 import types
@@ -197,3 +198,19 @@ def test_a_prediction_that_is_no_number_is_an_error_with_its_place_and_leaves_no
     ):
         model.predict(tmp_path / "a.csv", tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_output_that_cannot_be_written_is_named_and_a_long_name_is_none(tmp_path, model, ending):
+    (tmp_path / "a.csv").write_text("click_id,ts\n1,1\n")
+    for name in (f"{'x' * 252}.{ending}", f"full.{ending}"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(MalTfError, match=f"{name}: can't be written"):
+            if name.startswith("full"):
+                patch.setattr(predict.files.os, "fsync", full_disk)
+            model.predict(tmp_path / "a.csv", tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert model.predict(tmp_path / "a.csv", tmp_path / f"{'x' * 240}.{ending}") == 1
+
+
+def full_disk(_):
+    raise OSError(errno.ENOSPC, "No space left on device")

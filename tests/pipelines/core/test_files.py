@@ -153,3 +153,12 @@ def test_directories_exclude_each_other_both_ways(logs, tmp_path):
         with pytest.raises(MalTfError, match="found the input"):
             files.check_apart(output, [path])
     files.check_apart("gs://b/run", ["gs://b/run2/logs/a.csv", str(tmp_path)])
+
+
+def test_what_cannot_be_written_is_named_whatever_the_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (f"{tmp_path}/file/page.html", "/proc/page.html", f"{tmp_path}/{'x' * 256}"):
+        with pytest.raises(MalTfError, match=f"^{path}: can't be written: .*Free disk space or choose another output"):
+            files.write_text(path, "text")
+    files.write_text(f"{tmp_path}/{'x' * 255}", "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "x" * 255]
