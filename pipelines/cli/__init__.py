@@ -63,5 +63,5 @@ def main() -> None:
     try:
         app()
     except MalTfError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, emoji=False)
         sys.exit(error.exit_code)

@@ -1,12 +1,13 @@
 """Commands that work on one run: `run`, its single stages, and `report`, `predict` and `explain`."""
 
 import os
+import shlex
 from typing import Annotated
 
 import typer
 
 from features.errors import MalTfError
-from pipelines.cli.shared import Config, Output, Set, console, default_output, program
+from pipelines.cli.shared import Config, Output, Set, console, default_output, program, say
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Run finished stages again even if nothing changed.")]
 Strategy = Annotated[
@@ -46,11 +47,11 @@ def run(
     for table in tables.overall(result):
         text_table.show(console, table)
     saved_model = opened.export(opened.config.model.name)
-    console.print(f"SavedModel: {saved_model}", soft_wrap=True)
-    console.print(f"Report: {opened.path(report.REPORT)}", soft_wrap=True)
+    say(f"SavedModel: {saved_model}")
+    say(f"Report: {opened.path(report.REPORT)}")
     entries = manifest.read(opened.path("labels"))["files"]
     clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
-    console.print(f"Try next: {program()} predict {saved_model} {clicks} --output predictions.csv", soft_wrap=True)
+    say(f"Try next: {program()} {shlex.join(['predict', saved_model, clicks])} --output predictions.csv")
 
 
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
@@ -110,9 +111,9 @@ def validate(
                 )
             schema = infer(load(opened.statistics())["train"], opened.config.feature_spec)
             files.write_text(target, text_format.MessageToString(schema))
-            console.print(f"Wrote {target}. Review it by hand, then commit it.", soft_wrap=True)
+            say(f"Wrote {target}. Review it by hand, then commit it.")
         directory = opened.validate()
-        console.print(f"No anomalies. Statistics: {directory}/statistics.html", soft_wrap=True)
+        say(f"No anomalies. Statistics: {directory}/statistics.html")
 
 
 def train(
@@ -126,7 +127,7 @@ def train(
     """Train the configured models, in one pass over the train split in time order."""
     with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
         for name in opened.config.model.names:
-            console.print(f"{name}: {opened.train(name)}", soft_wrap=True)
+            say(f"{name}: {opened.train(name)}")
         _show_auxiliaries(opened)
 
 
@@ -134,7 +135,7 @@ def export(context: typer.Context, config: Config, set_: Set = [], output: Outpu
     """Export the trained models as SavedModels and check each in a fresh process."""
     with _run(context, config, set_, output, overwrite).opened() as opened:
         for name in opened.config.model.names:
-            console.print(f"{name}: {opened.export(name)}", soft_wrap=True)
+            say(f"{name}: {opened.export(name)}")
 
 
 def evaluate(
@@ -176,7 +177,7 @@ def evaluate(
         for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
             text_table.show(console, table)
         predictions = "" if distributed else ", and the clicks with their predictions beside it"
-        console.print(f"{directory}/{METRICS}{predictions}", soft_wrap=True)
+        say(f"{directory}/{METRICS}{predictions}")
 
 
 def report(
@@ -190,7 +191,7 @@ def report(
 
     page = output or (f"{runs[0].rstrip('/')}/{REPORT}" if len(runs) == 1 else REPORT)
     write(runs, page)
-    console.print(page, soft_wrap=True)
+    say(page)
 
 
 def predict(
@@ -210,9 +211,7 @@ def predict(
     """Predict the CVR of clicks."""
     from pipelines.clicks.predict import predict as score
 
-    console.print(
-        f"{score(model, file, output, id_column, null_value or None):,} predictions in {output}", soft_wrap=True
-    )
+    say(f"{score(model, file, output, id_column, null_value or None):,} predictions in {output}")
 
 
 def verify(
@@ -310,9 +309,7 @@ def _run(
 
 
 def _print_handed_over(directory: str) -> None:
-    console.print(
-        f"The job was handed to the runner. {directory} is finished when it holds manifest.json.", soft_wrap=True
-    )
+    say(f"The job was handed to the runner. {directory} is finished when it holds manifest.json.")
 
 
 def _verdict(differences: int, note: str) -> str:

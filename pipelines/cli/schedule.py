@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from features.errors import MalTfError
-from pipelines.cli.shared import console
+from pipelines.cli.shared import console, say
 
 
 def retrain(
@@ -33,11 +33,11 @@ def retrain(
     for day, result in backfill(schedule, run_config, requested_spans(span, from_, to), first):
         if isinstance(result, MalTfError):
             refused = result.exit_code
-            console.print(f"{day}: [bold red]refused:[/] {escape(str(result))}", soft_wrap=True)
+            console.print(f"{day}: [bold red]refused:[/] {escape(str(result))}", soft_wrap=True, emoji=False)
         elif result is None:
-            console.print(f"{day}: already pushed, nothing to do", soft_wrap=True)
+            say(f"{day}: already pushed, nothing to do")
         else:
-            console.print(f"{day}: {result.path} serves", soft_wrap=True)
+            say(f"{day}: {result.path} serves")
     if refused:
         sys.exit(refused)
 
@@ -56,7 +56,7 @@ def rollback(
 
     schedule, _ = load(config, set_)
     version = roll_back(f"{schedule.root}/{SERVING}", to)
-    console.print(f"{version.path} serves, the model of span {version.lineage.get('span', '?')}", soft_wrap=True)
+    say(f"{version.path} serves, the model of span {version.lineage.get('span', '?')}")
 
 
 def history(

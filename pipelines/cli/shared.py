@@ -26,6 +26,11 @@ def program() -> str:
     return os.path.relpath(script)
 
 
+def say(text: str) -> None:
+    """Print a line as it is; `console.print` takes parts of paths such as `[a]` and `:bug:` for its markup."""
+    console.print(text, markup=False, emoji=False, soft_wrap=True)
+
+
 def default_output(config) -> str:
     """Return the default output directory of a config, `runs/<name>`."""
     return str(pathlib.Path("runs") / config.name)

@@ -1,11 +1,12 @@
 """Commands for studies: `benchmark` and `tune` on one run's labels, `simulate` and `replay` on a simulated ad market."""
 
+import shlex
 from typing import Annotated
 
 import typer
 
 from features.errors import MalTfError
-from pipelines.cli.shared import console, default_output, program
+from pipelines.cli.shared import console, default_output, program, say
 
 
 def benchmark(
@@ -28,7 +29,7 @@ def benchmark(
     for table in tables:
         text_table.show(console, table)
     files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
-    console.print(f"{directory}/{RESULTS}; the tables in {directory}/results.md", soft_wrap=True)
+    say(f"{directory}/{RESULTS}; the tables in {directory}/results.md")
 
 
 def tune(
@@ -49,8 +50,8 @@ def tune(
     directory = output or default_output(loaded)
     result = run(loaded, directory, workers)
     text_table.show(console, report.table(result))
-    console.print(f"{directory}/{TUNE}/{TRIALS}; the best config in {directory}/{TUNE}/{BEST}", soft_wrap=True)
-    console.print(f"Try next: {program()} run {config} {report.flags(result)}", soft_wrap=True, markup=False)
+    say(f"{directory}/{TUNE}/{TRIALS}; the best config in {directory}/{TUNE}/{BEST}")
+    say(f"Try next: {program()} run {shlex.quote(config)} {report.flags(result)}")
 
 
 def simulate(
@@ -71,8 +72,8 @@ def simulate(
     with shown(console, market.clicks) as advance:
         rows = run(market, directory, overwrite, advance)["rows"]
     counts = ", ".join(f"{rows[name]:,} {name}" for name in ("clicks", "conversions"))
-    console.print(f"{directory}: {counts}, and the truth about each", soft_wrap=True)
-    console.print(f"Try next: {program()} labels {directory}/{CONFIG}", soft_wrap=True)
+    say(f"{directory}: {counts}, and the truth about each")
+    say(f"Try next: {program()} labels {shlex.quote(f'{directory}/{CONFIG}')}")
 
 
 def replay(
@@ -106,4 +107,4 @@ def replay(
             text_table.show(console, table)
         files.write_text(f"{directory}/{report.TABLES}", "\n".join(map(text_table.markdown, tables)))
         drawn = " and ".join(report.figures(result, directory))
-    console.print(f"{directory}/{RESULTS}; the tables in {directory}/{report.TABLES}; {drawn}", soft_wrap=True)
+    say(f"{directory}/{RESULTS}; the tables in {directory}/{report.TABLES}; {drawn}")

@@ -18,3 +18,10 @@ def test_the_program_is_one_that_can_be_run(monkeypatch, argv, typed, expected):
     monkeypatch.setattr(shared.sys, "argv", [argv])
     monkeypatch.setattr(shared.sys, "orig_argv", [typed])
     assert shared.program() == expected
+
+
+def test_paths_are_said_as_they_are(capsys, monkeypatch):
+    monkeypatch.setattr(shared, "console", shared.Console(width=20))
+    path = "runs/a[red]b/[/c] :bug: %20 # ~x {d} \\e"
+    shared.say(f"SavedModel: {path}")
+    assert capsys.readouterr().out == f"SavedModel: {path}\n"
