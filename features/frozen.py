@@ -1,5 +1,6 @@
 """Building blocks of configurations: an immutable pydantic base class that rejects unknown keys, and types of values."""
 
+import contextlib
 import datetime
 import difflib
 import itertools
@@ -55,11 +56,21 @@ def _check_number(value: Any) -> None:
     """Refuses booleans, integers of more than 64 bits, and fractions that are 0 or infinite in the 32 bits of networks."""
     if isinstance(value, bool):
         raise ValueError(f"expected a number, found {str(value).lower()}")
-    size = abs(value) if isinstance(value, int | float) else 0
+    size = abs(_read(value))
     if isinstance(size, int) and size >= 2**63:
         raise ValueError(f"expected a number below 2^63, found {value}")
     if size and math.isfinite(size) and not 1e-37 <= size <= 3e38:
         raise ValueError(f"expected 0 or a number whose size is from 1e-37 to 3e38, found {value}")
+
+
+def _read(value: Any) -> int | float:
+    """The number that text stands for, as `1e-3` in YAML; 0 if the type of the key is to say that it is none."""
+    if isinstance(value, int | float):
+        return value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError, TypeError):
+            return kind(value)
+    return 0
 
 
 def _resolved(path: str, info: pydantic.ValidationInfo) -> str:

@@ -58,7 +58,12 @@ def test_numbers_as_text_are_numbers(key, value, expected):
         ("rate", "24h", "number"),
         ("rate", "", "number"),
         ("window", 1e-300, "1e-300"),
-        ("window", "1e-300", "from 1/3600"),
+        ("window", "1e-3000", "from 1/3600"),
+        ("window", "1e-5", "from 1/3600"),
+        ("rate", "1e300", "from 1e-37 to 3e38, found 1e300"),
+        ("rate", "1e-300", "from 1e-37 to 3e38, found 1e-300"),
+        ("count", "1" + "0" * 30, "expected a number below 2"),
+        ("weights", {"last": "9e99"}, "found 9e99"),
     ],
 )
 def test_what_is_no_number_is_an_error_of_its_key(key, value, message):
