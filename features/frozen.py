@@ -1,10 +1,8 @@
 """Building blocks of configurations: an immutable pydantic base class that rejects unknown keys, and types of values."""
 
-import contextlib
 import datetime
 import difflib
 import itertools
-import math
 import typing
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -30,12 +28,23 @@ class Frozen(pydantic.BaseModel):
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _check_numbers(cls, value, info: pydantic.ValidationInfo):
-        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
-        if (int in types or float in types) and bool not in types:
-            for item in _scalars(value):
-                _check_number(item)
+    def _refuse_booleans(cls, value, info: pydantic.ValidationInfo):
+        if cls._is_numeric(info) and (found := [item for item in _scalars(value) if isinstance(item, bool)]):
+            raise ValueError(f"expected a number, found {str(found[0]).lower()}")
         return value
+
+    @pydantic.field_validator("*", mode="after")
+    @classmethod
+    def _check_sizes(cls, value, info: pydantic.ValidationInfo):
+        for item in _scalars(value) if cls._is_numeric(info) else ():
+            if isinstance(item, int | float):
+                _check_size(item)
+        return value
+
+    @classmethod
+    def _is_numeric(cls, info: pydantic.ValidationInfo) -> bool:
+        types = _types_in(cls.model_fields[str(info.field_name)].annotation)
+        return (int in types or float in types) and bool not in types
 
 
 def _types_in(annotation: Any) -> list[Any]:
@@ -52,25 +61,12 @@ def _scalars(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _check_number(value: Any) -> None:
-    """Refuses booleans, integers of more than 64 bits, and fractions that are 0 or infinite in the 32 bits of networks."""
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number, found {str(value).lower()}")
-    size = abs(_read(value))
-    if isinstance(size, int) and size >= 2**63:
+def _check_size(value: int | float) -> None:
+    """Refuses integers of more than 64 bits, and fractions that are 0 or infinite in the 32 bits of networks."""
+    if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError(f"expected a number below 2^63, found {value}")
-    if size and math.isfinite(size) and not 1e-37 <= size <= 3e38:
+    if value and not 1e-37 <= abs(value) <= 3e38:
         raise ValueError(f"expected 0 or a number whose size is from 1e-37 to 3e38, found {value}")
-
-
-def _read(value: Any) -> int | float:
-    """The number that text stands for, as `1e-3` in YAML; 0 if the type of the key is to say that it is none."""
-    if isinstance(value, int | float):
-        return value
-    for kind in (int, float):
-        with contextlib.suppress(ValueError, TypeError):
-            return kind(value)
-    return 0
 
 
 def _resolved(path: str, info: pydantic.ValidationInfo) -> str:
