@@ -1,4 +1,4 @@
-"""Files read in bounded blocks, above all JSON Lines: what comes of rows, of malformed lines, of fields that some lines lack."""
+"""Files in bounded blocks: what becomes of rows, of malformed lines, of fields that some lines lack."""
 
 import gzip
 import io
