@@ -17,11 +17,14 @@ def arrow_table(rows: pd.DataFrame | pa.Table, columns: Sequence[str] = (), name
         name: what the table is, for messages.
 
     Raises:
-        BadInput: it is not a table, a column is missing, or has values of several types.
+        BadInput: it is not a table, a column is missing, occurs more than once, or has values of several types.
     """
     if not isinstance(rows, pd.DataFrame | pa.Table):
         raise BadInput(f"{name}: expected a pandas data frame or an Arrow table, found {type(rows).__name__}")
-    if missing := [column for column in columns if column not in (found := _names(rows))]:
+    found = _names(rows)
+    if repeated := [column for column in found if found.count(column) > 1]:
+        raise BadInput(f"{name}: column '{repeated[0]}' occurs more than once. Rename or remove all but one of them.")
+    if missing := [column for column in columns if column not in found]:
         raise BadInput(f"{name}: column '{missing[0]}' is missing; found columns: {', '.join(found)}")
     if isinstance(rows, pa.Table):
         return rows

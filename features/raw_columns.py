@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from features.errors import BadInput
 from features.feature import INT64_MISSING
+from features.written_numbers import holds, holds_digits_only, parsed_whole_numbers, without_exponent
 
 #: Separates the values of a list given as text.
 VALUE_SEPARATOR = "|"
@@ -76,23 +77,30 @@ def as_joined_text(raw, names, where) -> tuple[pa.Array, np.ndarray]:
 
 
 def as_identity(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
-    """Text that compares equal where values do: `12.0` is 12. And a mask of floating-point numbers that may be rounded."""
+    """Text that compares equal where values do: `12.0` is 12. And a mask of floating-point numbers that are no exact integer.
+
+    Those with a fraction keep their text, as values of `where` and touchpoints have it; of the others it is null.
+    """
     column = plain(column)
     if pa.types.is_floating(column.type):
         text, whole = as_text(column, where), pc.equal(pc.floor(column), column)
         exact = pc.less(pc.abs(column), _EXACT_BELOW)
         integers = pc.if_else(pc.and_(whole, exact), column, pa.scalar(None, column.type)).cast(pa.int64())
-        lost = np.asarray(pc.and_not(whole, exact).fill_null(False))
-        return pc.if_else(pa.array(lost), _NO_TEXT, pc.coalesce(integers.cast(pa.string()), text)), lost
+        rounded = pc.and_not(whole, exact).fill_null(False)
+        text = pc.if_else(rounded, _NO_TEXT, pc.coalesce(integers.cast(pa.string()), text))
+        return text, np.asarray(pc.or_(rounded, pc.and_(pc.is_valid(text), pc.invert(whole).fill_null(False))))
     text = as_text(column, where)
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return text, np.zeros(len(text), bool)
     lost = np.zeros(len(text), bool)
-    if not pa.types.is_decimal(column.type) and _holds(text, b"e+"):
+    if not pa.types.is_decimal(column.type) and holds(text, b"e+"):
         lost |= np.asarray(pc.match_substring_regex(text, r"^-?\d(\.\d+)?e\+\d\d$").fill_null(False))
-    if _holds(text, b".0"):
-        if not pa.types.is_decimal(column.type):  # Such are written by programs that read an integer as a float.
-            large = pc.if_else(pc.match_substring_regex(text, r"^-?9\d{15}\.0$"), text, _NO_TEXT).cast(pa.float64())
+    if holds(text, b".0"):
+        if not pa.types.is_decimal(
+            column.type
+        ):  # Such are written by programs that read an integer as a float, never odd.
+            even = pc.match_substring_regex(text, r"^-?9\d{14}[02468]\.0$")
+            large = pc.if_else(even, text, _NO_TEXT).cast(pa.float64())
             lost |= np.asarray(pc.greater_equal(pc.abs(large), _EXACT_BELOW).fill_null(False))
         text = pc.replace_substring_regex(text, r"^(-?(?:0|[1-9]\d*))\.0+$", r"\1")
     return (pc.if_else(pa.array(lost), _NO_TEXT, text) if lost.any() else text), lost
@@ -112,14 +120,14 @@ def as_text(column: pa.Array, where: str) -> pa.Array:
     kind = column.type
     if pa.types.is_string(kind):
         # Truth values are written `True` by pandas and `true` by Arrow and JSON.
-        if _holds(column, b"rue", b"RUE", b"alse", b"ALSE"):
+        if holds(column, b"rue", b"RUE", b"alse", b"ALSE"):
             column = pc.if_else(pc.is_in(column, value_set=_WORDS), pc.ascii_lower(column), column)
     elif pa.types.is_floating(kind):
         column = _float_text(column)
     elif pa.types.is_decimal(kind):
         column = _decimal_text(column)
     elif pa.types.is_binary(kind):
-        column = _binary_text(column)
+        column = as_utf8(column)
     elif not (
         pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_date(kind)
     ):
@@ -128,12 +136,23 @@ def as_text(column: pa.Array, where: str) -> pa.Array:
     return pc.if_else(pc.equal(column, ""), _NO_TEXT, column)
 
 
+def as_feature_text(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
+    """Text as of `as_text`, and a mask of binary values that are not UTF-8."""
+    return as_text(column, where), undecodable(column)
+
+
+def undecodable(column: pa.Array) -> np.ndarray:
+    """Mask of binary values that are not UTF-8."""
+    column = plain(column)
+    return _lost(column, as_utf8(column)) if pa.types.is_binary(column.type) else np.zeros(len(column), bool)
+
+
 def as_whole_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     """int64 numbers, null where unreadable, and a mask of the unreadable values. Nulls and NaN count as readable.
 
     The lowest number is unreadable, as it stands for missing values.
     """
-    column = plain(column)
+    column = raw = plain(column)
     kind = column.type
     if pa.types.is_uint64(kind):
         fits = pc.less_equal(column, pa.scalar(2**63 - 1, kind))
@@ -148,12 +167,12 @@ def as_whole_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray
     elif holds_digits_only(column):
         readable = column.cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind):
-        column = number_text(column, where)
-        readable = parsed_whole_numbers(column)
+        column = _with_truth(number_text(column, where))
+        readable = parsed_whole_numbers(without_exponent(column))
     else:
         raise wrong_type(where, "whole numbers", kind)
     readable = pc.if_else(pc.equal(readable, INT64_MISSING), pa.scalar(None, pa.int64()), readable)
-    return readable, _lost(column, readable)
+    return readable, _lost(column, readable) | undecodable(raw)
 
 
 def as_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
@@ -166,7 +185,7 @@ def as_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
         numbers = column.cast(pa.float64(), safe=False)
         present = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        present = number_text(column, where)
+        present = _with_truth(number_text(column, where))
         number = pc.match_substring_regex(present, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
         numbers = pc.utf8_ltrim(pc.if_else(number, present, _NO_TEXT), "+").cast(pa.float64())
     else:
@@ -174,14 +193,14 @@ def as_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     # Features are float32, in which larger values become infinite.
     finite = pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max))
     readable = pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
-    return readable, _lost(present, readable)
+    return readable, _lost(present, readable) | undecodable(column)
 
 
 def as_number_lists(column: pa.Array, where: str) -> tuple[pa.ListArray, np.ndarray]:
     """float32 lists, empty where null and with NaN for missing numbers, and a mask of the rows with unreadable numbers."""
     flat, lengths = as_flat_lists(column, where, "numbers")
     numbers, lost = as_numbers(flat, where)
-    bad = np.zeros(lengths.size, bool)
+    bad = undecodable(column)
     bad[np.repeat(np.arange(lengths.size), lengths)[lost]] = True
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, numbers.cast(pa.float32(), safe=False).fill_null(np.nan)), bad
@@ -262,48 +281,26 @@ def _decimal_text(column: pa.Array) -> pa.Array:
     return pc.if_else(column.is_valid(), pc.binary_join_element_wise(*parts, ""), _NO_TEXT)
 
 
-def _binary_text(column: pa.Array) -> pa.Array:
+def as_utf8(column: pa.Array) -> pa.Array:
     """The text that bytes encode, null where they are not UTF-8."""
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
-        decoded = [None if one is None else one.decode("utf-8", "replace") for one in column.to_pylist()]
-        return pa.array([None if one is None or "\ufffd" in one else one for one in decoded], pa.string())
+        texts = [None if one is None else one.decode(errors="replace") for one in column.to_pylist()]
+        text = pa.array(texts, pa.string())
+        return pc.if_else(pc.equal(text.cast(pa.binary()), column), text, _NO_TEXT)
 
 
 def number_text(column: pa.Array, where: str) -> pa.Array:
-    """Text of numbers without the space around, null where it is a word for null, truth values as 1 and 0."""
+    """Text of numbers without the space around, null where it is a word for null."""
     text = pc.utf8_trim_whitespace(as_text(column, where))
-    words = pc.is_in(text, value_set=pa.array(["true", "false"]))
-    if _any(words):
-        text = pc.if_else(words, pc.if_else(pc.equal(text, "true"), "1", "0"), text)
     return pc.if_else(pc.is_in(text, value_set=_NULL_NUMBERS), _NO_TEXT, text)
 
 
-def holds_digits_only(column: pa.Array) -> bool:
-    """Whether a column is text of integers that surely fit."""
-    if not pa.types.is_string(column.type):
-        return False
-    return pc.all(pc.match_substring_regex(column, r"^-?\d{1,18}$")).as_py() is not False
-
-
-def parsed_whole_numbers(text: pa.Array) -> pa.Array:
-    """int64 numbers, null where the text is none: `12`, `+12`, `12.0`."""
-    if holds_digits_only(text):
-        return text.cast(pa.int64())
-    number = pc.match_substring_regex(text, r"^[+-]?\d+(\.0*)?$")
-    digits = pc.replace_substring_regex(pc.if_else(number, text, _NO_TEXT), r"^\+?(-?)0*(\d+?)(?:\.0*)?$", r"\1\2")
-    length = pc.subtract(pc.utf8_length(digits), pc.starts_with(digits, "-").cast(pa.int32()))
-    # Of equally many digits, text is in the order of the numbers.
-    largest = pc.if_else(pc.starts_with(digits, "-"), str(-(2**63)), str(2**63 - 1))
-    fits = pc.or_(pc.less(length, 19), pc.and_(pc.equal(length, 19), pc.less_equal(digits, largest)))
-    return pc.if_else(fits, digits, _NO_TEXT).cast(pa.int64())
-
-
-def _holds(text: pa.Array, *parts: bytes) -> bool:
-    """Whether any of the parts may occur in the text: a look at its bytes, which is faster than one at each value."""
-    data = (text.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
-    return any(part in data for part in parts)
+def _with_truth(text: pa.Array) -> pa.Array:
+    """The text with 1 and 0 for truth values."""
+    words = pc.is_in(text, value_set=pa.array(["true", "false"]))
+    return pc.if_else(words, pc.if_else(pc.equal(text, "true"), "1", "0"), text) if _any(words) else text
 
 
 def _any(mask: pa.Array) -> bool:

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.raw_columns import holds_digits_only, number_text, parsed_whole_numbers, plain, wrong_type
+from features.raw_columns import number_text, plain, wrong_type
 from features.time_units import UNITS_PER_SECOND
+from features.written_numbers import holds_digits_only, parsed_whole_numbers, without_exponent
 
 #: All times are given in this many units per second.
 NANOSECONDS = UNITS_PER_SECOND["ns"]
@@ -53,6 +54,8 @@ class Times:
 def as_times(column: pa.Array, where: str, given: TimeFormat) -> Times:
     """Times of timestamps, dates, numbers since 1970, whole or with a fraction, and text of these or in ISO 8601.
 
+    Truth values are no times.
+
     Raises:
         BadInput: the column is of a type that holds no times.
     """
@@ -82,7 +85,7 @@ def as_times(column: pa.Array, where: str, given: TimeFormat) -> Times:
         pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind)
     ):
         raise wrong_type(where, "timestamps or numbers", kind)
-    return _from_text(number_text(column, where), given)
+    return _from_text(without_exponent(number_text(column, where)), given)
 
 
 def finest_unit(nanoseconds: np.ndarray, units_per_second: int) -> int:

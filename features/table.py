@@ -15,7 +15,15 @@ from features.context_table import ContextColumns
 from features.errors import BadInput
 from features.feature import ARROW_TYPE, NUMBER_LISTS
 from features.frozen import NOT_EMPTY, Frozen, as_tuple
-from features.raw_columns import as_identifier, as_joined_text, as_number_lists, as_numbers, as_text, as_whole_numbers
+from features.raw_columns import (
+    as_feature_text,
+    as_identifier,
+    as_joined_text,
+    as_number_lists,
+    as_numbers,
+    as_whole_numbers,
+    undecodable,
+)
 from features.raw_times import TimeFormat, as_times
 
 #: Prefix of the raw name of a feature column, so that it can't clash with a role of that name.
@@ -23,6 +31,9 @@ FEATURE = "feature/"
 
 #: Begins the text of a user without an id, before the fallback. Ids that begin so, or with a backslash, get a backslash before.
 FALLBACK = "fallback:"
+
+#: Reason of a missing cell of a conversion's value.
+VALUE_IS_NULL = "value is null"
 
 #: Day from which timestamps are counted.
 EPOCH = datetime.date(1970, 1, 1)
@@ -119,8 +130,7 @@ class Normalised:
         rows: the good rows, with the id, `user_id`, `timestamp`, … and the feature columns.
         bad_index: int64, positions of the bad rows in the raw batch.
         reasons: reason of each bad row.
-        missing: number of good rows by (raw column, reason) whose cell can't be used and is null. A feature that is null in
-            the log is not among them.
+        missing: number of good rows whose cell can't be used, by (raw column, reason), but for null features.
         fallbacks: number of good rows whose user is known by the fallback only.
         zoned: whether any time has a time zone of its own.
         zoneless: whether any time is a date and time of day without a zone.
@@ -252,6 +262,12 @@ def normalise(
     def where(column: str) -> str:
         return f"{source}: column '{column}' of the {roles.TABLE} table"
 
+    named = {roles.ID: getattr(roles, roles.ID), **roles.text_roles}
+    for role, name in ((role, name) for role, names in named.items() for name in names):
+        if role != "touchpoint":
+            checks.bad(undecodable(raw[name]), f"{role} is not UTF-8")
+        elif name not in features:
+            checks.missing(name, undecodable(raw[name]), "touchpoint is not UTF-8")
     identities = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
     identities |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
     without_id = np.zeros(batch.num_rows, bool)
@@ -288,8 +304,8 @@ def normalise(
     rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     if bad_index.size:
         rows = rows.take(pa.array(np.delete(np.arange(batch.num_rows), bad_index)))
-    fallbacks = checks.good(without_id)
-    return Normalised(rows, bad_index, reasons, checks.missing_cells(), fallbacks, found.zoned, found.zoneless)
+    counts = (checks.missing_cells(), checks.good(without_id))
+    return Normalised(rows, bad_index, reasons, *counts, found.zoned, found.zoneless)
 
 
 def _with_fallback(
@@ -308,7 +324,7 @@ def _values(raw, roles: ConversionColumns, checks: _Checks, where) -> pa.Array:
         return pa.array(np.ones(len(raw[roles.timestamp])))
     values, unreadable = as_numbers(raw[roles.value], where(roles.value))
     checks.missing(roles.value, unreadable, "value is not a number")
-    checks.missing(roles.value, np.asarray(values.is_null()) & ~unreadable, "value is null")
+    checks.missing(roles.value, np.asarray(values.is_null()) & ~unreadable, VALUE_IS_NULL)
     if roles.negative_value != "missing":
         return values
     negative = pc.less(values, 0.0)
@@ -318,7 +334,9 @@ def _values(raw, roles: ConversionColumns, checks: _Checks, where) -> pa.Array:
 
 def _feature(column: pa.Array, name: str, dtype: str, checks: _Checks, where: str) -> pa.Array:
     if dtype == "string":
-        return as_text(column, where)
+        text, unreadable = as_feature_text(column, where)
+        checks.missing(name, unreadable, "feature is not UTF-8")
+        return text
     if dtype == "int64":
         numbers, unreadable = as_whole_numbers(column, where)
         checks.missing(name, unreadable, "feature is not a whole number")

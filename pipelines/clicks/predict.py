@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from features.feature import MISSING
 from features.keras2 import tf
-from features.raw_columns import as_flat_lists, as_identifier, as_numbers, as_text, as_whole_numbers
+from features.raw_columns import as_feature_text, as_flat_lists, as_identifier, as_numbers, as_whole_numbers
 from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
@@ -26,7 +26,7 @@ from pipelines.clicks import tfrecords
 from pipelines.clicks.labelled import click_id_type
 from pipelines.clicks.scoring import check_finite
 from pipelines.core import files, manifest
-from pipelines.labels.sources.reader import column_names, read_file
+from pipelines.labels.sources.reader import Cells, column_names, read_file
 
 #: Clicks that are scored at a time, and those that are written at a time.
 _BATCH, _WRITTEN = 4096, 65_536
@@ -176,14 +176,16 @@ def _from_table(
     columns = list(dict.fromkeys([*signature, copied]))  # The id may also be a feature.
     lists = {name for name, spec in signature.items() if len(spec.shape) > 1}
     rounded = {name for name, spec in signature.items() if spec.dtype.name == "float32"} - {copied}
+    cells = Cells(lists, rounded, set(signature) - {copied})
     required = [*sorted(signature), *([id_column] if id_column else [])]
     seen: set[str] = set()
     unreadable: Counter[str] = Counter()
     rows = 0
-    for raw in read_file(path, columns, lists, rounded, null_values):
+    for raw in read_file(path, columns, cells, null_values):
         if raw.malformed:
             raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
         seen |= raw.seen
+        unreadable.update({column: int(cells.sum()) for (column, _), cells in raw.unusable.items()})
         _check_columns([name for name in required if name not in raw.rows.schema.names], path, signature, seen)
         for start in range(0, max(raw.rows.num_rows, 1), _BATCH):
             part = raw.rows.slice(start, _BATCH)
@@ -223,12 +225,10 @@ def _tensor(column: pa.Array, spec: tf.TensorSpec, path: str, unreadable: Counte
     lengths = None
     if len(spec.shape) > 1:
         column, lengths = as_flat_lists(column, where, _KINDS[dtype])
-    if dtype == "string":
-        values = as_text(column, where)
-    else:
-        values, lost = (as_whole_numbers if dtype == "int64" else as_numbers)(column, where)
-        if lost.any():
-            unreadable[spec.name] += int(lost.sum())
+    convert = {"string": as_feature_text, "int64": as_whole_numbers}.get(dtype, as_numbers)
+    values, lost = convert(column, where)
+    if lost.any():
+        unreadable[spec.name] += int(lost.sum())
     filled = values.fill_null(MISSING[dtype]).to_numpy(zero_copy_only=False)
     tensor = tf.constant(filled, spec.dtype)
     if lengths is None:

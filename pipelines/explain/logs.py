@@ -14,7 +14,6 @@ from mal_tf.attribution.shard import Shard
 from pipelines.core import files
 from pipelines.labels.clock import Clock
 from pipelines.labels.job import LabelJob
-from pipelines.labels.read_logs import raise_mixed_ids
 from pipelines.labels.sources.reader import pieces
 
 #: Called with the number of rows read since the last call.
@@ -34,18 +33,17 @@ def read_events(job: LabelJob, users: Sequence[str], advance: Advance = silent) 
     Raises:
         MalTfError: the logs can't be read.
     """
-    wanted, seen, joined = pa.array(users, pa.string()), [], []
-    for name, source in job.sources.by_table.items():
-        kept = []
+    wanted, seen = pa.array(users, pa.string()), []
+    by_table: dict[str, list[pa.Table]] = {name: [] for name in job.sources.by_table}
+    for name, kept in by_table.items():
         for part in _read(job, name, advance):
             if isinstance(part, pa.Table):
                 kept.append(part.filter(pc.is_in(part["user_id"], value_set=wanted)))
             elif part.tag == "seen":
                 seen.append(part.value)
-        joined.append(_joined(job, name, source.columns.ID, kept))
     ranged = job.time_range()
     clock = ranged.extract_output(ranged.merge_accumulators(seen))
-    clicks, conversions, *context = (clock.in_units(rows) for rows in joined)
+    clicks, conversions, *context = (clock.in_units(_joined(job, name, kept)) for name, kept in by_table.items())
     clicks = shard.drop_duplicates(clicks, "click_id")[0]
     context = [shard.drop_duplicates(rows, "touch_id")[0] for rows in context]
     return shard.sort(clicks, shard.keep_latest(conversions, "conversion_id").rows, context), clock
@@ -99,9 +97,6 @@ def _read(job: LabelJob, name: str, advance: Advance) -> Iterator[pa.Table | Tag
                 yield part
 
 
-def _joined(job: LabelJob, name: str, id_column: str, kept: list[pa.Table]) -> pa.Table:
-    kinds = {str(part.schema.field(id_column).type) for part in kept if part.num_rows}
-    if len(kinds) > 1:
-        raise_mixed_ids(id_column, kinds)
+def _joined(job: LabelJob, name: str, kept: list[pa.Table]) -> pa.Table:
     non_empty = [part for part in kept if part.num_rows] or [job.schema(name).empty_table()]
     return pa.concat_tables(non_empty).combine_chunks()

@@ -1,5 +1,6 @@
 """Dead letters, that is rows that could not be used, written as JSON Lines with the reason, the file and the row number."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -83,3 +84,17 @@ class Write:
         whole = pd.concat(list(letters)).sort_values(["row", "line"])
         path = FileSystems.join(self._output, "dead_letter", f"{key[0]}-{key[1]:05d}.jsonl")
         files.write_text(path, "".join((whole["line"] + "\n").tolist()))
+
+
+def first(output: str, name: str) -> str:
+    """The first bad row of a table: its file, number and reason; empty if there is none.
+
+    Args:
+        output: output directory of the job.
+        name: the table.
+    """
+    paths = [path for path in sorted(files.listing(output)) if path.startswith(f"dead_letter/{name}-")]
+    if not paths:
+        return ""
+    letter = json.loads(files.read_text(FileSystems.join(output, paths[0])).partition("\n")[0])
+    return f"{letter['file']}, row {letter['row']:,}: {letter['reason']}"

@@ -16,7 +16,6 @@ from apache_beam.io.filesystems import FileSystems
 from pipelines.core import files, manifest
 from pipelines.labels import label_columns
 from pipelines.labels import report as reports
-from pipelines.labels.read_logs import raise_mixed_ids
 
 REPORT = "label_report.json"
 
@@ -57,7 +56,7 @@ class Finish:
             _others: results of all other steps that write files, so that these run first.
 
         Raises:
-            MalTfError: rows are unaccounted for, too many rows are bad, a split is empty, or ids have two types.
+            MalTfError: rows are unaccounted for, too many rows are bad, or a split is empty.
         """
         report = reports.build(counts, self.mechanisms, self.tables)
         report["warnings"] += [
@@ -82,8 +81,5 @@ class Finish:
 
 
 def id_type(written: Sequence[dict]) -> str:
-    """Returns the common type of all click ids. Files without clicks are ignored."""
-    types = {file["click_id"] for file in written if file["rows"]}
-    if len(types) > 1:
-        raise_mixed_ids("click_id", types)
-    return next(iter(types), label_columns.STRING)
+    """Returns the type of all click ids, which is checked to be one where the logs are read. Files without clicks are ignored."""
+    return next((file["click_id"] for file in written if file["rows"]), label_columns.STRING)

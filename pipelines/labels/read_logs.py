@@ -5,7 +5,7 @@ import functools
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,7 +14,6 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from features import table
-from features.errors import BadInput
 from features.feature import NUMBER_LISTS
 from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
 from features.time_units import SECONDS_PER_DAY
@@ -22,7 +21,7 @@ from mal_tf.attribution.shard import SOURCE_COLUMNS
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
 from pipelines.labels.sources import unconvertible
-from pipelines.labels.sources.reader import Piece, RawBatch, column_names, has_rows, read
+from pipelines.labels.sources.reader import Cells, Piece, RawBatch, column_names, has_rows, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource
 from pipelines.labels.time_range import Seen
@@ -112,6 +111,13 @@ class Read(beam.DoFn):
         indispensable = {*table.indispensable_columns(self._source.columns), *keys}
         return set(table.required_columns(self._source.columns, self._columns)) - indispensable
 
+    def _optional_cells(self) -> set[str]:
+        """Columns whose cells a row can do without, those of values, features, fallbacks for the user and touchpoints."""
+        roles = self._source.columns
+        keys = [name for role, names in roles.text_roles.items() if role != "touchpoint" for name in names]
+        compared = (*self._source.where, *(join.on for join in self._source.join))
+        return {*self._needed} - {*getattr(roles, roles.ID), *keys, roles.timestamp, *compared}
+
     def _with_newer(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with null in columns that this file lacks; that some file has them is checked where all have been read."""
         lacking = [column for column in self._needed if column in self._optional() and column not in rows.schema.names]
@@ -154,8 +160,9 @@ class Read(beam.DoFn):
 
     def refined(self, piece: Piece) -> Iterator[pa.Table | TaggedOutput]:
         """Yields batches of canonical rows with their file and row number, and elements of the other outputs."""
-        columns, lists, numbers = self._refiner.read_columns(self._needed), self._lists, self._numbers
-        for raw in read(piece, columns, self._source, lists, numbers, self._source.null_values):
+        columns = self._refiner.read_columns(self._needed)
+        cells = Cells(self._lists, self._numbers, self._optional_cells())
+        for raw in read(piece, columns, self._source, cells, self._source.null_values):
             yield (yield from self._refine(raw, piece.path))
 
     def _refine(self, raw: RawBatch, path: str) -> Generator[Any, None, pa.Table]:
@@ -184,7 +191,9 @@ class Read(beam.DoFn):
             bad = kept.rows.take(pa.array(normalised.bad_index))
             bad_numbers = kept.numbers[normalised.bad_index].tolist()
             yield dead_letters.letters(name, file, path, bad_numbers, normalised.reasons, bad)
-        count.update({(name, "missing", *cell): rows for cell, rows in normalised.missing.items()})
+        absent = {*self._needed} - raw.seen - {*self._refiner.joined}
+        missing = _missing_cells(normalised, kept.unusable, absent)
+        count.update({(name, "missing", *cell): rows for cell, rows in missing.items()})
         if self._source.columns.user_fallback:
             count[name, "user_fallback"] = normalised.fallbacks
         times = normalised.rows["timestamp"].to_numpy()
@@ -212,24 +221,25 @@ class Read(beam.DoFn):
             frozenset((name, column) for column in (*columns, *self._refiner.joined)),
             path if normalised.zoned else "",
             path if normalised.zoneless else "",
+            ((name, str(normalised.rows.schema.field(self._source.columns.ID).type), path),) if times.size else (),
         )
 
     def _split(self, waiting: list[pa.Table]) -> Iterator[Any]:
         filled = [part for part in waiting if part.num_rows]
         if not filled:
             return
-        kinds = {str(part.schema.field(self._source.columns.ID).type) for part in filled}
-        if len(kinds) > 1:
-            raise_mixed_ids(self._source.columns.ID, kinds)
         rows = pa.concat_tables(filled).combine_chunks()
         for number, parcel in self._exchange.partition_by_user(rows, self._shards):
             yield number, (self._source.table, parcel)
 
 
-def raise_mixed_ids(column: str, kinds: set[str]) -> None:
-    """Raises the error for a column of ids with several types.
-
-    Raises:
-        BadInput: always.
-    """
-    raise BadInput(f"{column} is {' in some rows and '.join(sorted(kinds))} in others; expected a single type")
+def _missing_cells(
+    normalised: table.Normalised, unusable: Mapping[tuple[str, str], np.ndarray], absent: Collection[str]
+) -> Counter:
+    """Missing cells of good rows by (column, reason), with those that could not be read; not those of absent columns."""
+    missing = Counter({cell: rows for cell, rows in normalised.missing.items() if cell[0] not in absent})
+    for (column, reason), mask in unusable.items():
+        missing[column, reason] = rows = int(np.delete(mask, normalised.bad_index).sum())
+        if (column, table.VALUE_IS_NULL) in missing:  # They have been given to `normalise` as nulls.
+            missing[column, table.VALUE_IS_NULL] -= rows
+    return +missing

@@ -13,7 +13,7 @@ from features.table import EPOCH
 from features.time_units import UNIT_NAMES
 from mal_tf.attribution.label_counts import CREDIT_UNIT, TOUCH_CREDIT_UNIT
 from mal_tf.attribution.touches import CLICK
-from pipelines.labels import plausibility
+from pipelines.labels import dead_letters, plausibility
 
 #: Two mechanisms label almost the same clicks if at least this share of the clicks positive under either is positive under both.
 _ALMOST_ALL = 0.95
@@ -220,8 +220,8 @@ def check(report: Mapping[str, Any], max_bad_share: float, output: str, tables: 
         if bad > max_bad_share * considered:
             raise BadInput(
                 f"{bad:,} of {considered:,} rows of the {table} table are bad, more than labels.max_bad_share = "
-                f"{max_bad_share:g}: {_worst(report['dead_letters'][table])}. See {output}/dead_letter/; fix the log or raise "
-                "the share."
+                f"{max_bad_share:g}: {_worst(report['dead_letters'][table])}. The first is {dead_letters.first(output, table)}. "
+                f"See {output}/dead_letter/; fix the log or raise the share."
             )
         for column, reasons in report["missing_cells"][table].items():
             if (missing := sum(reasons.values())) > max_bad_share * considered:

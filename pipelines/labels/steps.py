@@ -28,7 +28,6 @@ from pipelines.core import files
 from pipelines.core.exchange import Exchange, from_ipc, to_ipc
 from pipelines.labels import dead_letters, fits
 from pipelines.labels.clock import Clock
-from pipelines.labels.read_logs import raise_mixed_ids
 
 #: Number of clicks encoded at a time.
 _ROWS_ENCODED = 65_536
@@ -69,10 +68,10 @@ class Prepare(beam.DoFn):
             by_table: dict[str, list] = {name: [] for name in self._schemas}
             for name, parcel in (entry for entry in elements if entry is not None):
                 by_table[name].append(parcel)
-            whole = clock.in_units(self._concatenate(by_table["clicks"], self._schemas["clicks"], "click_id"))
+            whole = clock.in_units(self._concatenate(by_table["clicks"], self._schemas["clicks"]))
             clicks, conflicting, timed.counts["clicks", "exact_repeats"] = shard.drop_duplicates(whole, "click_id")
             yield from self._dead("clicks", "click_id", conflicting)
-            whole = self._concatenate(by_table["conversions"], self._schemas["conversions"], "conversion_id")
+            whole = self._concatenate(by_table["conversions"], self._schemas["conversions"])
             whole = clock.in_units(whole)
             latest = shard.keep_latest(whole, "conversion_id")
             dropped = {"restated": latest.restated, "exact_repeats": latest.repeats, "of_one_row": latest.of_one_row}
@@ -81,7 +80,7 @@ class Prepare(beam.DoFn):
             for name in self._schemas:
                 if name in ("clicks", "conversions"):
                     continue
-                whole = clock.in_units(self._concatenate(by_table[name], self._schemas[name], "touch_id"))
+                whole = clock.in_units(self._concatenate(by_table[name], self._schemas[name]))
                 kept, conflicting, timed.counts[name, "exact_repeats"] = shard.drop_duplicates(whole, "touch_id")
                 timed.counts[name, "written"] = kept.num_rows
                 yield from self._dead(name, "touch_id", conflicting)
@@ -96,11 +95,8 @@ class Prepare(beam.DoFn):
         yield TaggedOutput("counts", timed.counts)
         yield number, tuple(parcels)
 
-    def _concatenate(self, parcels: list, schema: pa.Schema, id_column: str) -> pa.Table:
+    def _concatenate(self, parcels: list, schema: pa.Schema) -> pa.Table:
         tables = [self._exchange.unpack(parcel) for parcel in parcels]
-        kinds = {str(t.schema.field(id_column).type) for t in tables}
-        if len(kinds) > 1:
-            raise_mixed_ids(id_column, kinds)
         return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
 
     def _dead(self, name: str, id_column: str, rows: pa.Table) -> Iterator[Any]:

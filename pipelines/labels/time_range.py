@@ -1,6 +1,7 @@
 """What reading the logs shows of all rows together: the range, unit and time zones of their times, and the columns there are."""
 
 import datetime
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -31,6 +32,7 @@ class Seen(NamedTuple):
         columns: pairs of a table and a column that it has.
         zoned: a file with times that have a time zone; empty if there is none.
         zoneless: a file with dates and times of day without a zone.
+        ids: (table, type of its ids, a file with such ids).
     """
 
     earliest: int | None = None
@@ -39,6 +41,7 @@ class Seen(NamedTuple):
     columns: frozenset[tuple[str, str]] = frozenset()
     zoned: str = ""
     zoneless: str = ""
+    ids: tuple[tuple[str, str, str], ...] = ()
 
 
 class TimeRange(beam.CombineFn):
@@ -71,6 +74,7 @@ class TimeRange(beam.CombineFn):
             frozenset().union(*(part.columns for part in parts)),
             min((part.zoned for part in parts if part.zoned), default=""),
             min((part.zoneless for part in parts if part.zoneless), default=""),
+            _first_of_each_type(part.ids for part in parts),
         )
 
     def extract_output(self, accumulator: Seen) -> Clock:
@@ -78,9 +82,10 @@ class TimeRange(beam.CombineFn):
 
         Raises:
             BadInput: no line of the JSON Lines files of a table has a column; some times have a time zone and others have
-                none; or the clicks span too many segments.
+                none; the ids of a table have two types; or the clicks span too many segments.
         """
         self._check_columns(accumulator)
+        self._check_ids(accumulator)
         self._check_zones(accumulator)
         units = max(accumulator.units_per_second, self._sources.units_per_second)
         if units > self._sources.units_per_second:
@@ -97,6 +102,15 @@ class TimeRange(beam.CombineFn):
             if found and (missing := [column for column in needed if column not in found]):
                 source = self._sources.by_table[name]
                 raise table.missing_column(missing[0], source.columns, ", ".join(source.files), found)
+
+    def _check_ids(self, seen: Seen) -> None:
+        for name, source in self._sources.by_table.items():
+            files = [f"{kind} in {path}" for of, kind, path in seen.ids if of == name]
+            if len(files) > 1:
+                raise BadInput(
+                    f"{source.columns.ID} is {' and '.join(files)}; expected a single type. Write the ids of one of them again "
+                    "as those of the other; in CSV and JSON Lines, ids are text (string)."
+                )
 
     def _check_zones(self, seen: Seen) -> None:
         if self._sources.time_zone is not None or not seen.zoneless:
@@ -136,3 +150,11 @@ class TimeRange(beam.CombineFn):
                 "labels.segment_hours."
             )
         return clock
+
+
+def _first_of_each_type(parts: Iterable[tuple[tuple[str, str, str], ...]]) -> tuple[tuple[str, str, str], ...]:
+    """The first file of each table and type of ids."""
+    first: dict[tuple[str, str], str] = {}
+    for table_, kind, path in itertools.chain(*parts):
+        first[table_, kind] = min(path, first.get((table_, kind), path))
+    return tuple(sorted((*key, path) for key, path in first.items()))

@@ -88,3 +88,11 @@ def test_a_missing_vocabulary(of):
 def test_a_data_frame_with_values_of_several_types_in_a_column_is_refused_by_name(mixed):
     with pytest.raises(BadInput, match="conversions: expected values of one type in a column; .*place"):
         arrow_table(pd.DataFrame({"place": mixed}), name="conversions")
+
+
+@pytest.mark.parametrize("as_arrow", [False, True])
+def test_two_columns_of_one_name_are_refused_by_name(as_arrow):
+    names = ["click_id", "user_id", "user_id"]
+    rows = pa.table([[1], ["a"], ["b"]], names) if as_arrow else pd.DataFrame([[1, "a", "b"]], columns=names)
+    with pytest.raises(BadInput, match="clicks: column 'user_id' occurs more than once"):
+        arrow_table(rows)

@@ -4,6 +4,7 @@ import decimal
 import pyarrow as pa
 import pytest
 
+from features.errors import BadInput
 from features.raw_times import TimeFormat, as_times, finest_unit
 
 SECONDS = TimeFormat(1)
@@ -21,6 +22,10 @@ def _read(values, given=SECONDS, kind=None):
         ("1709287200", 0),
         ("1709287200.0", 0),
         ("1709287200.25", 250_000_000),
+        ("1.7092872E9", 0),
+        ("17092872e2", 0),
+        ("+1.70928720025E+9", 250_000_000),
+        ("1709287200250e-3", 250_000_000),
         ("1709287200.123456789", 123_456_789),
         ("2024-03-01T10:00:00Z", 0),
         ("2024-03-01T10:00:00.250Z", 250_000_000),
@@ -38,7 +43,18 @@ def test_text(text, after):
 
 
 @pytest.mark.parametrize(
-    "text", ["soon", "2024-02-30", "2024-13-01", "2024-03-01T25:00", "1e300", "2024-03-01T10:00+99:00"]
+    "text",
+    [
+        "soon",
+        "2024-02-30",
+        "2024-13-01",
+        "2024-03-01T25:00",
+        "1e300",
+        "1e30",
+        "true",
+        "False",
+        "2024-03-01T10:00+99:00",
+    ],
 )
 def test_text_that_is_no_time(text):
     found = as_times(pa.array([text, "1709287200"]), "f", SECONDS)
@@ -66,6 +82,11 @@ def test_numbers_are_in_the_given_unit():
     assert _read([1_709_287_200_001], TimeFormat(1_000)) == [1_000_000]
     assert _read(["1709287200001.5"], TimeFormat(1_000)) == [1_500_000]
     assert _read([TEN + 7], TimeFormat(10**9)) == [7]
+
+
+def test_truth_values_are_no_times():
+    with pytest.raises(BadInput, match="f: expected timestamps or numbers, found bool"):
+        as_times(pa.array([True]), "f", SECONDS)
 
 
 def test_zones():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import MalTfError
+from features.feature import NUMBER_LISTS
 from features.raw_times import NANOSECONDS, TimeFormat
 from features.table import ClickColumns, ConversionColumns, TimeBounds, normalise, parts
 
@@ -73,6 +74,10 @@ def test_wrong_type(column, values, expected):
         ("ts", 1e300, "timestamp is not a time"),
         ("ts", "soon", "timestamp is not a time"),
         ("user", 2.0**53, "user_id is a floating-point number that is no exact integer"),
+        ("user", 12.5, "user_id is a floating-point number that is no exact integer"),
+        ("user", b"\xff", "user_id is not UTF-8"),
+        ("shop", b"\xff", "match_key is not UTF-8"),
+        ("ts", "true", "timestamp is not a time"),
         ("id", 7.5, "click_id is a floating-point number that is no exact integer"),
         ("ts", -1, "timestamp is negative"),
         ("ts", 99, "timestamp is before observed_from"),
@@ -83,6 +88,29 @@ def test_bad_rows(column, value, reason):
     raw = pa.array([None], pa.int64()) if value is None else pa.array([value])
     found = _run(_clicks(**{column: raw}), features={"price": "float32"})
     assert (found.rows.num_rows, found.bad_index.tolist(), found.reasons) == (0, [0], [reason])
+
+
+def test_a_touchpoint_may_be_a_number_with_a_fraction():
+    assert _run(_clicks(channel=pa.array([0.5]))).rows["touchpoint"].to_pylist() == ["0.5"]
+
+
+def test_a_user_that_is_not_utf8_is_no_fallback():
+    roles = CLICKS.model_copy(update={"user_fallback": ("channel",)})
+    assert _run(_clicks(user=pa.array([b"\xff"])), roles).reasons == ["user_id is not UTF-8"]
+
+
+def test_binary_cells_that_are_not_utf8_are_missing_and_the_click_stays():
+    coded = {name: pa.array([b"\xff"]) for name in ("channel", "price", "s", "i", "l")}
+    features = {"price": "float32", "s": "string", "i": "int64", "l": NUMBER_LISTS}
+    found = _run(_clicks(**coded), features=features)
+    assert found.rows.num_rows == 1
+    assert set(found.missing) == {
+        ("channel", "touchpoint is not UTF-8"),
+        ("price", "feature is not a number"),
+        ("s", "feature is not UTF-8"),
+        ("i", "feature is not a whole number"),
+        ("l", "feature is not a list of numbers"),
+    }
 
 
 def test_bounds_are_included_and_bad_rows_keep_their_place():

@@ -7,8 +7,8 @@ values end, and the rows found are counted against the line ends outside of quot
 import csv
 import dataclasses
 import re
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Callable, Collection, Iterator
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from features.arrays import flat
+from features.raw_columns import as_utf8, undecodable
 
 _BLOCK_BYTES = 16 << 20
 
 #: Lines that one value may span.
 _MOST_LINES = 1_000
+
+#: Encoding in which any bytes are text.
+_ANY = "latin-1"
 
 #: A row that could not be split into columns: number, reason, text.
 Malformed = tuple[int, str, str]
@@ -35,18 +39,35 @@ class CsvTable:
         wanted: the columns to return.
         delimiter: between columns, one ASCII character.
         null_values: texts that stand for null.
+        optional: columns whose cells may be missing: one that is not UTF-8 makes no row malformed.
     """
 
     names: list[str]
     wanted: list[str]
     delimiter: str = ","
     null_values: tuple[str, ...] = ("",)
+    optional: Collection[str] = ()
 
 
-def read(
-    file: IO[bytes], table: CsvTable, size: int | None = None
-) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Malformed]]]:
-    """Reads what follows the header: rows of text, their numbers from 1 on, and the malformed rows. Empty lines are none.
+@dataclasses.dataclass(frozen=True)
+class CsvRows:
+    """Rows of the text.
+
+    Attributes:
+        rows: the good ones.
+        numbers: int64, their numbers from 1 on.
+        malformed: the others.
+        unusable: mask of the cells that are not UTF-8, and null, by (column, reason).
+    """
+
+    rows: pa.RecordBatch
+    numbers: np.ndarray
+    malformed: list[Malformed]
+    unusable: dict[tuple[str, str], np.ndarray]
+
+
+def read(file: IO[bytes], table: CsvTable, size: int | None = None) -> Iterator[CsvRows]:
+    """Reads what follows the header. Empty lines are no rows.
 
     Args:
         file: the text after the header.
@@ -76,7 +97,7 @@ def read(
                 raise csv.Error(f"rows {done + 1:,} to {done + joined.rows:,} can't be told apart: {message}")
         if found.count:
             malformed = [(number + done, reason, text) for number, reason, text in found.malformed]
-            yield found.rows, found.numbers() + done, malformed
+            yield CsvRows(found.rows, found.numbers() + done, malformed, found.unusable)
         done += found.count
 
 
@@ -215,6 +236,16 @@ class _Joined:
         return b"".join([*pieces, self._lines.data[done : self.stop]])
 
 
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class _Rows:
     """Parsed rows.
 
@@ -222,57 +253,65 @@ class _Rows:
         rows: the good ones.
         malformed: the others.
         count: how many there are in all.
+        unusable: cells of the good ones that are not UTF-8.
     """
 
     def __init__(self, data: bytes, table: CsvTable, unclosed: dict[int, tuple[str, str]]):
-        self._data, self._table, self._unclosed = data, table, unclosed
+        self._table, self._unclosed, self._coded = table, unclosed, False
         self.malformed: list[Malformed] = []
+        self.unusable: dict[tuple[str, str], np.ndarray] = {}
         try:
-            rows = self._parse(pa.string())
-        except pa.ArrowInvalid:  # Text that is not UTF-8.
+            # pyarrow can't give rows to `_keep` that are not UTF-8.
+            rows = self._parse(data, self._keep if _is_utf8(data) else None)
+        except pa.ArrowInvalid:
             self.malformed.clear()
-            rows = self._decoded(self._parse(pa.binary()))
+            self._coded = True
+            rows = self._decoded(self._parse(data.decode(_ANY).encode(), self._keep))
         self.rows = pa.RecordBatch.from_arrays([flat(column) for column in rows.columns], rows.column_names)
         self.count = rows.num_rows + len(self.malformed)
 
-    def _parse(self, kind: pa.DataType) -> pa.Table:
+    def _parse(self, data: bytes, keep: Callable[[Any], str] | None) -> pa.Table:
         wanted = [name for name in self._table.wanted if name in self._table.names]
-        if not self._data:
-            return pa.schema([(name, kind) for name in wanted]).empty_table()
+        if not data:
+            return pa.schema([(name, pa.string()) for name in wanted]).empty_table()
         return pyarrow.csv.read_csv(
-            pa.BufferReader(self._data),
-            pyarrow.csv.ReadOptions(block_size=len(self._data) + 1, use_threads=False, column_names=self._table.names),
+            pa.BufferReader(data),
+            pyarrow.csv.ReadOptions(block_size=len(data) + 1, use_threads=False, column_names=self._table.names),
             pyarrow.csv.ParseOptions(
-                delimiter=self._table.delimiter, newlines_in_values=True, invalid_row_handler=self._keep
+                delimiter=self._table.delimiter, newlines_in_values=True, invalid_row_handler=keep
             ),
             # Every column is read as text: inference differs from block to block and spoils ids such as 007.
             pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(self._table.names, kind),
+                column_types=dict.fromkeys(self._table.names, pa.string()),
                 include_columns=wanted,
                 strings_can_be_null=True,
-                null_values=list(self._table.null_values),
+                null_values=[word.encode().decode(_ANY) if self._coded else word for word in self._table.null_values],
             ),
         )
 
     def _decoded(self, rows: pa.Table) -> pa.Table:
-        """The rows as text, without those that are not UTF-8."""
-        cells = {
-            name: [(cell or b"").decode(errors="replace") for cell in rows[name].to_pylist()]
-            for name in rows.column_names
-        }
-        encoded = {name: pa.array(text, pa.string()).cast(pa.binary()) for name, text in cells.items()}
-        numbers, good = self._numbers(rows.num_rows), np.ones(rows.num_rows, bool)
-        for name, text in encoded.items():
-            differs = np.asarray(pc.not_equal(flat(rows[name]).fill_null(b""), text)) & good
-            good &= ~differs
-            bad = [(int(numbers[i]), f"column '{name}' is not UTF-8", cells[name][i]) for i in np.flatnonzero(differs)]
-            self.malformed += bad
+        """The rows of text that `_ANY` decoded, with null for optional cells that are not UTF-8, without the rows of others."""
+        numbers, good, columns, unusable = self._numbers(rows.num_rows), np.ones(rows.num_rows, bool), {}, {}
+        for name in rows.column_names:
+            texts = rows[name].to_pylist()
+            column = pa.array([None if text is None else text.encode(_ANY) for text in texts], pa.binary())
+            cells, columns[name] = undecodable(column), as_utf8(column)
+            if name in self._table.optional:
+                unusable[name, "not UTF-8"] = cells
+                continue
+            bad = np.flatnonzero(cells & good)
+            good &= ~cells
+            texts = [cell.decode(errors="replace") for cell in column.take(pa.array(bad)).to_pylist()]
+            reason = f"column '{name}' is not UTF-8"
+            self.malformed += [(int(numbers[i]), reason, text) for i, text in zip(bad, texts, strict=True)]
         self.malformed.sort()
-        return pa.table([flat(rows[name]).filter(pa.array(good)).cast(pa.string()) for name in cells], list(cells))
+        self.unusable = {key: cells[good] for key, cells in unusable.items() if cells[good].any()}
+        return pa.table(columns).filter(pa.array(good))
 
     def _keep(self, row) -> str:
         reason = f"wrong columns: expected {row.expected_columns}, found {row.actual_columns}"
-        self.malformed.append((row.number, *self._unclosed.get(row.number, (reason, row.text))))
+        text = row.text.encode(_ANY).decode(errors="replace") if self._coded else row.text
+        self.malformed.append((row.number, *self._unclosed.get(row.number, (reason, text))))
         return "skip"
 
     def numbers(self) -> np.ndarray:

@@ -17,7 +17,7 @@ import pyarrow.json
 
 from features.arrays import flat
 from features.raw_columns import VALUE_SEPARATOR
-from pipelines.labels.sources import nested
+from pipelines.labels.sources import json_values, nested
 from pipelines.labels.sources.nested import Place
 
 #: Numbers and other scalars outside strings, for RE2; `-0` is left out, as Arrow reads it as 0.
@@ -51,6 +51,7 @@ class Parsed:
         empty: number of lines without an element to explode.
         malformed: the other lines: (position, reason).
         seen: columns that a line has; where some are missing, also the other fields of the first line.
+        unusable: mask of the cells that are no values of their column, and null, by (column, reason).
     """
 
     rows: pa.RecordBatch
@@ -58,6 +59,7 @@ class Parsed:
     malformed: list[tuple[int, str]]
     seen: frozenset[str]
     empty: int = 0
+    unusable: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Parser:
@@ -69,6 +71,7 @@ class Parser:
         numbers: those whose numbers need not be given as text, as they are rounded to floats anyway.
         explode: field with a list, each element of which becomes a row beside the line's other fields. It is a list of objects,
             or of single values if it is among the columns.
+        optional: columns whose cells may be missing. In others, a cell that is no value of the column makes the row malformed.
     """
 
     def __init__(
@@ -77,8 +80,10 @@ class Parser:
         lists: Collection[str] = (),
         numbers: Collection[str] = (),
         explode: str | None = None,
+        optional: Collection[str] = (),
     ):
         self._columns, self._numbers, self._explode = list(columns), frozenset(numbers), explode
+        self._optional = frozenset(optional)
         types = {name: pa.list_(pa.string()) if name in lists else pa.string() for name in columns}
         self._schema = pa.schema(list(types.items()))
         self._lists = [] if explode is None else _splits(explode)
@@ -196,7 +201,7 @@ class Parser:
         """Names of the fields of a line, and of the first element of its list."""
         names = {*_names(whole)}
         for path in self._lists:
-            elements = _look(whole, path)
+            elements = json_values.look(whole, path)
             inner = (
                 _names(elements[0]) if isinstance(elements, list) and elements and isinstance(elements[0], dict) else []
             )
@@ -208,65 +213,82 @@ class Parser:
         index: list[int] = []
         malformed: list[tuple[int, str]] = []
         seen: set[str] = set()
+        unusable: dict[tuple[str, str], list[int]] = {}
         empty = 0
         for place, line in enumerate(lines):
             try:
-                fields, rows = self._rows(line)
+                whole = json_values.parsed(line)
+                elements = self._elements(whole)
             except ValueError as error:
                 malformed.append((place, str(error)))
                 continue
-            seen |= fields
-            found += rows
-            index += [place] * len(rows)
-            empty += not rows
+            seen |= {name.encode(errors="replace").decode() for name in self._fields(whole)}
+            empty += not elements
+            for element in elements:
+                try:
+                    row, reasons = self._row(whole, element)
+                except ValueError as error:
+                    malformed.append((place, str(error)))
+                    continue
+                for cell in reasons:
+                    unusable.setdefault(cell, []).append(len(found))
+                found.append(row)
+                index.append(place)
         columns = [pa.array([row[f.name] for row in found], f.type) for f in self._schema]
         rows = pa.RecordBatch.from_arrays(columns, self._columns)
-        return Parsed(rows, np.array(index, np.int64), malformed, frozenset(seen), empty)
+        masks = {cell: np.isin(np.arange(len(found)), places) for cell, places in unusable.items()}
+        return Parsed(rows, np.array(index, np.int64), malformed, frozenset(seen), empty, masks)
 
-    def _rows(self, line: bytes) -> tuple[set[str], list[dict[str, Any]]]:
-        """The columns that a line has, and its rows. Raises ValueError with the reason where it is malformed."""
-        try:
-            whole = json.loads(line.decode(), parse_int=_integer, parse_float=str, parse_constant=str)
-        except UnicodeDecodeError:
-            raise ValueError("not UTF-8") from None
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not a JSON object: {error}") from None
-        if not isinstance(whole, dict):
-            raise ValueError(f"not a JSON object but {_kind(whole)}")
-        elements: Any = [None]
-        if self._explode is not None:
-            elements = next((value for path in self._lists if (value := _look(whole, path)) is not None), [])
-            single = self._explode in self._columns
-            kinds = str | bool | None if single else dict | None
-            of = "single values" if single else "objects"
-            if not isinstance(elements, list):
-                raise ValueError(f"field '{self._explode}': expected a list of {of}, found {_kind(elements)}")
-            if others := [one for one in elements if not isinstance(one, kinds)]:
-                raise ValueError(f"field '{self._explode}': expected a list of {of}, found one of {_kind(others[0])}")
-        rows = [
-            {
-                f.name: self._value(f.name, self._found(f.name, whole, one), pa.types.is_list(f.type))
-                for f in self._schema
-            }
-            for one in elements
-        ]
-        return self._fields(whole), rows
+    def _elements(self, whole: dict) -> list:
+        """The elements of which a line makes rows. Raises ValueError if they are no list."""
+        if self._explode is None:
+            return [None]
+        elements: Any = next(
+            (value for path in self._lists if (value := json_values.look(whole, path)) is not None), []
+        )
+        if not isinstance(elements, list):
+            kinds = "single values" if self._explode in self._columns else "objects"
+            found = json_values.kind_of(elements)
+            raise json_values.Unusable(self._explode, f"expected a list of {kinds}, found {found}")
+        return elements
+
+    def _row(self, whole: dict, element: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """A row, and (column, reason) of its cells that are missing. Raises ValueError with the reason where it is malformed."""
+        if self._explode not in self._columns and not isinstance(element, dict | None):
+            raise json_values.Unusable(
+                str(self._explode), f"expected a list of objects, found one of {json_values.kind_of(element)}"
+            )
+        row, reasons = {}, []
+        for field in self._schema:
+            name, is_list = field.name, pa.types.is_list(field.type)
+            try:
+                row[name] = self._value(name, self._found(name, whole, element), is_list)
+            except json_values.Unusable as error:
+                if name not in self._optional:
+                    raise
+                row[name] = None
+                reasons.append((name, error.reason))
+        return row, reasons
 
     def _found(self, name: str, whole: dict, element: Any) -> Any:
-        looked = (_look(element if place.of_element else whole, place.path) for place in self._places[name])
+        looked = (json_values.look(element if place.of_element else whole, place.path) for place in self._places[name])
         return next((value for value in looked if value is not None), None)
 
     def _value(self, name: str, value: Any, is_list: bool) -> Any:
-        if isinstance(value, dict) or (isinstance(value, list) and not is_list):
-            raise ValueError(f"field '{name}': expected {'a list' if is_list else 'one value'}, found {_kind(value)}")
+        if isinstance(value, dict | json_values.Twice) or (isinstance(value, list) and not is_list):
+            raise json_values.Unusable(
+                name, f"expected {'a list' if is_list else 'one value'}, found {json_values.kind_of(value)}"
+            )
         if not is_list:
-            return _text(name, value)
+            return json_values.text_of(name, value)
         if not isinstance(value, list):
-            text = _text(name, value)
+            text = json_values.text_of(name, value)
             return text.split(VALUE_SEPARATOR) if text else None
-        if any(isinstance(one, dict | list) for one in value):
-            raise ValueError(f"field '{name}': expected a list of single values, found one of {_kind(value[0])}")
-        return [_text(name, one) for one in value]
+        if others := [one for one in value if isinstance(one, dict | list | json_values.Twice)]:
+            raise json_values.Unusable(
+                name, f"expected a list of single values, found one of {json_values.kind_of(others[0])}"
+            )
+        return [json_values.text_of(name, one) for one in value]
 
 
 def _splits(name: str) -> list[nested.Path]:
@@ -282,17 +304,6 @@ def _splits(name: str) -> list[nested.Path]:
         bounds = [0, *cuts, count]
         paths.append(tuple(".".join(parts[begin:end]) for begin, end in itertools.pairwise(bounds)))
     return sorted(paths, key=lambda path: [-len(field) for field in path])
-
-
-def _look(value: Any, path: nested.Path) -> Any:
-    """The value at a path of an object; None if there is none. Raises ValueError where something else stands on the way."""
-    for depth, name in enumerate(path):
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise ValueError(f"field '{'.'.join(path[:depth])}': expected an object, found {_kind(value)}")
-        value = value.get(name)
-    return value
 
 
 def _names(fields: dict) -> list[str]:
@@ -331,20 +342,3 @@ def _quoted(data: bytes) -> bytes | None:
     parts[::2] = pc.replace_substring_regex(between, _SCALAR, r'"\0"')[0].as_py().split(b"\x00")
     data = b'"'.join(parts)
     return data.replace(b"\x02", b'\\"').replace(b"\x01", b"\\\\") if escaped else data
-
-
-def _integer(digits: str) -> str:
-    return "0" if digits == "-0" else digits
-
-
-def _text(name: str, value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    try:
-        return value if value is None else value.encode().decode()
-    except UnicodeEncodeError:
-        raise ValueError(f"field '{name}': not UTF-8: half of a surrogate pair") from None
-
-
-def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", type(None): "null"}.get(type(value), "a single value")

@@ -58,11 +58,11 @@ class Layout:
         source: the file, for messages.
 
     Raises:
-        BadInput: `explode` names no list.
+        BadInput: `explode` names no list, or two columns.
     """
 
     def __init__(self, schema: pa.Schema, explode: str | None, source: str):
-        self._fields, self._explode, self.list = list(schema), explode, None
+        self._fields, self._explode, self._source, self.list = list(schema), explode, source, None
         self._element: pa.DataType = pa.null()
         if explode is not None:
             self.list = _find(self._fields, explode)
@@ -70,6 +70,7 @@ class Layout:
                 raise BadInput(
                     f"{source}: column '{explode}' of `explode` is missing; found columns: {', '.join(self.names())}"
                 )
+            self._check_single(explode, Place(self.list))
             kind = _kind(self._fields, self.list)
             if not is_list(kind):
                 raise BadInput(
@@ -79,14 +80,28 @@ class Layout:
             self._element = kind.value_type
 
     def places(self, name: str) -> list[Place]:
-        """The places of a column; where one is null, the next one counts. None if there is no such column."""
+        """The places of a column; where one is null, the next one counts. None if there is no such column.
+
+        Raises:
+            BadInput: the file has two columns of the name.
+        """
         found = []
         for of_element, inner in spellings(name, self._explode):
             fields = _children(self._element) if of_element else self._fields
             path = _find(fields, inner) if inner else ()
             if path is not None and Place(path, of_element) not in found:
+                self._check_single(name, Place(path, of_element))
                 found.append(Place(path, of_element))
         return found
+
+    def _check_single(self, name: str, place: Place) -> None:
+        """Raises BadInput if another column has the name too."""
+        fields = _children(self._element) if place.of_element else self._fields
+        for part in place.path:
+            alike = [field for field in fields if field.name == part]
+            if len(alike) > 1:
+                raise twice(self._source, name)
+            fields = _children(alike[0].type)
 
     def kind(self, place: Place) -> pa.DataType:
         """Type of the values at a place."""
@@ -125,6 +140,11 @@ class Layout:
         rows = dict(zip(batch.schema.names, batch.columns, strict=True))
         columns = [values(self.places(name), rows, exploded, part) for name in names]
         return pa.RecordBatch.from_arrays(columns, list(names))
+
+
+def twice(source: str, name: str) -> BadInput:
+    """The error for two columns of one name."""
+    return BadInput(f"{source}: column '{name}' occurs more than once. Rename or remove all but one of them.")
 
 
 def parts(owners: np.ndarray, most: int) -> Iterator[slice]:

@@ -7,7 +7,7 @@ import gzip
 import re
 import urllib.parse
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,7 @@ class RawBatch:
         malformed: (number, reason, text) of each row that could not be parsed.
         seen: the file's columns; of JSON Lines, those that a line of the batch has.
         empty: number of rows of the file that have no element to explode.
+        unusable: bool [n], mask of the cells that can't be read, and are null, by (column, reason).
     """
 
     rows: pa.RecordBatch
@@ -65,6 +66,22 @@ class RawBatch:
     malformed: list[tuple[int, str, str]]
     seen: frozenset[str] = frozenset()
     empty: int = 0
+    unusable: Mapping[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """What the cells of some columns may be.
+
+    Attributes:
+        lists: columns of lists. JSON Lines tell them by this, for they are read as text or lists of text.
+        numbers: columns that are rounded to floats anyway, for which JSON Lines need not be read as text.
+        optional: columns whose cells may be missing. In others, a cell that can't be read makes the row malformed.
+    """
+
+    lists: Collection[str] = ()
+    numbers: Collection[str] = ()
+    optional: Collection[str] = ()
 
 
 def pieces(path: str) -> list[Piece]:
@@ -79,8 +96,7 @@ def read(
     piece: Piece,
     columns: Sequence[str],
     source: TableSource | None = None,
-    lists: Collection[str] = (),
-    numbers: Collection[str] = (),
+    cells: Cells = Cells(),
     null_values: Sequence[str] | None = None,
     small: bool = False,
 ) -> Iterator[RawBatch]:
@@ -92,8 +108,7 @@ def read(
         piece: what is read.
         columns: names of the columns.
         source: the table that the file is of.
-        lists: columns of lists. JSON Lines tell them by this, for they are read as text or lists of text.
-        numbers: columns that are rounded to floats anyway, for which JSON Lines need not be read as text.
+        cells: what the cells of some columns may be.
         null_values: words for null beside the empty text; by default `NULL_WORDS` in CSV and none in other formats.
         small: whether batches are small.
 
@@ -103,21 +118,23 @@ def read(
     rows, block = (
         (min(_FEW_ROWS, _BATCH_ROWS), min(_SMALL_BLOCK, _BLOCK_BYTES)) if small else (_BATCH_ROWS, _BLOCK_BYTES)
     )
+    explode = source.explode if source else None
     with _readable(piece.path):
         kind = file_format(piece.path)
         with files.open_binary(piece.path) as raw:
             file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
             if kind == "parquet":
-                batches = _parquet(
-                    file, piece, columns, source.explode if source else None, rows, block if small else 0
-                )
+                batches = _parquet(file, piece, columns, explode, rows, block if small else 0)
             elif kind == "csv":
                 words = NULL_WORDS if null_values is None else ("", *null_values)
-                if source and source.explode:
+                if explode:
                     column_names(piece.path, source)  # CSV has no lists.
-                batches = _csv(file, columns, _delimiter(piece.path, source), words, block)
+                table = csv_rows.CsvTable(
+                    [], list(columns), _delimiter(piece.path, source), tuple(words), cells.optional
+                )
+                batches = _csv(file, table, piece.path, block)
             else:
-                parser = json_lines.Parser(columns, lists, numbers, source.explode if source else None)
+                parser = json_lines.Parser(columns, cells.lists, cells.numbers, explode, cells.optional)
                 batches = _jsonl(file, parser, rows, block)
             if null_values and kind != "csv":
                 batches = _without(batches, pa.array(null_values))
@@ -128,8 +145,7 @@ def read(
 def read_file(
     path: str,
     columns: Sequence[str],
-    lists: Collection[str] = (),
-    numbers: Collection[str] = (),
+    cells: Cells = Cells(),
     null_values: Sequence[str] | None = None,
 ) -> Iterator[RawBatch]:
     """Reads all pieces of a file in small batches; without rows, one of the columns of its header, or of all if it has none.
@@ -137,8 +153,7 @@ def read_file(
     Args:
         path: the file.
         columns: see `read`.
-        lists: see `read`.
-        numbers: see `read`.
+        cells: see `read`.
         null_values: see `read`.
 
     Raises:
@@ -146,7 +161,7 @@ def read_file(
     """
     empty = True
     for piece in pieces(path):
-        for batch in read(piece, columns, None, lists, numbers, null_values, small=True):
+        for batch in read(piece, columns, None, cells, null_values, small=True):
             empty = False
             yield batch
     if empty:
@@ -292,10 +307,13 @@ def _header(file, delimiter: str) -> list[str]:
     return next(csv.reader([head.decode("utf-8-sig").strip("\r\n")], delimiter=delimiter), [])
 
 
-def _csv(file, columns: Sequence[str], delimiter: str, null_values: Sequence[str], size: int) -> Iterator[RawBatch]:
-    names = _header(file, delimiter)
-    for batch in csv_rows.read(file, csv_rows.CsvTable(names, list(columns), delimiter, tuple(null_values)), size):
-        yield RawBatch(*batch, frozenset(names))
+def _csv(file, table: csv_rows.CsvTable, path: str, size: int) -> Iterator[RawBatch]:
+    names = _header(file, table.delimiter)
+    for name in table.wanted:
+        if names.count(name) > 1:
+            raise nested.twice(path, name)
+    for found in csv_rows.read(file, dataclasses.replace(table, names=names), size):
+        yield RawBatch(found.rows, found.numbers, found.malformed, frozenset(names), unusable=found.unusable)
 
 
 def _jsonl(file, parser: json_lines.Parser, size: int, block_size: int) -> Iterator[RawBatch]:
@@ -314,5 +332,6 @@ def _jsonl(file, parser: json_lines.Parser, size: int, block_size: int) -> Itera
             for part in nested.parts(parsed.index, size):
                 rows, first = parsed.rows.slice(part.start, part.stop - part.start), part.start == 0
                 counted = (malformed if first else [], parsed.seen, parsed.empty if first else 0)
-                yield RawBatch(rows, numbers[parsed.index[part]], *counted)
+                unusable = {key: cells[part] for key, cells in parsed.unusable.items()}
+                yield RawBatch(rows, numbers[parsed.index[part]], *counted, unusable)
         start += len(lines)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from features.arrays import flat
 from features.errors import BadInput
 from features.raw_columns import as_identity
-from pipelines.labels.sources.reader import RawBatch, column_names, read_file
+from pipelines.labels.sources.reader import Cells, RawBatch, column_names, read_file
 from pipelines.labels.sources.tables import Join, TableSource
 
 
@@ -39,7 +39,9 @@ class Refiner:
             keep &= np.asarray(pc.is_in(text, value_set=_identity(wanted, column, "`where`")))
         if keep.all():
             return raw
-        return dataclasses.replace(raw, rows=raw.rows.filter(pa.array(keep)), numbers=raw.numbers[keep])
+        unusable = {cell: mask[keep] for cell, mask in raw.unusable.items()}
+        rows = raw.rows.filter(pa.array(keep))
+        return dataclasses.replace(raw, rows=rows, numbers=raw.numbers[keep], unusable=unusable)
 
     def join(self, raw: RawBatch, path: str) -> RawBatch:
         """Returns the rows with the columns of the joined tables added, in place of fields that no line of JSON Lines has."""
@@ -62,7 +64,7 @@ class Refiner:
 
     def _load(self, join: Join, columns: list[str], lists: Collection[str]) -> tuple[pa.Array, pa.Table]:
         candidates = [join.on, *(name for name in columns if name != join.on)]
-        found = list(read_file(join.files, candidates, lists, (), self._source.null_values))
+        found = list(read_file(join.files, candidates, Cells(lists), self._source.null_values))
         if malformed := [row for raw in found for row in raw.malformed]:
             number, reason, text = malformed[0]
             raise BadInput(f"{join.files}, row {number}: {reason}: {text}. Correct it; a joined table has to be whole.")

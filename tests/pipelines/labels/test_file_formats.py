@@ -32,7 +32,7 @@ def canonical(path):
     lists, numbers = {"near"}, {"price", "near"}
     bounds, parts = table.TimeBounds(0, 2**63 - 1), []
     for piece in reader.pieces(str(path)):
-        for raw in reader.read(piece, table.required_columns(ROLES, FEATURES), None, lists, numbers):
+        for raw in reader.read(piece, table.required_columns(ROLES, FEATURES), None, reader.Cells(lists, numbers)):
             found = table.normalise(raw.rows, ROLES, FEATURES, bounds, TimeFormat(1), str(path))
             rows = found.rows.to_pydict() | {"click_id": found.rows["click_id"].cast(pa.string()).to_pylist()}
             rows["feature/near"] = [np.asarray(one, "f").tobytes() for one in found.rows["feature/near"].to_pylist()]

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from features.errors import BadInput
 from features.time_units import UNITS_PER_SECOND
@@ -144,7 +145,6 @@ def test_the_end_of_the_logs_is_exclusive_whatever_the_unit(project, unit):
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_newer_columns_are_null_in_older_files(project, kind):
-    project.config["labels"]["max_bad_share"] = 1
     with_values(project, {})
     old, new = project.clicks.slice(0, 300), project.clicks.slice(300)
     nulls = old.set_column(6, "price", pa.nulls(300, pa.float64()))
@@ -162,8 +162,104 @@ def test_newer_columns_are_null_in_older_files(project, kind):
     project.write()
     project.labels("after")
     assert report(project, "after")["splits"] == report(project, "before")["splits"]
-    assert report(project, "after")["missing_cells"]["conversions"] == {"value": {"value is null": 9}}
+    assert report(project, "after")["missing_cells"]["conversions"] == {}
     project.config["features"][2]["column"] = "prize"
     project.write()
     with pytest.raises(BadInput, match=r"column 'prize' of the clicks table is missing"):
         project.labels("misspelt")
+
+
+def with_text_clicks(project, ending, change):
+    """Writes the clicks as CSV or JSON Lines, with lines changed by their place."""
+    rows = project.clicks.set_column(0, "id", project.clicks["id"].cast(pa.string()))
+    project.write()
+    if ending == "csv":
+        lines = rows.to_pandas().to_csv(index=False).encode().splitlines()
+    else:
+        lines = [json.dumps(row).encode() for row in rows.to_pylist()]
+    lines = [change.get(place, lambda line: line)(line) for place, line in enumerate(lines)]
+    (project.folder / f"clicks.{ending}").write_bytes(b"\n".join(lines))
+    project.config["sources"]["clicks"]["files"] = f"clicks.{ending}"
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_cell_that_can_not_be_read_is_missing_and_a_key_makes_the_row_bad(project, ending):
+    project.config["labels"]["max_bad_share"] = 0.1
+    with_text_clicks(project, ending, {})
+    project.labels("before")
+    before = labels_of_texts(project, "before")
+
+    def of(name, value):
+        def change(line):
+            if ending == "csv":
+                values = line.split(b",")
+                values[project.clicks.schema.names.index(name)] = value
+                return b",".join(values)
+            return json.dumps(json.loads(line) | {name: "@"}).encode().replace(b'"@"', value)
+
+        return change
+
+    cell = b'"\xe9"' if ending == "jsonl" else b"\xe9"
+    changes = {7: of("place", cell), 8: of("item", cell), 9: of("price", cell), 10: of("shop", cell)}
+    with_text_clicks(project, ending, changes)
+    project.labels("after")
+    found, after = report(project, "after"), labels_of_texts(project, "after")
+    assert found["missing_cells"]["clicks"] == {name: {"not UTF-8": 1} for name in ("item", "place", "price")}
+    assert list(found["dead_letters"]["clicks"].values()) == [1]
+    assert len(before) - len(after) <= 1
+
+
+def labels_of_texts(project, name):
+    from pipelines.clicks.labelled import load_clicks
+
+    return load_clicks(str(project.folder / name)).frame(["click_id", "label_last"])
+
+
+def test_lists_and_objects_in_place_of_values_are_missing_cells(project):
+    project.config["labels"]["max_bad_share"] = 0.1
+    lines = {
+        7: lambda line: line.replace(b'"place": "', b'"place": ["').replace(b'", "item"', b'"], "item"'),
+        8: lambda line: line.replace(b'"item": ', b'"item": {"x": 1}, "y": '),
+        9: lambda line: line.replace(b'"price": ', b'"price": [], "y": '),
+    }
+    with_text_clicks(project, "jsonl", lines)
+    project.labels()
+    assert report(project)["missing_cells"]["clicks"] == {
+        "place": {"expected one value, found a list": 1},
+        "item": {"expected one value, found an object": 1},
+        "price": {"expected one value, found a list": 1},
+    }
+    assert report(project)["clicks"]["dead_letters"] == 0
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_values_that_older_files_lack_are_no_bad_cells(project, ending):
+    with_values(project, {3: None})
+    project.write()
+    older = pa.table({"id": ["old"], "user": ["u1"], "shop": ["s1"], "ts": [START + 100]}).to_pandas()
+    older = older.loc[older.index.repeat(200)].assign(id=[f"old{i}" for i in range(200)])
+    path = str(project.folder / f"conversions-0.{ending}")
+    {"parquet": older.to_parquet, "csv": older.to_csv}.get(
+        ending, lambda path, index: older.to_json(path, orient="records", lines=True)
+    )(path, index=False)
+    project.config["sources"]["conversions"]["files"] = ["conversions.parquet", f"conversions-0.{ending}"]
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
+    project.labels()
+    assert report(project)["missing_cells"]["conversions"] == {"value": {"value is null": 1}}
+
+
+def test_too_many_bad_rows_name_the_first(project):
+    with_text_clicks(project, "jsonl", {place: lambda line: b"[" + line for place in range(11, 60)})
+    with pytest.raises(BadInput, match=r"clicks.jsonl, row 12: not a JSON object"):
+        project.labels()
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_ids_of_two_types_name_a_file_of_each(project, shards):
+    project.config["labels"]["shards"] = shards
+    with_text_clicks(project, "csv", {})
+    project.config["sources"]["clicks"]["files"] = ["clicks.csv", "clicks.parquet"]
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
+    with pytest.raises(BadInput, match=r"click_id is int64 in \S+clicks.parquet and string in \S+clicks.csv"):
+        project.labels()

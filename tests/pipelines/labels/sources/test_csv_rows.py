@@ -18,10 +18,10 @@ def read(data, names="abc", block=1 << 20):
     rows, malformed = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_rows, "_BLOCK_BYTES", block)
-        for good, numbers, bad in csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list(names), list(names))):
-            values = [tuple(row.values()) for row in good.to_pylist()]
-            rows += zip(numbers.tolist(), values, strict=True)
-            malformed += bad
+        for found in csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list(names), list(names))):
+            values = [tuple(row.values()) for row in found.rows.to_pylist()]
+            rows += zip(found.numbers.tolist(), values, strict=True)
+            malformed += found.malformed
     return rows, malformed
 
 
@@ -80,3 +80,27 @@ def test_a_value_of_too_many_lines_is_no_value():
     assert found == [(1502, ("4", "5", "6"))]
     assert malformed[0][:2] == (1, "a quote is not closed, neither in its line nor properly in the next 1,000")
     assert read(data[: 5 + 900] + b'"\n4,5,6\n')[1] == []
+
+
+def test_optional_cells_that_are_not_utf8_are_null():
+    data = "ä,1,x\n2,ö,ü\né,\n4,ß,5\n6,7,8\n".encode("latin-1").replace(b"\xfc", "ü".encode())
+    table = csv_rows.CsvTable(list("abc"), list("abc"), optional="bc")
+    (found,) = csv_rows.read(io.BytesIO(data), table)
+    assert found.rows.to_pydict() == {"a": ["2", "4", "6"], "b": [None, None, "7"], "c": ["ü", "5", "8"]}
+    assert found.numbers.tolist() == [2, 4, 5]
+    assert {cell: mask.tolist() for cell, mask in found.unusable.items()} == {("b", "not UTF-8"): [True, True, False]}
+    assert [(row, reason) for row, reason, _ in found.malformed] == [
+        (1, "column 'a' is not UTF-8"),
+        (3, "wrong columns: expected 3, found 2"),
+    ]
+
+
+def test_quoted_cells_that_are_not_utf8_may_span_lines():
+    data = '1,"ö\n""ä""",x\n2,"é",y\n3,"ü,z\n4,a,b\n5,"q\n",\n'.encode("latin-1")
+    (found,) = csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list("abc"), list("abc"), optional="b"))
+    assert found.rows.to_pydict() == {
+        "a": ["1", "2", "4", "5"],
+        "b": [None, None, "a", "q\n"],
+        "c": ["x", "y", "b", None],
+    }
+    assert [row for row, _, _ in found.malformed] == [3]

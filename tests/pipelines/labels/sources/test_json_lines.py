@@ -57,7 +57,7 @@ def test_lines_together_are_the_lines_alone(lines, explode):
     together, malformed = _rows(Parser(COLUMNS, ["s"], explode=explode), lines)
     alone = [_rows(Parser(COLUMNS, ["s"], explode=explode), [line]) for line in lines]
     assert together == [(place, row) for place, (rows, _) in enumerate(alone) for _, row in rows]
-    assert sorted(malformed) == [place for place, (_, bad) in enumerate(alone) if bad]
+    assert sorted(malformed) == [place for place, (_, bad) in enumerate(alone) for _ in bad]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,63 @@ def test_what_is_no_value_of_a_column_is_named():
         (1, "field 's': expected a list, found an object"),
         (2, "field 's': expected a list of single values, found one of an object"),
         (3, "not a JSON object but a single value"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (b"[1]", "expected one value, found a list"),
+        (b"{}", "expected one value, found an object"),
+        (b'"\xe9"', "not UTF-8"),
+        (b'"\\ud800"', "not UTF-8"),
+        (b'1, "s": 1', "expected one value, found more than one of the name"),
+    ],
+)
+def test_an_optional_cell_that_is_no_value_is_null_and_the_row_stays(cell, reason):
+    lines = [b'{"id": 1, "s": "x"}', b'{"id": 2, "s": %s}' % cell, b'{"id": {}, "s": []}', b'{"id": 3, "x": 1, "x": 2}']
+    parsed = Parser(["id", "s"], optional=["s"]).parse(lines)
+    assert parsed.rows.to_pydict() == {"id": ["1", "2", "3"], "s": ["x", None, None]}
+    assert {name: mask.tolist() for name, mask in parsed.unusable.items()} == {("s", reason): [False, True, False]}
+    assert parsed.malformed == [(2, "field 'id': expected one value, found an object")]
+    assert Parser(["s"]).parse(lines[1:2]).malformed == [(0, f"field 's': {reason}")]
+
+
+def test_optional_lists_and_fields_of_objects():
+    lines = [
+        b'{"l": {}, "o": 5}',
+        b'{"l": [[1]], "o": {"a": []}}',
+        b'{"l": 5, "o": {"a": 1}}',
+        b'{"l": null, "o": null}',
+    ]
+    parsed = Parser(["l", "o.a"], ["l"], optional=["l", "o.a"]).parse(lines)
+    assert parsed.rows.to_pydict() == {"l": [None, None, ["5"], None], "o.a": [None, None, "1", None]}
+    assert {name: mask.tolist() for name, mask in parsed.unusable.items()} == {
+        ("l", "expected a list, found an object"): [True, False, False, False],
+        ("l", "expected a list of single values, found one of a list"): [False, True, False, False],
+        ("o.a", "expected an object, found a single value"): [True, False, False, False],
+        ("o.a", "expected one value, found a list"): [False, True, False, False],
+    }
+
+
+@pytest.mark.parametrize("element", [b"5", b'"x"', b"[]", b'{"id": {}}'])
+def test_each_element_of_a_list_counts_for_itself(element):
+    lines = [b'{"user": "u", "ev": [{"id": 1}, %s, null, {"id": 2}]}' % element, b'{"user": "v", "ev": [{"id": 3}]}']
+    parsed = Parser(["id", "user"], explode="ev").parse(lines)
+    assert parsed.rows.to_pydict() == {"id": ["1", None, "2", "3"], "user": ["u", "u", "u", "v"]}
+    assert (parsed.index.tolist(), [place for place, _ in parsed.malformed], parsed.empty) == ([0, 0, 0, 1], [0], 0)
+
+
+def test_each_single_value_of_a_list_counts_for_itself():
+    lines = [b'{"user": "u", "tags": ["a", {}, null, 5]}', b'{"tags": [[]]}', b'{"tags": []}']
+    parsed = Parser(["tags", "user"], explode="tags").parse(lines)
+    assert parsed.rows["tags"].to_pylist() == ["a", None, "5"]
+    assert ([place for place, _ in parsed.malformed], parsed.empty) == ([0, 1], 1)
+    assert Parser(["tags"], explode="tags", optional=["tags"]).parse(lines).rows["tags"].to_pylist() == [
+        "a",
+        *[None] * 2,
+        "5",
+        None,
     ]
 
 

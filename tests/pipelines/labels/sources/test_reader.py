@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import MalTfError
+from features.errors import BadInput, MalTfError
 from features.table import ClickColumns
 from pipelines.labels.sources import reader, refiner
 from pipelines.labels.sources.tables import Join, TableSource
@@ -104,7 +104,7 @@ def test_lines_that_are_not_utf8_are_malformed_and_the_others_stay(tmp_path):
     (batch,) = reader.read(reader.Piece(str(path)), COLUMNS, source)
     assert batch.rows.to_pylist() == [{"id": "1", "tag": "é"}, {"id": "3", "tag": "x"}]
     assert batch.numbers.tolist() == [1, 3]
-    assert batch.malformed == [(2, "not UTF-8", '{"id": 2, "tag": "\ufffd"}')]
+    assert batch.malformed == [(2, "field 'tag': not UTF-8", '{"id": 2, "tag": "\ufffd"}')]
 
 
 def test_a_block_with_many_malformed_lines_makes_few_batches(tmp_path, monkeypatch):
@@ -227,3 +227,40 @@ def test_small_batches_of_parquet_are_read_a_part_at_a_time(tmp_path, monkeypatc
     monkeypatch.setattr(reader.files, "open_binary", Recorded)
     read = np.concatenate([batch.rows["n"].to_numpy() for batch in reader.read_file(path, ["n"])])
     assert (read == numbers).all() and 0 < max(sizes) <= reader._SMALL_BLOCK
+
+
+TWICE = pa.table([[1], ["a"], ["b"], [{"x": 1}]], ["id", "user", "user", "o"])
+
+
+def _write_twice(path):
+    if path.suffix == ".parquet":
+        pq.write_table(TWICE, path)
+    else:
+        path.write_text("id,user,user,o\n1,a,b,x\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_two_columns_of_one_name_are_refused_if_it_is_used(tmp_path, name):
+    path = _write_twice(tmp_path / name)
+    with pytest.raises(BadInput, match=rf"{name}: column 'user' occurs more than once"):
+        list(reader.read_file(path, ["id", "user"]))
+    (batch,) = reader.read_file(path, ["id"])
+    assert [str(one) for one in batch.rows["id"].to_pylist()] == ["1"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_two_columns_of_one_name_in_a_joined_table(tmp_path, name):
+    join = {"files": _write_twice(tmp_path / name), "on": "id"}
+    columns = {"click_id": "id", "user_id": "user", "timestamp": "ts"}
+    source = TableSource[ClickColumns].model_validate({"files": "x.csv", "columns": columns, "join": [join]})
+    with pytest.raises(BadInput, match=rf"{name}: column 'user' occurs more than once"):
+        refiner.Refiner(source, ["id", "user"])
+
+
+def test_two_fields_of_one_name_in_a_struct(tmp_path):
+    fields = [pa.field("x", pa.int64()), pa.field("x", pa.int64()), pa.field("y", pa.int64())]
+    column = pa.StructArray.from_arrays([pa.array([1])] * 3, fields=fields)
+    pq.write_table(pa.table([column], ["o"]), tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match=r"a.parquet: column 'o.x' occurs more than once"):
+        list(reader.read_file(str(tmp_path / "a.parquet"), ["o.x"]))
