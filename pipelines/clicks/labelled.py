@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pydantic
 
 from features import vocabulary
 from features.errors import MalTfError
@@ -193,7 +194,36 @@ def read_manifest(directory: str) -> dict:
     is_run = files.exists(files.join(labels, manifest.MANIFEST))
     if is_run and not files.exists(files.join(directory, manifest.MANIFEST)):
         raise MalTfError(f"{directory}: expected a finished label job, found a run; did you mean {labels}?")
-    return manifest.read(directory, "a finished label job")
+    contents = manifest.read(directory, "a finished label job")
+    try:
+        _Manifest.model_validate(contents, strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MalTfError(
+            f"{directory}/{manifest.MANIFEST}: expected that of a label job, found `{place}`: {first['msg']}; it is of another "
+            "stage or was edited. Choose the directory of a label job, or run `labels` again"
+        ) from error
+    return contents
+
+
+class _File(pydantic.BaseModel):
+    """What is read of a file's entry."""
+
+    path: str
+    split: Literal["train", "eval"]
+    segment: int
+    rows: pydantic.NonNegativeInt
+    bytes: pydantic.NonNegativeInt
+    labels: dict = {}
+
+
+class _Manifest(pydantic.BaseModel):
+    """What is read of a label job's manifest."""
+
+    files: list[_File]
+    mechanisms: list[str] = []
+    columns: list[dict[str, str]] | None = None
 
 
 def load(directory: str, spec: FeatureSpec) -> Labelled:
@@ -211,7 +241,7 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
         manifest.check_file(directory, f"vocabulary/{feature.name}.txt")
         vocabularies[feature.name] = vocabulary.read(files.read_text(path))
-    columns = contents.get("columns") or _infer_columns(splits.values(), spec, contents["mechanisms"])
+    columns = contents.get("columns") or _infer_columns(splits.values(), spec, contents.get("mechanisms", []))
     return Labelled(directory, splits, vocabularies, contents["made_from"], _types(columns))
 
 

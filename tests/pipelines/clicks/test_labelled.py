@@ -186,3 +186,28 @@ def test_the_type_of_ids_is_that_of_the_first(values, expected):
 def test_a_split_without_files_is_empty(made):
     _, _, data = made
     assert data.clicks_in(Split([], [])).frame(["mature"]).empty
+
+
+EDITS = {
+    "of another stage": (lambda found: found.pop("files"), "`files`: Field required"),
+    "a split of another name": (lambda found: found["files"][0].update(split="test"), r"`files.0.split`: Input should be 'tra"),
+    "rows as text": (lambda found: found["files"][1].update(rows="12"), r"`files.1.rows`: Input should be a valid integer"),
+    "without segments": (lambda found: found["files"][0].pop("segment"), r"`files.0.segment`: Field required"),
+    "counts that are none": (lambda found: found["files"][0].update(labels="x"), r"`files.0.labels`: Input should be a"),
+    "columns that are none": (lambda found: found.update(columns="x"), "`columns`: Input should be a valid list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "told"), EDITS.values(), ids=EDITS)
+def test_a_manifest_of_no_label_job_is_named_with_what_differs(made, tmp_path, edit, told):
+    project, config, _ = made
+    shutil.copytree(project.folder / "labels", tmp_path / "labels")
+    path = tmp_path / "labels/manifest.json"
+    found = json.loads(path.read_text())
+    edit(found)
+    path.write_text(json.dumps(found))
+    for read in (lambda: labelled.load(str(path.parent), config.feature_spec), lambda: load_clicks(str(path.parent))):
+        with pytest.raises(
+            MalTfError, match=f"^{path}: expected that of a label job, found {told}.*run `labels` again"
+        ):
+            read()
