@@ -189,7 +189,7 @@ def test_a_vocabulary_that_is_none(release):
             "attribution.mechanisms.1.type=first",
             "mechanism 'first': expected type 'ready', found 'first'; adapter 'mac' has ready-made labels",
         ),
-        ("attribution.mechanisms.1.window_hours=3", "ready-made labels take no parameters and no window"),
+        ("attribution.mechanisms.1.window_hours=3", "ready-made labels take no parameters, no window"),
         ("features.0.dtype=int64", "feature 'user_feat0': adapter 'mac' has only categorical features of strings"),
         (
             "features.16.events=conversions",
