@@ -185,7 +185,8 @@ def _from_table(
         if raw.malformed:
             raise MalTfError(f"{path}, row {raw.malformed[0][0]}: {raw.malformed[0][1]}")
         seen |= raw.seen
-        unreadable.update({column: int(cells.sum()) for (column, _), cells in raw.unusable.items()})
+        for (column, _), lost in raw.unusable.items():
+            unreadable[column] += int(lost.sum())
         _check_columns([name for name in required if name not in raw.rows.schema.names], path, signature, seen)
         for start in range(0, max(raw.rows.num_rows, 1), _BATCH):
             part = raw.rows.slice(start, _BATCH)

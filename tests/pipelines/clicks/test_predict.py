@@ -214,3 +214,13 @@ def test_an_output_that_cannot_be_written_is_named_and_a_long_name_is_none(tmp_p
 
 def full_disk(_):
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_cells_that_can_not_be_read_are_missing_and_counted(tmp_path, model, caplog):
+    lines = [b'{"id": 1, "ts": [2]}', b'{"id": 2, "ts": "\xe9"}', b'{"id": 3, "ts": {}}', b'{"id": 4, "ts": 5}']
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "a.csv").write_bytes(b"id,ts\n1,\xe9\n2,x\n3,\xe8\n4,5\n")
+    for name in ("a.jsonl", "a.csv"):
+        caplog.clear()
+        assert model.predict(tmp_path / name, tmp_path / "out.parquet", "id") == 4
+        assert "3 values of column 'ts' are not whole numbers: taken for missing" in caplog.text
