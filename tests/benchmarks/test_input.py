@@ -20,7 +20,7 @@ def test_tables_by_hand():
 @pytest.mark.parametrize("rows", [((40,), (23,))])  # One file a segment: row by row knows no turns.
 def test_all_contenders_read_the_same(tmp_path, rows):
     arguments = (
-        small.write(tmp_path, rows).segments,
+        small.write(tmp_path, rows),
         small.SPEC,
         lookup_model(small.SPEC, small.VOCABULARIES),
         small.TARGETS,

@@ -69,7 +69,9 @@ def largest(found, expected):
 @pytest.fixture
 def float64():
     keras.backend.set_floatx("float64")
+    keras.mixed_precision.set_global_policy("float64")  # It wins over the type of floats once a training has set it.
     yield
+    keras.mixed_precision.set_global_policy("float32")
     keras.backend.set_floatx("float32")
 
 

@@ -253,7 +253,7 @@ def test_tables_say_what_they_are_of(found):
         "eval split, label_last, the target\n",
         "eval split, label_linear\n",
         f"| last, minus base, AUC | {auc['difference']:+.4f} ({auc['low']:+.4f} … {auc['high']:+.4f}) | {auc['p']:.3g} |",
-        "50 resamples: p is 0.039 at least; no interval where a metric rests on less than 30 users. Holm's adjustment",
+        "50 resamples: p is 0.039 at least; no interval where a metric rests on less than 30 users. Detectable: the true",
         "| 95% interval |  |  | {} … {} |".format(
             *(f"{end:.4f}" for end in result["intervals"]["mal"]["auc"].values())
         ),

@@ -177,8 +177,7 @@ def test_text_ids_of_several_columns(project):
 def test_ready_made_labels_have_no_journeys(project):
     config = load(project.write())
     ready = config.model_copy(update={"sources": MacSource(adapter="mac", folder=str(project.folder))})
-    (project.folder / "labels").mkdir()
-    (project.folder / "labels/manifest.json").write_text("{}")
+    project.labels()
     with pytest.raises(MalTfError, match="adapter 'mac' has ready-made labels: .* no journey to explain"):
         explain(ready, str(project.folder / "labels"), "1")
 
