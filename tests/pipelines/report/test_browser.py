@@ -80,7 +80,7 @@ FRAMES = """<!DOCTYPE html><title>frames</title><body><pre id="told"></pre>{fram
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_fetched_cut_off_or_faint_and_no_error_is_logged(tmp_path, scheme):
     span = runs.span(tmp_path / "span", reasons=("a reason",))
-    (tmp_path / "span/evaluate/manifest.json").write_text("{}")  # All sections on one page.
+    (tmp_path / "span/evaluate/manifest.json").write_text('{"made_from": "x"}')  # All sections on one page.
     text = page.render([RunFiles(span)], str(tmp_path))
     (tmp_path / "page.html").write_text(text.replace("</body>", f"{LOOK}</body>"))
     frames = "".join(

@@ -257,7 +257,7 @@ def test_only_clean_days_are_what_later_ones_are_compared_with(schedule):
         directory = pathlib.Path(config.root, "spans", str(day(number)))
         for name, content in (
             ("labels/label_report.json", {"span": number}),
-            ("checks/manifest.json", {"result": {"anomalies": anomalies}}),
+            ("checks/manifest.json", {"made_from": "x", "result": {"anomalies": anomalies}}),
         ):
             (directory / name).parent.mkdir(parents=True)
             (directory / name).write_text(json.dumps(content))
