@@ -193,8 +193,8 @@ def test_errors_are_short_and_name_the_place(finished):
     )
     assert "column 'clicked_items' is missing" in missing
     assert "Traceback" not in missing
-    one_class = ["--set", "attribution.window_hours=0.000001", "--output", str(project.folder / "one")]
-    assert "AUC needs clicks of both classes" in mal_tf("run", config, *one_class, fails=True)
+    one_class = ["--set", "attribution.window_hours=0.0003", "--output", str(project.folder / "one")]
+    assert "expected clicks of both classes under label_last" in mal_tf("run", config, *one_class, fails=True)
 
 
 def test_schema_is_inferred_reviewed_and_then_stops_bad_data(finished):
