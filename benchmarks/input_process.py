@@ -38,38 +38,38 @@ class Settings:
     repeat: int
 
 
-def ours(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def ours(split: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Read as training does."""
-    return batches(files, spec, lookup, targets, batch_size)
+    return batches(split, spec, lookup, targets, batch_size)
 
 
-def read_alone(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def read_alone(split: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Only decompress and batch serialized examples, in order."""
-    return serialized(files, batch_size)
+    return serialized(split, batch_size)
 
 
-def parsed(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def parsed(split: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Do everything but the lookup: raw values and labels."""
-    return serialized(files, batch_size).map(lambda batch: parse_features(batch, spec, label_columns(targets)))
+    return serialized(split, batch_size).map(lambda batch: parse_features(batch, spec, label_columns(targets)))
 
 
-def by_row(files: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
+def by_row(split: Split, spec: FeatureSpec, lookup: keras.Model, targets, batch_size: int) -> tf.data.Dataset:
     """Parse each row, then batch, as tutorials usually do. The lookup is the same."""
     columns = label_columns(targets)
 
     def row(record: tf.Tensor) -> dict:
         return {name: values[0] for name, values in parse_features(record[tf.newaxis], spec, columns).items()}
 
-    def split(values: dict) -> tuple[dict, dict]:
+    def with_labels(values: dict) -> tuple[dict, dict]:
         labels = {name.removeprefix("label_"): values.pop(name) for name, _ in columns}
         return lookup(values), labels
 
-    paths = tf.data.Dataset.from_tensor_slices([file for file, _ in files.files])
+    paths = tf.data.Dataset.from_tensor_slices([file for file, _ in split.files])
     rows = paths.flat_map(lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP")).map(row)
     padding = {f.name: MISSING[spec.dtype(f)] for f in spec.features} | {
         name: tf.constant(0, dtype) for name, dtype in columns
     }
-    return rows.padded_batch(batch_size, padding_values=padding).map(split)
+    return rows.padded_batch(batch_size, padding_values=padding).map(with_labels)
 
 
 CONTENDERS = {"ours": ours, "read alone": read_alone, "read and parse": parsed, "row by row": by_row}

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from mal_tf.evaluation.judgement import detectable
+from mal_tf.evaluation.judgement import detectable, reading
 from mal_tf.evaluation.metrics import Gauc, registered_metrics
 
 DASH = "–"
 
-#: A difference in GAUC that is worth having, about what multi-attribution learning gains in production (arXiv 2508.15217).
+#: A difference in GAUC that is worth having, about what multi-attribution learning gained offline (arXiv 2508.15217).
 WORTHWHILE = 0.005
 
 #: Explanation of the hollow dots of `plots.forest`.
@@ -72,20 +72,26 @@ def with_interval(result: Mapping[str, Any]) -> str:
     return f"{difference(result.get('difference'))} ({interval(result)})"
 
 
-def power(by_metric: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say how large a difference in GAUC the users of an evaluation could have shown, and how many would show `WORTHWHILE`.
+def power(by_metric: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how large a true difference in GAUC had to be to be shown, and how many users would show `WORTHWHILE`.
+
+    Args:
+        by_metric: differences by metric, with `low` and `high`.
 
     Returns:
-        One sentence; nothing if GAUC has no interval.
+        One sentence; an empty string if the difference in GAUC is shown or has no interval.
     """
-    smallest = detectable(by_metric.get(Gauc.name, {}))
-    if smallest is None:
-        return []
-    sentence = f"This many users show a difference in {Gauc.title} of {number(smallest)} in four of five cases"
+    gauc = by_metric.get(Gauc.name, {})
+    smallest = detectable(gauc)
+    if smallest is None or reading(Gauc.name, gauc) in (("better", True), ("worse", True)):
+        return ""
+    sentence = (
+        f"With this many users, a true difference in {Gauc.title} of {number(smallest)} is shown in four of five cases"
+    )
     if smallest <= WORTHWHILE:
-        return [f"{sentence}."]
+        return f"{sentence}."
     times = general(float(f"{(smallest / WORTHWHILE) ** 2:.2g}"))
-    return [f"{sentence}; one of {WORTHWHILE:g} takes about {times} times as many users."]
+    return f"{sentence}; one of {WORTHWHILE:g} takes about {times} times as many."
 
 
 def size(count: float) -> str:

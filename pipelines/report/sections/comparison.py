@@ -63,12 +63,7 @@ def verdicts(run: RunFiles) -> list[Part]:
         better, worse = names_by_side["better"], names_by_side["worse"]
         side: Reading = "better" if better and not worse else "worse" if worse and not better else "open"
         facts = [
-            " ".join(
-                [
-                    f"{name} {text.with_interval(differences['gauc'])}.",
-                    *(text.power(differences) if readings[name] == "open" else []),
-                ]
-            )
+            f"{name} {text.with_interval(differences[_VERDICT])}. {text.power(differences)}".rstrip()
             for name, differences in rows.items()
         ]
         built.append(Verdict(side, f"{title}, {Gauc.title} against {against}{correction}: {summary}.", SOURCE, facts))

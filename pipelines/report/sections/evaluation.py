@@ -63,8 +63,8 @@ def _verdict(name: str, other: str, by_metric: Mapping[str, Mapping[str, Any]]) 
         "open" if all(by_side.values()) or not any(by_side.values()) else "better" if by_side["better"] else "worse"
     )
     facts = [f"{text.title(metric)} {text.with_interval(one)}" for metric, one in by_metric.items()]
-    if side == "open":
-        facts += text.power(by_metric)
+    if sentence_of_power := text.power(by_metric):
+        facts.append(sentence_of_power)
     return Verdict(side, f"{sentence}.", SOURCE, facts)
 
 

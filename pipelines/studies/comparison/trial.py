@@ -135,10 +135,9 @@ def _score(network: Network, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.n
     """Returns prediction, label, and whether the click is mature, each of shape [clicks]."""
     target = network.primary.target
     served = keras.Model(network.model.input, network.model.output[network.primary.output])
-    predict = tf.function(lambda rows: tf.sigmoid(served(rows, training=False)))
-    predict = predict.get_concrete_function(
-        dataset.element_spec[0]
-    )  # A call that traces would warn from the sixth model on.
+    function = tf.function(lambda rows: tf.sigmoid(served(rows, training=False)))
+    # Traced here, as calls that trace warn from the sixth model of a process on.
+    predict = function.get_concrete_function(dataset.element_spec[0])
     parts = [(predict(rows).numpy(), labels[target].numpy(), labels["mature"].numpy()) for rows, labels in dataset]
     prediction, label, mature = (np.concatenate(column) for column in zip(*parts, strict=True))
     return prediction, label, mature == 1

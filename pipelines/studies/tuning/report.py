@@ -1,5 +1,7 @@
 """Table of a search's trials."""
 
+import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +26,7 @@ def table(result: Mapping[str, Any]) -> Table:
         [
             f"{number + 1}" + (" (config)" if number == 0 else ""),
             *(_number(one[name]) for name in ("auc", "log_loss")),
-            *(_value(one["values"][key]) for key in keys),
+            *(json.dumps(one["values"][key]) for key in keys),
         ]
         for number, one in shown
     ]
@@ -42,14 +44,8 @@ def table(result: Mapping[str, Any]) -> Table:
 def flags(result: Mapping[str, Any]) -> str:
     """Return the best trial's values as options of the command line."""
     values = result["trials"][result["best"]]["values"]
-    return " ".join(f"--set '{key}={_value(value)}'" for key, value in values.items())
+    return " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in values.items())
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.5f}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

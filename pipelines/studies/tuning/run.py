@@ -65,12 +65,9 @@ def run(
                     {"values": propose(chosen, known, tuning.metric, config.seed + number)} for number in numbers
                 ]
                 tried += search.finish(proposed, pool)
-                log.info(
-                    "best of %d trials: %s %.5f",
-                    len(tried),
-                    tuning.metric,
-                    tried[best(tried, tuning.metric)][tuning.metric],
-                )
+                if not all("diverged" in one for one in tried):  # Otherwise later trials may do better.
+                    leader = tried[best(tried, tuning.metric)][tuning.metric]
+                    log.info("best of %d trials: %s %.5f", len(tried), tuning.metric, leader)
         winner = best(tried, tuning.metric)
         result = {
             "metric": tuning.metric,

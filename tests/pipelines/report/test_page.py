@@ -193,11 +193,14 @@ def test_a_verdict_without_a_difference_says_how_much_data_would_show_one(tmp_pa
     for metric in ("auc", "log_loss", "gauc"):
         found["differences"]["base"][metric] |= {"low": -0.01, "high": 0.018}  # SE .0071, of which 2.80 are .0200.
     (directory / "evaluate/metrics.json").write_text(json.dumps(found))
-    said = "show a difference in GAUC of 0.0200 in four of five cases; one of 0.005 takes about 16 times as many users."
+    said = "difference in GAUC of 0.0200 is shown in four of five cases; one of 0.005 takes about 16 times as many."
     assert said in rendered(str(directory))
     found["differences"]["base"]["gauc"] |= {"low": -0.001, "high": 0.001}
     (directory / "evaluate/metrics.json").write_text(json.dumps(found))
-    assert "show a difference in GAUC of 0.0014 in four of five cases." in rendered(str(directory))
+    assert "difference in GAUC of 0.0014 is shown in four of five cases." in rendered(str(directory))
+    found["differences"]["base"]["gauc"] |= {"low": 0.01, "high": 0.02, "adjusted_p": 0.01}
+    (directory / "evaluate/metrics.json").write_text(json.dumps(found))
+    assert "in four of five cases" not in rendered(str(directory))
 
 
 def test_metrics_have_their_intervals_and_other_labels_their_curves(text):

@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import json
+import shlex
 import shutil
 
 import pytest
 
+from features.errors import MalTfError
 from mal_tf.evaluation import metrics
 from pipelines.config.run import RunConfig, load
 from pipelines.core import text_table
@@ -29,11 +31,8 @@ def finished(tmp_path_factory):
     project.config["labels"]["segment_hours"] = 12
     project.write()
     output = project.folder / "out"
-    return (
-        project.folder / "config.yaml",
-        output,
-        run(load(str(project.folder / "config.yaml")), str(output), make=here),
-    )
+    path = project.folder / "config.yaml"
+    return path, output, run(load(str(path)), str(output), make=here)
 
 
 def test_the_first_trial_has_the_configs_own_values_and_the_best_one_wins(finished):
@@ -69,18 +68,39 @@ def test_a_search_that_was_finished_trains_nothing_and_one_that_was_cut_off_goes
     assert run(load(str(path)), str(output), make=here) == result
 
 
-def test_the_table_and_the_flags_have_the_values(finished):
+def test_the_table_has_the_trials(finished):
     _, _, result = finished
     text = text_table.markdown(report.table(result))
     assert "| 1 (config) |" in text and "learning_rate" in text and "3 trials, 0 of which diverged" in text
-    assert (
-        f"--set 'training.batch_size={result['trials'][result['best']]['values']['training.batch_size']}'"
-        in report.flags(result)
+
+
+def test_the_flags_give_a_config_the_values(finished):
+    path, _, _ = finished
+    values = {"training.learning_rate": 1e-05, "model.auxiliaries": ["linear"], "training.clip_norm": None}
+    flags = shlex.split(report.flags({"best": 0, "trials": [{"values": values}]}))
+    assert flags[::2] == ["--set"] * len(values)
+    config = load(str(path), flags[1::2])
+    assert (config.training.learning_rate, config.training.clip_norm) == (1e-05, None)
+    assert config.model.auxiliaries == ("linear",)
+
+
+def test_a_search_goes_on_while_all_trainings_diverge(finished, monkeypatch):
+    path, output, _ = finished
+    results = iter(
+        [{"auc": None, "log_loss": None, "diverged": "loss is not finite"}] * 5 + [{"auc": 0.6, "log_loss": 0.2}]
     )
+    monkeypatch.setattr(trial, "prepare", lambda *arguments: None)
+    monkeypatch.setattr(trial, "run", lambda *arguments: next(results))
+    config = load(
+        str(path),
+        ["training.batch_size=32", "tuning.trials=6", "tuning.space={training.learning_rate: {low: 1, high: 9.5}}"],
+    )
+    found = run(config, str(output), make=here)
+    assert found["best"] == 5 and found["trials"][5]["auc"] == 0.6
 
 
 def test_without_any_metric_there_is_no_best():
     tried = [{"auc": None, "log_loss": 0.2}, {"auc": 0.5, "log_loss": 0.1}, {"auc": 0.5, "log_loss": 0.3}]
     assert (best(tried, metrics.Auc.name), best(tried, metrics.LogLoss.name)) == (1, 1)
-    with pytest.raises(Exception, match="no trial has auc"):
+    with pytest.raises(MalTfError, match="no trial has auc"):
         best(tried[:1], "auc")
