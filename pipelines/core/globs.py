@@ -5,6 +5,7 @@ with `.` or `_` as in `_SUCCESS` and `.part-0.csv.crc`, unless the pattern spell
 a column, is not hidden.
 """
 
+import fnmatch
 import itertools
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterator
 #: What Spark, Hadoop and Hive hide, where a wildcard begins a name.
 _HIDDEN = r"(?!\.|_[^/=]*(?:/|\Z))"
 
-_TOKEN = re.compile(r"\*\*/|\*{2,}|\*|\?|\[(!?)(\]?[^\]/]*)\]|.", re.DOTALL)
+_TOKEN = re.compile(r"\*\*/|\*{2,}|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
 
 
 def expression(pattern: str, hidden: bool = False) -> re.Pattern[str]:
@@ -36,10 +37,9 @@ def expression(pattern: str, hidden: bool = False) -> re.Pattern[str]:
             parts.append(f"{guard}[^/]*")
         elif text == "?":
             parts.append(f"{guard}[^/]")
-        elif token.group(2):
-            negated = token.group(1)
-            items = re.sub(r"([\\\[\]^&~|])", r"\\\1", token.group(2))
-            parts.append((guard if negated else "") + f"(?!/)[{'^' if negated else ''}{items}]")
+        elif text.startswith("[") and len(text) > 2:
+            one_of = fnmatch.translate(text).removesuffix(r"\Z")
+            parts.append((guard if text.startswith("[!") else "") + f"(?!/){one_of}")
         else:
             parts.append(re.escape(text))
     return re.compile("".join(parts), re.DOTALL)
