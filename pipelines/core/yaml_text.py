@@ -28,7 +28,6 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _INT, _FLOAT)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_DIGITS = r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+][0-9]+)?"
 for _tag, _pattern, _first in (
     (_BOOL, r"true|True|TRUE|false|False|FALSE", "tTfF"),
     (_INT, r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0b[01]+)", "-+0123456789"),
@@ -65,7 +64,7 @@ def read(text: bytes | str, where: str) -> Any:
         raise MalTfError(f"{where}: not valid YAML: nested too deeply") from error
 
 
-def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Counts the values below a node with its aliases written out, and checks its keys; 0 in `sizes` is of an open node."""
     if id(node) in sizes:
         if not (known := sizes[id(node)]):
