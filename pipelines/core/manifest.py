@@ -59,9 +59,9 @@ def read(directory: str, expected: str = "a finished stage") -> dict:
 
 
 def content(directory: str) -> dict | None:
-    """Returns the content of an existing manifest, {} if it is another tool's; None if it is empty or cut, as by a crash."""
+    """Returns the content of a manifest: {} if there is none, or another tool's; None if it is empty or cut, as by a crash."""
     path = files.join(directory, MANIFEST)
-    if files.is_local(path) and os.path.isdir(path):
+    if not files.exists(path) or (files.is_local(path) and os.path.isdir(path)):
         return {}
     data = files.read_bytes(path)
     try:
@@ -89,11 +89,8 @@ def _tells_origin(data: bytes) -> bool:
 
 def _is_own(directory: str) -> bool:
     """Whether a manifest, even if cut, says that mal-tf made the directory; other tools write files of that name, too."""
-    path = files.join(directory, MANIFEST)
-    if not files.exists(path):
-        return False
     found = content(directory)
-    return _tells_origin(files.read_bytes(path)) if found is None else _is_ours(found)
+    return _tells_origin(files.read_bytes(files.join(directory, MANIFEST))) if found is None else _is_ours(found)
 
 
 def digest(manifest: dict) -> str:
@@ -109,8 +106,6 @@ def made_from(directory: str) -> str:
 
 def is_finished(directory: str, made_from: str) -> bool:
     """Whether the stage in `directory` is complete, has this fingerprint, and still has all its files at their recorded sizes."""
-    if not files.exists(files.join(directory, MANIFEST)):
-        return False
     manifest = content(directory)
     if manifest is None or manifest.get("made_from") != made_from:
         return False
@@ -122,9 +117,9 @@ def entry_of(path: str) -> dict | None:
     """The entry of a local file in the manifest of the stage that wrote it; None if no manifest of mal-tf's lists it."""
     place = pathlib.Path(path).resolve()
     for parent in list(place.parents)[:_DEPTH]:
-        if (parent / MANIFEST).is_file() and _is_own(str(parent)):
+        if _is_ours(found := content(str(parent))):
             name = place.relative_to(parent).as_posix()
-            return next((entry for entry in entries(content(str(parent)) or {}) if entry["path"] == name), None)
+            return next((entry for entry in entries(found) if entry["path"] == name), None)
     return None
 
 
@@ -166,8 +161,8 @@ def check_file(directory: str, path: str) -> None:
         MalTfError: the file was changed, cut or deleted since.
     """
     at = files.join(directory, path)
-    listed = content(directory) if files.exists(files.join(directory, MANIFEST)) else None
-    for entry in [*entries(listed or {}), *elsewhere(listed or {})]:
+    listed = content(directory) or {}
+    for entry in [*entries(listed), *elsewhere(listed)]:
         if entry["path"] != path:
             continue
         same = files.exists(at) and files.size(at) == entry["bytes"]
@@ -189,7 +184,7 @@ def begin(directory: str, overwrite: bool) -> None:
     if own and not overwrite and content(directory) is not None:
         raise MalTfError(f"{directory} is finished already; choose another output or pass --overwrite")
     if not own and not files.exists(mark) and not files.is_empty(directory, ignore=LOCK):
-        if files.exists(manifest) and content(directory) is None:
+        if content(directory) is None:
             raise MalTfError(
                 f"{manifest} is empty or cut, and does not say that mal-tf made {directory}. If mal-tf did, delete that "
                 "directory and run again; otherwise choose another output"
