@@ -19,17 +19,18 @@ def benchmark(
 ):
     """Compare models, primary targets, auxiliary sets and seeds on the same labels. Finished trainings are not repeated."""
     from pipelines.core import files, text_table
+    from pipelines.core.layout import RESULTS, TABLES
     from pipelines.studies.comparison import report
     from pipelines.studies.comparison.config import load
-    from pipelines.studies.comparison.run import RESULTS, run
+    from pipelines.studies.comparison.run import run
 
     comparison, run_config = load(config, set_)
     directory = output or default_output(comparison)
     tables = report.tables(run(comparison, run_config, directory, workers))
     for table in tables:
         text_table.show(console, table)
-    files.write_text(f"{directory}/results.md", "\n".join(map(text_table.markdown, tables)))
-    say(f"{directory}/{RESULTS}; the tables in {directory}/results.md")
+    files.write_text(f"{directory}/{TABLES}", "\n".join(map(text_table.markdown, tables)))
+    say(f"{directory}/{RESULTS}; the tables in {directory}/{TABLES}")
 
 
 def tune(
@@ -43,8 +44,9 @@ def tune(
     """Search for better learning rates, batch size, weights and widths. Finished trainings are not repeated."""
     from pipelines.config.run import load
     from pipelines.core import text_table
+    from pipelines.core.layout import BEST, TRIALS, TUNE
     from pipelines.studies.tuning import report
-    from pipelines.studies.tuning.run import BEST, TRIALS, TUNE, run
+    from pipelines.studies.tuning.run import run
 
     loaded = load(config, set_)
     directory = output or default_output(loaded)
@@ -83,10 +85,10 @@ def replay(
 ):
     """Let models bid for a simulated market's clicks under budgets, and report GMV, orders and ROI by arm and industry."""
     from pipelines.core import files, manifest, text_table
-    from pipelines.studies.comparison.run import BENCHMARK
+    from pipelines.core.layout import BENCHMARK, FIGURES, RESULTS, TABLES
     from pipelines.studies.replay import report
     from pipelines.studies.replay.config import load
-    from pipelines.studies.replay.run import RESULTS, run
+    from pipelines.studies.replay.run import run
 
     loaded, run_config = load(config, set_)
     directory = output or default_output(loaded)
@@ -97,14 +99,14 @@ def replay(
             )
         for name in (
             RESULTS,
-            report.TABLES,
-            *report.FIGURES,
+            TABLES,
+            *FIGURES,
         ):  # So that no file of an earlier replay is left beside the new ones.
             files.delete(f"{directory}/{name}")
         result = run(loaded, run_config, directory)
         tables = report.tables(result)
         for table in tables:
             text_table.show(console, table)
-        files.write_text(f"{directory}/{report.TABLES}", "\n".join(map(text_table.markdown, tables)))
+        files.write_text(f"{directory}/{TABLES}", "\n".join(map(text_table.markdown, tables)))
         drawn = " and ".join(report.figures(result, directory))
-    say(f"{directory}/{RESULTS}; the tables in {directory}/{report.TABLES}; {drawn}")
+    say(f"{directory}/{RESULTS}; the tables in {directory}/{TABLES}; {drawn}")

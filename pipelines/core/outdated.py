@@ -5,10 +5,7 @@ import pathlib
 from typing import Any
 
 from pipelines.core import files, manifest
-from pipelines.core.provenance import CONFIG
-
-#: File in a run's directory with the SHA-256 hash of the config that each stage was last made or confirmed with.
-STAGES = "stages.json"
+from pipelines.core.layout import CONFIG, STAGES
 
 #: Folder of evaluations on request, which stay as they are when the config changes.
 _ON_REQUEST = "evaluations"

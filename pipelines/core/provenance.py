@@ -10,9 +10,7 @@ import yaml
 
 from features.frozen import Frozen
 from pipelines.core import files
-
-#: Files in a run's directory: its config, the code and packages, and the error message of its last command, if that failed.
-CONFIG, RUN, FAILED = "config.yaml", "run.json", "failed.txt"
+from pipelines.core.layout import CONFIG
 
 
 def provenance() -> dict:

@@ -19,7 +19,8 @@ import yaml
 
 from features.errors import MalTfError
 from pipelines.core import files, manifest, outdated
-from pipelines.core.provenance import CONFIG, FAILED, RUN, provenance
+from pipelines.core.layout import CONFIG, FAILED, RUN
+from pipelines.core.provenance import provenance
 
 log = logging.getLogger("mal_tf.run")
 
@@ -133,7 +134,7 @@ class StageRunner:
             everywhere: whether processes other than the chief take part in the stage instead of waiting for it.
         """
         output, key = self.path(name), manifest.fingerprint(name, _VERSION, *made_from)
-        after = self._made_from(made_from)
+        after = self._stages_in(made_from)
         if self._is_due(name, key, everywhere, after):
             with _timed(name), self._locked(name):
                 if self.chief:
@@ -144,13 +145,12 @@ class StageRunner:
             self._confirm(name)
         return output
 
-    def _made_from(self, made_from: Sequence) -> dict[str, str]:
+    def _stages_in(self, made_from: Sequence) -> dict[str, str]:
         """The digests of the stages, by name, whose fingerprints are in what another stage is made from."""
         text, found = json.dumps(made_from, default=str), {}
         for name in sorted(self.current):
-            exists = files.exists(self.path(name, manifest.MANIFEST))
-            content = (manifest.content(self.path(name)) if exists else None) or {}
-            if content.get("made_from", f"{text}?") in text:
+            content = manifest.content(self.path(name)) or {}
+            if (made := content.get("made_from")) and made in text:
                 found[name] = manifest.digest(content)
         return found
 

@@ -9,9 +9,10 @@ import yaml
 
 from features.errors import MalTfError
 from pipelines.core import outdated
+from pipelines.core.layout import BENCHMARK, CONFIG, PLAN, RUN
 
 #: Files that every run's directory has.
-_RUN_FILES = ("run.json", "config.yaml")
+_RUN_FILES = (RUN, CONFIG)
 
 
 class RunFiles:
@@ -38,8 +39,8 @@ class RunFiles:
     @property
     def name(self) -> str:
         """The name in the config of the run or of the comparison; for a span of a retraining, with its day."""
-        if self.has("benchmark.json"):
-            return self.json("benchmark.json")["name"]
+        if self.has(BENCHMARK):
+            return self.json(BENCHMARK)["name"]
         name, plan = str(self.config.get("name", "")) or self.directory.resolve().name, self.plan
         return f"{name}, {plan['span']}" if plan else name
 
@@ -51,19 +52,17 @@ class RunFiles:
             MalTfError: the file holds no config.
         """
         try:
-            config = yaml.safe_load(self.text("config.yaml"))
+            config = yaml.safe_load(self.text(CONFIG))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise MalTfError(f"{self.directory}/config.yaml can't be read: {error}; run it again") from error
+            raise MalTfError(f"{self.directory}/{CONFIG} can't be read: {error}; run it again") from error
         if not isinstance(config, dict):
-            raise MalTfError(
-                f"{self.directory}/config.yaml: expected the config of a run, found {config!r}; run it again"
-            )
+            raise MalTfError(f"{self.directory}/{CONFIG}: expected the config of a run, found {config!r}; run it again")
         return config
 
     @property
     def plan(self) -> dict[str, Any] | None:
         """The days of a span of a retraining, from `plan.json`; None for other runs."""
-        return self.json("plan.json") if self.has("plan.json") else None
+        return self.json(PLAN) if self.has(PLAN) else None
 
     def has(self, path: str) -> bool:
         """Return whether a file exists."""

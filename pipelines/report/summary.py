@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mal_tf.evaluation.metrics import Metric, additive_metrics, registered_metrics
-from pipelines.core.outdated import STAGES
-from pipelines.core.provenance import FAILED
+from pipelines.core.layout import FAILED, RUN, STAGES
 from pipelines.core.text_table import Table
 from pipelines.report import text
 from pipelines.report.parts import Numbers, Part, Tiles, Verdict, missing
@@ -75,7 +74,7 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> Part:
         report, result = run.stage_json("labels", "label_report.json"), evaluation.metrics(run)
         if run.outdated:
             put("outdated stages", column, ", ".join(run.outdated))
-        put("revision", column, (run.json("run.json").get("git_revision") or text.DASH)[:12])
+        put("revision", column, (run.json(RUN).get("git_revision") or text.DASH)[:12])
         if report:
             for split, split_counts in report["splits"].items():
                 put(f"clicks, {split}", column, text.integer(split_counts["clicks"]))

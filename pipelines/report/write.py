@@ -8,10 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from features.errors import Busy, Interrupted, MalTfError
 from pipelines.core import files
-from pipelines.core.provenance import CONFIG, RUN
-
-#: Name of the report in a run's directory.
-REPORT = "report.html"
+from pipelines.core.layout import CONFIG, REPORT, RUN
 
 log = logging.getLogger("mal_tf.report")
 

@@ -9,6 +9,7 @@ import pathlib
 from features.errors import Interrupted, MalTfError
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.layout import PLAN, PUSHED
 from pipelines.labels import fits
 from pipelines.labels.finish import REPORT
 from pipelines.retrain import blessing, serving, spans
@@ -19,9 +20,6 @@ SPANS, SERVING = "spans", "serving"
 
 #: Stages of a span's run, in addition to those of every run.
 CHECKS, DELAY, JUDGE, BLESS, INFRA = "checks", "delay", "judge", "bless", "infra"
-
-#: Name of the file with the version number that a span was pushed as.
-PUSHED = "pushed.json"
 
 #: Largest number of earlier spans that a span's label report is compared with.
 _MAX_REPORTS = 7
@@ -193,9 +191,9 @@ def _excluded_days(root: str, since: datetime.date, until: datetime.date, immatu
     """
     excluded, last_clean = set(), since
     for span, directory in _earlier(root, until):
-        if span <= since or not files.exists(f"{directory}/plan.json"):
+        if span <= since or not files.exists(f"{directory}/{PLAN}"):
             continue
-        planned, anomalies = json.loads(files.read_text(f"{directory}/plan.json")), anomalies_of(directory)
+        planned, anomalies = json.loads(files.read_text(f"{directory}/{PLAN}")), anomalies_of(directory)
         train = [*planned["train"], *planned.get("calibrate", ())]
         if files.exists(f"{directory}/{BLESS}/{blessing.NOT_BLESSED}"):
             excluded |= {*train, *blessing.read(f"{directory}/{BLESS}").facts.get("fresh", ())}

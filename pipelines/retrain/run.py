@@ -15,6 +15,7 @@ from pipelines.clicks import labelled
 from pipelines.clicks.scoring import score
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.layout import PUSHED
 from pipelines.core.provenance import has_same_config
 from pipelines.evaluate.evaluate import EVENTS, write_events
 from pipelines.retrain import blessing, checks, feedback, infra, judge, serving, spans
@@ -25,7 +26,6 @@ from pipelines.retrain.planning import (
     DELAY,
     INFRA,
     JUDGE,
-    PUSHED,
     SERVING,
     SPANS,
     Base,

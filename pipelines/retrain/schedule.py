@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from features.errors import MalTfError
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.layout import PLAN
 from pipelines.core.provenance import provenance
 from pipelines.report import write as report
 from pipelines.retrain import serving, spans
@@ -119,7 +120,7 @@ def _run_stages(attempt: Retraining, recorded: OpenRun) -> serving.Version:
     days = {key: [str(day) for day in getattr(plan, key)] for key in ("train", "calibrate", "logs")}
     with run.opened():
         planned = {"span": str(plan.span), "judge": str(plan.judge), "base": base, **days}
-        files.write_text(run.path("plan.json"), json.dumps(planned, indent=1) + "\n")
+        files.write_text(run.path(PLAN), json.dumps(planned, indent=1) + "\n")
         reads = [run.config.attribution.fit_from, run.config.labels.grow_from if run.config.labels else None]
         with recorded.stage("label", filter(None, reads)) as stage:
             directory = attempt.label()

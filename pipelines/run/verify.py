@@ -10,15 +10,10 @@ import pyarrow.parquet as pq
 from features.errors import MalTfError
 from pipelines.clicks import tfrecords
 from pipelines.core import files, manifest
-from pipelines.core.outdated import STAGES
-from pipelines.core.provenance import CONFIG, FAILED, RUN
-
-#: Files of a run's directory that are of no stage, so that no manifest lists them.
-_OF_RUN = {CONFIG, FAILED, RUN, "report.html", "plan.json", "pushed.json", STAGES, "benchmark.json", "clicks.parquet"}
-_OF_RUN |= {"results.json", "results.md", "tune/trials.json", "tune/best.yaml", manifest.LOCK}
+from pipelines.core.layout import OF_NO_STAGE, PLANNED, RUN
 
 #: Folders of a run whose files are of no finished stage. `serving` also holds exports of earlier trainings.
-_OF_NO_STAGE, _SERVING = ("checkpoints",), "serving"
+_CHECKPOINTS, _SERVING = "checkpoints", "serving"
 
 _BATCH = 4096
 
@@ -98,7 +93,7 @@ def _check_stage(
         one.hashed += "sha256" in entry
         size = sizes.get(path, _size(directory, path))
         one.problems += [(path, problem) for problem in _problems(posixpath.join(directory, path), entry, size)]
-    own = {manifest.MANIFEST, manifest.MARK, manifest.LOCK}
+    own = {manifest.MANIFEST, manifest.MARK, manifest.LOCK, PLANNED}
     one.strays += sorted(found.keys() - listed.keys() - {posixpath.join(stage, name) for name in own})
     if one.hashed < one.files:
         one.note = f"{one.files - one.hashed:,} files without a recorded sha256: size only"
@@ -150,7 +145,7 @@ def _check_loose(loose: Mapping[str, int], sizes: Mapping[str, int], manifests: 
         elif version := next((version for version in versions if _within(path, version)), None):
             problem = (path, "is no file of this export")
             groups.setdefault(version, Checked(version, note="exported")).problems.append(problem)
-        elif run is None or name in _OF_RUN or first in _OF_NO_STAGE or first.startswith("."):
+        elif run is None or name in OF_NO_STAGE or first == _CHECKPOINTS or first.startswith("."):
             continue
         elif first == _SERVING:
             note = "exported earlier, listed by no manifest: not checked"
@@ -163,7 +158,7 @@ def _check_loose(loose: Mapping[str, int], sizes: Mapping[str, int], manifests: 
 
 def _is_manifest(path: str) -> bool:
     folders = path.split("/")[:-1]
-    hidden = any(folder.startswith(".") or folder in _OF_NO_STAGE for folder in folders)
+    hidden = any(folder.startswith(".") or folder == _CHECKPOINTS for folder in folders)
     return posixpath.basename(path) == manifest.MANIFEST and not hidden
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from mal_tf.evaluation.judgement import reading
 from mal_tf.evaluation.metrics import Gauc
 from mal_tf.evaluation.multiplicity import holm, resamples_needed
+from pipelines.core.layout import BENCHMARK
+from pipelines.core.layout import RESULTS as SOURCE
 from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, Reading, Verdict
 from pipelines.report.run_files import RunFiles
-
-SOURCE = "results.json"
 
 #: The metric that verdicts are based on.
 _VERDICT = Gauc.name
@@ -25,7 +25,7 @@ _ALL = "all"
 
 def results(run: RunFiles) -> dict[str, Any] | None:
     """Return the comparison's results; None if the run is not a comparison or is not finished."""
-    return run.json(SOURCE) if run.has(SOURCE) and run.has("benchmark.json") else None
+    return run.json(SOURCE) if run.has(SOURCE) and run.has(BENCHMARK) else None
 
 
 def parts(run: RunFiles) -> list[Part]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mal_tf.evaluation.judgement import has_direction, reading
 from mal_tf.evaluation.metrics import HIGHER, additive_metrics, registered_metrics
+from pipelines.core.layout import BENCHMARK
 from pipelines.core.text_table import Table
 from pipelines.evaluate.results import too_few_resamples
 from pipelines.report import plots, text
@@ -72,9 +73,7 @@ def parts(run: RunFiles) -> list[Part]:
     """Build the section."""
     result = metrics(run)
     if result is None:
-        elsewhere = run.plan or run.has(
-            "benchmark.json"
-        )  # A span's candidate is judged, a comparison has its own metrics.
+        elsewhere = run.plan or run.has(BENCHMARK)  # A span's candidate is judged, a comparison has its own metrics.
         return [] if elsewhere else [missing("The models were not evaluated.")]
     name = served(run, result)
     labels = result.get("labels") or {

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mal_tf.evaluation.metrics import HIGHER, LOWER, Auc, additive_metrics
+from pipelines.core.layout import PLAN, PUSHED
 from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Items, Numbers, Part, Picture, Verdict, missing
@@ -22,16 +23,16 @@ def verdicts(run: RunFiles) -> list[Part]:
     if plan is None:
         return []
     span = plan["span"]
-    if run.has("pushed.json"):
-        sentence = f"Span {span} was pushed, as version {run.json('pushed.json')['version']}."
-        return [Verdict("better", sentence, f"pushed.json, {SOURCE}", _facts(run))]
+    if run.has(PUSHED):
+        sentence = f"Span {span} was pushed, as version {run.json(PUSHED)['version']}."
+        return [Verdict("better", sentence, f"{PUSHED}, {SOURCE}", _facts(run))]
     if anomalies := data.anomalies(run):
         return [
             Verdict("worse", f"Span {span} was refused: anomalies in the data. Nothing was trained."),
             Items("Anomalies", anomalies, data.source(run)),
         ]
     if not run.finished("bless"):
-        return [Verdict("open", f"Span {span} is not finished. What serves is as it was.", "plan.json")]
+        return [Verdict("open", f"Span {span} is not finished. What serves is as it was.", PLAN)]
     if reasons := run.json("bless/reason.json")["reasons"]:
         sentence = f"Span {span} was refused: the candidate is not blessed."
         return [Verdict("worse", sentence, SOURCE, _facts(run)), Items("Reasons", reasons, "bless/reason.json")]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.core.layout import BENCHMARK
 from pipelines.core.text_table import Table
 from pipelines.report import diagram, plots, text
 from pipelines.report.parts import Numbers, Part, Picture, missing
@@ -16,7 +17,7 @@ def parts(run: RunFiles) -> list[Part]:
     """Build the section."""
     models = [name for name in run.stages_of("train") if run.has(f"train/{name}/network.json")]
     if not models:
-        elsewhere = run.has("benchmark.json")  # A comparison has its trainings in directories of their own.
+        elsewhere = run.has(BENCHMARK)  # A comparison has its trainings in directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     networks = {name: run.json(f"train/{name}/network.json") for name in models}
     built: list[Part] = [_sizes(run, networks)]

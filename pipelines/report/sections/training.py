@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from mal_tf.training.level import LABELS, PREDICTIONS, Point, pcoc_between
+from pipelines.core.layout import BENCHMARK
 from pipelines.core.text_table import Table
 from pipelines.report import plots, text
 from pipelines.report.parts import Folded, Numbers, Part, Picture, missing
@@ -26,7 +27,7 @@ def parts(run: RunFiles) -> list[Part]:
     """Build the section."""
     models = run.stages_of("train")
     if not models:
-        elsewhere = run.has("benchmark.json")  # A comparison has its trainings in directories of their own.
+        elsewhere = run.has(BENCHMARK)  # A comparison has its trainings in directories of their own.
         return [] if elsewhere else [missing("No model was trained.")]
     trained = {name: run.json(f"train/{name}/training.json") for name in models}
     events = {name: _events(run, name) for name in models}

@@ -9,15 +9,13 @@ from tfx.utils.path_utils import serving_model_dir
 from features.frozen import Frozen
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.layout import PLANNED
 from pipelines.retrain import serving, spans
 from pipelines.retrain.config import RetrainConfig
 from pipelines.retrain.planning import SPANS, Base
 from pipelines.run.run import Run
 from pipelines.validate import gate
 from pipelines.validate.statistics import STATISTICS
-
-#: Name of the file with the span's plan in the label job's directory.
-PLANNED = "planned.json"
 
 
 class Planned(Frozen):

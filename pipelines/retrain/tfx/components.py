@@ -14,6 +14,7 @@ from tfx.utils.path_utils import serving_model_dir
 
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.layout import PLAN, PLANNED
 from pipelines.core.stage_runner import run_stage
 from pipelines.labels import run as label_job
 from pipelines.labels.finish import REPORT
@@ -94,14 +95,14 @@ def label(
     output = local(examples.uri)
     label_job.run(run_config, output, overwrite=True)
     plan = artifacts.Planned(span=days, fit_span=day if refit else start.fit_span, run=run_config)
-    files.write_text(f"{output}/{artifacts.PLANNED}", plan.model_dump_json(indent=1))
+    files.write_text(f"{output}/{PLANNED}", plan.model_dump_json(indent=1))
     examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
     examples.span = int(f"{day:%Y%m%d}")
     examples_utils.set_payload_format(examples, PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     record: dict[str, Any] = {key: list(map(str, getattr(days, key))) for key in ("train", "calibrate")}
     record |= {"span": str(day), "judge": str(days.judge)}
-    files.write_text(artifacts.record_path(config, day, "plan.json"), json.dumps(record, indent=1) + "\n")
+    files.write_text(artifacts.record_path(config, day, PLAN), json.dumps(record, indent=1) + "\n")
     files.write_text(artifacts.record_path(config, day, f"labels/{REPORT}"), files.read_text(f"{output}/{REPORT}"))
 
 

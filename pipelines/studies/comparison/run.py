@@ -12,14 +12,13 @@ from mal_tf.models.config import AUTO
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
 from pipelines.core import files, manifest
+from pipelines.core.layout import BENCHMARK, CLICKS, RESULTS, RUN
 from pipelines.labels import run as label_job
 from pipelines.run.run import Run
 from pipelines.studies.comparison import clicks, judge, plan, tasks, trial
 from pipelines.studies.comparison.config import BenchmarkConfig
 from pipelines.studies.comparison.plan import Trial
 from pipelines.studies.comparison.tasks import Task
-
-CLICKS, RESULTS, BENCHMARK = "clicks.parquet", "results.json", "benchmark.json"
 
 #: Version of each kind of task, incremented when a change of code makes its result differ for the same input.
 _VERSIONS = {"batches": 1, "choices": 1, "trainings": 1, "metrics": 3, "rates": 1}
@@ -107,7 +106,7 @@ def run(
             ],
             "oracles": oracles,
             "causes": work.causes(),
-            "made_by": json.loads(files.read_text(f"{directory}/run.json")),
+            "made_by": json.loads(files.read_text(f"{directory}/{RUN}")),
         }
         text = json.dumps(result, indent=1)
         files.write_text(f"{directory}/{RESULTS}", text + "\n")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from pipelines.core import files
+from pipelines.core.layout import FIGURES
 from pipelines.core.text_table import Table
 from pipelines.studies.replay.intervals import ALL
 from pipelines.studies.replay.run import PAIRED, SPLIT
@@ -19,9 +20,6 @@ _NAMES = {"gmv": "GMV", "orders": "orders", "spend": "spend", "roi": "ROI"}
 
 #: Ticks of the axis of differences, which is not linear, as those of models are small beside those of the truth.
 _TICKS = (-0.5, -0.2, -0.05, -0.02, 0, 0.02, 0.05, 0.2, 0.5)
-
-#: Files with the tables and figures.
-TABLES, FIGURES = "results.md", ("lifts.svg", "industries.svg")
 
 #: Measures reported by industry.
 _BY_INDUSTRY = ("gmv", "orders", "roi")

@@ -13,6 +13,7 @@ from features.time_units import SECONDS_PER_DAY
 from mal_tf.evaluation.judgement import interval, lifts
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig
+from pipelines.core.layout import RESULTS
 from pipelines.core.provenance import provenance
 from pipelines.evaluate import results
 from pipelines.studies.replay import designs, intervals
@@ -21,8 +22,6 @@ from pipelines.studies.replay.config import ReplayConfig
 from pipelines.studies.replay.designs import Design, Market
 from pipelines.studies.replay.intervals import MEASURES
 from pipelines.studies.replay.opportunities import opportunities, rates, versions
-
-RESULTS = "results.json"
 
 #: Names of the designs, in which every arm plays all users, or each arm its own.
 PAIRED, SPLIT = "paired", "split"

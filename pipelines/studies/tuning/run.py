@@ -11,14 +11,12 @@ from features.errors import MalTfError
 from mal_tf.evaluation.metrics import HIGHER, registered_metrics
 from pipelines.config.run import RunConfig, dump
 from pipelines.core import files, manifest
+from pipelines.core.layout import BEST, TRIALS, TUNE
 from pipelines.run.run import Run
 from pipelines.studies.comparison import tasks, trial
 from pipelines.studies.comparison.plan import Trial
 from pipelines.studies.comparison.tasks import Task
 from pipelines.studies.tuning.space import propose, space, with_values
-
-#: Directory of the search in the run's, and its files there.
-TUNE, TRIALS, BEST = "tune", "trials.json", "best.yaml"
 
 #: Trials proposed at a time, which don't know of each other. It is the same for any number of workers, and so is the result.
 _ROUND = 4

@@ -14,6 +14,7 @@ import pytest
 from features.errors import MalTfError
 from features.tfrecord import frame
 from pipelines.core import files, manifest
+from pipelines.core.layout import OF_NO_STAGE
 from pipelines.core.stage_runner import StageRunner
 from pipelines.run.verify import differences, verify
 
@@ -113,6 +114,21 @@ def test_manifests_of_before_are_valid_and_what_can_not_be_checked_is_said(run):
     assert differences([*checked.values()]) == []
     assert checked["train/mal"].note == "1 files without a recorded sha256: size only"
     assert checked["serving/mal/2"].note.endswith("not checked")
+
+
+@pytest.mark.parametrize("name", sorted(OF_NO_STAGE))
+def test_files_of_a_run_that_are_of_no_stage_are_no_strays(run, name):
+    files.write_text(f"{run}/{name}", "{}")
+    files.write_text(f"{run}/train/mal/{name}", "{}")
+    assert differences(verify(str(run))) == [f"train/mal/{name}: is listed by no manifest.json"]
+
+
+def test_the_plan_of_a_span_lies_beside_the_labels(tmp_path):
+    """As TFX's label component writes it."""
+    label_job(str(tmp_path))
+    files.write_text(f"{tmp_path}/planned.json", "{}")
+    files.write_text(f"{tmp_path}/vocabulary/planned.json", "{}")
+    assert differences(verify(str(tmp_path))) == ["vocabulary/planned.json: is listed by no manifest.json"]
 
 
 def test_unfinished_stages_are_said_and_other_tools_files_are_not_ours(run):
