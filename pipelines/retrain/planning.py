@@ -1,5 +1,6 @@
 """Plans a span: its base model, its days, and the earlier spans that it is compared with."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -210,7 +211,10 @@ def _earlier(root: str, span: datetime.date) -> list[tuple[datetime.date, str]]:
     """Return the spans before this one that have a directory, and the directories, oldest first."""
     digit = "[0-9]"
     names = sorted(path.name for path in pathlib.Path(root, SPANS).glob(f"{4 * digit}-{2 * digit}-{2 * digit}"))
-    dated = [(datetime.date.fromisoformat(name), f"{root}/{SPANS}/{name}") for name in names]
+    dated = []
+    for name in names:
+        with contextlib.suppress(ValueError):  # Somebody's: 2024-02-30 is no day.
+            dated.append((datetime.date.fromisoformat(name), f"{root}/{SPANS}/{name}"))
     return [(day, directory) for day, directory in dated if day < span]
 
 

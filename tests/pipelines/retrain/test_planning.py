@@ -261,6 +261,7 @@ def test_only_clean_days_are_what_later_ones_are_compared_with(schedule):
         ):
             (directory / name).parent.mkdir(parents=True)
             (directory / name).write_text(json.dumps(content))
-    pathlib.Path(config.root, "spans", "2024-01-1X").mkdir()  # Somebody's: it is no day.
+    for name in ("2024-01-1X", "2024-02-30", "0000-01-01"):  # Somebody's: they are no days.
+        pathlib.Path(config.root, "spans", name).mkdir()
     assert trailing_reports(config.root, day(13)) == [{"span": 10}, {"span": 12}]
     assert trailing_reports(config.root, day(12)) == [{"span": 10}]
