@@ -84,7 +84,7 @@ def replay(
     output: Annotated[str, typer.Option(help="Directory of the outputs. By default runs/<name>.")] = "",
 ):
     """Let models bid for a simulated market's clicks under budgets, and report GMV, orders and ROI by arm and industry."""
-    from pipelines.core import files, manifest, text_table
+    from pipelines.core import files, locks, text_table
     from pipelines.core.layout import BENCHMARK, FIGURES, RESULTS, TABLES
     from pipelines.studies.replay import report
     from pipelines.studies.replay.config import load
@@ -92,7 +92,7 @@ def replay(
 
     loaded, run_config = load(config, set_)
     directory = output or default_output(loaded)
-    with manifest.lock(directory):
+    with locks.lock(directory):
         if files.exists(f"{directory}/{BENCHMARK}"):
             raise MalTfError(
                 f"{directory}: expected a directory for a replay, found a benchmark; choose another output"

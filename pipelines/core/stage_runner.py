@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from features.errors import MalTfError
-from pipelines.core import files, manifest, outdated
+from pipelines.core import files, locks, manifest, outdated
 from pipelines.core.layout import CONFIG, FAILED, RUN
 from pipelines.core.provenance import provenance
 
@@ -92,7 +92,7 @@ class StageRunner:
         if not self.chief:
             yield
             return
-        with manifest.lock(self.directory):
+        with locks.lock(self.directory):
             self._check_name(name)
             manifest.recover_all(self.directory, self.path(PREVIOUS))
             files.write_text(self.path(RUN), json.dumps(provenance(), indent=1) + "\n")
@@ -177,7 +177,7 @@ class StageRunner:
         """Locks the directory of a stage if a link leads out of this directory, whose lock covers all that is in it."""
         output = self.path(name)
         inside = not files.is_local(output) or files.is_within(output, self.directory)
-        return contextlib.nullcontext() if inside or not self.chief else manifest.lock(output)
+        return contextlib.nullcontext() if inside or not self.chief else locks.lock(output)
 
     def _is_due(
         self, name: str, made_from: str, everywhere: bool = False, after: Mapping[str, str] | None = None
@@ -225,7 +225,7 @@ def _wait_for_chief(name: str, output: str, made_from: str) -> None:
 def _file_entries(directory: str) -> list[dict]:
     """Lists the files of a stage, except for the mark that `manifest.finish` removes, and a lock."""
     paths = [str(path.relative_to(directory)) for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file()]
-    return manifest.describe(directory, [path for path in paths if path not in (manifest.MARK, manifest.LOCK)])
+    return manifest.describe(directory, [path for path in paths if path not in (manifest.MARK, locks.LOCK)])
 
 
 @contextlib.contextmanager

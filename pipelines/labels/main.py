@@ -39,7 +39,7 @@ def started(run: Callable[[Sequence[str]], None], flags: Sequence[str] | None) -
 
 def _run(flags: Sequence[str]) -> None:
     from pipelines.config.run import load
-    from pipelines.core import beam_runner, files, manifest
+    from pipelines.core import beam_runner, files, locks
     from pipelines.labels import run
     from pipelines.labels.options import LabelOptions
 
@@ -55,7 +55,7 @@ def _run(flags: Sequence[str]) -> None:
         print(run.dry_run(config, options.output, flags))
         return
     files.check_apart(options.output, [options.config])
-    with manifest.lock(options.output):
+    with locks.lock(options.output):
         report = run.run(config, options.output, flags, options.overwrite)
     if report is None:
         log.info("The job was handed to the runner; %s is finished when it holds manifest.json.", options.output)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from features.errors import MalTfError
 from pipelines.config.run import RunConfig
-from pipelines.core import files, manifest
+from pipelines.core import files, locks, manifest
 from pipelines.core.layout import PLAN
 from pipelines.core.provenance import provenance
 from pipelines.report import write as report
@@ -41,7 +41,7 @@ def retrain(config: RetrainConfig, run: RunConfig, span: datetime.date, first: b
         MalTfError: any other error. In all cases the serving model is unchanged.
     """
     try:
-        with manifest.lock(config.root):
+        with locks.lock(config.root):
             number, refusal = None, None
             try:
                 number = pushed_before(config.root, span)

@@ -12,7 +12,7 @@ from typing import Any
 
 from features.errors import Busy, MalTfError
 from mal_tf.serving.versions import numbered
-from pipelines.core import manifest
+from pipelines.core import locks
 
 #: Path of the lineage file in a version.
 LINEAGE = "assets.extra/lineage.json"
@@ -175,7 +175,7 @@ def retain(directory: str, keep: int) -> list[int]:
 def _locked(directory: str) -> Iterator[None]:
     """Lock the directory, and remove partial versions that a killed process left behind."""
     try:
-        with manifest.lock(directory, alone=True):  # A rollback may come during a retraining.
+        with locks.lock(directory, alone=True):  # A rollback may come during a retraining.
             for partial in pathlib.Path(directory).glob(".*.partial"):
                 shutil.rmtree(partial)
             yield

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from features.errors import MalTfError
 from pipelines.clicks import tfrecords
-from pipelines.core import files, manifest
+from pipelines.core import files, locks, manifest
 from pipelines.core.layout import OF_NO_STAGE, PLANNED, RUN
 
 #: Folders of a run whose files are of no finished stage. `serving` also holds exports of earlier trainings.
@@ -93,7 +93,7 @@ def _check_stage(
         one.hashed += "sha256" in entry
         size = sizes.get(path, _size(directory, path))
         one.problems += [(path, problem) for problem in _problems(posixpath.join(directory, path), entry, size)]
-    own = {manifest.MANIFEST, manifest.MARK, manifest.LOCK, PLANNED}
+    own = {manifest.MANIFEST, manifest.MARK, locks.LOCK, PLANNED}
     one.strays += sorted(found.keys() - listed.keys() - {posixpath.join(stage, name) for name in own})
     if one.hashed < one.files:
         one.note = f"{one.files - one.hashed:,} files without a recorded sha256: size only"

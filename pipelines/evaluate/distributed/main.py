@@ -20,7 +20,7 @@ def main(flags: Sequence[str] | None = None) -> int:
 
 def _run(flags: Sequence[str]) -> None:
     from pipelines.config.run import load
-    from pipelines.core import beam_runner, files, manifest
+    from pipelines.core import beam_runner, files, locks
     from pipelines.evaluate.distributed import run
     from pipelines.evaluate.distributed.options import EvaluationOptions
     from pipelines.labels.options import LabelOptions
@@ -48,7 +48,7 @@ def _run(flags: Sequence[str]) -> None:
         print(run.dry_run(evaluation, shared.output, flags))
         return
     files.check_apart(shared.output, [shared.config])
-    with manifest.lock(shared.output):
+    with locks.lock(shared.output):
         result = run.run(evaluation, shared.output, flags, shared.overwrite)
     if result is None:
         log.info("The job was handed to the runner; %s is finished when it holds manifest.json.", shared.output)

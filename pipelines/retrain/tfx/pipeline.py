@@ -9,7 +9,7 @@ from tfx import v1 as tfx
 
 from features.errors import MalTfError
 from pipelines.config.run import RunConfig
-from pipelines.core import beam_runner, manifest
+from pipelines.core import beam_runner, locks
 from pipelines.retrain import blessing, serving, spans
 from pipelines.retrain.config import DELAYED, RetrainConfig, load
 from pipelines.retrain.planning import BLESS, SERVING, SPANS, Refused
@@ -135,7 +135,7 @@ def run_here(
         MalTfError: any other error. In all cases the serving model is unchanged.
     """
     (day,) = spans.requested_spans(span, "", "")
-    with manifest.lock(config.root):
+    with locks.lock(config.root):
         pipeline = build(config, run, str(day), first, f"{config.root}/{ARTIFACTS}", tensorflow_serving)
         pipeline.metadata_connection_config = tfx.orchestration.metadata.sqlite_metadata_connection_config(
             f"{config.root}/{METADATA}"

@@ -14,7 +14,7 @@ import yaml
 from features.errors import MalTfError
 from features.time_units import SECONDS_PER_DAY
 from pipelines.config.run import RunConfig
-from pipelines.core import files, manifest
+from pipelines.core import files, locks, manifest
 from pipelines.studies.simulation.block import simulate, users_per_block
 from pipelines.studies.simulation.config import MarketConfig
 from pipelines.studies.simulation.tables import tables
@@ -48,7 +48,7 @@ def run(
         raise MalTfError(f"{output}: expected a local directory; write the market there and copy it")
     config_data = run_config(config)
     RunConfig.model_validate(config_data)
-    with manifest.lock(output):
+    with locks.lock(output):
         return _write(config, config_data, output, overwrite, advance)
 
 

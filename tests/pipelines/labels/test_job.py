@@ -222,7 +222,7 @@ def test_csv_gives_the_same_labels_and_malformed_lines_are_dead_letters(project)
 
 
 def test_output_in_use_finished_or_foreign_is_refused(project):
-    from pipelines.core import manifest
+    from pipelines.core import locks
 
     project.write()
     project.labels()
@@ -234,8 +234,8 @@ def test_output_in_use_finished_or_foreign_is_refused(project):
     with pytest.raises(MalTfError, match="was not made by mal-tf"):
         project.labels("foreign")
     assert (foreign / "thesis.txt").exists()
-    with manifest.lock(str(project.folder / "run")):
-        holder = f"from pipelines.core import manifest\nwith manifest.lock({str(project.folder / 'run')!r}): pass"
+    with locks.lock(str(project.folder / "run")):
+        holder = f"from pipelines.core import locks\nwith locks.lock({str(project.folder / 'run')!r}): pass"
         done = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True, check=False)
     assert f"in use by process {os.getpid()}" in done.stderr
 

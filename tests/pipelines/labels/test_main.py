@@ -14,7 +14,7 @@ from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipelines.core import files, manifest
+from pipelines.core import files, locks, manifest
 from pipelines.labels.main import main
 from tests.pipelines.core.memory import MemoryFileSystem
 from tests.support.object_store import HOME, upload
@@ -113,7 +113,7 @@ def test_a_finished_output_is_replaced_only_if_told_to(project, capsys):
 def test_an_output_in_use_is_left_as_it_is(project, capsys):
     project.write()
     output = project.folder / "labels"
-    with manifest.lock(str(output)):
+    with locks.lock(str(output)):
         files.write_text(f"{output}/{manifest.MARK}", "")
         files.write_text(f"{output}/Split-train/half.gz", "of the other job")
         assert run(project) == 1
@@ -129,7 +129,7 @@ def test_the_labels_of_a_run_are_written_by_one_process_whichever_command_it_is(
     place = f"{run_directory}/labels"
     if entry == "pipelines.labels.main":
         words, place = [f"--config={config}", f"--output={run_directory}/labels"], run_directory
-    with manifest.lock(place):
+    with locks.lock(place):
         done = subprocess.run([sys.executable, "-m", entry, *words], capture_output=True, text=True, check=False)
     assert done.returncode and "is in use by process" in done.stderr
     assert not list(project.folder.glob("run/**/*.gz")) and not list(project.folder.glob("run/**/_INCOMPLETE"))
@@ -138,7 +138,7 @@ def test_the_labels_of_a_run_are_written_by_one_process_whichever_command_it_is(
 def test_a_lock_is_nobodys_file_and_is_kept(project):
     project.write()
     lock = project.folder / "labels/.lock"
-    with manifest.lock(str(lock.parent)):
+    with locks.lock(str(lock.parent)):
         held = lock.stat().st_ino
     for flags in ((), ("--overwrite",)):  # Nobody made it so far; all but the lock is deleted.
         assert run(project, *flags) == 0

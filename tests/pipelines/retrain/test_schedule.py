@@ -4,7 +4,7 @@ import errno
 import pytest
 
 from features.errors import MalTfError
-from pipelines.core import manifest
+from pipelines.core import locks
 from pipelines.retrain import schedule
 from pipelines.retrain.planning import Refused
 from pipelines.retrain.spans import MissingLog
@@ -16,7 +16,7 @@ def test_a_full_disk_is_said_without_a_traceback(loaded, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(manifest, "lock", full)
+    monkeypatch.setattr(locks, "lock", full)
     with pytest.raises(MalTfError, match="span 2024-01-10: .*No space left on device.*the serving model is unchanged"):
         schedule.retrain(*loaded, datetime.date(2024, 1, 10), first=True)
 

@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import Busy, MalTfError
 from pipelines.clicks.predict import find_saved_model as newest
-from pipelines.core import manifest
+from pipelines.core import locks
 from pipelines.retrain import serving
 from tests.pipelines.retrain.faults import killed, with_full_disk
 
@@ -35,7 +35,7 @@ def model(folder, content):
 def files(directory):
     """Bytes by path of all that is in a directory but the lock."""
     found = (path for path in pathlib.Path(directory).rglob("*") if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in found if path.name != manifest.LOCK}
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found if path.name != locks.LOCK}
 
 
 def served(directory):
@@ -140,7 +140,7 @@ def test_killed_at_each_file_operation_every_version_is_whole_and_the_next_call_
         seen.add(tuple(sorted(left)))
         change(directory, models)
         assert served(directory) == done
-        assert {path.name for path in pathlib.Path(directory).iterdir()} == {*map(str, done), manifest.LOCK}
+        assert {path.name for path in pathlib.Path(directory).iterdir()} == {*map(str, done), locks.LOCK}
     assert served(directory) == done
     assert {tuple(sorted(served_before)), tuple(sorted(done))} <= seen  # Killed before it began to count, and after.
 
@@ -164,7 +164,7 @@ def test_two_at_once_are_one_and_a_message(place):
     directory, models = place
     push_all(directory, models, "ab")
     before = files(directory)
-    with manifest.lock(directory):
+    with locks.lock(directory):
         for change, _ in CHANGES.values():
             with pytest.raises(MalTfError, match="is in use by process"):
                 change(directory, models)

@@ -5,7 +5,7 @@ import pytest
 
 from features.errors import Busy, MalTfError
 from pipelines.cli.studies import replay as command
-from pipelines.core import manifest
+from pipelines.core import locks
 from pipelines.studies.replay import designs
 from pipelines.studies.replay.config import load
 from pipelines.studies.replay.intervals import MEASURES
@@ -59,7 +59,7 @@ def test_the_command_holds_its_directory_and_takes_earlier_outputs_away(replay, 
     """A replay that fails leaves no pictures of another beside its own nothing."""
     for name in ("results.md", "industries.svg", "kept.txt"):
         (tmp_path / name).write_text("earlier")
-    with manifest.lock(str(tmp_path)), pytest.raises(Busy, match="in use by process"):
+    with locks.lock(str(tmp_path)), pytest.raises(Busy, match="in use by process"):
         command(replay, [], str(tmp_path))
     assert (tmp_path / "results.md").read_text() == "earlier"
     with pytest.raises(MalTfError, match="warm_up_days"):
