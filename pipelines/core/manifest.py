@@ -175,8 +175,9 @@ def begin(directory: str, overwrite: bool) -> None:
 
     Raises:
         MalTfError: the directory holds a finished stage and `overwrite` is not set, or files of which neither a manifest nor
-            the mark of an incomplete directory says that mal-tf wrote them.
+            the mark of an incomplete directory says that mal-tf wrote them. Or a file is in its place.
     """
+    _check_no_file(directory)
     mark, manifest = (files.join(directory, name) for name in (MARK, MANIFEST))
     own = _is_own(directory)
     if own and not overwrite and content(directory) is not None:
@@ -192,6 +193,14 @@ def begin(directory: str, overwrite: bool) -> None:
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
     files.delete(manifest)
     files.clear(directory, keep=(MARK, LOCK))
+
+
+def _check_no_file(directory: str) -> None:
+    """Checks that neither the directory nor one that it is to be made in is a file."""
+    path = pathlib.Path(directory)
+    for place in (path, *path.parents) if files.is_local(directory) else ():
+        if place.exists() and not place.is_dir():
+            raise MalTfError(f"{place}: expected a directory, found a file; move it away, or choose another output")
 
 
 def finish(directory: str, manifest: dict) -> None:

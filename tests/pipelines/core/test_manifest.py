@@ -6,6 +6,7 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.core import files, manifest
+from pipelines.core.stage_runner import StageRunner
 
 
 @pytest.mark.parametrize("name", ["plain", "run[1]", "what?", "a*b"])
@@ -119,6 +120,22 @@ def test_a_manifest_cut_before_is_unfinished_and_deletes_nothing_without_the_mar
     files.write_text(f"{tmp_path}/{manifest.MARK}", "")
     manifest.begin(str(tmp_path), overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == [manifest.MARK]
+
+
+@pytest.mark.parametrize("stage", ["labels", "labels/a/b"])
+def test_a_file_in_the_place_of_a_directory_is_named_and_stays(tmp_path, stage):
+    (tmp_path / "labels").write_text("mine")
+    said = f"^{tmp_path}/labels: expected a directory, found a file; move it away, or choose another output$"
+    with pytest.raises(MalTfError, match=said):
+        manifest.begin(f"{tmp_path}/{stage}", overwrite=True)
+    runner = StageRunner(str(tmp_path))
+    for again in (
+        lambda: runner.run(stage, [], lambda output: None),
+        lambda: runner.run_job(f"{stage}/c", "x", lambda output, backup: manifest.begin(output, overwrite=True)),
+    ):
+        with pytest.raises(MalTfError, match=said):
+            again()
+    assert (tmp_path / "labels").read_text() == "mine"
 
 
 def test_a_link_is_somebody_elses_file(tmp_path):
