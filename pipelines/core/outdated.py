@@ -66,6 +66,7 @@ def _manifests(root: pathlib.Path) -> dict[str, dict[str, Any]]:
 def _confirmed(root: pathlib.Path) -> dict[str, str]:
     path = root / STAGES
     try:
-        return json.loads(path.read_text()) if path.is_file() else {}
+        found = json.loads(path.read_text()) if path.is_file() else {}
     except ValueError:  # Cut by a machine that stopped.
         return {}
+    return found if isinstance(found, dict) else {}

@@ -80,7 +80,8 @@ def test_of_runs_of_before_nothing_is_said_and_nothing_is_made_again(tmp_path, l
     assert command(tmp_path) == [] and outdated(str(tmp_path)) == {}
 
 
-def test_a_cut_record_is_no_error(tmp_path):
+@pytest.mark.parametrize("content", ["{", "", "[]", "null"])
+def test_a_cut_or_strange_record_is_no_error(tmp_path, content):
     command(tmp_path)
-    pathlib.Path(tmp_path, "stages.json").write_text("{")
+    pathlib.Path(tmp_path, "stages.json").write_text(content)
     assert outdated(str(tmp_path)) == {} and command(tmp_path) == []
