@@ -64,7 +64,7 @@ def verify(directory: str) -> list[Checked]:
         if content is None:
             one.problems.append((posixpath.join(stage, manifest.MANIFEST), "is empty or cut"))
         else:
-            _check_stage(one, directory, stage, content, by_stage[stage or ""], sizes)
+            _check_stage(one, directory, stage, content, by_stage[stage], sizes)
             for path in _elsewhere(stage, content):
                 loose.pop(path, None)
         checked.append(one)
