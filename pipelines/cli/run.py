@@ -1,4 +1,4 @@
-"""Commands that work on one run: `run`, its single stages, and `report`, `predict` and `explain`."""
+"""Commands that work on one run: `run`, its single stages, and `report`, `predict`, `verify` and `explain`."""
 
 import os
 import shlex
