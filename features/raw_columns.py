@@ -281,6 +281,16 @@ def _decimal_text(column: pa.Array) -> pa.Array:
     return pc.if_else(column.is_valid(), pc.binary_join_element_wise(*parts, ""), _NO_TEXT)
 
 
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8 text; they are not copied."""
+    ends = pa.py_buffer(np.array([0, len(data)], np.int64))
+    try:
+        pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)]).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def as_utf8(column: pa.Array) -> pa.Array:
     """The text that bytes encode, null where they are not UTF-8."""
     try:

@@ -3,6 +3,8 @@ import uuid
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.raw_columns import (
     as_feature_text,
@@ -11,6 +13,7 @@ from features.raw_columns import (
     as_numbers,
     as_text,
     as_whole_numbers,
+    is_utf8,
     uuid_text,
 )
 
@@ -140,3 +143,16 @@ def test_a_slice_of_text_means_what_it_means_alone(kind):
     for column in (text, identity):
         column.validate(full=True)
         assert column.to_pylist() == ["u1", None, "longer than the others"]
+
+
+@given(
+    st.binary() | st.text().map(str.encode),
+    st.sampled_from([b"", b"\xe9", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]),
+)
+def test_bytes_are_text_if_python_decodes_them(data, end):
+    try:
+        (data + end).decode()
+    except UnicodeDecodeError:
+        assert not is_utf8(data + end)
+    else:
+        assert is_utf8(data + end)

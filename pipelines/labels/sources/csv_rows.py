@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from features.arrays import flat
-from features.raw_columns import as_utf8, undecodable
+from features.raw_columns import as_utf8, is_utf8, undecodable
 
 _BLOCK_BYTES = 16 << 20
 
@@ -236,16 +236,6 @@ class _Joined:
         return b"".join([*pieces, self._lines.data[done : self.stop]])
 
 
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 class _Rows:
     """Parsed rows.
 
@@ -262,7 +252,7 @@ class _Rows:
         self.unusable: dict[tuple[str, str], np.ndarray] = {}
         try:
             # pyarrow can't give rows to `_keep` that are not UTF-8.
-            rows = self._parse(data, self._keep if _is_utf8(data) else None)
+            rows = self._parse(data, self._keep if is_utf8(data) else None)
         except pa.ArrowInvalid:
             self.malformed.clear()
             self._coded = True

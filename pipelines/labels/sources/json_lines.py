@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from features.arrays import flat
-from features.raw_columns import VALUE_SEPARATOR
+from features.raw_columns import VALUE_SEPARATOR, is_utf8
 from pipelines.labels.sources import json_values, nested
 from pipelines.labels.sources.nested import Place
 
@@ -126,12 +126,8 @@ class Parser:
     def parse(self, lines: list[bytes]) -> Parsed:
         """Parses lines that aren't blank: all at once, or one by one where any of them doesn't fit the schema."""
         data = b"\n".join(lines)
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            return self._one_by_one(lines)
         odd = any(mark in data for mark in _MARKS) or (b"\\u" in data and _HALF.search(data)) or _NO_OBJECT.search(data)
-        if odd or not data.startswith(b"{") or data.count(b"\n{") < len(lines) - 1:
+        if odd or not data.startswith(b"{") or data.count(b"\n{") < len(lines) - 1 or not is_utf8(data):
             return self._one_by_one(lines)
         index, empty = np.arange(len(lines)), 0
         rows = self._inferred(data, len(lines)) if self._explode is None else None
