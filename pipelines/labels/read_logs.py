@@ -32,9 +32,6 @@ _ROWS_SPLIT = 524_288
 #: Seconds of reading between two log lines of progress.
 _LOG_INTERVAL = 2.0
 
-#: Largest number of segments; more are taken to be the effect of a stray timestamp.
-_MAX_SEGMENTS = 1_000
-
 log = logging.getLogger("mal_tf.labels")
 
 
@@ -69,12 +66,14 @@ class Read(beam.DoFn):
         exchange: Exchange,
     ):
         self._source, self._columns, self._times = source, dict(columns), times
+        self._needed = table.required_columns(source.columns, columns)
+        #: Columns that a file may lack if another has them, those of values, features and fallbacks for the user.
+        self._optional = {*self._needed} - {*table.indispensable_columns(source.columns), *source.compared}
         self._file = {path: number for number, path in enumerate(paths)}
         self._shards, self._exchange = shards, exchange
 
     def setup(self):
         """Loads the joined tables."""
-        self._needed = table.required_columns(self._source.columns, self._columns)
         self._lists = {column for column, dtype in self._columns.items() if dtype == NUMBER_LISTS}
         rounded = {column for column, dtype in self._columns.items() if dtype in ("float32", NUMBER_LISTS)}
         self._numbers = rounded - {*self.needed(exact=True)}
@@ -93,34 +92,26 @@ class Read(beam.DoFn):
         path, joined = paths[0], (join.files for join in self._source.join)
         headers = [column_names(path, self._source), *map(column_names, joined)]
         columns = dict.fromkeys(column for header in headers for column in header)
-        needed = table.required_columns(self._source.columns, self._columns)
-        missing = [column for column in needed if column not in columns]
+        missing = [column for column in self._needed if column not in columns]
         if not (all(headers) and missing and has_rows(path)):
             return
         for other in reversed(paths[1:]):  # The newest is likely to have a newer column.
             if not (found := column_names(other, self._source)):
                 return
-            missing = [column for column in missing if column not in found or column not in self._optional()]
+            missing = [column for column in missing if column not in found or column not in self._optional]
             if not missing:
                 return
         raise table.missing_column(missing[0], self._source.columns, path, columns)
-
-    def _optional(self) -> set[str]:
-        """Columns that a file may lack if another has them, those of values, features and fallbacks for the user."""
-        keys = (*self._source.where, *(join.on for join in self._source.join))
-        indispensable = {*table.indispensable_columns(self._source.columns), *keys}
-        return set(table.required_columns(self._source.columns, self._columns)) - indispensable
 
     def _optional_cells(self) -> set[str]:
         """Columns whose cells a row can do without, those of values, features, fallbacks for the user and touchpoints."""
         roles = self._source.columns
         keys = [name for role, names in roles.text_roles.items() if role != "touchpoint" for name in names]
-        compared = (*self._source.where, *(join.on for join in self._source.join))
-        return {*self._needed} - {*getattr(roles, roles.ID), *keys, roles.timestamp, *compared}
+        return {*self._needed} - {*getattr(roles, roles.ID), *keys, roles.timestamp, *self._source.compared}
 
     def _with_newer(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with null in columns that this file lacks; that some file has them is checked where all have been read."""
-        lacking = [column for column in self._needed if column in self._optional() and column not in rows.schema.names]
+        lacking = [column for column in self._needed if column in self._optional and column not in rows.schema.names]
         nulls = [pa.nulls(rows.num_rows) for _ in lacking]
         return pa.RecordBatch.from_arrays([*rows.columns, *nulls], [*rows.schema.names, *lacking]) if lacking else rows
 
@@ -128,7 +119,7 @@ class Read(beam.DoFn):
         """Returns the columns that the log must have before rows are joined or after, those of features only if not `exact`."""
         columns = table.required_columns(self._source.columns, {} if exact else self._columns)
         exploded = [] if self._source.explode is None else [self._source.explode]
-        return list(dict.fromkeys([*columns, *exploded, *self._source.where, *(join.on for join in self._source.join)]))
+        return list(dict.fromkeys([*columns, *exploded, *self._source.compared]))
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads a piece."""

@@ -20,6 +20,7 @@ class Refiner:
     Args:
         source: the table source.
         columns: raw columns required in the result.
+        lists: those that hold lists.
     """
 
     def __init__(self, source: TableSource, columns: list[str], lists: Collection[str] = ()):
@@ -28,7 +29,7 @@ class Refiner:
 
     def read_columns(self, columns: list[str]) -> list[str]:
         """Lists the columns to read from the table's files, that is `columns` and those of `where` and `join`."""
-        return list(dict.fromkeys([*columns, *self._source.where, *(join.on for join in self._source.join)]))
+        return list(dict.fromkeys([*columns, *self._source.compared]))
 
     def where(self, raw: RawBatch, path: str) -> RawBatch:
         """Returns the rows that match `where`."""

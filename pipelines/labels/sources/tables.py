@@ -71,6 +71,11 @@ class TableSource(Frozen, Generic[Columns]):
         """Name of the table in counts, dead letters and the label report."""
         return self.columns.TABLE
 
+    @property
+    def compared(self) -> list[str]:
+        """Columns whose values `where` and `join` compare."""
+        return [*self.where, *(join.on for join in self.join)]
+
     @pydantic.field_validator("where", mode="before")
     @classmethod
     def _texts(cls, value):
