@@ -5,7 +5,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -68,11 +68,8 @@ class Prepare(beam.DoFn):
             by_table: dict[str, list] = {name: [] for name in self._schemas}
             for name, parcel in (entry for entry in elements if entry is not None):
                 by_table[name].append(parcel)
-            whole = clock.in_units(self._concatenate(by_table["clicks"], self._schemas["clicks"]))
-            clicks, conflicting, timed.counts["clicks", "exact_repeats"] = shard.drop_duplicates(whole, "click_id")
-            yield from self._dead("clicks", "click_id", conflicting)
-            whole = self._concatenate(by_table["conversions"], self._schemas["conversions"])
-            whole = clock.in_units(whole)
+            clicks = yield from self._distinct("clicks", "click_id", by_table["clicks"], clock, timed.counts)
+            whole = clock.in_units(self._concatenate("conversions", by_table["conversions"]))
             latest = shard.keep_latest(whole, "conversion_id")
             dropped = {"restated": latest.restated, "exact_repeats": latest.repeats, "of_one_row": latest.of_one_row}
             timed.counts.update({("conversions", name): count for name, count in dropped.items()})
@@ -80,10 +77,8 @@ class Prepare(beam.DoFn):
             for name in self._schemas:
                 if name in ("clicks", "conversions"):
                     continue
-                whole = clock.in_units(self._concatenate(by_table[name], self._schemas[name]))
-                kept, conflicting, timed.counts[name, "exact_repeats"] = shard.drop_duplicates(whole, "touch_id")
+                kept = yield from self._distinct(name, "touch_id", by_table[name], clock, timed.counts)
                 timed.counts[name, "written"] = kept.num_rows
-                yield from self._dead(name, "touch_id", conflicting)
                 context.append(kept)
             prepared = shard.sort(clicks, latest.rows, context)
             timed.counts.update(user_counts(prepared))
@@ -95,9 +90,18 @@ class Prepare(beam.DoFn):
         yield TaggedOutput("counts", timed.counts)
         yield number, tuple(parcels)
 
-    def _concatenate(self, parcels: list, schema: pa.Schema) -> pa.Table:
+    def _distinct(
+        self, name: str, id_column: str, parcels: list, clock: Clock, counts: Counter
+    ) -> Generator[Any, None, pa.Table]:
+        """Returns the rows of a table without repeats of an id, which it counts; yields dead letters of those that differ."""
+        whole = clock.in_units(self._concatenate(name, parcels))
+        kept, conflicting, counts[name, "exact_repeats"] = shard.drop_duplicates(whole, id_column)
+        yield from self._dead(name, id_column, conflicting)
+        return kept
+
+    def _concatenate(self, name: str, parcels: list) -> pa.Table:
         tables = [self._exchange.unpack(parcel) for parcel in parcels]
-        return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
+        return pa.concat_tables(tables).combine_chunks() if tables else self._schemas[name].empty_table()
 
     def _dead(self, name: str, id_column: str, rows: pa.Table) -> Iterator[Any]:
         for file in pc.unique(rows["source_file"]).to_pylist():
