@@ -59,9 +59,8 @@ class Finish:
             MalTfError: rows are unaccounted for, too many rows are bad, or a split is empty.
         """
         report = reports.build(counts, self.mechanisms, self.tables)
-        report["warnings"] += [
-            warning for warning in [reports.late_events(report)] if self.ends_with_events and warning
-        ]
+        if self.ends_with_events and (warning := reports.late_events(report)):
+            report["warnings"].append(warning)
         for warning in report["warnings"]:
             log.warning("%s", warning)
         reports.check(report, self.max_bad_share, self.output, self.tables)

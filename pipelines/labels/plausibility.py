@@ -40,7 +40,7 @@ def warnings(counts: Mapping[tuple, int]) -> list[str]:
             f"{attributed:,} of {attributed + without:,} conversions find an eligible click: check that both tables hold user "
             "ids and match keys in the same form, `sources.time_unit`, and `attribution.window_hours`"
         )
-    for (kind,), touches in sorted((key[1:], n) for key, n in counts.items() if key[0] == "touches"):
+    for kind, touches in sorted((key[1], n) for key, n in counts.items() if key[0] == "touches"):
         credit = sum(n for key, n in counts.items() if key[:2] == ("touch_credit", kind))
         if kind != CLICK and touches and attributed and not credit:
             found.append(
