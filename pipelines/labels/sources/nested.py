@@ -1,7 +1,7 @@
 """Columns of nested data: fields of structs by dotted names, and rows made of the elements of a list (`explode`)."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -127,19 +127,9 @@ class Layout:
         element = [f"{self._explode}.{name}" for name in _names(_children(self._element))]
         return list(dict.fromkeys([*_names(self._fields), *element, *_names(_children(self._element))]))
 
-    def exploded(self, batch: pa.RecordBatch) -> Exploded | None:
-        """The exploded rows of a batch; None if nothing is exploded."""
-        if self.list is None:
-            return None
-        return Exploded.of(walk(dict(zip(batch.schema.names, batch.columns, strict=True)), self.list))
-
-    def columns(
-        self, batch: pa.RecordBatch, names: Sequence[str], exploded: Exploded | None, part: slice
-    ) -> pa.RecordBatch:
-        """Columns of a batch by name, for a part of its exploded rows, or for all its rows."""
-        rows = dict(zip(batch.schema.names, batch.columns, strict=True))
-        columns = [values(self.places(name), rows, exploded, part) for name in names]
-        return pa.RecordBatch.from_arrays(columns, list(names))
+    def exploded(self, rows: Mapping[str, pa.Array]) -> Exploded | None:
+        """The exploded rows of some columns of the file; None if nothing is exploded."""
+        return None if self.list is None else Exploded.of(walk(rows, self.list))
 
 
 def twice(source: str, name: str) -> BadInput:

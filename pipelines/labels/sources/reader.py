@@ -122,7 +122,7 @@ def read(
     with _readable(piece.path):
         kind = file_format(piece.path)
         with files.open_binary(piece.path) as raw:
-            file = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
+            file = _unzipped(raw, piece.path)
             if kind == "parquet":
                 batches = _parquet(file, piece, columns, explode, rows, block if small else 0)
             elif kind == "csv":
@@ -199,8 +199,13 @@ def has_rows(path: str) -> bool:
     with _readable(path), files.open_binary(path) as raw:
         if file_format(path) == "parquet":
             return pq.ParquetFile(raw).metadata.num_rows > 0
-        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        file = _unzipped(raw, path)
         return bool(_header(file, ",")) and any(block.strip(b"\r\n") for block in iter(lambda: file.read(1 << 16), b""))
+
+
+def _unzipped(file, path: str):
+    """A file, or what it holds if its name says that it is gzipped."""
+    return gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file
 
 
 def _delimiter(path: str, source: TableSource | None) -> str:
@@ -228,7 +233,7 @@ def _schema(path: str, source: TableSource | None) -> pa.Schema:
     with _readable(path), files.open_binary(path) as raw:
         if kind == "parquet":
             return pq.ParquetFile(raw).schema_arrow
-        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        file = _unzipped(raw, path)
         return pa.schema([(name, pa.string()) for name in _header(file, _delimiter(path, source))])
 
 
@@ -270,12 +275,12 @@ def _parquet(
     for batch in parquet.iter_batches(size, row_groups=[group], columns=names):
         if batch.num_rows:  # Without rows, types and columns may be others.
             numbers = np.arange(start, start + batch.num_rows) + 1
-            exploded = layout.exploded(batch)
+            fields = dict(zip(batch.schema.names, batch.columns, strict=True))
+            exploded = layout.exploded(fields)
             for part in [slice(0, batch.num_rows)] if exploded is None else nested.parts(exploded.owners, size):
-                rows = layout.columns(batch, list(places), exploded, part)
-                if uuids:
-                    texts = {name: uuid_text(rows[name]) if name in uuids else rows[name] for name in rows.schema.names}
-                    rows = pa.RecordBatch.from_pydict(texts)
+                values = {name: nested.values(of, fields, exploded, part) for name, of in places.items()}
+                values |= {name: uuid_text(values[name]) for name in uuids}
+                rows = pa.RecordBatch.from_arrays(list(values.values()), list(values))
                 of = part if exploded is None else exploded.owners[part]
                 yield RawBatch(rows, numbers[of], [], seen, exploded.empty if exploded and not part.start else 0)
         start += batch.num_rows
