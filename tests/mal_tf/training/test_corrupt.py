@@ -2,25 +2,22 @@
 
 import dataclasses
 import gzip
-import io
 import logging
 import pathlib
-import zlib
 
 import numpy as np
 import pytest
 
 from features.errors import MalTfError
-from features.tfrecord import frame
+from features.tfrecord import frame, read
 from mal_tf.training.split import Split
 from tests.mal_tf.training import small
+from tests.support.gzipped import flushed
 
 
 def records(path: str) -> list[bytes]:
-    from features import tfrecord
-
     with gzip.open(path) as file:
-        return list(tfrecord.read(file))
+        return list(read(file))
 
 
 def rewritten(path: str, framed: bytes) -> None:
@@ -109,14 +106,9 @@ def test_a_file_with_fewer_clicks_than_expected_is_noticed(tmp_path):
 def test_a_cut_that_leaves_whole_records_is_noticed_in_the_last_block_too(tmp_path, before, lost):
     """A gzip stream whose end is cut off at a full flush, so that no record is broken."""
     split = small.write(tmp_path, ((40,),))
-    path, found = split.segments[0][0], records(split.segments[0][0])
-    out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb") as stream:
-        stream.write(frame(found[:before]))
-        stream.flush(zlib.Z_FULL_FLUSH)
-        kept = out.tell()
-        stream.write(frame(found[before:]))
-    pathlib.Path(path).write_bytes(out.getvalue()[:kept])
+    path = split.segments[0][0]
+    data, kept = flushed(records(path), before)
+    pathlib.Path(path).write_bytes(data[:kept])
     with pytest.raises(MalTfError, match=rf"0-0\.gz: record {before} can't be read: .* the rest of the file"):
         small.train(split, tmp_path / "fails", "base", {})
     if before:

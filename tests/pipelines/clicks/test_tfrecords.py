@@ -1,8 +1,6 @@
 """Single TFRecord files, read to their end or refused."""
 
 import gzip
-import io
-import zlib
 
 import numpy as np
 import pytest
@@ -10,23 +8,13 @@ import pytest
 from features.errors import MalTfError
 from features.tfrecord import frame
 from pipelines.clicks import tfrecords
+from tests.support.gzipped import flushed
 
 RECORDS = [bytes([number % 251]) * (number % 90) for number in range(3000)]
 
 
 def read(path, rows=None, size=64):
     return [record for batch in tfrecords.read(str(path), size, rows) for record in batch.numpy()]
-
-
-def flushed(records, at):
-    """Gzip, and the number of its bytes after which the first `at` records are complete."""
-    out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb") as stream:
-        stream.write(frame(records[:at]))
-        stream.flush(zlib.Z_FULL_FLUSH)
-        end = out.tell()
-        stream.write(frame(records[at:]))
-    return out.getvalue(), end
 
 
 def test_whole_files_are_read_gzipped_joined_or_plain(tmp_path):
