@@ -78,8 +78,9 @@ def predict(
         raise MalTfError(
             f"{path}: expected a .csv, .parquet or .jsonl file with --id or --null-value; the id of tf.Examples is click_id"
         )
-    from_table = is_table and _from_table(signatures, path, id_column, null_values)
-    scored = from_table or _from_tfrecord(signatures, path, listed)
+    scored = (
+        _from_table(signatures, path, id_column, null_values) if is_table else _from_tfrecord(signatures, path, listed)
+    )
     rows, began = 0, time.monotonic()
     writer: Any = None  # A writer of pyarrow, which is untyped.
     with files.created(output) as file, contextlib.ExitStack() as stack:
