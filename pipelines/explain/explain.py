@@ -49,7 +49,7 @@ class Explanation:
         mature: whether its window had closed by the end of the logs.
         closes: end of its window, the longest of all mechanisms, UTC.
         windows: attribution window in hours, by mechanism.
-        path_length: number of clicks of the longest path to a conversion that the click is part of, by the common window.
+        path_length: number of touches of the longest path to a conversion that the click is part of, by the common window.
         cat: the CAT label.
         features: values of the features, by name.
         differs: columns whose value in the label files differs from the one that the logs give now.

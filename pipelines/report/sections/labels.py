@@ -44,7 +44,7 @@ def parts(run: RunFiles) -> list[Part]:
     if report.get("touches"):
         built.append(_touches(report))
     if report.get("path_lengths"):
-        built.append(_path_lengths(report["path_lengths"]))
+        built.append(_path_lengths(report["path_lengths"], "touches" if report.get("touches") else "clicks"))
     built.append(_classes(report))
     if any(report.get("days", {}).values()):
         built.append(_days(report["days"]))
@@ -106,7 +106,7 @@ def _touches(report: Mapping[str, Any]) -> Part:
     return Numbers(Table("Touches and their credit", ["touch", "number", *names], rows, note), SOURCE)
 
 
-def _path_lengths(lengths: Mapping[str, int]) -> Part:
+def _path_lengths(lengths: Mapping[str, int], touches: str) -> Part:
     total = sum(lengths.values())
     rows = [[length, text.integer(n), text.percent(n / total)] for length, n in lengths.items()]
     first, more = list(lengths.items())[:9], sum(list(lengths.values())[9:])
@@ -118,10 +118,11 @@ def _path_lengths(lengths: Mapping[str, int]) -> Part:
     return Picture(
         plots.bars([name for name, _ in first], values, shown, "conversions"),
         "Length of converting journeys",
-        f"Conversions by number of eligible clicks; {several} have two or more.",
-        f"Conversions by number of eligible clicks before them. Mechanisms differ only where there are more than one: {several}.",
+        f"Conversions by number of eligible {touches}; {several} have two or more.",
+        f"Conversions by number of eligible {touches} before them. Mechanisms differ only where there are more than one: "
+        f"{several}.",
         SOURCE,
-        Table("Conversions by length of the journey", ["clicks", "conversions", "share"], rows),
+        Table("Conversions by length of the journey", [touches, "conversions", "share"], rows),
     )
 
 

@@ -51,6 +51,7 @@ def test_context_touches_are_counted_and_drawn_beside_clicks():
     tables = {part.table.title: part.table for part in labels.parts(_Stage(report)) if getattr(part, "table", None)}
     assert tables["Rows in, rows out"].columns == ["rows", "clicks", "conversions", "context_view"]
     assert ["of these, with context touches alone", "–", "4", "–"] in tables["Rows in, rows out"].rows
+    assert tables["Conversions by length of the journey"].columns[0] == "touches"
     assert tables["Touches and their credit"].rows[1] == ["view", "48", *["30.0"] * len(runs.MECHANISMS)]
 
     chosen = runs.journeys()
