@@ -18,8 +18,6 @@ import pyarrow.csv
 from features.arrays import flat
 from features.raw_columns import as_utf8, is_utf8, undecodable
 
-_BLOCK_BYTES = 16 << 20
-
 #: Lines that one value may span.
 _MOST_LINES = 1_000
 
@@ -66,20 +64,20 @@ class CsvRows:
     unusable: dict[tuple[str, str], np.ndarray]
 
 
-def read(file: IO[bytes], table: CsvTable, size: int | None = None) -> Iterator[CsvRows]:
+def read(file: IO[bytes], table: CsvTable, size: int) -> Iterator[CsvRows]:
     """Reads what follows the header. Empty lines are no rows.
 
     Args:
         file: the text after the header.
         table: how it is split.
-        size: bytes that are read at a time; by default as many as the label job reads.
+        size: bytes that are read at a time.
 
     Raises:
         csv.Error: the rows can't be told apart.
     """
     grammar, rest, ended, done = _Grammar(table), b"", False, 0
     while not ended:
-        block = file.read(size or _BLOCK_BYTES)
+        block = file.read(size)
         ended = not block
         cut = block.rfind(b"\n") + 1
         data = b"".join([rest, memoryview(block)[:cut]]) if cut or ended else b""

@@ -16,12 +16,10 @@ LINES = [f"c{i},u{i % 7},{1_700_000_000 + i},p{i % 3}" for i in range(40)]
 def read(data, names="abc", block=1 << 20):
     """(number, values) of the good rows, and the malformed ones."""
     rows, malformed = [], []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_rows, "_BLOCK_BYTES", block)
-        for found in csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list(names), list(names))):
-            values = [tuple(row.values()) for row in found.rows.to_pylist()]
-            rows += zip(found.numbers.tolist(), values, strict=True)
-            malformed += found.malformed
+    for found in csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list(names), list(names)), block):
+        values = [tuple(row.values()) for row in found.rows.to_pylist()]
+        rows += zip(found.numbers.tolist(), values, strict=True)
+        malformed += found.malformed
     return rows, malformed
 
 
@@ -85,7 +83,7 @@ def test_a_value_of_too_many_lines_is_no_value():
 def test_optional_cells_that_are_not_utf8_are_null():
     data = "ä,1,x\n2,ö,ü\né,\n4,ß,5\n6,7,8\n".encode("latin-1").replace(b"\xfc", "ü".encode())
     table = csv_rows.CsvTable(list("abc"), list("abc"), optional="bc")
-    (found,) = csv_rows.read(io.BytesIO(data), table)
+    (found,) = csv_rows.read(io.BytesIO(data), table, 1 << 20)
     assert found.rows.to_pydict() == {"a": ["2", "4", "6"], "b": [None, None, "7"], "c": ["ü", "5", "8"]}
     assert found.numbers.tolist() == [2, 4, 5]
     assert {cell: mask.tolist() for cell, mask in found.unusable.items()} == {("b", "not UTF-8"): [True, True, False]}
@@ -97,7 +95,7 @@ def test_optional_cells_that_are_not_utf8_are_null():
 
 def test_quoted_cells_that_are_not_utf8_may_span_lines():
     data = '1,"ö\n""ä""",x\n2,"é",y\n3,"ü,z\n4,a,b\n5,"q\n",\n'.encode("latin-1")
-    (found,) = csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list("abc"), list("abc"), optional="b"))
+    (found,) = csv_rows.read(io.BytesIO(data), csv_rows.CsvTable(list("abc"), list("abc"), optional="b"), 1 << 20)
     assert found.rows.to_pydict() == {
         "a": ["1", "2", "4", "5"],
         "b": [None, None, "a", "q\n"],
