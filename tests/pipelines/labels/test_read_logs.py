@@ -10,6 +10,7 @@ import yaml
 
 from features.errors import BadInput
 from features.time_units import UNITS_PER_SECOND
+from pipelines.clicks.labelled import load_clicks
 from tests.support.labels import labels_of, read_examples, read_labels
 from tests.support.project import DAY, START
 
@@ -207,12 +208,11 @@ def test_a_cell_that_can_not_be_read_is_missing_and_a_key_makes_the_row_bad(proj
     found, after = report(project, "after"), labels_of_texts(project, "after")
     assert found["missing_cells"]["clicks"] == {name: {"not UTF-8": 1} for name in ("item", "place", "price")}
     assert list(found["dead_letters"]["clicks"].values()) == [1]
-    assert len(before) - len(after) <= 1
+    bad = project.clicks["id"][9 if ending == "csv" else 10].as_py()  # The first line of CSV is the header.
+    assert set(before["click_id"]) - {str(bad)} == set(after["click_id"])
 
 
 def labels_of_texts(project, name):
-    from pipelines.clicks.labelled import load_clicks
-
     return load_clicks(str(project.folder / name)).frame(["click_id", "label_last"])
 
 
