@@ -1,5 +1,6 @@
 """Dead letters, that is rows that could not be used, written as JSON Lines with the reason, the file and the row number."""
 
+import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -18,14 +19,14 @@ from pipelines.core import files
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 #: Years in which pandas has times.
-_FIRST, _LAST = pd.Timestamp(1678, 1, 1), pd.Timestamp(2262, 1, 1)
+_FIRST, _LAST = datetime.datetime(1678, 1, 1), datetime.datetime(2262, 1, 1)
 
 
 def letters(name: str, file: int, path: str, numbers: list[int], reasons: list[str], raw: Rows) -> TaggedOutput:
     """Makes an element of the output `dead` from bad rows of a file.
 
     Args:
-        name: table, `clicks` or `conversions`.
+        name: name of the table, such as `clicks`.
         file: number of the source file.
         path: path of the source file.
         numbers: row numbers in the file.
@@ -56,11 +57,9 @@ def _exact(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_timestamp(kind):
         whole = pc.equal(column, pc.floor_temporal(column, unit="millisecond"))
-        bounds = [
-            pa.scalar(year.to_pydatetime(), pa.timestamp("s")).cast(pa.timestamp(kind.unit)) for year in (_FIRST, _LAST)
-        ]
-        times = column.cast(pa.timestamp(kind.unit))
-        fits = pc.and_(pc.greater_equal(times, bounds[0]), pc.less(times, bounds[1]))
+        local = pa.timestamp(kind.unit)
+        times, first, last = column.cast(local), pa.scalar(_FIRST, local), pa.scalar(_LAST, local)
+        fits = pc.and_(pc.greater_equal(times, first), pc.less(times, last))
         return column if pc.all(pc.and_(whole, fits)).as_py() is not False else column.cast(pa.string())
     other = pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind) or isinstance(column, pa.ExtensionArray)
     if other or pa.types.is_uint64(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):

@@ -50,7 +50,7 @@ class Exploded:
 
 
 class Layout:
-    """The columns of a Parquet file, by name.
+    """The columns of a Parquet or CSV file, by name.
 
     Args:
         schema: of the file.
@@ -80,7 +80,7 @@ class Layout:
             self._element = kind.value_type
 
     def places(self, name: str) -> list[Place]:
-        """The places of a column; where one is null, the next one counts. None if there is no such column.
+        """The places of a column; where one is null, the next one counts. Empty if there is no such column.
 
         Raises:
             BadInput: the file has two columns of the name.
