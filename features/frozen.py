@@ -119,9 +119,15 @@ def _of_hours(hours: float) -> float:
 Hours = Annotated[float, pydantic.AfterValidator(_of_hours)]
 
 
-def as_tuple(value):
-    """Wraps a single string in a tuple, for fields that take a name or a list of names; returns anything else unchanged."""
+def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+#: Validator of a list of texts that takes a single one too.
+AS_TUPLE = pydantic.BeforeValidator(_as_tuple)
+
+#: Names as a list, or a single one.
+Names = Annotated[tuple[str, ...], AS_TUPLE]
 
 
 def _not_empty(values: tuple) -> tuple:

@@ -1,20 +1,17 @@
-"""Click and conversion tables: roles of their columns, and normalisation of raw batches with checks of each row."""
+"""Tables of clicks, conversions and context touches: normalisation of raw batches, with checks of each row."""
 
 import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pydantic
 
-from features.context_table import ContextColumns
 from features.errors import BadInput
 from features.feature import ARROW_TYPE, NUMBER_LISTS
-from features.frozen import NOT_EMPTY, Frozen, as_tuple
 from features.raw_columns import (
     as_feature_text,
     as_identifier,
@@ -25,6 +22,7 @@ from features.raw_columns import (
     undecodable,
 )
 from features.raw_times import TimeFormat, as_times
+from features.roles import ClickColumns, ContextColumns, ConversionColumns
 
 #: Prefix of the raw name of a feature column, so that it can't clash with a role of that name.
 FEATURE = "feature/"
@@ -37,76 +35,6 @@ VALUE_IS_NULL = "value is null"
 
 #: Day from which timestamps are counted.
 EPOCH = datetime.date(1970, 1, 1)
-
-
-class ClickColumns(Frozen):
-    """Roles of the columns of the click log. A role may be made of several columns.
-
-    Attributes:
-        click_id: identifies a click within its user; a repeated id is the same click delivered twice.
-        user_id: the user who clicked.
-        user_fallback: what stands for a user without an id, such as the device. Such users are no users of ids that spell the
-            same: device 7 is `fallback:7`. None by default, so that rows without a user are bad.
-        timestamp: time of the click: a timestamp, a number since 1970 in `sources.time_unit`, or text of either (ISO 8601).
-        match_key: what a click and a conversion must share besides the user; nothing when empty.
-        touchpoint: the touchpoint type that data-driven attribution models; one type for all when empty. Null values
-            make a type of their own, the empty one.
-    """
-
-    TABLE: ClassVar[str] = "clicks"
-    ID: ClassVar[str] = "click_id"
-
-    click_id: Annotated[tuple[str, ...], NOT_EMPTY]
-    user_id: Annotated[tuple[str, ...], NOT_EMPTY]
-    user_fallback: tuple[str, ...] = ()
-    timestamp: str
-    match_key: tuple[str, ...] = ()
-    touchpoint: tuple[str, ...] = ()
-
-    _single = pydantic.field_validator(
-        "click_id", "user_id", "user_fallback", "match_key", "touchpoint", mode="before"
-    )(as_tuple)
-
-    @property
-    def text_roles(self) -> dict[str, tuple[str, ...]]:
-        """Roles held as text, besides the id."""
-        return {"user_id": self.user_id, "match_key": self.match_key, "touchpoint": self.touchpoint}
-
-
-class ConversionColumns(Frozen):
-    """Roles of the columns of the conversion log. A role may be made of several columns.
-
-    Attributes:
-        conversion_id: identifies a conversion within its user; a repeated id is the same one delivered twice.
-        user_id: the user who converted, as in the click log.
-        user_fallback: as in the click log.
-        timestamp: time of the conversion, as in the click log.
-        match_key: as in the click log, column by column.
-        value: worth of the conversion, in one currency for all; 1 when absent. A conversion without a readable value
-            keeps its labels and adds nothing to valued credit.
-        negative_value: what a value below 0 means: `missing`, the conversion happened and its value is unknown; `keep`, it
-            happened and valued credit falls by it; `refund`, the row is no conversion and is left out.
-    """
-
-    TABLE: ClassVar[str] = "conversions"
-    ID: ClassVar[str] = "conversion_id"
-
-    conversion_id: Annotated[tuple[str, ...], NOT_EMPTY]
-    user_id: Annotated[tuple[str, ...], NOT_EMPTY]
-    user_fallback: tuple[str, ...] = ()
-    timestamp: str
-    match_key: tuple[str, ...] = ()
-    value: str | None = None
-    negative_value: Literal["missing", "keep", "refund"] = "missing"
-
-    _single = pydantic.field_validator("conversion_id", "user_id", "user_fallback", "match_key", mode="before")(
-        as_tuple
-    )
-
-    @property
-    def text_roles(self) -> dict[str, tuple[str, ...]]:
-        """Roles held as text, besides the id."""
-        return {"user_id": self.user_id, "match_key": self.match_key}
 
 
 #: Roles of the columns of any table.

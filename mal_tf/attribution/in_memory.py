@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from features import table, vocabulary
 from features.arrays import flat
-from features.context_table import ContextColumns
 from features.errors import BadInput, MalTfError
 from features.in_memory import arrow_table
 from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
+from features.roles import ContextColumns
 from features.spec import FeatureSpec
 from features.time_units import UNITS_PER_SECOND, since_epoch
 from mal_tf.attribution import labelling, shard

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pydantic
 
-from features.frozen import NOT_EMPTY, Frozen, as_tuple
+from features.frozen import NOT_EMPTY, Frozen, Names
 from features.spec import FeatureSpec
 
 #: Names of the slices that are not based on a feature.
@@ -62,7 +62,7 @@ class EvaluationConfig(Frozen):
 
     bootstrap_samples: int = pydantic.Field(2000, ge=0)
     batch_size: int = pydantic.Field(4096, ge=1)
-    slices: tuple[str, ...] | None = None
+    slices: Names | None = None
     top_values: int = pydantic.Field(5, ge=1)
     quantiles: int = pydantic.Field(4, ge=2, le=100)
     age_days: Annotated[tuple[pydantic.PositiveFloat, ...], NOT_EMPTY] = (1, 2, 4, 7)
@@ -70,7 +70,6 @@ class EvaluationConfig(Frozen):
     growth: GrowthConfig = GrowthConfig()
     calibration_bins: int = pydantic.Field(10, ge=1, le=1000)
 
-    _as_tuple = pydantic.field_validator("slices", mode="before")(as_tuple)
     _bounds_ascend = pydantic.field_validator("age_days")(_ascending)
 
     @pydantic.field_validator("slices")

@@ -10,8 +10,8 @@ import pyarrow as pa
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 from features import table
-from features.context_table import ContextColumns
 from features.raw_times import NANOSECONDS, TimeFormat
+from features.roles import ContextColumns
 from features.spec import FeatureSpec
 from features.time_units import since_epoch
 from mal_tf.attribution.config import AttributionConfig

@@ -4,13 +4,12 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import pydantic
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
-from features.frozen import Frozen, Path, Range, as_tuple
+from features.frozen import AS_TUPLE, Frozen, Path, Range
 from mal_tf.attribution.labels import implied
 from pipelines.config.run import RunConfig
 from pipelines.core import files
@@ -40,11 +39,9 @@ class ChecksConfig(Frozen):
 
     drift: DistanceLimits = DistanceLimits()
     skew: DistanceLimits = DistanceLimits()
-    serving_log: tuple[Path, ...] = ()
+    serving_log: Annotated[tuple[Path, ...], AS_TUPLE] = ()
     rows: Range = (0.5, 2.0)
     positives: Range = (0.5, 2.0)
-
-    _single = pydantic.field_validator("serving_log", mode="before")(as_tuple)
 
 
 @dataclasses.dataclass(frozen=True)

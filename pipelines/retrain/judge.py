@@ -10,7 +10,7 @@ import pandas as pd
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen, Range, as_tuple
+from features.frozen import Frozen, Names, Range
 from features.spec import FeatureSpec
 from mal_tf.evaluation.bootstrap import MIN_USERS, Scored, resampled_together
 from mal_tf.evaluation.judgement import losses
@@ -73,11 +73,9 @@ class SliceLimits(Limits):
         significant: see `Limits`; by default true, as among many slices some lose by chance.
     """
 
-    by: tuple[str, ...] = ()
+    by: Names = ()
     min_positives: int = pydantic.Field(100, ge=1)
     significant: bool = True
-
-    _as_tuple = pydantic.field_validator("by", mode="before")(as_tuple)
 
     def features(self, spec: FeatureSpec) -> tuple[str, ...]:
         """Return the features that slices are by.

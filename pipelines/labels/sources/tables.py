@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import pydantic
 
-from features.context_table import ContextColumns
 from features.errors import BadInput, MalTfError
-from features.frozen import NOT_EMPTY, Frozen, Path, as_tuple
+from features.frozen import AS_TUPLE, NOT_EMPTY, Frozen, Path
+from features.roles import ContextColumns
 from features.table import ClickColumns, ConversionColumns
 from features.time_units import UNITS_PER_SECOND
 from mal_tf.attribution.touches import CLICK
@@ -56,15 +56,13 @@ class TableSource(Frozen, Generic[Columns]):
             `(null)` and `(not set)`.
     """
 
-    files: Annotated[tuple[Path, ...], NOT_EMPTY]
+    files: Annotated[tuple[Path, ...], AS_TUPLE, NOT_EMPTY]
     columns: Columns
     delimiter: str | None = pydantic.Field(None, pattern=r'^[^"\r\n\x80-\U0010ffff]$')
     where: dict[str, tuple[str, ...]] = {}
     join: tuple[Join, ...] = ()
     explode: str | None = None
     null_values: tuple[str, ...] | None = None
-
-    _single = pydantic.field_validator("files", mode="before")(as_tuple)
 
     @property
     def table(self) -> str:
