@@ -141,6 +141,17 @@ def _not_empty(values: tuple) -> tuple:
 NOT_EMPTY = pydantic.AfterValidator(_not_empty)
 
 
+def _names_differ(blocks: tuple) -> tuple:
+    names = [block.name for block in blocks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names must differ, found: {', '.join(names)}")
+    return blocks
+
+
+#: Validator of a list of blocks with a `name` each: no two have the same.
+NAMES_DIFFER = pydantic.AfterValidator(_names_differ)
+
+
 def _in_order(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] >= pair[1]:
         raise ValueError(f"expected the smallest, then the largest, found {pair[0]:g}, {pair[1]:g}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import NOT_EMPTY, Frozen, Hours, Path
+from features.frozen import NAMES_DIFFER, NOT_EMPTY, Frozen, Hours, Path
 from features.spec import FeatureSpec
 from features.time_units import SECONDS_PER_HOUR
 from mal_tf.attribution.catalog import create
@@ -123,18 +123,12 @@ class AttributionConfig(Frozen):
     context_window_hours: dict[str, Hours] = pydantic.Field({}, exclude_if=operator.not_)
     simultaneous: Literal["eligible", "ineligible"] = "eligible"
     reset_after_conversion: bool = False
-    mechanisms: Annotated[tuple[MechanismConfig, ...], NOT_EMPTY] = pydantic.Field(max_length=MAX_MECHANISMS)
+    mechanisms: Annotated[tuple[MechanismConfig, ...], NOT_EMPTY, NAMES_DIFFER] = pydantic.Field(
+        max_length=MAX_MECHANISMS
+    )
     touchpoint: TouchpointConfig = TouchpointConfig()
     confounders: tuple[str, ...] = ()
     fit_from: Path | None = None
-
-    @pydantic.field_validator("mechanisms")
-    @classmethod
-    def _names_differ(cls, mechanisms):
-        names = [m.name for m in mechanisms]
-        if len(set(names)) < len(names):
-            raise ValueError(f"mechanism names must differ, found: {', '.join(names)}")
-        return mechanisms
 
     @pydantic.model_validator(mode="after")
     def _context_windows_are_shorter(self):

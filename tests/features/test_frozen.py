@@ -1,9 +1,11 @@
 """Values of configs that are no numbers, or none that anything can be computed with."""
 
+from typing import Annotated
+
 import pydantic
 import pytest
 
-from features.frozen import Frozen, Hours, Range
+from features.frozen import NAMES_DIFFER, NOT_EMPTY, Frozen, Hours, Names, Range
 
 
 class Settings(Frozen):
@@ -70,3 +72,25 @@ def test_what_is_no_number_is_an_error_of_its_key(key, value, message):
     with pytest.raises(pydantic.ValidationError, match=message) as caught:
         Settings(**{key: value})
     assert caught.value.errors()[0]["loc"][0] == key
+
+
+class Block(Frozen):
+    name: str
+
+
+class Lists(Frozen):
+    words: Annotated[Names, NOT_EMPTY] = ("a",)
+    blocks: Annotated[tuple[Block, ...], NAMES_DIFFER] = ()
+
+
+def test_a_single_name_is_a_list_of_one():
+    assert Lists(words="ab").words == Lists(words=["ab"]).words == ("ab",)
+    with pytest.raises(pydantic.ValidationError, match="expected at least one item, found none"):
+        Lists(words=[])
+
+
+def test_blocks_with_the_same_name_are_an_error_of_their_key():
+    assert len(Lists(blocks=[{"name": "a"}, {"name": "b"}]).blocks) == 2
+    with pytest.raises(pydantic.ValidationError, match="names must differ, found: a, b, a") as caught:
+        Lists(blocks=[{"name": name} for name in "aba"])
+    assert caught.value.errors()[0]["loc"] == ("blocks",)

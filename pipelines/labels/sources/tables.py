@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 import pydantic
 
 from features.errors import BadInput, MalTfError
-from features.frozen import AS_TUPLE, NOT_EMPTY, Frozen, Path
+from features.frozen import AS_TUPLE, NAMES_DIFFER, NOT_EMPTY, Frozen, Path
 from features.roles import ContextColumns
 from features.table import ClickColumns, ConversionColumns
 from features.time_units import UNITS_PER_SECOND
@@ -125,7 +125,7 @@ class SourceTables(Frozen):
 
     clicks: TableSource[ClickColumns]
     conversions: TableSource[ConversionColumns]
-    context: tuple[ContextSource, ...] = pydantic.Field((), exclude_if=operator.not_)
+    context: Annotated[tuple[ContextSource, ...], NAMES_DIFFER] = pydantic.Field((), exclude_if=operator.not_)
     time_unit: Literal["s", "ms", "us", "ns"]
     time_zone: str | None = None
 
@@ -138,14 +138,6 @@ class SourceTables(Frozen):
             except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
                 raise ValueError(f"expected a time zone such as UTC or Europe/Berlin, found '{name}'") from None
         return name
-
-    @pydantic.field_validator("context")
-    @classmethod
-    def _names_differ(cls, context):
-        names = [source.name for source in context]
-        if len(set(names)) < len(names):
-            raise ValueError(f"names of context touches must differ, found: {', '.join(names)}")
-        return context
 
     @property
     def by_table(self) -> dict[str, TableSource]:

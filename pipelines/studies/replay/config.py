@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Annotated
 
 import pydantic
 
 from features.errors import MalTfError
-from features.frozen import Frozen, Path
+from features.frozen import NAMES_DIFFER, Frozen, Path
 from features.time_units import MINUTES_PER_DAY
 from pipelines.config.run import RunConfig
 from pipelines.core import files
@@ -115,7 +116,7 @@ class ReplayConfig(ConfigFile):
     advertiser: str = "advertiser"
     industry: str = "industry"
     value: str = "price"
-    arms: tuple[Arm, ...] = pydantic.Field(min_length=2)
+    arms: Annotated[tuple[Arm, ...], NAMES_DIFFER] = pydantic.Field(min_length=2)
     against: str = ""
     prices: Prices = Prices()
     budget: float = pydantic.Field(0.2, gt=0)
@@ -128,8 +129,6 @@ class ReplayConfig(ConfigFile):
     @pydantic.model_validator(mode="after")
     def _consistent(self):
         names = [arm.name for arm in self.arms]
-        if len(set(names)) < len(names):
-            raise ValueError(f"arms: names must differ, found: {', '.join(names)}")
         if self.against and self.against not in names:
             raise ValueError(f"against: unknown arm '{self.against}'; available: {', '.join(names)}")
         counts = {arm.name: len(arm.models) for arm in self.arms if arm.models}

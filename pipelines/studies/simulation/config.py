@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import pydantic
 
-from features.frozen import NOT_EMPTY, Day, Frozen, Hours, Name
+from features.frozen import NAMES_DIFFER, NOT_EMPTY, Day, Frozen, Hours, Name
 from pipelines.core.config_file import ConfigFile
 
 _NAME = r"^[a-z][a-z0-9_]*$"
@@ -147,9 +147,9 @@ class MarketConfig(ConfigFile):
     window_hours: Hours = 168
     eval_days: float = pydantic.Field(1, gt=0)
     present_at_start: float = pydantic.Field(0.6, ge=0, le=1)
-    industries: Annotated[tuple[Industry, ...], NOT_EMPTY]
-    channels: Annotated[tuple[Channel, ...], NOT_EMPTY]
-    groups: Annotated[tuple[UserGroup, ...], NOT_EMPTY]
+    industries: Annotated[tuple[Industry, ...], NOT_EMPTY, NAMES_DIFFER]
+    channels: Annotated[tuple[Channel, ...], NOT_EMPTY, NAMES_DIFFER]
+    groups: Annotated[tuple[UserGroup, ...], NOT_EMPTY, NAMES_DIFFER]
     bots: Bots = Bots()
     products_per_industry: int = pydantic.Field(60, ge=1)
     products_per_advertiser: int = pydantic.Field(3, ge=1)
@@ -174,14 +174,6 @@ class MarketConfig(ConfigFile):
     @classmethod
     def _expand_counts(cls, entries: Any) -> Any:
         return [one for entry in entries for one in _expand(entry)] if isinstance(entries, list | tuple) else entries
-
-    @pydantic.field_validator("industries", "channels", "groups")
-    @classmethod
-    def _names_differ(cls, entries):
-        names = [entry.name for entry in entries]
-        if len(set(names)) < len(names):
-            raise ValueError(f"names must differ, found: {', '.join(names)}")
-        return entries
 
     @pydantic.model_validator(mode="after")
     def _is_possible(self):
