@@ -9,11 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def plain_path(directory: str) -> Iterator[str]:
-    """Context manager with a path to a local directory, made if absent, that holds no pattern: its own, or a link to it."""
+    """Context manager with a path to a local directory that holds no pattern: its own, or a link to it."""
     if not re.search(r"[*?\[\\]", os.path.abspath(directory)) or "://" in directory:
         yield directory
         return
-    os.makedirs(directory, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         link = os.path.join(folder, "link")
         os.symlink(os.path.abspath(directory), link)

@@ -29,12 +29,12 @@ def load(directory: str, name: str = "", signature: str = "") -> dict[str, Calla
         MalTfError: there is no SavedModel, it can't be loaded, or it is no export.
     """
     place = f"model '{name}': {directory}" if name else directory
-    try:
-        with plain_path(directory) as path:
+    with plain_path(directory) as path:
+        try:
             signatures = dict(tf.saved_model.load(path).signatures)
-    except Exception as error:  # TensorFlow raises all kinds for files that are cut or of other programs.
-        reason = " ".join(getattr(error, "message", str(error)).split())
-        raise MalTfError(f"{place}: expected a SavedModel: {reason}; export it again") from error
+        except Exception as error:  # TensorFlow raises all kinds for files that are cut or of other programs.
+            reason = " ".join(getattr(error, "message", str(error)).split()).replace(path, directory)
+            raise MalTfError(f"{place}: expected a SavedModel: {reason}; export it again") from error
     if signature and signature not in signatures:
         raise MalTfError(
             f"{place}: expected the signature {signature}, found: {', '.join(signatures) or 'none'}; export it with mal-tf"

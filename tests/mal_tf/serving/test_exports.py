@@ -67,6 +67,14 @@ def test_what_is_no_export_is_named(tmp_path):
         load(str(tmp_path / "empty"))
 
 
+def test_a_missing_model_is_named_by_its_own_path_and_stays_missing(tmp_path):
+    missing = f"{tmp_path}/runs[1]/model"
+    with pytest.raises(MalTfError) as caught:
+        load(missing)
+    assert str(caught.value).count(missing) == 2 and "link" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 CLICKS, TEXT = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.string)
 OTHERS = {
     "another output": ("serving_default", {"examples": TEXT}, lambda x: {"scores": tf.zeros(tf.shape(x))}, "'cvr', .* scores: "),
