@@ -14,6 +14,7 @@ from mal_tf.attribution.catalog import create
 from mal_tf.attribution.journeys import JourneyRules
 from mal_tf.attribution.labels import MAX_MECHANISMS
 from mal_tf.attribution.mechanism import Mechanism
+from mal_tf.attribution.touches import CLICK
 from mal_tf.attribution.touchpoints import TouchpointConfig
 
 #: Type of a mechanism whose labels are read from the source instead of computed.
@@ -129,6 +130,13 @@ class AttributionConfig(Frozen):
     touchpoint: TouchpointConfig = TouchpointConfig()
     confounders: tuple[str, ...] = ()
     fit_from: Path | None = None
+
+    @pydantic.field_validator("context_window_hours")
+    @classmethod
+    def _no_clicks(cls, hours):
+        if CLICK in hours:
+            raise ValueError(f"expected names of context touches, such as view; '{CLICK}' has `window_hours`")
+        return hours
 
     @pydantic.model_validator(mode="after")
     def _context_windows_are_shorter(self):

@@ -48,8 +48,8 @@ def labels(
     Columns are found by name. `clicks` has `click_id`, `user_id`, `timestamp` and optionally `user_fallback` (what stands for
     a missing user, such as the device), `match_key`, `touchpoint` (the type that data-driven mechanisms model) and the columns
     of the features. `conversions` has `conversion_id`, `user_id`, `timestamp` and optionally `user_fallback`, `match_key` and
-    `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time
-    zone, or numbers since 1970; they are compared in the finest unit that occurs.
+    `value`. Timestamps are of Arrow or pandas type, in UTC if they have no time zone, or numbers since 1970; they are compared
+    in the finest unit that occurs.
 
     If `attribution.context_window_hours` names kinds of context touch, such as `view`, `clicks` has a column `touch_type`,
     which is `click` or one of them. Context touches take credit, and have no row in the result.
@@ -147,10 +147,11 @@ def _check(attribution: AttributionConfig, spec: FeatureSpec) -> None:
 
 
 def _time_unit(*tables: pa.Table) -> str:
+    units = ", ".join(map(repr, UNITS_PER_SECOND))
     for rows in tables:
         if "timestamp" in rows.column_names and not pa.types.is_timestamp(rows["timestamp"].type):
             raise BadInput(
-                f"column 'timestamp': expected timestamps, or time_unit ('s', 'ms', 'us') for whole numbers; found "
+                f"column 'timestamp': expected timestamps, or time_unit ({units}) for numbers; found "
                 f"{rows['timestamp'].type} and no time_unit"
             )
     return "us"

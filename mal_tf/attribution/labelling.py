@@ -225,8 +225,9 @@ def _touchpoints(shard: Shard, plan: LabelPlan) -> pa.Array:
     """Touchpoint types of the clicks, then of the context touches, where the type's name says the kind of touch."""
     columns = [flat(shard.clicks["touchpoint"])]
     for name, rows in zip(plan.context, shard.context, strict=True):
-        typed = pc.binary_join_element_wise(f"({name})", flat(rows["touchpoint"]), " ")
-        columns.append(pc.replace_substring_regex(typed, rf"^\({name}\) $", f"({name})"))
+        given = flat(rows["touchpoint"])
+        typed = pc.binary_join_element_wise(f"({name})", given, " ")
+        columns.append(pc.if_else(pc.equal(given, ""), f"({name})", typed))
     return columns[0] if len(columns) == 1 else pa.concat_arrays(columns)
 
 

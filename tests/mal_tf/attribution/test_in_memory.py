@@ -181,6 +181,24 @@ def test_tables_in_memory_whose_kinds_are_not_given(kinds, message):
         mal_tf.labels(clicks, sales, config, time_unit="s")
 
 
+def test_clicks_are_no_kind_of_context():
+    with pytest.raises(ValueError, match="expected names of context touches, such as view; 'click' has `window_hours`"):
+        mal_tf.AttributionConfig(
+            window_hours=24, context_window_hours={"click": 12}, mechanisms=[mal_tf.mechanism("last")]
+        )
+
+
+def test_a_kind_of_context_may_have_any_name():
+    kind = "view (50%"
+    clicks = {"user_id": ["u", "u"], "click_id": [1, 2], "timestamp": [1, 2], "touchpoint": ["", "feed"]}
+    sales = pa.table({"user_id": ["u"], "conversion_id": [1], "timestamp": [10]})
+    config = mal_tf.AttributionConfig(
+        window_hours=24, context_window_hours={kind: 12}, mechanisms=[mal_tf.mechanism("linear")]
+    )
+    labelled = mal_tf.labels(pa.table(clicks | {"touch_type": [kind, "click"]}), sales, config, time_unit="s")
+    assert (labelled["click_id"].to_pylist(), labelled["label_linear"].to_pylist()) == ([2], [0.5])
+
+
 def test_a_bad_view_in_memory_is_named_by_its_row_and_the_index_of_clicks_stays():
     frame = pd.DataFrame({"user_id": ["u", "u", "v"], "click_id": [1, 2, 3], "timestamp": [1, 2, 3]}, index=list("abc"))
     frame["touch_type"] = pd.Categorical(["view", "click", "click"])
