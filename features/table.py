@@ -19,6 +19,7 @@ from features.raw_columns import (
     as_number_lists,
     as_numbers,
     as_whole_numbers,
+    plain,
     undecodable,
 )
 from features.raw_times import TimeFormat, as_times
@@ -183,20 +184,22 @@ def normalise(
     Raises:
         BadInput: a column is missing, or its type does not suit its role.
     """
-    if missing := [name for name in required_columns(roles, features) if name not in batch.schema.names]:
+    required = required_columns(roles, features)
+    if missing := [name for name in required if name not in batch.schema.names]:
         raise missing_column(missing[0], roles, source, dict.fromkeys([*batch.schema.names, *unread()]))
-    checks, raw = _Checks(batch.num_rows), {name: batch.column(name) for name in batch.schema.names}
+    checks, raw = _Checks(batch.num_rows), {name: plain(batch.column(name)) for name in required}
 
     def where(column: str) -> str:
         return f"{source}: column '{column}' of the {roles.TABLE} table"
 
     named = {roles.ID: getattr(roles, roles.ID), **roles.text_roles}
-    for role, name in ((role, name) for role, names in named.items() for name in names):
-        if role != "touchpoint":
-            checks.bad(undecodable(raw[name]), f"{role} is not UTF-8")
-        elif name not in features:
-            checks.missing(name, undecodable(raw[name]), "touchpoint is not UTF-8")
-    identities = {roles.ID: as_identifier(raw, getattr(roles, roles.ID), where)}
+    for role, names in named.items():
+        for name in names:
+            if role != "touchpoint":
+                checks.bad(undecodable(raw[name]), f"{role} is not UTF-8")
+            elif name not in features:
+                checks.missing(name, undecodable(raw[name]), "touchpoint is not UTF-8")
+    identities = {roles.ID: as_identifier(raw, named[roles.ID], where)}
     identities |= {role: as_joined_text(raw, names, where) for role, names in roles.text_roles.items()}
     without_id = np.zeros(batch.num_rows, bool)
     if roles.user_fallback:
