@@ -78,9 +78,8 @@ def id_codes(column: pa.Array) -> np.ndarray:
     (rank,) = codes(ids)
     if pa.types.is_string(ids.type):
         number = np.asarray(pc.match_substring_regex(ids, r"^(?:0|-?[1-9][0-9]*)$"))
-        if (
-            number.any()
-        ):  # Of numbers with equal signs, the longer is the larger, and of equally long ones the later in text.
+        if number.any():
+            # Of numbers with equal signs, the longer is the larger, and of equally long ones the later in text.
             sign = np.where(np.asarray(pc.starts_with(ids, "-")), -1, 1)
             kind = np.where(number, sign, 2)
             length = np.where(number, sign * pc.binary_length(ids).to_numpy().astype(np.int64), 0)

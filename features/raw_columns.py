@@ -83,9 +83,8 @@ def as_identity(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     """
     column = plain(column)
     if pa.types.is_floating(column.type):
-        text, whole = as_text(column, where), pc.equal(pc.floor(column), column)
-        exact = pc.less(pc.abs(column), _EXACT_BELOW)
-        integers = pc.if_else(pc.and_(whole, exact), column, pa.scalar(None, column.type)).cast(pa.int64())
+        text, whole, exact = as_text(column, where), pc.equal(pc.floor(column), column), exact_integers(column)
+        integers = pc.if_else(exact, column, pa.scalar(None, column.type)).cast(pa.int64())
         rounded = pc.and_not(whole, exact).fill_null(False)
         text = pc.if_else(rounded, _NO_TEXT, pc.coalesce(integers.cast(pa.string()), text))
         return text, np.asarray(pc.or_(rounded, pc.and_(pc.is_valid(text), pc.invert(whole).fill_null(False))))
@@ -96,14 +95,18 @@ def as_identity(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     if not pa.types.is_decimal(column.type) and holds(text, b"e+"):
         lost |= np.asarray(pc.match_substring_regex(text, r"^-?\d(\.\d+)?e\+\d\d$").fill_null(False))
     if holds(text, b".0"):
-        if not pa.types.is_decimal(
-            column.type
-        ):  # Such are written by programs that read an integer as a float, never odd.
+        if not pa.types.is_decimal(column.type):
+            # Such are written by programs that read an integer as a float, never odd.
             even = pc.match_substring_regex(text, r"^-?9\d{14}[02468]\.0$")
             large = pc.if_else(even, text, _NO_TEXT).cast(pa.float64())
             lost |= np.asarray(pc.greater_equal(pc.abs(large), _EXACT_BELOW).fill_null(False))
         text = pc.replace_substring_regex(text, r"^(-?(?:0|[1-9]\d*))\.0+$", r"\1")
     return (pc.if_else(pa.array(lost), _NO_TEXT, text) if lost.any() else text), lost
+
+
+def exact_integers(column: pa.Array) -> pa.Array:
+    """Mask of the floating-point numbers that are an integer, and stand for no other one; null where they are."""
+    return pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT_BELOW))
 
 
 def wrong_type(where: str, expected: str, found: pa.DataType) -> BadInput:
@@ -162,8 +165,7 @@ def as_whole_numbers(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray
     elif pa.types.is_floating(kind):
         column = column.cast(pa.float64())
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _EXACT_BELOW))
-        readable = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64())
+        readable = pc.if_else(exact_integers(column), column, pa.scalar(None, pa.float64())).cast(pa.int64())
     elif holds_digits_only(column):
         readable = column.cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind):
@@ -263,14 +265,13 @@ def _float_text(column: pa.Array) -> pa.Array:
 
 def _decimal_text(column: pa.Array) -> pa.Array:
     """`12.50` of a decimal of scale 2."""
-    scale = column.type.scale
-    if column.type.precision > 18 or scale < 0 or pa.types.is_decimal256(column.type):
+    scale, numbers = column.type.scale, _unscaled(column)
+    if numbers is None:
         with decimal.localcontext() as context:
             context.prec = 80
             return pa.array([None if one is None else f"{one:f}" for one in column.to_pylist()], pa.string())
-    words = np.frombuffer(column.buffers()[1] or b"", np.int64)[2 * column.offset :][: 2 * len(column) : 2]
-    size = np.abs(words)
-    sign = pa.array(np.where(words < 0, "-", ""), pa.string())
+    size = np.abs(numbers)
+    sign = pa.array(np.where(numbers < 0, "-", ""), pa.string())
     whole = pa.array(size // 10**scale).cast(pa.string())
     parts = [sign, whole]
     if scale:
@@ -279,6 +280,16 @@ def _decimal_text(column: pa.Array) -> pa.Array:
             pc.utf8_lpad(pa.array(size % 10**scale).cast(pa.string()), scale, "0"),
         ]
     return pc.if_else(column.is_valid(), pc.binary_join_element_wise(*parts, ""), _NO_TEXT)
+
+
+def _unscaled(column: pa.Array) -> np.ndarray | None:
+    """The digits of decimals as int64, with any number for null; None if these can't hold them."""
+    if column.type.bit_width != 128 or not 0 <= column.type.scale <= 18:
+        return None
+    words = np.frombuffer(column.buffers()[1] or b"", np.int64)[2 * column.offset :][: 2 * len(column)]
+    low, high = words.reshape(-1, 2).T
+    fits = (high == low >> 63) & (low > np.iinfo(np.int64).min)
+    return low if fits[np.asarray(column.is_valid())].all() else None
 
 
 def is_utf8(data: bytes) -> bool:
@@ -309,12 +320,9 @@ def number_text(column: pa.Array, where: str) -> pa.Array:
 
 def _with_truth(text: pa.Array) -> pa.Array:
     """The text with 1 and 0 for truth values."""
-    words = pc.is_in(text, value_set=pa.array(["true", "false"]))
-    return pc.if_else(words, pc.if_else(pc.equal(text, "true"), "1", "0"), text) if _any(words) else text
-
-
-def _any(mask: pa.Array) -> bool:
-    return pc.any(mask).as_py() is True
+    if not holds(text, b"true", b"false"):
+        return text
+    return pc.if_else(pc.equal(text, "true"), "1", pc.if_else(pc.equal(text, "false"), "0", text))
 
 
 def _lost(before: pa.Array, after: pa.Array) -> np.ndarray:

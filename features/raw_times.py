@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.raw_columns import number_text, plain, wrong_type
+from features.raw_columns import exact_integers, number_text, plain, wrong_type
 from features.time_units import UNITS_PER_SECOND
 from features.written_numbers import holds_digits_only, parsed_whole_numbers, without_exponent
 
@@ -76,8 +76,7 @@ def as_times(column: pa.Array, where: str, given: TimeFormat) -> Times:
         return Times(_scaled(column.cast(pa.int64()), given.units_per_second), none)
     if pa.types.is_floating(kind):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column).cast(pa.float64())
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
-        if pc.all(whole).as_py() is not False:
+        if pc.all(exact_integers(column)).as_py() is not False:
             return Times(_scaled(column.cast(pa.int64()), given.units_per_second), none)
     elif holds_digits_only(column):
         return Times(_scaled(column.cast(pa.int64()), given.units_per_second), none)

@@ -40,6 +40,13 @@ D = decimal.Decimal
         (pa.array([D("12.50"), D("7.00"), D("-0.05"), None]), ["12.50", "7", "-0.05", None]),
         (pa.array([D("9.25"), D("12.50"), None]).slice(1), ["12.50", None]),
         (pa.array([D(10**30)]), ["1" + "0" * 30]),
+        (pa.array([D("12.50"), D("-7"), None, D("0")], pa.decimal128(38, 2)), ["12.50", "-7", None, "0"]),
+        (
+            pa.array([D(2**63 - 1), D(-(2**63)), D(2**63), D(-(2**64) - 1), None], pa.decimal128(38, 0)),
+            ["9223372036854775807", "-9223372036854775808", "9223372036854775808", "-18446744073709551617", None],
+        ),
+        (pa.array([D(1 - 2**63)], pa.decimal128(38, 0)), ["-9223372036854775807"]),
+        (pa.array([D("1.5")], pa.decimal128(38, 20)), ["1.50000000000000000000"]),
         (pa.array([b"ab", b"\xff", None, "\ufffd".encode()]), ["ab", None, None, "\ufffd"]),
         (pa.array(["a", None], pa.large_string()), ["a", None]),
         (pa.array(["a", None]).dictionary_encode(), ["a", None]),
