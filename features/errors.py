@@ -50,7 +50,8 @@ class Interrupted(MalTfError):
 def foreign_code() -> Iterator[None]:
     """Context manager within which `os._exit` raises `SystemExit` in this thread, so that a user's code can't end the process.
 
-    It would end without a word, and with status 0 as if all was done. Processes that are forked within leave as they ask.
+    It would end without a word, and with status 0 as if all was done. Processes that are forked within leave as they ask. The
+    function stays replaced, as several threads may be within at once; outside, it ends the process as before.
     """
     before = getattr(_inside, "process", None)
     os._exit = _exit

@@ -131,14 +131,18 @@ class Spans:
     context: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @property
+    def _ranges(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Start and length of the journeys' touches of each kind, clicks first."""
+        return ((self.start, self.length), *self.context)
+
+    @property
     def touches(self) -> np.ndarray:
         """Number of touches of each journey, int64 [J]."""
         return sum((length for _, length in self.context), self.length)
 
     def covered(self, touches: int) -> np.ndarray:
         """Whether each touch is in any journey, bool [touches]."""
-        ranges = [(self.start, self.length), *self.context]
-        start, length = (np.concatenate(parts) for parts in zip(*ranges, strict=True))
+        start, length = (np.concatenate(parts) for parts in zip(*self._ranges, strict=True))
         steps = np.bincount(start, length > 0, touches + 1) - np.bincount(start + length, length > 0, touches + 1)
         return np.cumsum(steps)[:touches] > 0
 
@@ -151,7 +155,7 @@ class Spans:
         """Position of the first touch of each journey, int64 [J]; any position where there is none."""
         if kinds is None or not self.context:
             return self.start
-        starts, lengths = (np.stack(parts) for parts in zip((self.start, self.length), *self.context, strict=True))
+        starts, lengths = (np.stack(parts) for parts in zip(*self._ranges, strict=True))
         starts = np.minimum(starts, max(kinds.rank.size - 1, 0))
         ranks = np.where(lengths > 0, kinds.rank[starts] if kinds.rank.size else 0, kinds.rank.size)
         return starts[ranks.argmin(axis=0), np.arange(self.start.size)]
@@ -192,9 +196,7 @@ class Spans:
         """Offsets of the journeys, and positions of their touches in time order."""
         if kinds is None or not self.context:
             return flatten_ranges(self.start, self.length)
-        starts, lengths = (
-            np.stack(parts, axis=1) for parts in zip((self.start, self.length), *self.context, strict=True)
-        )
+        starts, lengths = (np.stack(parts, axis=1) for parts in zip(*self._ranges, strict=True))
         _, index = flatten_ranges(starts.ravel(), lengths.ravel())
         offsets = np.concatenate([[0], np.cumsum(lengths.sum(axis=1))]).astype(np.int64)
         owner = np.repeat(np.arange(self.start.size), np.diff(offsets))

@@ -86,7 +86,7 @@ class LabelPlan:
 
     def in_file_units(self, labelled: pa.Table) -> pa.Table:
         """Labelled clicks with timestamps in the unit of the label files, that of the config, rounded down."""
-        if self.file_units is None or self.file_units == self.units_per_second:
+        if self.file_units is None:
             return labelled
         times = labelled["timestamp"].to_numpy() // (self.units_per_second // self.file_units)
         return labelled.set_column(labelled.schema.get_field_index("timestamp"), "timestamp", pa.array(times))
