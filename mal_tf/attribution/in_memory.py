@@ -14,7 +14,7 @@ from features.arrays import flat
 from features.errors import BadInput, MalTfError
 from features.in_memory import arrow_table
 from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
-from features.roles import ContextColumns
+from features.roles import ClickColumns, ContextColumns, ConversionColumns
 from features.spec import FeatureSpec
 from features.time_units import UNITS_PER_SECOND, since_epoch
 from mal_tf.attribution import labelling, shard
@@ -157,7 +157,7 @@ def _time_unit(*tables: pa.Table) -> str:
     return "us"
 
 
-def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumns, table.ConversionColumns]:
+def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[ClickColumns, ConversionColumns]:
     """Roles of the columns, which are named like the roles. Optional roles are filled if the table has the column."""
     with_key = [
         name for name, rows in (("clicks", clicks), ("conversions", conversions)) if "match_key" in rows.column_names
@@ -173,12 +173,12 @@ def _columns(clicks: pa.Table, conversions: pa.Table) -> tuple[table.ClickColumn
     for of, rows in zip(roles, (clicks, conversions), strict=True):
         of |= {"user_fallback": ("user_fallback",) if "user_fallback" in rows.column_names else (), "match_key": key}
     return (
-        table.ClickColumns.model_validate(roles[0] | {"touchpoint": touchpoint}),
-        table.ConversionColumns.model_validate(roles[1] | {"value": value}),
+        ClickColumns.model_validate(roles[0] | {"touchpoint": touchpoint}),
+        ConversionColumns.model_validate(roles[1] | {"value": value}),
     )
 
 
-def _context_columns(clicks: table.ClickColumns) -> ContextColumns:
+def _context_columns(clicks: ClickColumns) -> ContextColumns:
     """Roles of the columns in rows of context touches, which are those of clicks."""
     return ContextColumns.model_validate(clicks.model_dump(exclude={"click_id"}) | {"touch_id": clicks.click_id})
 

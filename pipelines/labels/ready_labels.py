@@ -19,6 +19,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from features import contract, example, table, tfrecord, vocabulary
 from features.errors import MalTfError
 from features.raw_times import NANOSECONDS, TimeFormat
+from features.roles import ClickColumns
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
 from mal_tf.attribution.label_counts import total
 from mal_tf.attribution.labels import cat_label
@@ -37,7 +38,7 @@ TIMESTAMPS_PER_DAY = 10**9
 _ROWS_ENCODED = 16_384
 
 #: Roles of columns for `table.normalise`; those that the release lacks are added under these names.
-_ROLES = table.ClickColumns(click_id="click_id", user_id="user_id", timestamp="timestamp")
+_ROLES = ClickColumns(click_id="click_id", user_id="user_id", timestamp="timestamp")
 
 log = logging.getLogger("mal_tf.labels")
 

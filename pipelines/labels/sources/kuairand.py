@@ -9,7 +9,7 @@ stay unattributed and are counted.
 from typing import Annotated, Literal
 
 from features.frozen import NOT_EMPTY, Path
-from features.table import ClickColumns, ConversionColumns
+from features.roles import ClickColumns, ConversionColumns
 from pipelines.labels.sources.tables import Join, Source, SourceTables, TableSource
 
 

@@ -10,8 +10,7 @@ import pydantic
 
 from features.errors import BadInput, MalTfError
 from features.frozen import AS_TUPLE, NAMES_DIFFER, NOT_EMPTY, Frozen, Path
-from features.roles import ContextColumns
-from features.table import ClickColumns, ConversionColumns
+from features.roles import ClickColumns, ContextColumns, ConversionColumns
 from features.time_units import UNITS_PER_SECOND
 from mal_tf.attribution.touches import CLICK
 from pipelines.core import files

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput
-from features.table import ClickColumns
+from features.roles import ClickColumns
 from pipelines.labels.sources import reader, refiner
 from pipelines.labels.sources.tables import Join, TableSource
 from tests.support.empty import EVERY, WITH_HEADER, WITHOUT_HEADER

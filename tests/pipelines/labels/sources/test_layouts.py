@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pydantic
 import pytest
 
-from features.table import ClickColumns
+from features.roles import ClickColumns
 from pipelines.labels.sources import reader
 from pipelines.labels.sources.tables import TableSource
 from tests.support.labels import labels_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from features.errors import BadInput
 from features.raw_columns import as_text
-from features.table import ClickColumns
+from features.roles import ClickColumns
 from pipelines.clicks.labelled import load_clicks
 from pipelines.labels.sources import reader
 from pipelines.labels.sources.tables import TableSource

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput, MalTfError
-from features.table import ClickColumns
+from features.roles import ClickColumns
 from pipelines.labels.sources import reader, refiner
 from pipelines.labels.sources.tables import Join, TableSource
 

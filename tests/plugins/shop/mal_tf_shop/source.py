@@ -1,7 +1,7 @@
 """A source: the shop's one event log, whose rows say by `kind` whether they are a click or a purchase."""
 
 from features.frozen import Path
-from features.table import ClickColumns, ConversionColumns
+from features.roles import ClickColumns, ConversionColumns
 from pipelines.labels.sources import Source, SourceTables, TableSource
 
 
