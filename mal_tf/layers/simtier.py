@@ -39,9 +39,8 @@ class SimTier(keras.layers.Layer):
         tier = tf.where(tf.math.is_nan(clamped), self.tiers, tf.cast(tf.floor(clamped * half), tf.int32) + half)
         # DenseBincount ignores tiers that are not below `size`, which is how NaN is left out.
         unweighted = tf.constant([], similarities.dtype)
-        with tf.device(
-            "CPU:0"
-        ):  # TensorFlow's GPU kernel does not support the deterministic ops that training enables.
+        # TensorFlow's GPU kernel does not support the deterministic ops that training enables.
+        with tf.device("CPU:0"):
             counts = tf.raw_ops.DenseBincount(input=tier, size=self.tiers, weights=unweighted, binary_output=False)
         logs = tf.math.log1p(counts) / tf.math.log(tf.constant(2, similarities.dtype))
         return tf.cast(tf.stop_gradient(logs), self.compute_dtype) * tf.cast(self._values, self.compute_dtype)

@@ -60,9 +60,8 @@ class StackedEmbedding(keras.layers.Layer):
         Returns:
             The same structure with float [..., width].
         """
-        if not isinstance(
-            rows, Mapping
-        ):  # Keras 2 loads a layer called on a structure of one tensor as called on that tensor.
+        # Keras 2 loads a layer called on a structure of one tensor as called on that tensor.
+        if not isinstance(rows, Mapping):
             rows = {feature: [rows] for feature in self.sizes}
         cells = [(feature, cell) for feature in self.sizes for cell in rows[feature]]
         flat = tf.concat([tf.reshape(cell, [-1]) + self.row_range(feature).start for feature, cell in cells], axis=0)

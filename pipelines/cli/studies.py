@@ -97,11 +97,8 @@ def replay(
             raise MalTfError(
                 f"{directory}: expected a directory for a replay, found a benchmark; choose another output"
             )
-        for name in (
-            RESULTS,
-            TABLES,
-            *FIGURES,
-        ):  # So that no file of an earlier replay is left beside the new ones.
+        # So that no file of an earlier replay is left beside the new ones.
+        for name in (RESULTS, TABLES, *FIGURES):
             files.delete(f"{directory}/{name}")
         result = run(loaded, run_config, directory)
         tables = report.tables(result)

@@ -266,9 +266,8 @@ def clear(directory: str, keep: Collection[str]) -> None:
                 os.unlink(entry.path)
         return
     children = {name.partition("/")[:2] for name in listing(directory)} - {(name, "") for name in keep}
-    with _remote_errors(
-        "deleted", directory
-    ):  # On object stores, a path that ends in / deletes all objects with that prefix.
+    # On object stores, a path that ends in / deletes all objects with that prefix.
+    with _remote_errors("deleted", directory):
         filesystems().delete([filesystems().join(directory, name) + slash for name, slash in sorted(children)])
 
 
