@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pydantic
 
 from features import table, vocabulary
 from features.arrays import flat
 from features.errors import BadInput, MalTfError
+from features.frozen import Moment
 from features.in_memory import arrow_table
 from features.raw_times import NANOSECONDS, TimeFormat, finest_unit
 from features.roles import ClickColumns, ContextColumns, ConversionColumns
@@ -26,6 +28,9 @@ from mal_tf.attribution.touches import CLICK
 
 #: Column that says which rows are context touches.
 _KIND = "touch_type"
+
+#: Reads the same text on every Python, as configs do.
+_MOMENT = pydantic.TypeAdapter(Moment)
 
 #: Number of bad rows that an error message lists.
 _SHOWN = 3
@@ -241,7 +246,7 @@ def _moment(moment: datetime.datetime | str, name: str) -> datetime.datetime:
     """The time of an argument."""
     try:
         if not isinstance(moment, datetime.datetime) or pd.isna(moment):  # NaT is a datetime too.
-            moment = datetime.datetime.fromisoformat(str(moment).replace("Z", "+00:00"))
+            moment = _MOMENT.validate_python(str(moment))
     except ValueError as error:
         raise MalTfError(f"{name}: expected a time or ISO text such as 2024-03-10T12:00, found {moment!r}") from error
     return moment
