@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -236,7 +237,7 @@ def _concatenate(one: Journeys, another: Journeys) -> Journeys:
         return one if len(one) else another
     names = np.unique(np.concatenate([one.touchpoints, another.touchpoints]))
     codes = (np.searchsorted(names, journeys.touchpoints)[journeys.touchpoint] for journeys in (one, another))
-    arrays = {
+    arrays: dict[str, Any] = {
         field: np.concatenate([getattr(one, field), getattr(another, field)])
         for field in ("click", "age", "value", "key", "confounders")
     }
