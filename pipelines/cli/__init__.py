@@ -31,6 +31,7 @@ for _plain_command in (
     run.predict,
     run.verify,
     studies.benchmark,
+    studies.grid,
     studies.tune,
     studies.simulate,
     studies.replay,

@@ -16,6 +16,7 @@ from mal_tf.models.config import CONFIGS, ModelConfig, config_class
 from pipelines.config.run import RunConfig
 from pipelines.retrain.config import RetrainConfig
 from pipelines.studies.comparison.config import BenchmarkConfig
+from pipelines.studies.grid.config import GridConfig
 from pipelines.studies.replay.config import ReplayConfig
 from pipelines.studies.simulation.config import MarketConfig
 
@@ -24,6 +25,7 @@ _FILES = (
     ("A run", "mal-tf run", RunConfig),
     ("A retraining schedule", "mal-tf retrain", RetrainConfig),
     ("A comparison", "mal-tf benchmark", BenchmarkConfig),
+    ("A grid of markets", "mal-tf grid", GridConfig),
     ("A replay", "mal-tf replay", ReplayConfig),
     ("A simulated market", "mal-tf simulate", MarketConfig),
 )

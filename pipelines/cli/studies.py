@@ -33,6 +33,29 @@ def benchmark(
     say(f"{directory}/{RESULTS}; the tables in {directory}/{TABLES}")
 
 
+def grid(
+    config: Annotated[str, typer.Argument(help="The grid's YAML file, such as examples/benchmark/growth.yaml.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: seeds=[1].")] = [],  # noqa: B006
+    output: Annotated[str, typer.Option(help="Local directory of the outputs. By default runs/<name>.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Number of trainings that run in parallel.")] = 1,
+):
+    """Compare models on many simulated markets: the gain against the growth of the positives. Finished parts are not repeated."""
+    from pipelines.core import files, text_table
+    from pipelines.core.layout import RESULTS, TABLES
+    from pipelines.studies.grid import report
+    from pipelines.studies.grid.config import GridConfig
+    from pipelines.studies.grid.run import run
+
+    loaded = GridConfig.load(config, set_)
+    directory = output or default_output(loaded)
+    result = run(loaded, directory, workers)
+    tables = report.tables(result)
+    for table in tables:
+        text_table.show(console, table)
+    files.write_text(f"{directory}/{TABLES}", "\n".join(map(text_table.markdown, tables)))
+    say(f"{directory}/{RESULTS}; the tables in {directory}/{TABLES}; {report.figure(result, directory)}")
+
+
 def tune(
     config: Annotated[str, typer.Argument(help="The run's YAML file; its block `tuning` describes the search.")],
     set_: Annotated[

@@ -21,12 +21,15 @@ BENCHMARK, CLICKS, RESULTS = "benchmark.json", "clicks.parquet", "results.json"
 #: The results as tables, and a replay's figures.
 TABLES, FIGURES = "results.md", ("lifts.svg", "industries.svg")
 
+#: The config of a grid, and its figure.
+GRID, GROWTH = "grid.json", "growth.svg"
+
 #: Directory of a search for hyperparameters, and its files there.
 TUNE, TRIALS, BEST = "tune", "trials.json", "best.yaml"
 
 #: All of them.
 OF_NO_STAGE = frozenset((CONFIG, RUN, FAILED, STAGES, REPORT, PLAN, PUSHED)) | frozenset(
-    (BENCHMARK, CLICKS, RESULTS, TABLES, *FIGURES, f"{TUNE}/{TRIALS}", f"{TUNE}/{BEST}")
+    (BENCHMARK, CLICKS, RESULTS, TABLES, *FIGURES, GRID, GROWTH, f"{TUNE}/{TRIALS}", f"{TUNE}/{BEST}")
 )
 
 #: The plan of a span that TFX's label component writes into the finished directory of its label job.

@@ -118,32 +118,27 @@ class TruthConfig(Frozen):
     oracles: tuple[str, ...] = ("p_caused", "p_conversion")
 
 
-class BenchmarkConfig(ConfigFile):
-    """A comparison of models on one run's labels.
+class Comparisons(ConfigFile):
+    """Comparisons of models, whatever the labels.
 
     Attributes:
         name: name of the comparison; its directory is `runs/<name>` unless the command line gives another.
-        run: config file of the run: sources, features, labels, sizes, training. Its `model.name`, `compare_with` and
-            `primary` are not used, nor is `calibration`.
         overrides: overrides of the run's keys, each `key=value` as for `--set`.
         seeds: each row is trained once per seed; metrics are means over them.
         tuning: tuning of the learning rates; without it all models use the run's rates.
         comparisons: tables of the comparison.
         growth: user groups for slices of `information_gain`.
-        truth: truth of a simulated market, to evaluate against as well.
         bootstrap_samples: number of bootstrap resamples of the users, for the intervals. With B of them no p-value is below
             2 / (B + 1).
         rate_steps: number of steps over which each model's training speed is measured at the end, with nothing in
             parallel; 0 for no measurement.
     """
 
-    run: Path
     overrides: tuple[str, ...] = ()
     seeds: Annotated[tuple[int, ...], NOT_EMPTY] = (1, 2, 3)
     tuning: TuningConfig | None = None
     comparisons: Annotated[tuple[Comparison, ...], NOT_EMPTY]
     growth: GrowthConfig = GrowthConfig()
-    truth: TruthConfig | None = None
     bootstrap_samples: int = pydantic.Field(2000, ge=1)
     rate_steps: int = pydantic.Field(50, ge=0)
 
@@ -159,6 +154,19 @@ class BenchmarkConfig(ConfigFile):
         return comparisons
 
 
+class BenchmarkConfig(Comparisons):
+    """A comparison of models on one run's labels.
+
+    Attributes:
+        run: config file of the run: sources, features, labels, sizes, training. Its `model.name`, `compare_with` and
+            `primary` are not used, nor is `calibration`.
+        truth: truth of a simulated market, to evaluate against as well.
+    """
+
+    run: Path
+    truth: TruthConfig | None = None
+
+
 def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, RunConfig]:
     """Reads the config of a comparison and of its run; paths are relative to the file.
 
@@ -166,6 +174,19 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
         MalTfError: a config is missing or invalid; the message names each key.
     """
     benchmark = BenchmarkConfig.load(path, overrides)
+    return benchmark, run_config(benchmark, path)
+
+
+def run_config(benchmark: BenchmarkConfig, path: str) -> RunConfig:
+    """Reads the config of the run that a comparison is on.
+
+    Args:
+        benchmark: config of the comparison.
+        path: its file, for messages.
+
+    Raises:
+        MalTfError: the config is missing or invalid, or lacks what a comparison names.
+    """
     data = RunConfig.read(benchmark.run, benchmark.overrides)
     if isinstance(data.get("model"), dict):  # The run may set keys of any model that is compared.
         compared = [model for comparison in benchmark.comparisons for model, _ in comparison.rows.values()]
@@ -190,4 +211,4 @@ def load(path: str, overrides: Sequence[str] = ()) -> tuple[BenchmarkConfig, Run
                     raise MalTfError(
                         f"{path}: growth: unknown mechanism '{name}'; available: {', '.join(run.attribution.names)}"
                     )
-    return benchmark, run
+    return run

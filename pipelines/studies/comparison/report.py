@@ -1,7 +1,7 @@
 """Text tables of the results of a comparison, modelled on those of the papers, with intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mal_tf.evaluation.bootstrap import MIN_USERS
@@ -39,7 +39,7 @@ def _labels(report: dict[str, Any]) -> Table:
         cells = [name]
         for split in report["splits"].values():
             counts = split["mechanisms"][name]
-            cells += [f"{counts['positives']:,}", _number(counts["ratio"], 3), f"{counts['credit']:,.1f}"]
+            cells += [f"{counts['positives']:,}", number(counts["ratio"], 3), f"{counts['credit']:,.1f}"]
         rows.append(cells)
     clicks = ", ".join(f"{name} {split['clicks']:,}" for name, split in report["splits"].items())
     return Table("Labels", columns, rows, f"Clicks: {clicks}.")
@@ -47,7 +47,7 @@ def _labels(report: dict[str, Any]) -> Table:
 
 def _causes(causes: dict[str, dict]) -> Table:
     rows = [
-        [name, f"{shares['positives']:,}", _number(shares["without_cause"], 3), _number(shares["causes_found"], 3)]
+        [name, f"{shares['positives']:,}", number(shares["without_cause"], 3), number(shares["causes_found"], 3)]
         for name, shares in causes.items()
     ]
     return Table(
@@ -60,7 +60,7 @@ def _causes(causes: dict[str, dict]) -> Table:
 def _tuning(tuning: dict[str, dict]) -> Table:
     rates = list(next(iter(tuning.values()))["auc"])
     rows = [
-        [model, *(_number(tuned["auc"][r], 4) for r in rates), f"{tuned['learning_rate']:g}"]
+        [model, *(number(tuned["auc"][r], 4) for r in rates), f"{tuned['learning_rate']:g}"]
         for model, tuned in tuning.items()
     ]
     return Table(
@@ -94,21 +94,21 @@ def _models(result: dict[str, Any], comparison: dict, primary: str, rows: Sequen
         for one in compared_by:
             cells += [
                 _spread(metrics[one.name], spread[one.name]),
-                _difference(overall[one.name], row["row"] == against),
+                difference(overall[one.name], row["row"] == against),
             ]
-        cells += [_number(metrics.get(one.name), one.digits) for one in levels]
+        cells += [number(metrics.get(one.name), one.digits) for one in levels]
         if has_truth:
             cause = row["differences"][CAUSED][CAUSED][Auc.name]
-            cells += [_number(cause["value"], 4), _difference(cause, row["row"] == against)]
+            cells += [number(cause["value"], 4), difference(cause, row["row"] == against)]
             overall = overall | {"cause": cause}
         compared += overall.values() if row["row"] != against else ()
         rate = row["examples_per_second"]
         cells += [f"{row['learning_rate']:g}", f"{row['parameters']:,}", "–" if rate is None else f"{rate:,.0f}"]
         lines.append(cells)
     for column, oracle in result["oracles"].get(primary, {}).items():
-        numbers = [cell for one in compared_by for cell in (_number(oracle.get(one.name), one.digits), "")]
-        numbers += [_number(oracle.get(one.name), one.digits) for one in levels]
-        lines.append([f"truth: {column}", *numbers, _number(oracle["caused_auc"], 4), "", "", "", ""])
+        numbers = [cell for one in compared_by for cell in (number(oracle.get(one.name), one.digits), "")]
+        numbers += [number(oracle.get(one.name), one.digits) for one in levels]
+        lines.append([f"truth: {column}", *numbers, number(oracle["caused_auc"], 4), "", "", "", ""])
     metrics = rows[0]["metrics"]
     return Table(
         f"{comparison['name']}: primary target {primary}",
@@ -140,10 +140,10 @@ def _slices(result: dict[str, Any], comparison: dict, primary: str, kind: str, r
     base = next(row for row in rows if row["row"] == against)
     lines, compared = [], []
     for name, part in comparison["slices"][primary][kind].items():
-        counts = [f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", _number(part["growth"], 3)]
+        counts = [f"{part['clicks']:,}", f"{part['users']:,}", f"{part['positives']:,}", number(part["growth"], 3)]
         compared += (cells := [row["differences"][kind][name][metric] for row in others])
-        differences = [_difference(one) for one in cells]
-        lines.append([name, *counts, _number(base["differences"][kind][name][metric]["value"], 4), *differences])
+        differences = [difference(one) for one in cells]
+        lines.append([name, *counts, number(base["differences"][kind][name][metric]["value"], 4), *differences])
     columns = [kind, "clicks", "users", "positives", "growth in positives", f"{against}: {title}"]
     return Table(
         f"{comparison['name']}: primary target {primary}, Δ {title} by {kind}",
@@ -171,15 +171,17 @@ def _label(row: dict) -> str:
     return f"{row['row']}: {', '.join(row['choice']['auxiliaries']) or 'none'}" if row["choice"] else row["row"]
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Formats a metric, with a dash for none."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _spread(mean: float | None, deviation: float | None) -> str:
-    return _number(mean, 4) if mean is None or deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+    return number(mean, 4) if mean is None or deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
-def _difference(cell: dict, is_reference: bool = False) -> str:
+def difference(cell: Mapping[str, Any], is_reference: bool = False) -> str:
+    """Formats a difference and its interval, with dashes for none and for the reference itself."""
     if is_reference or cell["difference"] is None:
         return "–"
     interval = "–" if cell["low"] is None else f"{cell['low']:+.4f} … {cell['high']:+.4f}"

@@ -1,17 +1,15 @@
 """Text tables and figures of the results of a replay."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from pipelines.core import files
 from pipelines.core.layout import FIGURES
 from pipelines.core.text_table import Table
+from pipelines.studies.figures import save, styled
 from pipelines.studies.replay.intervals import ALL
 from pipelines.studies.replay.run import PAIRED, SPLIT
 
@@ -129,7 +127,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
     others = [name for name in arms if name != base]
     model_arms = [arm["name"] for arm in result["config"]["arms"] if arm["models"] and arm["name"] != base]
     paired = result["designs"][PAIRED]
-    with matplotlib.rc_context({"svg.hashsalt": "replay", "font.size": 8}):
+    with styled("replay"):
         figure = Figure(figsize=(9, 1.2 + 0.4 * len(others)), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True, squeeze=False)
         for axis, measure in zip(axes[0], _BY_INDUSTRY, strict=True):
@@ -142,7 +140,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
             axis.set_title(f"{_NAMES[measure]}, difference to {base}")
         axes[0][0].invert_yaxis()
         figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        paths = [_save(figure, f"{directory}/{FIGURES[0]}")]
+        paths = [save(figure, f"{directory}/{FIGURES[0]}")]
         if model_arms:
             names = [name for name in paired[base]["industries"] if name != ALL]
             figure = Figure(figsize=(9, 3), layout="constrained")
@@ -152,7 +150,7 @@ def figures(result: Mapping[str, Any], directory: str) -> list[str]:
                 axis.set_title(arm.replace(" ", "\n"))
             axes[0][0].invert_yaxis()
             figure.supxlabel(f"GMV, difference to {base}; {_TITLES[PAIRED].lower()}")
-            paths.append(_save(figure, f"{directory}/{FIGURES[1]}"))
+            paths.append(save(figure, f"{directory}/{FIGURES[1]}"))
     return paths
 
 
@@ -169,10 +167,3 @@ def _intervals(
     axis.axvline(0, color="black", linewidth=0.5)
     axis.set_yticks(range(len(names)), names)
     axis.xaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def _save(figure: Figure, path: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    files.write_bytes(path, buffer.getvalue())
-    return path

@@ -84,11 +84,15 @@ def _write(
         raise MalTfError(f"{output}: can't be written: {error}. Free disk space or choose another output.") from error
     files.write_text(str(folder / CONFIG), yaml.safe_dump(config_data, sort_keys=False))
     market = config.model_dump(mode="json")
-    made_from = manifest.fingerprint("market", market)
-    contents = {"made_from": made_from, "rows": dict(rows), "market": market, "files": entries}
+    contents = {"made_from": made_from(config), "rows": dict(rows), "market": market, "files": entries}
     contents["other_files"] = manifest.describe(output, [CONFIG])
     manifest.finish(output, contents)
     return contents
+
+
+def made_from(config: MarketConfig) -> str:
+    """Returns the fingerprint of a market in its manifest."""
+    return manifest.fingerprint("market", config.model_dump(mode="json"))
 
 
 def _by_day(config: MarketConfig, name: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
