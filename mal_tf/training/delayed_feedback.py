@@ -66,7 +66,7 @@ def waits(user: tf.Tensor, share: float) -> tf.Tensor:
 
     Args:
         user: ids of users, string [batch].
-        share: share of the users, in thousandths.
+        share: share of the users, from 0 to 1, in steps of a thousandth.
 
     Returns:
         bool [batch].

@@ -71,17 +71,19 @@ def base_from(version: serving.Version) -> Base:
     Raises:
         MalTfError: the version was not pushed by retraining.
     """
+    lineage = version.lineage
     try:
-        run, *dates = (version.lineage[key] for key in ("run", "span", "trained_until", "fit_span"))
-    except KeyError as error:
+        run, *dates = (lineage[key] for key in ("run", "span", "trained_until", "fit_span"))
+        span, trained_until, fit_span = map(datetime.date.fromisoformat, dates)
+        left_out, fresh = (
+            tuple(map(datetime.date.fromisoformat, lineage.get(key, ()))) for key in ("left_out", "fresh")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise MalTfError(
-            f"{version.path}: expected a version that `mal-tf retrain` pushed, found no {error} in its "
-            f"{serving.LINEAGE}; move it away, or use another root"
+            f"{version.path}: expected a version that `mal-tf retrain` pushed, found in its {serving.LINEAGE}: {found}; move it "
+            "away, or use another root"
         ) from error
-    left_out, fresh = (
-        tuple(map(datetime.date.fromisoformat, version.lineage.get(key, ()))) for key in ("left_out", "fresh")
-    )
-    span, trained_until, fit_span = map(datetime.date.fromisoformat, dates)
     return Base(
         version,
         run,

@@ -146,8 +146,14 @@ def test_a_version_that_others_made(schedule, tmp_path):
     version = tmp_path / "out" / "serving" / "5"
     version.mkdir(parents=True)
     (version / "saved_model.pb").touch()
-    with pytest.raises(MalTfError, match="expected a version that `mal-tf retrain` pushed"):
+    with pytest.raises(MalTfError, match="expected a version that `mal-tf retrain` pushed.*: no 'run'"):
         plan_retraining(*schedule, day(10))
+    lineage = {"run": "run", "span": "2024-01-09", "trained_until": "2024-01-08", "fit_span": "2024-02-30"}
+    (version / serving.LINEAGE).parent.mkdir()
+    for wrong in ({}, {"fit_span": "2024-01-08", "left_out": ["8 January"]}, {"fit_span": 8}):
+        (version / serving.LINEAGE).write_text(json.dumps(lineage | wrong))
+        with pytest.raises(MalTfError, match="pushed, found in its .*lineage.json: "):
+            plan_retraining(*schedule, day(10))
 
 
 def test_attribution_is_fitted_anew_when_its_settings_are_others(schedule):
