@@ -15,11 +15,11 @@ from features.errors import MalTfError
 _KERAS, _OBJECTS = "tf_keras", "mal_tf.keras_objects"
 
 #: Packages whose modules import Keras. The objects can't be registered while one of these modules is being imported.
-_PACKAGES = ("features", "mal_tf")
+_PACKAGES = ("features", "mal_tf", "tensorflow_recommenders")
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds Keras and modules of mal-tf by the other finders, and registers the objects when the outermost is imported."""
+    """Finds Keras and modules that import it by the other finders, and registers the objects when the outermost is imported."""
 
     def __init__(self):
         self._depth = 0

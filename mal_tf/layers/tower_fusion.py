@@ -50,5 +50,9 @@ class TowerFusion(keras.layers.Layer):
 
 
 def _nested(inputs: Any) -> bool:
-    """Whether inputs, or their shapes, are of a pair. Keras 2 loads a layer called on (p, []) as called on p alone."""
-    return isinstance(inputs, list | tuple) and len(inputs) == 2 and isinstance(inputs[1], list | tuple)
+    """Whether inputs, or their shapes, are of a pair. Keras 2 loads a layer called on (p, []) as called on p alone, and since
+    2.21 as built with the shape of a scalar beside p's.
+    """
+    return (
+        isinstance(inputs, list | tuple) and len(inputs) == 2 and isinstance(inputs[1], list | tuple | tf.TensorShape)
+    )

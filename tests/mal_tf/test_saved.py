@@ -231,6 +231,7 @@ def test_optimizers(loaded):
         "import mal_tf; from features.keras2 import keras",
         "import mal_tf; from mal_tf.layers import MLP; import tf_keras as keras",
         "from mal_tf.models.network import Network; import tf_keras as keras",
+        "import mal_tf, tensorflow_recommenders; import tf_keras as keras",
     ],
 )
 def test_order_of_imports(imports):
