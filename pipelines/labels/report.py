@@ -233,8 +233,9 @@ def check(report: Mapping[str, Any], max_bad_share: float, output: str, tables: 
     for split, counts in report["splits"].items():
         if not counts["clicks"]:
             raise BadInput(
-                f"the {split} split has no clicks: check labels.eval_from, observed_until and attribution.window_hours "
-                f"(dropped as immature: {report['clicks']['immature_dropped']:,}). {_days_with_clicks(report)}"
+                f"the {split} split has no clicks: check eval_from, train_from, eval_until, observed_until and without_days of "
+                f"`labels`, and attribution.window_hours (dropped as immature: {report['clicks']['immature_dropped']:,}). "
+                f"{_days_with_clicks(report)}"
             )
 
 

@@ -90,7 +90,7 @@ def test_an_empty_split_is_an_error_that_tells_the_days_without_clicks(days, tol
         "days": {"clicks": {f"2024-03-{day:02}": 1 for day in days}},
     }
     with pytest.raises(
-        BadInput, match="^the eval split has no clicks: check labels.eval_from, .* immature: 0"
+        BadInput, match="^the eval split has no clicks: check eval_from, .* without_days of `labels`, .* immature: 0"
     ) as raised:
         check(found, 0.01, "out", ["clicks"])
     assert str(raised.value).endswith(told)
