@@ -8,6 +8,9 @@ import typer
 from features.errors import MalTfError
 from pipelines.cli.shared import console, default_output, program, say
 
+#: What to do about an output on an object store.
+_COPY = "a study trains in many processes that share its directory; write it here and copy it, or mount the store"
+
 
 def benchmark(
     config: Annotated[
@@ -18,12 +21,13 @@ def benchmark(
     workers: Annotated[int, typer.Option(min=1, help="Number of trainings that run in parallel.")] = 1,
 ):
     """Compare models, primary targets, auxiliary sets and seeds on the same labels. Finished trainings are not repeated."""
-    from pipelines.core import files, text_table
+    from pipelines.core import files, stores, text_table
     from pipelines.core.layout import RESULTS, TABLES
     from pipelines.studies.comparison import report
     from pipelines.studies.comparison.config import load
     from pipelines.studies.comparison.run import run
 
+    stores.refuse(output, "--output", _COPY)
     comparison, run_config = load(config, set_)
     directory = output or default_output(comparison)
     tables = report.tables(run(comparison, run_config, directory, workers))
@@ -66,11 +70,12 @@ def tune(
 ):
     """Search for better learning rates, batch size, weights and widths. Finished trainings are not repeated."""
     from pipelines.config.run import load
-    from pipelines.core import text_table
+    from pipelines.core import stores, text_table
     from pipelines.core.layout import BEST, TRIALS, TUNE
     from pipelines.studies.tuning import report
     from pipelines.studies.tuning.run import run
 
+    stores.refuse(output, "--output", _COPY)
     loaded = load(config, set_)
     directory = output or default_output(loaded)
     result = run(loaded, directory, workers)
@@ -107,12 +112,13 @@ def replay(
     output: Annotated[str, typer.Option(help="Directory of the outputs. By default runs/<name>.")] = "",
 ):
     """Let models bid for a simulated market's clicks under budgets, and report GMV, orders and ROI by arm and industry."""
-    from pipelines.core import files, locks, text_table
+    from pipelines.core import files, locks, stores, text_table
     from pipelines.core.layout import BENCHMARK, FIGURES, RESULTS, TABLES
     from pipelines.studies.replay import report
     from pipelines.studies.replay.config import load
     from pipelines.studies.replay.run import run
 
+    stores.refuse(output, "--output", _COPY)
     loaded, run_config = load(config, set_)
     directory = output or default_output(loaded)
     with locks.lock(directory):

@@ -16,6 +16,7 @@ from mal_tf.training.config import TrainingConfig
 from pipelines.config.evaluation import EvaluationConfig
 from pipelines.config.labels import LabelsConfig, TFRecordsConfig
 from pipelines.config.tuning import TuningConfig
+from pipelines.core import stores
 from pipelines.core.config_file import ConfigFile
 from pipelines.labels.sources import SourceConfig
 
@@ -101,6 +102,7 @@ class RunConfig(ConfigFile):
     @pydantic.model_validator(mode="after")
     def _is_consistent(self):
         _ = self.feature_spec
+        stores.refuse(self.training.warm_start or "", "training.warm_start", "copy that directory to this machine")
         _check_user_features(self)
         _check_calibration(self)
         targets = self.attribution.names

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from features.errors import BadInput, MalTfError
-from pipelines.core import files, manifest
+from pipelines.core import files, manifest, stores
 
 #: The runner used in place of DirectRunner, which may switch to Prism and would have to download it.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -27,7 +27,7 @@ _BOOLEAN = {False: False, "false": False, "False": False, "true": True, "True": 
 
 
 def pipeline_options(flags: Sequence[str] = (), command_flags: Sequence[str] = ()) -> PipelineOptions:
-    """Parses Beam's command-line flags.
+    """Parses Beam's command-line flags, which its filesystems use from then on.
 
     Args:
         flags: Beam flags as given on the command line.
@@ -51,6 +51,7 @@ def pipeline_options(flags: Sequence[str] = (), command_flags: Sequence[str] = (
         hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
         raise MalTfError(f"unknown flag '{unknown[0]}'{hint} (neither mal-tf nor Beam knows it)")
     parsed = PipelineOptions(list(flags))
+    stores.use_options(parsed)
     standard, test = parsed.view_as(StandardOptions), parsed.view_as(TestOptions)
     if (standard.runner or "DirectRunner").lower() == "directrunner":  # Case-insensitive, as in Beam.
         standard.runner = LOCAL_RUNNER

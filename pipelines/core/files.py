@@ -10,20 +10,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from typing import IO, Any
+from typing import IO
 
 from features.errors import MalTfError
-from pipelines.core import globs
-
-#: `apache_beam.io.filesystem.CompressionTypes.UNCOMPRESSED`.
-_UNCOMPRESSED = "uncompressed"
-
-
-def filesystems() -> Any:
-    """Returns Beam's filesystems, imported when they are first needed: `predict` on local files does without their memory."""
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
+from pipelines.core import globs, stores
+from pipelines.core.stores import filesystems, remote_errors
 
 
 def is_local(path: str) -> bool:
@@ -110,7 +101,7 @@ def _matching(pattern: str) -> dict[str, int]:
     """Sizes of the files that a glob matches. The part of a local path that exists as it is written is no glob."""
     if not is_local(pattern):
         prefix = globs.plain_part(pattern)
-        with _remote_errors("listed", pattern):
+        with remote_errors("listed", pattern):
             entries = filesystems().match([pattern if prefix == pattern else f"{prefix}**"])[0].metadata_list
         sizes = {entry.path: entry.size_in_bytes for entry in entries}
         return {path: sizes[path] for path in globs.matching(pattern, sizes)}
@@ -126,23 +117,20 @@ def _matching(pattern: str) -> dict[str, int]:
 
 def open_binary(path: str):
     """Opens a file for reading in binary mode, without decompression."""
-    if is_local(path):
-        return open(path, "rb")
-    with _remote_errors("read", path):
-        return filesystems().open(path, compression_type=_UNCOMPRESSED)
+    return open(path, "rb") if is_local(path) else stores.opened(path)
 
 
 def exists(path: str) -> bool:
     """Whether a file exists, or a directory on filesystems that have directories."""
     if is_local(path):
         return os.path.exists(path)
-    with _remote_errors("looked up", path):
+    with remote_errors("looked up", path):
         return filesystems().exists(path)
 
 
 def read_bytes(path: str) -> bytes:
     """Reads a whole file."""
-    with open_binary(path) as file, _remote_errors("read", path):
+    with open_binary(path) as file:
         return file.read()
 
 
@@ -155,13 +143,10 @@ def read_text(path: str) -> str:
 def created(path: str) -> Iterator[IO[bytes]]:
     """Opens a file for an atomic write, so that it appears complete or not at all.
 
-    Object stores write atomically by themselves; a local file is written under another name and renamed.
+    A local file is written under another name and renamed; for object stores see `stores.created`.
     """
     if not is_local(path):
-        with (
-            _remote_errors("written", path),
-            filesystems().create(path, compression_type=_UNCOMPRESSED) as file,
-        ):
+        with stores.created(path) as file:
             yield file
         return
     final = pathlib.Path(path)
@@ -198,13 +183,15 @@ def delete(path: str) -> None:
     if is_local(path):
         pathlib.Path(path).unlink(missing_ok=True)
     elif exists(path):
-        with _remote_errors("deleted", path):
+        with remote_errors("deleted", path):
             filesystems().delete([path])
 
 
 def modified(path: str) -> float:
     """Returns when a file was last modified, in seconds since 1970."""
-    with _remote_errors("looked up", path):
+    if is_local(path):
+        return os.path.getmtime(path)
+    with remote_errors("looked up", path):
         return filesystems().last_updated(path)
 
 
@@ -212,14 +199,14 @@ def size(path: str) -> int:
     """Returns the size of a file in bytes."""
     if is_local(path):
         return os.path.getsize(path)
-    with _remote_errors("looked up", path):
+    with remote_errors("looked up", path):
         return filesystems().get_filesystem(path).size(path)
 
 
 def sha256(path: str) -> str:
     """Returns the SHA-256 hash of a file in hexadecimal, reading it in pieces."""
     made = hashlib.sha256()
-    with open_binary(path) as file, _remote_errors("read", path):
+    with open_binary(path) as file:
         while piece := file.read(1 << 20):
             made.update(piece)
     return made.hexdigest()
@@ -234,10 +221,16 @@ def listing(directory: str) -> dict[str, int]:
                 with contextlib.suppress(FileNotFoundError):  # Removed meanwhile, or a link to nothing.
                     found[os.path.relpath(path, directory)] = os.path.getsize(path)
         return found
+    return {path: size for path, (size, _) in remote_listing(directory).items()}
+
+
+def remote_listing(directory: str) -> dict[str, tuple[int, float]]:
+    """Returns size and time of change, in seconds since 1970, of each file under a remote directory, by relative path."""
     root = directory.rstrip("/")
-    with _remote_errors("listed", directory):
+    with remote_errors("listed", directory):
         entries = filesystems().match([f"{_literal(root)}/**"])[0].metadata_list
-    return {m.path[len(root) + 1 :]: m.size_in_bytes for m in entries if not m.path.endswith("/")}
+    listed = (m for m in entries if not m.path.endswith("/"))
+    return {m.path[len(root) + 1 :]: (m.size_in_bytes, m.last_updated_in_seconds) for m in listed}
 
 
 def is_empty(directory: str, ignore: str) -> bool:
@@ -251,13 +244,13 @@ def is_empty(directory: str, ignore: str) -> bool:
             for path in entries
         )
     root = directory.rstrip("/")
-    with _remote_errors("listed", directory):
+    with remote_errors("listed", directory):
         entries = filesystems().match([f"{_literal(root)}/**"], [2])[0].metadata_list
     return {metadata.path for metadata in entries} <= {f"{root}/{ignore}"}
 
 
 def clear(directory: str, keep: Collection[str]) -> None:
-    """Deletes the contents of a directory, except for files named in `keep`."""
+    """Deletes the contents of a directory, except for files named in `keep`, and remote folders named there."""
     if is_local(directory):
         for entry in os.scandir(directory) if os.path.isdir(directory) else ():
             if entry.is_dir(follow_symlinks=False):
@@ -265,42 +258,13 @@ def clear(directory: str, keep: Collection[str]) -> None:
             elif entry.name not in keep:
                 os.unlink(entry.path)
         return
-    children = {name.partition("/")[:2] for name in listing(directory)} - {(name, "") for name in keep}
+    kept = {(name, slash) for name in keep for slash in ("", "/")}
+    children = {name.partition("/")[:2] for name in listing(directory)} - kept
     # On object stores, a path that ends in / deletes all objects with that prefix.
-    with _remote_errors("deleted", directory):
+    with remote_errors("deleted", directory):
         filesystems().delete([filesystems().join(directory, name) + slash for name, slash in sorted(children)])
 
 
 def _literal(path: str) -> str:
     """Escapes a path as a glob that matches only itself."""
     return re.sub(r"([*?[])", r"[\1]", path)
-
-
-@contextlib.contextmanager
-def _remote_errors(action: str, path: str) -> Iterator[None]:
-    """Converts exceptions of a remote filesystem's client to `MalTfError`; errors of local files propagate unchanged.
-
-    Args:
-        action: past participle that completes "can't be …" in the message.
-        path: file or directory.
-    """
-    try:
-        yield
-    except MalTfError:
-        raise
-    except Exception as error:
-        if is_local(path):
-            raise
-        raise MalTfError(
-            f"{path} can't be {action}: {_innermost(error)}. Check the path, your credentials (gs://: `gcloud auth "
-            "application-default login`) and the network."
-        ) from error
-
-
-def _innermost(error: BaseException) -> str:
-    """Formats the innermost exception that Beam wrapped as one line."""
-    while details := getattr(error, "exception_details", None):
-        error = next(iter(details.values()))
-        if not isinstance(error, BaseException):
-            return str(error)
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")

@@ -10,7 +10,7 @@ from features.errors import MalTfError
 from features.frozen import NAMES_DIFFER, Frozen, Path
 from features.time_units import MINUTES_PER_DAY
 from pipelines.config.run import RunConfig
-from pipelines.core import files
+from pipelines.core import files, stores
 from pipelines.core.config_file import ConfigFile
 
 
@@ -128,6 +128,8 @@ class ReplayConfig(ConfigFile):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self):
+        for path in (self.run, *(path for arm in self.arms for path in arm.models)):
+            stores.refuse(path, "run and arms.models", "copy that directory to this machine")
         names = [arm.name for arm in self.arms]
         if self.against and self.against not in names:
             raise ValueError(f"against: unknown arm '{self.against}'; available: {', '.join(names)}")
