@@ -233,10 +233,11 @@ def load(directory: str, spec: FeatureSpec) -> Labelled:
         MalTfError: the job did not finish, was run for other features, or a file was changed or deleted since.
     """
     contents = read_manifest(directory)
-    splits = {split: _split(directory, contents, split) for split in ("train", "eval")}
+    place = manifest.place(directory, contents)
+    splits = {split: _split(place, contents, split) for split in ("train", "eval")}
     vocabularies = {}
     for feature in spec.with_vocabulary:
-        path = files.join(directory, "vocabulary", f"{feature.name}.txt")
+        path = files.join(place, "vocabulary", f"{feature.name}.txt")
         if not files.exists(path):
             raise MalTfError(f"{path} is missing: the label job was run for other features; run `labels` again")
         manifest.check_file(directory, f"vocabulary/{feature.name}.txt")
@@ -256,7 +257,8 @@ def load_clicks(directory: str) -> LabelledClicks:
         raise MalTfError(
             f"{directory}/{manifest.MANIFEST}: expected `columns`, found none: written by an earlier version; run `labels` again"
         )
-    both = Split.joined(*(_split(directory, contents, split) for split in ("train", "eval")))
+    place = manifest.place(directory, contents)
+    both = Split.joined(*(_split(place, contents, split) for split in ("train", "eval")))
     return LabelledClicks(both, _types(contents["columns"]), directory)
 
 
@@ -280,9 +282,13 @@ def _types(columns: Iterable[label_columns.Column]) -> dict[str, str]:
 def _split(directory: str, contents: Mapping[str, Any], name: str) -> Split:
     """Returns the files of a split as listed in the manifest."""
     entries = [entry for entry in contents["files"] if entry["split"] == name]
+    listed = (
+        None if files.is_local(directory) else files.listing(directory)
+    )  # One request instead of two for each file.
     for entry in entries:
         path = files.join(directory, entry["path"])
-        if not files.exists(path) or files.size(path) != entry["bytes"]:
+        found = listed.get(entry["path"]) if listed is not None else files.size(path) if files.exists(path) else None
+        if found != entry["bytes"]:
             raise MalTfError(
                 f"{path}: expected a file of {entry['bytes']:,} bytes, but it was deleted or changed; run `labels` again"
             )

@@ -21,7 +21,8 @@ def lock(directory: str, alone: bool = False) -> Iterator[None]:
     Directories that contain it can't be locked then, so that a run and a job that writes a stage of it exclude each other,
     while other parts of them stay free. Links are followed.
 
-    Only local directories are locked. On object stores, the scheduler must ensure that a single process writes.
+    Only local directories are locked. On object stores, of two jobs that write to a place, only the one that began last can
+    finish; see `pipelines.core.manifest`.
 
     Args:
         directory: the directory, which is created.

@@ -1,13 +1,20 @@
-"""Stage directories, which are complete if and only if they hold `manifest.json`."""
+"""Stage directories, which are complete if and only if they hold `manifest.json`.
+
+On object stores, where nothing can be renamed, the files of a stage lie in a folder of its directory, a *generation*, that its
+manifest names. A stage that runs again writes another generation; what was finished stays until the new manifest replaces the
+old one, as a single object.
+"""
 
 import contextlib
+import datetime
 import hashlib
 import json
 import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from features.errors import MalTfError
@@ -22,8 +29,14 @@ MARK = "_INCOMPLETE"
 #: Key of a stage's result with entries of files that it wrote outside of its directory; paths are relative to the directory.
 ELSEWHERE = "elsewhere"
 
+#: Key of a manifest with the fingerprint of the inputs of its stage.
+MADE_FROM = "made_from"
+
 #: Key of a manifest with the `digest` of each stage, by name, that the stage was made from.
 AFTER = "after"
+
+#: Key of a manifest on an object store with the name of the folder that holds the files, and how such names begin.
+GENERATION, _GENERATION = "generation", "generation-"
 
 #: Number of directories between a file and the root of its stage, at most.
 _DEPTH = 4
@@ -91,6 +104,28 @@ def _is_own(directory: str) -> bool:
     return _tells_origin(files.read_bytes(files.join(directory, MANIFEST))) if found is None else _is_ours(found)
 
 
+def new_place(directory: str) -> str:
+    """The directory that a stage is to write its files to: the stage's own, or a new generation in it on an object store."""
+    if files.is_local(directory):
+        return directory
+    moment = datetime.datetime.now(datetime.timezone.utc)
+    return files.join(directory, f"{_GENERATION}{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
+
+
+def place(directory: str, manifest: dict | None = None) -> str:
+    """The directory that holds the files of a stage, as its manifest says: its own, or a generation on an object store."""
+    if files.is_local(directory):
+        return directory
+    generation = (content(directory) if manifest is None else manifest) or {}
+    return files.join(directory, generation[GENERATION]) if GENERATION in generation else directory
+
+
+def _parts(place: str) -> tuple[str, str]:
+    """A stage's directory and the name of the generation, empty for a local one, from the directory that it writes to."""
+    directory, _, name = place.rstrip("/").rpartition("/")
+    return (place, "") if files.is_local(place) or not name.startswith(_GENERATION) else (directory, name)
+
+
 def digest(manifest: dict) -> str:
     """Returns a hash of what a stage was made from and of what it made, from its manifest."""
     made = [[entry["path"], entry.get("sha256", entry["bytes"])] for entry in entries(manifest) + elsewhere(manifest)]
@@ -107,7 +142,7 @@ def is_finished(directory: str, made_from: str) -> bool:
     manifest = content(directory)
     if manifest is None or manifest.get("made_from") != made_from:
         return False
-    sizes = files.listing(directory)
+    sizes = files.listing(place(directory, manifest))
     return all(sizes.get(entry["path"]) == entry["bytes"] for entry in entries(manifest))
 
 
@@ -158,8 +193,8 @@ def check_file(directory: str, path: str) -> None:
     Raises:
         MalTfError: the file was changed, cut or deleted since.
     """
-    at = files.join(directory, path)
     listed = content(directory) or {}
+    at = files.join(place(directory, listed), path)
     for entry in [*entries(listed), *elsewhere(listed)]:
         if entry["path"] != path:
             continue
@@ -170,13 +205,21 @@ def check_file(directory: str, path: str) -> None:
             )
 
 
-def begin(directory: str, overwrite: bool) -> None:
-    """Empties `directory` and marks it as an incomplete directory of mal-tf; the lock file stays.
+def begin(place: str, overwrite: bool) -> None:
+    """Empties the directory of a stage and marks it as an incomplete one of mal-tf's; the lock file stays.
+
+    On an object store, what is finished stays as it is, and the mark says which generation is being written. A job that was
+    writing another can't finish it any more.
+
+    Args:
+        place: the stage's directory, or what `new_place` returned for it.
+        overwrite: whether a finished stage may be replaced.
 
     Raises:
         MalTfError: the directory holds a finished stage and `overwrite` is not set, or files of which neither a manifest nor
             the mark of an incomplete directory says that mal-tf wrote them. Or a file is in its place.
     """
+    directory, generation = _parts(place)
     _check_no_file(directory)
     mark, manifest = (files.join(directory, name) for name in (MARK, MANIFEST))
     own = _is_own(directory)
@@ -190,6 +233,11 @@ def begin(directory: str, overwrite: bool) -> None:
             )
         raise MalTfError(f"{directory} is not empty and was not made by mal-tf; choose another output")
     # From here on the directory is unfinished, and marked as mal-tf's even if the removal is interrupted.
+    if generation:
+        if files.exists(mark):
+            log.warning("%s: another job is writing there, or was left unfinished; it can't finish any more", directory)
+        files.write_text(mark, f"{generation} is being written, or was left unfinished.\n")
+        return
     files.write_text(mark, "This directory is being written, or was left unfinished. Readers must not use it.\n")
     files.delete(manifest)
     files.clear(directory, keep=(MARK, LOCK))
@@ -203,15 +251,39 @@ def _check_no_file(directory: str) -> None:
             raise MalTfError(f"{place}: expected a directory, found a file; move it away, or choose another output")
 
 
-def finish(directory: str, manifest: dict) -> None:
+def finish(place: str, manifest: dict) -> None:
     """Finishes a stage by writing its manifest as the last file, then removes the mark of an incomplete directory.
 
+    On an object store, everything but the files of this generation is then deleted. Repeating a call does nothing more.
+
     Args:
-        directory: the stage's directory.
+        place: the directory that `begin` was called with.
         manifest: what the stage states; `made_from`, the fingerprint of its inputs, says that the directory is mal-tf's.
+
+    Raises:
+        MalTfError: another job has begun to write since, on an object store.
     """
+    directory, generation = _parts(place)
+    mark = files.join(directory, MARK)
+    if generation:
+        begun = files.read_text(mark) if files.exists(mark) else ""
+        if not begun.startswith(f"{generation} "):
+            if (content(directory) or {}).get(GENERATION) == generation:
+                return
+            raise MalTfError(
+                f"{directory}: expected {generation} to be what is being written, found {begun.split(' ')[0] or 'nothing'}: "
+                "another job writes there, or has finished. What is finished stays; let one job at a time write to a place"
+            )
+        manifest = manifest | {GENERATION: generation}
+    write(directory, manifest)
+    if generation:
+        files.clear(directory, keep=(MARK, MANIFEST, generation))
+    files.delete(mark)
+
+
+def write(directory: str, manifest: Mapping[str, Any]) -> None:
+    """Writes a manifest."""
     files.write_text(files.join(directory, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    files.delete(files.join(directory, MARK))
 
 
 @contextlib.contextmanager

@@ -56,11 +56,12 @@ def run(
     Raises:
         MalTfError: flags or inputs are invalid, rows are unaccounted for, or `output` is finished or not mal-tf's.
     """
-    job = pipeline(config, output, flags)  # Built first, as it may read the labels that it replaces.
-    completed = beam_runner.run_into(output, job, overwrite, backup)
+    place = manifest.new_place(output)
+    job = pipeline(config, place, flags)  # Built first, as it may read the labels that it replaces.
+    completed = beam_runner.run_into(place, job, overwrite, backup)
     if not completed:
         return None
-    return json.loads(files.read_text(FileSystems.join(output, REPORT)))
+    return json.loads(files.read_text(FileSystems.join(place, REPORT)))
 
 
 def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
@@ -160,8 +161,8 @@ def _earlier_fits(config: RunConfig) -> tuple[dict[str, dict], list[str]] | None
     directory = config.attribution.fit_from
     if directory is None:
         return None
-    manifest.read(directory, "the finished label job of attribution.fit_from")
-    return fits.read(directory, config.attribution, config.sources.tables())
+    found = manifest.read(directory, "the finished label job of attribution.fit_from")
+    return fits.read(manifest.place(directory, found), config.attribution, config.sources.tables())
 
 
 def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
@@ -169,7 +170,8 @@ def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
     directory = config.labels.grow_from if config.labels else None
     if directory is None:
         return {}
-    kinds = manifest.read(directory, "the finished label job of labels.grow_from").get("vocabularies", {})
+    found = manifest.read(directory, "the finished label job of labels.grow_from")
+    kinds = found.get("vocabularies", {})
     vocabularies = {}
     for name, kind in vocabulary_kinds(config.feature_spec).items():
         if kinds.get(name, kind) != kind:
@@ -178,7 +180,7 @@ def _previous_vocabularies(config: RunConfig) -> dict[str, list[str]]:
                 "cannot be extended. Rename the feature, or remove labels.grow_from."
             )
         if name in kinds:
-            path = FileSystems.join(directory, "vocabulary", f"{name}.txt")
+            path = FileSystems.join(manifest.place(directory, found), "vocabulary", f"{name}.txt")
             manifest.check_file(directory, f"vocabulary/{name}.txt")
             vocabularies[name] = vocabulary.read(files.read_text(path))
     return vocabularies

@@ -86,7 +86,8 @@ def _check_stage(
     found: Mapping[str, int],
     sizes: Mapping[str, int],
 ) -> None:
-    listed = {posixpath.join(stage, entry["path"]): entry for entry in manifest.entries(content)}
+    folder = stage if files.is_local(directory) else posixpath.join(stage, content.get(manifest.GENERATION, ""))
+    listed = {posixpath.join(folder, entry["path"]): entry for entry in manifest.entries(content)}
     for path, entry in (listed | _elsewhere(stage, content)).items():
         one.files += 1
         one.bytes += entry["bytes"]
@@ -115,7 +116,8 @@ def _wrong_rows(path: str, rows: int) -> str:
     """What is wrong with the rows of a file, a Parquet file or TFRecords; empty if nothing is."""
     try:
         if path.endswith(".parquet"):
-            found = pq.read_metadata(path).num_rows
+            with files.open_binary(path) as file:
+                found = pq.read_metadata(file).num_rows
             return "" if found == rows else f"expected {rows:,} rows, found {found:,}"
         for _ in tfrecords.read(path, _BATCH, rows):
             pass

@@ -91,9 +91,10 @@ def run(
     Raises:
         MalTfError: flags or input are invalid, there is nothing to measure, or `output` is finished or not mal-tf's.
     """
-    job = pipeline(evaluation, output, flags)
-    ended = beam_runner.run_into(output, job, overwrite, backup)
-    return json.loads(files.read_text(FileSystems.join(output, METRICS))) if ended else None
+    place = manifest.new_place(output)
+    job = pipeline(evaluation, place, flags)
+    ended = beam_runner.run_into(place, job, overwrite, backup)
+    return json.loads(files.read_text(FileSystems.join(place, METRICS))) if ended else None
 
 
 def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> beam.Pipeline:
@@ -148,7 +149,9 @@ def _job(evaluation: Evaluation, output: str, exchange: Exchange) -> EvaluationJ
     trailing = range(len(train.segments))[-config.evaluation.growth.segments :] if evaluation.split == "eval" else ()
     past = train.chosen(trailing)
     slices = _slices(
-        config, trained_on.directory, [by for by in config.slices if by != INFORMATION_GAIN or past.segments]
+        config,
+        manifest.place(trained_on.directory),
+        [by for by in config.slices if by != INFORMATION_GAIN or past.segments],
     )
     earlier = _earlier(slices, past, trained_on)
     scope = Scope(

@@ -33,12 +33,13 @@ def test_the_whole_job_there_writes_what_it_writes_here(project, store):
     assert f"{HOME}/labels/_INCOMPLETE" not in store.objects
     here = project.folder / "shop"
     labels(upload(project, str(here)), str(here / "labels"))
-    expected = tree(here / "labels")
+    expected, generation = tree(here / "labels"), manifest.place(f"{HOME}/labels")
     found = {path: data for path, (data, _) in store.objects.items()}
-    assert {path.removeprefix(f"{HOME}/labels/") for path in found if "/labels/" in path} == set(expected)
+    written = {path for path in found if "/labels/" in path} - {f"{HOME}/labels/manifest.json"}
+    assert {path.removeprefix(f"{generation}/") for path in written} == set(expected) - {"manifest.json"}
     for path in set(expected) - {"manifest.json"}:  # it tells the seconds spent
-        assert found[f"{HOME}/labels/{path}"] == expected[path]
-    assert b"30" in found[f"{HOME}/labels/vocabulary/height.txt"].split()
+        assert found[f"{generation}/{path}"] == expected[path]
+    assert b"30" in found[f"{generation}/vocabulary/height.txt"].split()
 
 
 @pytest.mark.parametrize("where", ["-00001-of-00004.gz", "vocabulary/item.txt", "label_report.json", "manifest.json"])
@@ -59,11 +60,16 @@ def test_a_cut_off_run_leaves_no_manifest_and_the_next_one_finishes(project, sto
 def test_overwriting_leaves_nothing_of_the_old_run(project, store):
     config, output = upload(project), f"{HOME}/labels"
     labels(config, output)
-    files.write_text(f"{output}/vocabulary/old.txt", "old")
+    old = f"{manifest.place(output)}/vocabulary/old.txt"
+    files.write_text(old, "old")
     with pytest.raises(MalTfError, match="finished already"):
         labels(config, output)
     labels(config, output, overwrite=True)
-    assert f"{output}/vocabulary/old.txt" not in store.objects
+    assert old not in store.objects
+    assert {path.split("/")[5] for path in store.objects if path.startswith(f"{output}/")} == {
+        "manifest.json",
+        manifest.content(output)["generation"],
+    }
     assert f"{HOME}/config.yaml" in store.objects
 
 
@@ -85,8 +91,56 @@ def test_a_lost_file_is_noticed(project, store, lost):
     labels(config, output)
     made_from = manifest.read(output)["made_from"]
     assert manifest.is_finished(output, made_from)
-    del store.objects[f"{output}/{lost}"]
+    del store.objects[f"{manifest.place(output)}/{lost}"]
     assert not manifest.is_finished(output, made_from)
+
+
+def test_what_is_finished_outlives_a_job_that_fails(project, store):
+    config, output = upload(project), f"{HOME}/labels"
+    labels(config, output)
+    before = {path: data for path, data in store.objects.items() if path.startswith(output)}
+    store.broken = "label_report.json"
+    with pytest.raises(MalTfError, match="can't be written: ConnectionError"):
+        labels(config, output, overwrite=True)
+    assert {path: store.objects[path] for path in before} == before
+    assert manifest.is_finished(output, manifest.read(output)["made_from"])
+    labels(config, output, overwrite=True)
+    assert not before.keys() & (store.objects.keys() - {f"{output}/manifest.json"})
+
+
+def test_a_job_that_was_overtaken_changes_nothing(store):
+    directory = f"{HOME}/labels"
+    places = manifest.new_place(directory), manifest.new_place(directory)
+    for place in places:
+        manifest.begin(place, overwrite=True)
+        files.write_text(f"{place}/file.txt", place)
+    with pytest.raises(MalTfError, match="another job writes there, or has finished. What is finished stays"):
+        manifest.finish(places[0], {"made_from": "first"})
+    assert manifest.content(directory) == {}
+    for _ in range(2):  # A runner repeats a step whose result was lost.
+        manifest.finish(places[1], {"made_from": "second"})
+        assert manifest.place(directory) == places[1]
+    with pytest.raises(MalTfError, match="found nothing: another job writes there, or has finished"):
+        manifest.finish(places[0], {"made_from": "first"})
+    manifest.begin(manifest.new_place(directory), overwrite=True)
+    manifest.finish(places[1], {"made_from": "second"})  # Repeated when the next job has begun: nothing is deleted.
+    assert manifest.read(directory)["made_from"] == "second" and files.exists(f"{directory}/_INCOMPLETE")
+
+
+def test_labels_in_the_layout_of_earlier_versions_are_read_and_replaced(project, store):
+    config, output = upload(project), f"{HOME}/labels"
+    labels(config, output)
+    content, place = manifest.read(output), manifest.place(output)
+    for path in files.listing(place):
+        files.write_bytes(f"{output}/{path}", files.read_bytes(f"{place}/{path}"))
+    manifest.write(output, {key: value for key, value in content.items() if key != "generation"})
+    files.clear(
+        output, keep=["Split-train", "Split-eval", "vocabulary", "attribution", "manifest.json", "label_report.json"]
+    )
+    assert manifest.is_finished(output, content["made_from"])
+    labels(config, output, overwrite=True)
+    assert f"{output}/label_report.json" not in store.objects
+    assert manifest.is_finished(output, content["made_from"])
 
 
 def test_a_directory_of_somebody_else_is_left_alone(project, store):
