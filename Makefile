@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TFX := .venv-tfx
+STORES := .venv-stores
 LONG := runs/long_journeys/logs/manifest.json
 
 AGAINST ?= HEAD~1
 
-.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean test-lines
+.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean test-lines test-stores
 
 demo: $(READY)  ## Train and export a model from the raw logs of KuaiRand.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
@@ -28,6 +29,15 @@ test-slow: $(READY)  ## Run the slow tests.
 
 test-lines:  ## Run the tests on Debian 13 with TensorFlow 2.21, in a folder, as root; TARGET=test-slow for the slow ones.
 	tests/other_line.sh $(or $(TARGET),test)
+
+test-stores: $(READY) $(STORES)/.ready  ## Run whole runs on emulated servers of GCS and S3, in a separate environment.
+	MAL_TF_STORES=$(CURDIR)/$(STORES) PYTHONPATH=$(CURDIR)/$(STORES)/client $(BIN)/python -m pytest tests/end_to_end/test_stores.py
+
+$(STORES)/.ready: | $(READY)
+	$(BIN)/python -m venv $(STORES)
+	$(BIN)/uv pip install --quiet --python $(STORES)/bin/python "moto[s3,server]==5.2.5" "gcp-storage-emulator==2026.7.19"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(STORES)/client "boto3>=1.28,<2"
+	touch $@
 
 golden: $(READY)  ## Check that the working tree produces the same outputs as the commit AGAINST; further options in GOLDEN.
 	$(BIN)/python -m benchmarks.golden --against $(AGAINST) --keep runs/golden $(GOLDEN)
@@ -81,4 +91,4 @@ lock: $(READY)  ## Update the lock files, keeping pinned versions; to upgrade a 
 	$(COMPILE) -c requirements.lock deploy/dataflow/requirements.in -o deploy/dataflow/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(TFX) .lines runs
+	rm -rf $(VENV) $(TFX) $(STORES) .lines runs

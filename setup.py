@@ -67,6 +67,8 @@ setuptools.setup(
         # The TFX runner (docs/retraining.md), locked in requirements-tfx.lock. With dependencies A, install it by uv: TFX 1.16
         # declares Python < 3.11, because of which pip refuses to install it.
         "tfx": ["tfx[kfp]>=1.16,<1.22"],
+        # s3:// (docs/stores.md), which is not locked.
+        "s3": ["boto3>=1.28,<2"],
         # Other runtimes for models (docs/serving.md), which are not locked.
         "onnx": ["onnx<=1.18", "onnxruntime", "tf2onnx>=1.17,<2"],
         "openvino": ["openvino"],

@@ -39,18 +39,20 @@ def run(
         for name in opened.config.model.names:
             opened.train(name)
         return
-    with report.at_the_end(opened.directory), opened.opened():
+    with opened.stages.publishing(report.REPORT), report.at_the_end(opened.directory), opened.opened():
         result = opened.evaluate()
         opened.journeys()
     _show_labels(opened)
     _show_auxiliaries(opened)
     for table in tables.overall(result):
         text_table.show(console, table)
-    saved_model = opened.export(opened.config.model.name)
+    saved_model = opened.stages.shown(opened.export(opened.config.model.name))
     say(f"SavedModel: {saved_model}")
-    say(f"Report: {opened.path(report.REPORT)}")
-    entries = manifest.read(opened.path("labels"))["files"]
-    clicks = opened.path("labels", next(e["path"] for e in entries if e["split"] == "eval" and e["rows"]))
+    say(f"Report: {opened.stages.shown(opened.path(report.REPORT))}")
+    directory = opened.labels()
+    listed = manifest.read(directory)
+    path = next(e["path"] for e in listed["files"] if e["split"] == "eval" and e["rows"])
+    clicks = f"{manifest.place(directory, listed)}/{path}"
     say(f"Try next: {program()} {shlex.join(['predict', saved_model, clicks])} --output predictions.csv")
 
 
@@ -113,7 +115,7 @@ def validate(
             files.write_text(target, text_format.MessageToString(schema))
             say(f"Wrote {target}. Review it by hand, then commit it.")
         directory = opened.validate()
-        say(f"No anomalies. Statistics: {directory}/statistics.html")
+        say(f"No anomalies. Statistics: {opened.files_of(directory)}/statistics.html")
 
 
 def train(
@@ -127,7 +129,7 @@ def train(
     """Train the configured models, in one pass over the train split in time order."""
     with _run(context, config, set_, output, overwrite, strategy).opened() as opened:
         for name in opened.config.model.names:
-            say(f"{name}: {opened.train(name)}")
+            say(f"{name}: {opened.stages.shown(opened.train(name))}")
         _show_auxiliaries(opened)
 
 
@@ -135,7 +137,7 @@ def export(context: typer.Context, config: Config, set_: Set = [], output: Outpu
     """Export the trained models as SavedModels and check each in a fresh process."""
     with _run(context, config, set_, output, overwrite).opened() as opened:
         for name in opened.config.model.names:
-            say(f"{name}: {opened.export(name)}")
+            say(f"{name}: {opened.stages.shown(opened.export(name))}")
 
 
 def evaluate(
@@ -167,8 +169,9 @@ def evaluate(
 
     if split not in ("eval", "train"):
         raise MalTfError(f"--split: expected eval or train, found '{split}'")
+    run = _run(context, config, set_, output, overwrite)  # Sets the options of the filesystems.
     versions = {name: find_saved_model(directory) for name, directory in parse_models(model).items()}
-    with _run(context, config, set_, output, overwrite).opened() as opened:
+    with run.opened() as opened:
         evaluation = opened.distributed_evaluation if distributed else opened.evaluation
         directory = evaluation(split, labels, versions)
         if not files.exists(f"{directory}/{METRICS}"):
@@ -177,7 +180,7 @@ def evaluate(
         for table in tables.tables(json.loads(files.read_text(f"{directory}/{METRICS}"))):
             text_table.show(console, table)
         predictions = "" if distributed else ", and the clicks with their predictions beside it"
-        say(f"{directory}/{METRICS}{predictions}")
+        say(f"{opened.files_of(directory)}/{METRICS}{predictions}")
 
 
 def report(
@@ -273,9 +276,10 @@ def explain(
     if os.path.isfile(click_id) and not os.path.exists(config):
         raise MalTfError(f"expected the click's id before the config; try: explain {config} {click_id}")
     loaded = load(config, set_)
-    run = Run(loaded, output or default_output(loaded))
-    with progress(console, rows_read(run.path("labels"))) as advance:
-        explanation = explain(loaded, run.path("labels"), click_id, user, run.exported(), advance)
+    run = Run.to_read(loaded, output or default_output(loaded))
+    labels, versions = run.finished_labels(), run.exported()
+    with progress(console, rows_read(labels)) as advance:
+        explanation = explain(loaded, labels, click_id, user, versions, advance)
     show(console, explanation)
 
 
@@ -289,7 +293,7 @@ def _run(
 ):
     from mal_tf.training.cluster import connect
     from pipelines.config.run import load
-    from pipelines.core import beam_runner
+    from pipelines.core import beam_runner, stores
     from pipelines.run.run import Run
 
     own_flags = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("-")]
@@ -298,6 +302,10 @@ def _run(
         raise MalTfError(
             "--dry_run=true is supported by `mal-tf labels` and `python -m pipelines.evaluate.distributed.main` only"
         )
+    if strategy in ("multi_worker", "parameter_server"):
+        stores.refuse(
+            output, "--output", f"the processes of {strategy} share it; mount the store, or use a shared disk"
+        )
     loaded = load(config, overrides)
     cluster = connect(strategy, loaded.training)
     if overwrite and cluster.in_step:
@@ -305,7 +313,7 @@ def _run(
             "--overwrite can't be used with several processes, which can't tell a finished stage from one to be replaced; "
             "remove the stage's directory instead"
         )
-    return Run(loaded, output or default_output(loaded), tuple(context.args), overwrite, cluster)
+    return Run.at(loaded, output or default_output(loaded), tuple(context.args), overwrite, cluster)
 
 
 def _print_handed_over(directory: str) -> None:

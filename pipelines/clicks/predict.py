@@ -25,12 +25,13 @@ from mal_tf.serving.versions import numbered
 from pipelines.clicks import tfrecords
 from pipelines.clicks.labelled import click_id_type
 from pipelines.clicks.scoring import check_finite
-from pipelines.core import files, manifest
+from pipelines.core import cache, files, manifest
 from pipelines.labels.sources.reader import Cells, column_names, read_file
 
 #: Clicks that are scored at a time, and those that are written at a time.
 _BATCH, _WRITTEN = 4096, 65_536
 _TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".json")
+_SAVED_MODEL = "saved_model.pb"
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
 
 #: What values of each dtype are.
@@ -45,7 +46,8 @@ def predict(
     """Scores all clicks of a file, batch by batch, and writes the predictions in the same order.
 
     Args:
-        model_directory: directory of a SavedModel, or of its versions, of which the newest is used.
+        model_directory: directory of a SavedModel, or of its versions, of which the newest is used. This and the files may be
+            on any filesystem that Beam supports.
         path: `.csv[.gz]`, `.parquet`, `.jsonl[.gz]`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
         output: `.csv` or `.parquet` file to write, with the id column if the input has it, and `cvr`.
         id_column: id column to copy from a table; by default `click_id`, if the table has it.
@@ -60,20 +62,20 @@ def predict(
     """
     if not output.endswith((".csv", ".parquet")):
         raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
-    if not pathlib.Path(output).absolute().parent.is_dir():
+    if files.is_local(output) and not pathlib.Path(output).absolute().parent.is_dir():
         raise MalTfError(f"{output}: its directory does not exist")
-    if not os.path.exists(path):
+    if not files.exists(path):
         raise MalTfError(f"{path}: no such file")
     files.check_apart(output, [path])
     if os.path.isdir(output):
         raise MalTfError(f"{output}: expected a file to write, found a directory")
-    if manifest.entry_of(output):
+    if files.is_local(output) and manifest.entry_of(output):
         raise MalTfError(f"{output}: expected a new file, found one of a finished stage; choose another output")
     saved_model = find_saved_model(model_directory)
     files.check_apart(output, [saved_model])
     is_table = path.removesuffix(".gz").endswith(_TABLES)
-    signatures = load(saved_model, signature="predict_raw" if is_table else "serving_default")
-    listed = manifest.rows_of(path)
+    signatures = load(cache.directory(saved_model), signature="predict_raw" if is_table else "serving_default")
+    listed = manifest.rows_of(path) if files.is_local(path) else None
     if (id_column not in ("", "click_id") or null_values) and not is_table:
         raise MalTfError(
             f"{path}: expected a .csv, .parquet or .jsonl file with --id or --null-value; the id of tf.Examples is click_id"
@@ -119,8 +121,10 @@ def find_saved_model(directory: str) -> str:
     Raises:
         MalTfError: the directory is neither a SavedModel nor a directory of versions.
     """
+    if not files.is_local(directory):
+        return _find_remote(directory)
     path = pathlib.Path(directory)
-    if (path / "saved_model.pb").exists():
+    if (path / _SAVED_MODEL).exists():
         return directory
     entries = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
     versions = {number: found for number, found in numbered(directory) if found.is_dir()}
@@ -132,6 +136,19 @@ def find_saved_model(directory: str) -> str:
             f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {found}"
         )
     return str(versions[max(versions)])
+
+
+def _find_remote(directory: str) -> str:
+    found = files.listing(directory)
+    if _SAVED_MODEL in found:
+        return directory
+    complete = [path.removesuffix(f"/{_SAVED_MODEL}") for path in found if path.endswith(f"/{_SAVED_MODEL}")]
+    if not (numbers := [int(name) for name in complete if name.isascii() and name.isdigit()]):
+        entries = ", ".join(sorted({path.split("/")[0] for path in found})) or "nothing"
+        raise MalTfError(
+            f"{directory}: expected a SavedModel or a directory of versions such as serving/<model>, found {entries}"
+        )
+    return files.join(directory, str(max(numbers)))
 
 
 def parse_models(flags: Sequence[str]) -> dict[str, str]:

@@ -4,12 +4,11 @@ import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import IO, cast
 
 from features import tfrecord
 from features.errors import MalTfError
 from features.keras2 import tf
-from pipelines.core import files
+from pipelines.core import cache, files
 
 #: Bytes that are decompressed at a time.
 _CHUNK = 1 << 20
@@ -29,12 +28,13 @@ def read(path: str, size: int, rows: int | None = None) -> Iterator[tf.Tensor]:
     Raises:
         MalTfError: the file is not of TFRecords, is damaged, or has another number of records.
     """
-    with files.open_binary(path) as file:
+    here = cache.file(path)  # TensorFlow reads neither all stores nor all credentials.
+    with open(here, "rb") as file:
         compression = tfrecord.compression(file)
     found = taken = 0
-    with _Stream(path) if compression and rows is None else contextlib.nullcontext() as stream:
+    with _Stream(path, here) if compression and rows is None else contextlib.nullcontext() as stream:
         try:
-            for records in tf.data.TFRecordDataset(path, compression).batch(size):
+            for records in tf.data.TFRecordDataset(here, compression).batch(size):
                 framed = tfrecord.framed_size(records.numpy())
                 found, taken = found + len(records), taken + framed
                 if stream:
@@ -44,7 +44,7 @@ def read(path: str, size: int, rows: int | None = None) -> Iterator[tf.Tensor]:
             raise MalTfError(f"{path} can't be read as TFRecord: {error.message}") from error
         if stream:
             stream.check_end(found)
-    if not compression and taken != (held := files.size(path)):
+    if not compression and taken != (held := files.size(here)):
         raise MalTfError(
             f"{path} can't be read as TFRecord: {found:,} records are {taken:,} bytes, and the file has {held:,}"
         )
@@ -58,9 +58,9 @@ def read(path: str, size: int, rows: int | None = None) -> Iterator[tf.Tensor]:
 class _Stream:
     """The decompressed bytes of a gzipped file, all members of it."""
 
-    def __init__(self, path: str):
-        self._path, self._file = path, files.open_binary(path)
-        self._stream = gzip.GzipFile(fileobj=cast(IO[bytes], self._file))
+    def __init__(self, path: str, here: str):
+        self._path, self._file = path, open(here, "rb")  # noqa: SIM115 - closed by __exit__
+        self._stream = gzip.GzipFile(fileobj=self._file)
 
     def __enter__(self):
         return self

@@ -138,5 +138,6 @@ def _readable(make: Callable[[], list[Part]]) -> list[Part]:
 def _link(run: RunFiles, path: str, folder: str) -> Markup:
     if not run.has(path):
         return escape(path)
-    relative = os.path.relpath(run.directory / path, folder).replace(os.sep, "/")
+    place = run.stored(path) if os.path.abspath(folder) == os.path.abspath(run.directory) else path
+    relative = os.path.relpath(run.directory / place, folder).replace(os.sep, "/")
     return Markup('<a href="{}">{}</a>').format(quote(relative), path)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from features.errors import MalTfError
-from pipelines.core import outdated
+from pipelines.core import manifest, outdated
 from pipelines.core.layout import BENCHMARK, CONFIG, PLAN, RUN
 
 #: Files that every run's directory has.
@@ -68,6 +68,13 @@ class RunFiles:
         """Return whether a file exists."""
         return (self.directory / path).is_file()
 
+    def stored(self, path: str) -> str:
+        """Return the path of a file of a stage where the run is stored, in a generation on an object store."""
+        for parent in pathlib.PurePosixPath(path).parents[:-1]:
+            if generation := (manifest.content(str(self.directory / parent)) or {}).get(manifest.GENERATION):
+                return f"{parent}/{generation}/{pathlib.PurePosixPath(path).relative_to(parent)}"
+        return path
+
     @functools.cached_property
     def outdated(self) -> dict[str, str]:
         """Why stages are outdated, by name; see `pipelines.core.outdated`."""
@@ -103,8 +110,8 @@ class RunFiles:
 
     def result(self, stage: str) -> Any | None:
         """Return a stage's result from its manifest; None if the stage is not finished."""
-        manifest = self.stage_json(stage, "manifest.json")
-        return manifest and manifest.get("result")
+        content = self.stage_json(stage, "manifest.json")
+        return content and content.get("result")
 
     def stages_of(self, folder: str) -> list[str]:
         """Return the names of the finished stages in a folder, such as the models in `train`, the served one first."""

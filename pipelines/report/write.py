@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from features.errors import Busy, Interrupted, MalTfError
 from pipelines.core import files
-from pipelines.core.layout import CONFIG, REPORT, RUN
+from pipelines.core.layout import CONFIG, FAILED, REPORT, RUN, STAGES
+from pipelines.core.mirror import Mirror
+from pipelines.labels.finish import REPORT as LABEL_REPORT
 
 log = logging.getLogger("mal_tf.report")
 
@@ -31,11 +33,26 @@ def write(directories: Sequence[str], output: str) -> None:
     within = any(files.is_within(output, directory) for directory in directories)
     if os.path.isdir(output) or (within and os.path.exists(output) and not output.endswith(".html")):
         raise MalTfError(f"{output}: expected an HTML file to write, found a directory, or a file of the run")
-    folder, runs = str(pathlib.Path(output).absolute().parent), [RunFiles(directory) for directory in directories]
+    here = [_here(directory) for directory in directories]
+    # Links are relative, so that those of a report beside its run are right on an object store, too.
+    beside = [copy for copy, directory in zip(here, directories, strict=True) if files.is_within(output, directory)]
+    folder = str(pathlib.Path(output).absolute().parent) if files.is_local(output) else (beside or [""])[0]
+    runs = [RunFiles(directory) for directory in here]
     files.write_text(output, page.render(runs, folder))
     for run in runs:
         for stage, reason in run.outdated.items():
             log.warning("%s/%s: %s; `mal-tf run` brings it up to date", run.directory, stage, reason)
+
+
+def _here(directory: str) -> str:
+    """The directory of a run, or a local copy of its finished stages, without the clicks."""
+    if files.is_local(directory):
+        return directory
+    mirror = Mirror.to_read(directory)
+    mirror.receive_files((CONFIG, RUN, STAGES, FAILED))
+    for stage in mirror.stages():
+        mirror.receive(stage, names=[LABEL_REPORT] if stage == "labels" else None)
+    return mirror.local
 
 
 @contextlib.contextmanager

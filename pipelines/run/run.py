@@ -17,7 +17,8 @@ from mal_tf.training import warm_start
 from mal_tf.training.cluster import ALONE, Cluster
 from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig, dump
-from pipelines.core import files, manifest
+from pipelines.core import beam_runner, cache, files, manifest
+from pipelines.core.mirror import Mirror
 from pipelines.core.stage_runner import StageRunner
 from pipelines.evaluate import evaluate
 from pipelines.evaluate.distributed import run as evaluation_job
@@ -40,12 +41,13 @@ class Run:
 
     Attributes:
         config: the run's config.
-        directory: directory of the outputs. It is local, except that the label job alone may write elsewhere.
+        directory: local directory of the outputs; see `at` for others.
         flags: Beam's own flags.
         overwrite: whether to run finished stages again even if nothing changed.
         cluster: the processes that train models. Those other than the chief wait for the chief's stages, take part in
             trainings, and write nothing.
         copies: training clicks that replace the training split, if given.
+        mirror: the directory on an object store whose local copy `directory` is, if any.
         _current: names of the stages that this process has brought up to date.
     """
 
@@ -55,16 +57,45 @@ class Run:
     overwrite: bool = False
     cluster: Cluster = ALONE
     copies: Copies | None = None
+    mirror: Mirror | None = None
     _current: set[str] = dataclasses.field(default_factory=set)
+
+    @classmethod
+    def at(
+        cls,
+        config: RunConfig,
+        output: str,
+        flags: Sequence[str] = (),
+        overwrite: bool = False,
+        cluster: Cluster = ALONE,
+    ) -> "Run":
+        """Return the run in a directory, which may be on an object store; arguments as the attributes."""
+        mirror = None if files.is_local(output) else Mirror.of(output)
+        return cls(config, mirror.local if mirror else output, flags, overwrite, cluster, mirror=mirror)
+
+    @classmethod
+    def to_read(cls, config: RunConfig, output: str) -> "Run":
+        """Return the run in a directory, of which only `finished_labels` and `exported` are used."""
+        mirror = None if files.is_local(output) else Mirror.to_read(output)
+        return cls(config, mirror.local if mirror else output, mirror=mirror)
 
     @functools.cached_property
     def stages(self) -> StageRunner:
         """The runner of the stages in the run's directory."""
-        return StageRunner(self.directory, self.overwrite, self.cluster.chief, self._current)
+        return StageRunner(self.directory, self.overwrite, self.cluster.chief, self._current, self.mirror)
+
+    @property
+    def _workers(self) -> bool:
+        """Whether Beam jobs run on other machines, and therefore read and write the object store itself."""
+        return self.mirror is not None and not beam_runner.is_local(beam_runner.pipeline_options(self.flags))
 
     def path(self, *parts: str) -> str:
         """Return a path in the run's directory."""
         return self.stages.path(*parts)
+
+    def files_of(self, stage: str) -> str:
+        """Return where the files of a finished stage lie, for messages, from its directory."""
+        return manifest.place(self.stages.shown(stage))
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["Run"]:
@@ -73,12 +104,12 @@ class Run:
             yield self
 
     def labels(self) -> str:
-        """Run the label job and return its directory."""
+        """Run the label job and return its directory, on the object store if the run is there."""
 
         def job(output: str, backup: str) -> None:
             labels.run(self.config, output, self.flags, overwrite=True, backup=backup)
 
-        return self.stages.run_job("labels", labels.made_from(self.config), job)
+        return self.stages.run_job("labels", labels.made_from(self.config), job, here=[labels.REPORT])
 
     def statistics(self) -> str:
         """Compute TFDV's statistics of the splits and return their directory."""
@@ -86,7 +117,10 @@ class Run:
         return self.stages.run(
             "statistics",
             [manifest.made_from(source)],
-            lambda output: statistics.write(source, self.config.feature_spec, output, self.flags),
+            lambda output: statistics.write(
+                source if self._workers else cache.directory(source), self.config.feature_spec, output, self.flags
+            ),
+            there=self._workers,
         )
 
     def validate(self) -> str:
@@ -113,7 +147,9 @@ class Run:
             architecture,
             self.config.attribution.names,
         ]
-        directory = self.stages.run("auxiliaries", made_from, lambda _: stages.choose_auxiliaries(self.config, source))
+        directory = self.stages.run(
+            "auxiliaries", made_from, lambda _: stages.choose_auxiliaries(self.config, cache.directory(source))
+        )
         return manifest.read(directory)["result"]
 
     def resolved(self) -> RunConfig:
@@ -149,7 +185,9 @@ class Run:
         output = self.stages.run(
             stage,
             made_from,
-            lambda output: stages.train(config, source, name, output, unfinished, self.cluster, self.copies),
+            lambda output: stages.train(
+                config, cache.directory(source), name, output, unfinished, self.cluster, self.copies
+            ),
             everywhere=True,
         )
         if self.cluster.chief:
@@ -165,7 +203,7 @@ class Run:
         return self.stages.run(
             f"{calibration.CALIBRATE}/{name}",
             made_from,
-            lambda output: calibration.calibrate(self.resolved(), source, name, weights, output),
+            lambda output: calibration.calibrate(self.resolved(), cache.directory(source), name, weights, output),
         )
 
     def export(self, name: str) -> str:
@@ -178,8 +216,10 @@ class Run:
             manifest.begin(output, overwrite=True)  # The SavedModel was removed: export again.
 
         def write(directory: str) -> dict:
-            versions = self.path("serving", name)
-            result = export.export_model(self.resolved(), source, name, weights, versions, calibrated)
+            versions, clicks = self.path("serving", name), cache.directory(source)
+            if self.mirror:
+                self.mirror.reserve_versions(f"serving/{name}")
+            result = export.export_model(self.resolved(), clicks, name, weights, versions, calibrated)
             version = f"{versions}/{result['version']}"
             paths = [os.path.relpath(f"{version}/{path}", directory) for path in sorted(files.listing(version))]
             return result | {manifest.ELSEWHERE: manifest.describe(directory, paths)}
@@ -226,7 +266,9 @@ class Run:
 
         def stage(output: str) -> Any:
             self._check_exports(versions)
-            return evaluate.run(self.config, source, models, output, split, trained)
+            clicks, trained_on = cache.directory(source), cache.directory(trained)
+            here = {model: cache.directory(path) for model, path in models.items()}
+            return evaluate.run(self.config, clicks, here, output, split, trained_on)
 
         return self.stages.run(name, made_from, stage)
 
@@ -235,6 +277,8 @@ class Run:
     ) -> str:
         """Evaluate with the Beam job, arguments as in `evaluation`, and return the directory, always one in `evaluations`."""
         models, source, trained = self._evaluated(labels, dict(versions or {}))
+        if self._workers:
+            models = {model: self.stages.shown(path) for model, path in models.items()}
         evaluation = evaluation_job.Evaluation(self.config, source, models, split, trained)
         name = f"evaluations/distributed-{split}-{evaluation.made_from[:8]}"
 
@@ -242,9 +286,13 @@ class Run:
             self._check_exports(versions or {})
             metrics = evaluation_job.run(evaluation, output, self.flags, overwrite=True, backup=backup)
             if metrics:
-                evaluate.write_events(metrics["labels"], f"{output}/{evaluate.EVENTS}")
+                events = self.path(name, evaluate.EVENTS)
+                evaluate.write_events(metrics["labels"], events)
+                if self.mirror:
+                    cache.upload(events, files.listing(events), f"{output}/{evaluate.EVENTS}")
 
-        return self.stages.run_job(name, evaluation.made_from, job)
+        self.stages.run_job(name, evaluation.made_from, job, here=[evaluate.METRICS])
+        return self.path(name)
 
     def _check_exports(self, versions: Mapping[str, str]) -> None:
         """Check that the run's SavedModels are as they were exported, if no others are evaluated."""
@@ -281,10 +329,20 @@ class Run:
         return self.stages.run(
             "journeys",
             [manifest.made_from(source), exported],
-            lambda output: chosen_journeys.write(self.config, source, versions, output),
+            lambda output: chosen_journeys.write(self.config, cache.directory(source), versions, output),
         )
+
+    def finished_labels(self) -> str:
+        """Return the directory of the finished labels, or a local copy of it; run nothing."""
+        if self.mirror is None:
+            return self.path("labels")
+        manifest.read(directory := f"{self.mirror.remote}/labels", "a finished label job")
+        return cache.directory(directory)
 
     def exported(self) -> dict[str, str]:
         """Return the directory of the SavedModel of each model that was exported, by name; run nothing."""
+        if self.mirror:
+            for name in self.config.model.names:
+                self.mirror.receive(f"export/{name}")
         names = [name for name in self.config.model.names if files.exists(self.path("export", name, manifest.MANIFEST))]
         return {name: self._version(name) for name in names}

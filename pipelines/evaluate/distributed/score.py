@@ -14,6 +14,7 @@ from mal_tf.serving.export import OUTPUT
 from mal_tf.serving.exports import Exports
 from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import check_finite
+from pipelines.core import cache
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.plan import ClickCounts
 from pipelines.evaluate.distributed.slices import Slices
@@ -57,7 +58,9 @@ class Score(beam.DoFn):
 
     def setup(self):
         """Load the models, once per process."""
-        self._exports = self._shared.acquire(lambda: Exports(self._versions))
+        self._exports = self._shared.acquire(
+            lambda: Exports({name: cache.directory(path) for name, path in self._versions.items()})
+        )
         self._clicks.check_exports(self._exports)
 
     def process(self, file: tuple[str, int]) -> Iterator[Any]:
