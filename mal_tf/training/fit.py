@@ -89,7 +89,8 @@ def fit(
         arguments = (remaining, recipe.spec, lookup, recipe.targets, config.batch_size)
         return cluster.spread(lambda part: batches(*arguments, part, immature), Part(skip=skip))
 
-    tf.io.gfile.makedirs(directory)
+    if cluster.chief:
+        tf.io.gfile.makedirs(directory)
     while True:
         readable = split.replaced(corrupt.copies(directory))
         cluster = cluster.afresh()
