@@ -22,7 +22,7 @@ from benchmarks import tables
 from benchmarks.measure import ROOT
 from benchmarks.tables import Table
 from mal_tf.evaluation.metrics import all_metrics
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from pipelines.clicks import labelled
 from pipelines.clicks.scoring import score
 from pipelines.core import files, manifest

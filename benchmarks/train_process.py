@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks import mac_batches, plain_keras
 from features.keras2 import keras, tf
-from mal_tf.serving.export import OUTPUT, ServedModel
+from mal_tf.serving import OUTPUT
+from mal_tf.serving.export import ServedModel
 from mal_tf.training import optimizers
 from mal_tf.training.assembly import assemble
 from mal_tf.training.config import TrainingConfig

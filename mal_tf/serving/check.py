@@ -156,7 +156,7 @@ def _valid(outputs: Mapping, rows: int) -> np.ndarray:
     Raises:
         MalTfError: the outputs are not valid CVRs.
     """
-    from mal_tf.serving.export import OUTPUT
+    from mal_tf.serving import OUTPUT
 
     if OUTPUT not in outputs or outputs[OUTPUT].shape != (rows,):
         shapes = {name: tuple(values.shape) for name, values in outputs.items()}

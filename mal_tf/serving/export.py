@@ -14,12 +14,12 @@ from features.parsing import parse_features, raw_signature
 from features.spec import FeatureSpec
 from mal_tf.calibration.in_graph import ServedCalibration
 from mal_tf.models.network import Network
-from mal_tf.serving import warmup
+from mal_tf.serving import OUTPUT, warmup
 from mal_tf.serving.candidates import CandidateNetwork, candidates_signature
 from mal_tf.serving.versions import numbered
 
-#: Name of the output of every signature, and of the signature for one user and many ads.
-OUTPUT, CANDIDATES = "cvr", "predict_candidates"
+#: Name of the signature for one user and many ads.
+CANDIDATES = "predict_candidates"
 
 Verified = TypeVar("Verified")
 

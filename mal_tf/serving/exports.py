@@ -10,7 +10,7 @@ from features.errors import MalTfError
 from features.feature import MISSING
 from features.keras2 import tf
 from features.plain_path import plain_path
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from mal_tf.serving.inputs import check_features
 
 

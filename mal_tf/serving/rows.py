@@ -4,7 +4,7 @@ from features.errors import MalTfError
 from features.keras2 import tf
 from features.spec import FeatureSpec
 from mal_tf.models.network import Network
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 
 
 def save_rows(network: Network, spec: FeatureSpec, directory: str) -> None:

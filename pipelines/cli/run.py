@@ -35,7 +35,7 @@ def run(
     from pipelines.report import write as report
 
     opened = _run(context, config, set_, output, overwrite, strategy)
-    if not opened.cluster.chief:
+    if not opened.chief:
         for name in opened.config.model.names:
             opened.train(name)
         return
@@ -291,7 +291,6 @@ def _run(
     overwrite: bool = False,
     strategy: str = "default",
 ):
-    from mal_tf.training.cluster import connect
     from pipelines.config.run import load
     from pipelines.core import beam_runner, stores
     from pipelines.run.run import Run
@@ -307,8 +306,12 @@ def _run(
             output, "--output", f"the processes of {strategy} share it; mount the store, or use a shared disk"
         )
     loaded = load(config, overrides)
-    cluster = connect(strategy, loaded.training)
-    if overwrite and cluster.in_step:
+    cluster = None
+    if strategy != "default":
+        from mal_tf.training.cluster import connect
+
+        cluster = connect(strategy, loaded.training)
+    if overwrite and cluster and cluster.in_step:
         raise MalTfError(
             "--overwrite can't be used with several processes, which can't tell a finished stage from one to be replaced; "
             "remove the stage's directory instead"

@@ -51,7 +51,7 @@ def rollback(
 ):
     """Serve an earlier version again, as a copy with the next version number. The next retraining starts from it."""
     from pipelines.retrain.config import load
-    from pipelines.retrain.planning import SERVING
+    from pipelines.retrain.serving import SERVING
     from pipelines.retrain.serving import rollback as roll_back
 
     schedule, _ = load(config, set_)
@@ -69,8 +69,7 @@ def history(
     from pipelines.retrain import history_tables
     from pipelines.retrain.config import load
     from pipelines.retrain.history import open_history
-    from pipelines.retrain.planning import SERVING
-    from pipelines.retrain.serving import current, versions
+    from pipelines.retrain.serving import SERVING, current, versions
 
     schedule, _ = load(config, set_)
     recorded = open_history(schedule.metadata, schedule.root, create=False)

@@ -15,7 +15,7 @@ from features.feature import MISSING
 from features.keras2 import tf
 from features.spec import FeatureSpec
 from mal_tf.attribution.label_counts import LabelCounts
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from mal_tf.serving.exports import Exports
 from mal_tf.training.dataset import serialized, wrong_rows
 from mal_tf.training.split import Split

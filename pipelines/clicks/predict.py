@@ -18,7 +18,7 @@ from features.errors import MalTfError
 from features.feature import MISSING
 from features.keras2 import tf
 from features.raw_columns import as_feature_text, as_flat_lists, as_identifier, as_numbers, as_whole_numbers
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from mal_tf.serving.exports import load
 from mal_tf.serving.inputs import check_examples
 from mal_tf.serving.versions import numbered

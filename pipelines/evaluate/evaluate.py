@@ -12,7 +12,7 @@ from features.keras2 import tf
 from mal_tf.evaluation.bootstrap import Scored, resampled_together
 from mal_tf.evaluation.calibration import calibration_curve
 from mal_tf.evaluation.metrics import metrics_or_nan, registered_metrics
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from pipelines.clicks.labelled import Labelled, load
 from pipelines.clicks.scoring import add_slice_columns, check_finite, score
 from pipelines.config.evaluation import EvaluationConfig, slice_features

@@ -16,7 +16,6 @@ from pipelines.core import files
 from pipelines.retrain.distances import DistanceLimits, distances
 from pipelines.retrain.measurement import Measurement
 from pipelines.retrain.spans import PLACEHOLDER, MissingLog
-from pipelines.validate import statistics as split_statistics
 
 #: Name of the file that `run` writes.
 MEASUREMENTS = "measurements.json"
@@ -129,8 +128,10 @@ def serving_statistics(checks: ChecksConfig, day: datetime.date, output: str) ->
     pairs = [(path, None) for path, _ in serving_log(checks, day)]
     if not pairs:
         return None
-    split_statistics.write_files({"serving": pairs}, output)
-    return split_statistics.load(output)["serving"]
+    from pipelines.validate import statistics
+
+    statistics.write_files({"serving": pairs}, output)
+    return statistics.load(output)["serving"]
 
 
 def serving_log(checks: ChecksConfig, day: datetime.date) -> list[tuple[str, int]]:

@@ -10,7 +10,6 @@ from features.errors import MalTfError
 from features.frozen import Frozen
 from features.spec import FeatureSpec
 from pipelines.retrain.measurement import Measurement
-from pipelines.validate.tfdv import tfdv
 
 #: TFDV's types of distances, and their names in measurements.
 _DISTANCES = anomalies_pb2.DriftSkewInfo.Measurement
@@ -110,6 +109,8 @@ def distances(
                 where, name, "share of tokens that are new", _share_of_new_tokens(*sides), 0, own.new_tokens
             )
         _compare(schema.feature.add(name=name), sides[0], own)
+    from pipelines.validate.tfdv import tfdv
+
     anomalies = tfdv.validate_statistics(statistics, schema, previous_statistics=control)
     for info in anomalies.drift_skew_info:
         (name,) = info.path.step

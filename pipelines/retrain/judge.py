@@ -15,7 +15,7 @@ from features.spec import FeatureSpec
 from mal_tf.evaluation.bootstrap import MIN_USERS, Scored, resampled_together
 from mal_tf.evaluation.judgement import losses
 from mal_tf.evaluation.metrics import HIGHER, LOWER, Auc, Pcoc, additive_metrics
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from pipelines.config.evaluation import PATH_LENGTH
 from pipelines.evaluate import users
 from pipelines.evaluate.slices import slice_by

@@ -16,8 +16,8 @@ from pipelines.labels.finish import REPORT
 from pipelines.retrain import blessing, serving, spans
 from pipelines.retrain.config import DELAYED, RetrainConfig, context_days
 
-#: Directories in the schedule's root: of the spans' runs, and of the versions that TensorFlow Serving serves.
-SPANS, SERVING = "spans", "serving"
+#: Directory of the spans' runs in the schedule's root.
+SPANS = "spans"
 
 #: Stages of a span's run, in addition to those of every run.
 CHECKS, DELAY, JUDGE, BLESS, INFRA = "checks", "delay", "judge", "bless", "infra"
@@ -235,7 +235,7 @@ def pushed_before(root: str, span: datetime.date) -> int | None:
     Raises:
         Refused: the span's model was rolled back since, or a later span's model serves.
     """
-    served = f"{root}/{SERVING}"
+    served = f"{root}/{serving.SERVING}"
     current, number = serving.current(served), None
     if files.exists(marker := f"{root}/{SPANS}/{span}/{PUSHED}"):
         number = json.loads(files.read_text(marker))["version"]

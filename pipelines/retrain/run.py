@@ -26,7 +26,6 @@ from pipelines.retrain.planning import (
     DELAY,
     INFRA,
     JUDGE,
-    SERVING,
     SPANS,
     Base,
     Refused,
@@ -69,7 +68,7 @@ class Retraining:
     @property
     def served(self) -> str:
         """Directory of the served versions."""
-        return f"{self.config.root}/{SERVING}"
+        return f"{self.config.root}/{serving.SERVING}"
 
     def label(self) -> str:
         """Label the clicks of the span's days.
@@ -335,7 +334,7 @@ def plan_retraining(config: RetrainConfig, run: RunConfig, span: datetime.date, 
     Raises:
         MalTfError: see `plan_span`.
     """
-    bases = [base for base in map(base_from, serving.versions(f"{config.root}/{SERVING}")) if base.span < span]
+    bases = [base for base in map(base_from, serving.versions(f"{config.root}/{serving.SERVING}")) if base.span < span]
     base = bases[-1] if bases else None
     days, refit = plan_span(config, run, span, base, first)
     run_config = spans.span_config(

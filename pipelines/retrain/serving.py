@@ -14,6 +14,9 @@ from features.errors import Busy, MalTfError
 from mal_tf.serving.versions import numbered
 from pipelines.core import locks
 
+#: Directory of the versions in a schedule's root.
+SERVING = "serving"
+
 #: Path of the lineage file in a version.
 LINEAGE = "assets.extra/lineage.json"
 

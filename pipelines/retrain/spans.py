@@ -9,7 +9,6 @@ from typing import Any
 from features.errors import MalTfError
 from pipelines.config.run import RunConfig
 from pipelines.core import files
-from pipelines.validate.gate import SCHEMA
 
 #: Placeholder for a day, such as 2025-05-20, in the paths of the logs.
 PLACEHOLDER = "{date}"
@@ -199,6 +198,8 @@ def span_config(
     }
     data["attribution"]["fit_from"] = fit_from
     if base and not config.validation.schema_file:
+        from pipelines.validate.gate import SCHEMA
+
         data["validation"]["schema_file"] = f"{base}/validate/{SCHEMA}"
     # Without the keys of compared models.
     data["model"] = config.model.alone(config.model.name).model_dump(mode="json")

@@ -1,4 +1,7 @@
-"""A run from logs to evaluated exports, in stages that are repeated only if their inputs or their config changed."""
+"""A run from logs to evaluated exports, in stages that are repeated only if their inputs or their config changed.
+
+Each method imports what it needs, so that no stage waits for TensorFlow that does without it.
+"""
 
 import contextlib
 import dataclasses
@@ -9,25 +12,19 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from features.errors import MalTfError
 from mal_tf.models.config import AUTO
-from mal_tf.training import warm_start
-from mal_tf.training.cluster import ALONE, Cluster
-from pipelines.clicks import labelled
 from pipelines.config.run import RunConfig, dump
 from pipelines.core import beam_runner, cache, files, manifest
 from pipelines.core.mirror import Mirror
 from pipelines.core.stage_runner import StageRunner
-from pipelines.evaluate import evaluate
-from pipelines.evaluate.distributed import run as evaluation_job
-from pipelines.explain import chosen_journeys
 from pipelines.labels import run as labels
-from pipelines.train import calibration, export, stages
-from pipelines.train.credit_delay import Copies
-from pipelines.train.inputs import training_inputs
-from pipelines.validate import gate, statistics
+
+if TYPE_CHECKING:
+    from mal_tf.training.cluster import Cluster
+    from pipelines.train.credit_delay import Copies
 
 log = logging.getLogger("mal_tf.run")
 
@@ -45,7 +42,7 @@ class Run:
         flags: Beam's own flags.
         overwrite: whether to run finished stages again even if nothing changed.
         cluster: the processes that train models. Those other than the chief wait for the chief's stages, take part in
-            trainings, and write nothing.
+            trainings, and write nothing. None if this process is alone.
         copies: training clicks that replace the training split, if given.
         mirror: the directory on an object store whose local copy `directory` is, if any.
         _current: names of the stages that this process has brought up to date.
@@ -55,8 +52,8 @@ class Run:
     directory: str
     flags: Sequence[str] = ()
     overwrite: bool = False
-    cluster: Cluster = ALONE
-    copies: Copies | None = None
+    cluster: "Cluster | None" = None
+    copies: "Copies | None" = None
     mirror: Mirror | None = None
     _current: set[str] = dataclasses.field(default_factory=set)
 
@@ -67,7 +64,7 @@ class Run:
         output: str,
         flags: Sequence[str] = (),
         overwrite: bool = False,
-        cluster: Cluster = ALONE,
+        cluster: "Cluster | None" = None,
     ) -> "Run":
         """Return the run in a directory, which may be on an object store; arguments as the attributes."""
         mirror = None if files.is_local(output) else Mirror.of(output)
@@ -79,13 +76,18 @@ class Run:
         mirror = None if files.is_local(output) else Mirror.to_read(output)
         return cls(config, mirror.local if mirror else output, mirror=mirror)
 
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes files and does everything other than training."""
+        return self.cluster is None or self.cluster.chief
+
     @functools.cached_property
     def stages(self) -> StageRunner:
         """The runner of the stages in the run's directory."""
-        return StageRunner(self.directory, self.overwrite, self.cluster.chief, self._current, self.mirror)
+        return StageRunner(self.directory, self.overwrite, self.chief, self._current, self.mirror)
 
     @property
-    def _workers(self) -> bool:
+    def workers(self) -> bool:
         """Whether Beam jobs run on other machines, and therefore read and write the object store itself."""
         return self.mirror is not None and not beam_runner.is_local(beam_runner.pipeline_options(self.flags))
 
@@ -113,18 +115,22 @@ class Run:
 
     def statistics(self) -> str:
         """Compute TFDV's statistics of the splits and return their directory."""
+        from pipelines.validate import statistics
+
         source = self.labels()
         return self.stages.run(
             "statistics",
             [manifest.made_from(source)],
             lambda output: statistics.write(
-                source if self._workers else cache.directory(source), self.config.feature_spec, output, self.flags
+                source if self.workers else cache.directory(source), self.config.feature_spec, output, self.flags
             ),
-            there=self._workers,
+            there=self.workers,
         )
 
     def validate(self) -> str:
         """Check the data against the schema and return the stage's directory."""
+        from pipelines.validate import gate
+
         source = self.statistics()
         schema = self.config.validation.schema_file
         text = files.read_text(schema) if schema and files.exists(schema) else schema
@@ -138,6 +144,9 @@ class Run:
         """Return the choice of auxiliary targets if `model.auxiliaries` is `auto` (`mal_tf.training.auxiliaries`), else None."""
         if self.config.model.auxiliaries != AUTO:
             return None
+        from pipelines.train import stages
+        from pipelines.train.inputs import training_inputs
+
         source = self.labels()
         self.validate()
         architecture = self.config.model.model_dump(mode="json", exclude={"name", "compare_with"})
@@ -163,6 +172,11 @@ class Run:
         An interrupted training resumes from `checkpoints/<name>/<fingerprint>`, so that a checkpoint of another config is
         never used. With `overwrite` it starts from the beginning.
         """
+        from mal_tf.training import warm_start
+        from mal_tf.training.cluster import ALONE
+        from pipelines.train import stages
+        from pipelines.train.inputs import training_inputs
+
         source = self.labels()
         self.validate()
         config = self.resolved()
@@ -186,11 +200,11 @@ class Run:
             stage,
             made_from,
             lambda output: stages.train(
-                config, cache.directory(source), name, output, unfinished, self.cluster, self.copies
+                config, cache.directory(source), name, output, unfinished, self.cluster or ALONE, self.copies
             ),
             everywhere=True,
         )
-        if self.cluster.chief:
+        if self.chief:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return output
 
@@ -198,6 +212,8 @@ class Run:
         """Fit the calibration map of one model and return its directory; None if the config has no `calibration`."""
         if self.config.calibration is None:
             return None
+        from pipelines.train import calibration
+
         weights, source = self.train(name), self.labels()
         made_from = [manifest.made_from(weights), self.config.calibration.model_dump(mode="json")]
         return self.stages.run(
@@ -208,6 +224,8 @@ class Run:
 
     def export(self, name: str) -> str:
         """Export one model and return its SavedModel's directory."""
+        from pipelines.train import export
+
         weights, source, calibrated = self.train(name), self.labels(), self.calibrate(name)
         made_from = [manifest.made_from(weights), self.config.export.model_dump(mode="json")]
         made_from += [manifest.made_from(calibrated)] if calibrated else []
@@ -237,6 +255,8 @@ class Run:
 
     def evaluate(self) -> dict:
         """Evaluate all models and return what `metrics.json` holds."""
+        from pipelines.evaluate import evaluate
+
         return json.loads(files.read_text(f"{self.evaluation()}/{evaluate.METRICS}"))
 
     def evaluation(self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None) -> str:
@@ -247,67 +267,17 @@ class Run:
             labels: directory of the label job whose clicks are evaluated. By default the run's own.
             versions: directory of the SavedModel by model name. By default the run's own exports.
         """
-        versions = dict(versions or {})
-        models, source, trained = self._evaluated(labels, versions)
-        parts = self.config.evaluation.model_dump(mode="json")
-        if versions:
-            made_from: list[Any] = [
-                [name, path, files.listing(path), files.modified(f"{path}/saved_model.pb")]
-                for name, path in models.items()
-            ]
-        else:
-            made_from = [manifest.read(self.path("export", name)) for name in models]
-        made_from += [parts, self.config.seed, self.config.model.primary, self.config.model.name]
-        made_from += evaluate.computed_by()
-        name = "evaluate"
-        if versions or labels or split != "eval":
-            made_from += [split, manifest.made_from(source), manifest.made_from(trained), self.config.attribution.names]
-            name = f"evaluations/{split}-{manifest.fingerprint(*made_from)[:8]}"
+        from pipelines.run import evaluations
 
-        def stage(output: str) -> Any:
-            self._check_exports(versions)
-            clicks, trained_on = cache.directory(source), cache.directory(trained)
-            here = {model: cache.directory(path) for model, path in models.items()}
-            return evaluate.run(self.config, clicks, here, output, split, trained_on)
-
-        return self.stages.run(name, made_from, stage)
+        return evaluations.evaluation(self, split, labels, dict(versions or {}))
 
     def distributed_evaluation(
         self, split: str = "eval", labels: str = "", versions: Mapping[str, str] | None = None
     ) -> str:
         """Evaluate with the Beam job, arguments as in `evaluation`, and return the directory, always one in `evaluations`."""
-        models, source, trained = self._evaluated(labels, dict(versions or {}))
-        if self._workers:
-            models = {model: self.stages.shown(path) for model, path in models.items()}
-        evaluation = evaluation_job.Evaluation(self.config, source, models, split, trained)
-        name = f"evaluations/distributed-{split}-{evaluation.made_from[:8]}"
+        from pipelines.run import evaluations
 
-        def job(output: str, backup: str) -> None:
-            self._check_exports(versions or {})
-            metrics = evaluation_job.run(evaluation, output, self.flags, overwrite=True, backup=backup)
-            if metrics:
-                events = self.path(name, evaluate.EVENTS)
-                evaluate.write_events(metrics["labels"], events)
-                if self.mirror:
-                    cache.upload(events, files.listing(events), f"{output}/{evaluate.EVENTS}")
-
-        self.stages.run_job(name, evaluation.made_from, job, here=[evaluate.METRICS])
-        return self.path(name)
-
-    def _check_exports(self, versions: Mapping[str, str]) -> None:
-        """Check that the run's SavedModels are as they were exported, if no others are evaluated."""
-        for name in () if versions else self.config.model.names:
-            stage = self.path("export", name)
-            for entry in manifest.elsewhere(manifest.read(stage)):
-                manifest.check_file(stage, entry["path"])
-
-    def _evaluated(self, labels: str, versions: dict[str, str]) -> tuple[dict[str, str], str, str]:
-        """Return the SavedModels by name, the label job whose clicks are evaluated, and the one that was trained on."""
-        if labels:
-            labelled.read_manifest(labels)  # Fails before any work if the label job is not finished.
-        models = versions or {name: self.export(name) for name in self.config.model.names}
-        source = labels or self.labels()
-        return models, source, source if versions else self.labels()
+        return evaluations.distributed_evaluation(self, split, labels, dict(versions or {}))
 
     def journeys(self) -> str | None:
         """Choose some journeys for the report, with each mechanism's credit, and return their directory.
@@ -324,6 +294,8 @@ class Run:
                 f"{log_bytes:,}",
             )
             return None
+        from pipelines.explain import chosen_journeys
+
         source, versions = self.labels(), {name: self.export(name) for name in self.config.model.names}
         exported = [manifest.made_from(self.path("export", name)) for name in versions]
         return self.stages.run(

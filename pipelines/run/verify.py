@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import MalTfError
-from pipelines.clicks import tfrecords
 from pipelines.core import files, locks, manifest
 from pipelines.core.layout import OF_NO_STAGE, PLANNED, RUN
 
@@ -119,6 +118,8 @@ def _wrong_rows(path: str, rows: int) -> str:
             with files.open_binary(path) as file:
                 found = pq.read_metadata(file).num_rows
             return "" if found == rows else f"expected {rows:,} rows, found {found:,}"
+        from pipelines.clicks import tfrecords  # It imports TensorFlow.
+
         for _ in tfrecords.read(path, _BATCH, rows):
             pass
     except (MalTfError, OSError, pa.ArrowException) as error:

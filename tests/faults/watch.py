@@ -9,7 +9,7 @@ from pipelines.retrain import serving
 from pipelines.retrain.config import RetrainConfig
 from pipelines.retrain.history import open_history
 from pipelines.retrain.history_records import Run
-from pipelines.retrain.run import SERVING, SPANS
+from pipelines.retrain.planning import SPANS
 
 #: The model that is retrained: the quickest one.
 MODEL = "base"
@@ -26,7 +26,7 @@ class Watch:
 
     def __init__(self, config: RetrainConfig):
         self.config, self.pushed, self.span = config, {}, ""
-        self.directory = pathlib.Path(config.root, SERVING)
+        self.directory = pathlib.Path(config.root, serving.SERVING)
         self._loaded = set()
 
     def check(self, pushed: str = "") -> str:

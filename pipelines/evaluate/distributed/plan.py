@@ -11,7 +11,7 @@ import pandas as pd
 
 from features.errors import MalTfError
 from mal_tf.evaluation import by_range
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from pipelines.evaluate.distributed.quantiles import Bounds, Counts, Cuts, add_counts, key_counts
 from pipelines.evaluate.distributed.slices import Name, Slices
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from mal_tf.serving.exports import Exports
 from pipelines.clicks.labelled import LabelledClicks
 from pipelines.clicks.scoring import check_finite

@@ -14,7 +14,7 @@ from features.arrays import codes, flat, stable_hash
 from mal_tf.evaluation.by_range import Curve, RangeSums, Ranked
 from mal_tf.evaluation.by_user import Group, UserSums, user_sums
 from mal_tf.evaluation.metric import Metric, RatioMetric
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from pipelines.core.exchange import Exchange, Parcel
 from pipelines.evaluate.distributed.earlier_clicks import with_past
 from pipelines.evaluate.distributed.plan import EvaluationPlan

@@ -12,7 +12,7 @@ from pipelines.config.run import RunConfig
 from pipelines.core import beam_runner, locks
 from pipelines.retrain import blessing, serving, spans
 from pipelines.retrain.config import DELAYED, RetrainConfig, load
-from pipelines.retrain.planning import BLESS, SERVING, SPANS, Refused
+from pipelines.retrain.planning import BLESS, SPANS, Refused
 from pipelines.retrain.tfx import components as tfx_components
 from pipelines.retrain.tfx import push
 
@@ -107,7 +107,7 @@ def build(
         model_blessing=judge.outputs["blessing"],
         infra_blessing=infra.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=f"{config.root}/{SERVING}")
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=f"{config.root}/{serving.SERVING}")
         ),
     )
     return tfx.dsl.Pipeline(
@@ -144,8 +144,8 @@ def run_here(
     verdict = blessing.read(f"{config.root}/{SPANS}/{day}/{BLESS}")
     if not verdict.blessed:
         raise Refused(f"span {day}: the candidate is not pushed: it is not blessed", verdict.reasons)
-    serving.retain(f"{config.root}/{SERVING}", config.keep_versions)
-    pushed = serving.current(f"{config.root}/{SERVING}")
+    serving.retain(f"{config.root}/{serving.SERVING}", config.keep_versions)
+    pushed = serving.current(f"{config.root}/{serving.SERVING}")
     assert pushed is not None  # `retain` keeps at least the newest.
     return pushed
 

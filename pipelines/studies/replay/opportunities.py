@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from features.errors import MalTfError
 from features.time_units import SECONDS_PER_DAY
-from mal_tf.serving.export import OUTPUT
+from mal_tf.serving import OUTPUT
 from mal_tf.serving.exports import Exports
 from pipelines.clicks.labelled import Labelled, LabelledClicks
 from pipelines.clicks.predict import find_saved_model

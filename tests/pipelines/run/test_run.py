@@ -8,6 +8,8 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.config.run import load
+from pipelines.evaluate import evaluate
+from pipelines.evaluate.distributed import run as evaluation_job
 from pipelines.labels.sources import MacSource
 from pipelines.run import run
 from tests.pipelines.evaluate.distributed.small import labelled, write_model
@@ -29,9 +31,9 @@ def test_another_target_or_served_model_is_another_evaluation(project, monkeypat
     labels = labelled(str(project.folder / "labels"))
     versions = {name: write_model(str(project.folder / name)) for name in ("mal", "base")}
     made = {"target": "", "split": "", "served": "", "models": {}, "differences": {}}
-    monkeypatch.setattr(run.evaluate, "run", lambda *_: made)
+    monkeypatch.setattr(evaluate, "run", lambda *_: made)
     labelled_metrics = {"labels": {"last": {"models": {"mal": {"auc": 0.7}}}}}
-    monkeypatch.setattr(run.evaluation_job, "run", lambda *_, **__: labelled_metrics)
+    monkeypatch.setattr(evaluation_job, "run", lambda *_, **__: labelled_metrics)
     found = set()
     for override in ("seed=17", "model.primary=linear", "model.name=base"):
         config = load(project.write(), [override, "model.compare_with=[]"])
