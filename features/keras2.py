@@ -27,12 +27,13 @@ if tf.keras.layers.Layer is not keras.layers.Layer:
         "or set TF_USE_LEGACY_KERAS=1 in the environment."
     )
 
-# Otherwise the first `fit` of a process spends 30-75 s on converting the source of tf_keras with autograph.
+# Otherwise the first `fit` of a process spends 30-75 s on converting the source of tf_keras with autograph, and on each function
+# of ours, a quarter of a second. None of these has control flow that depends on tensors. Layers of extensions are converted.
 with contextlib.suppress(ImportError, AttributeError):
     from tensorflow.python.autograph.core import config as _autograph_config
 
     _autograph_config.CONVERSION_RULES = (
-        _autograph_config.DoNotConvert("tf_keras"),
+        *map(_autograph_config.DoNotConvert, ("tf_keras", "features", "mal_tf")),
         *_autograph_config.CONVERSION_RULES,
     )
 
