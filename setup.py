@@ -29,6 +29,7 @@ setuptools.setup(
         "apache-beam[gcp]>=2.53,<3",
         "dill>=0.3.1",  # tfx-bsl imports it and does not declare it
         "google-crc32c>=1.1,<2",
+        "isal>=1.7.1,<2",  # compression of TFRecords; without it, zlib
         "jinja2>=3.1,<4",  # the report
         "matplotlib>=3.8,<4",  # plots in the report
         "ml-metadata>=1.16,<1.22",

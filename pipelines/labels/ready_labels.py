@@ -131,6 +131,7 @@ class Writer:
             "click_id": label_columns.STRING,
         }
         entry |= {"labels": label_counts.to_json()} if (label_counts := total(labels)) else {}
+        entry |= {"encoder": tfrecord.encoder(self.level)}
         return entry | {"bytes": out.bytes, "sha256": out.sha256.hexdigest()}, counts
 
     def _batches(self, path: str) -> Iterator[RawBatch]:

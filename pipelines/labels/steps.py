@@ -229,7 +229,7 @@ class Label(beam.DoFn):
             files.write_bytes(FileSystems.join(self._output, name), data)
         entry = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
         labels = mature_labels(rows, self._plan.mechanisms).to_json()
-        entry |= {"click_id": str(rows.schema.field("click_id").type)}
+        entry |= {"click_id": str(rows.schema.field("click_id").type), "encoder": tfrecord.encoder(self._level)}
         return entry | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
 
 
