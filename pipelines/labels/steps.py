@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import time
 from collections import Counter
@@ -181,15 +182,22 @@ class Label(beam.DoFn):
             counts["clicks", "context"] = int((~in_split).sum())
             clicks, immature = self._mature(clicks if in_split.all() else clicks.filter(pa.array(in_split)))
             counts["clicks", f"immature_{'dropped' if self._config.immature == 'drop' else 'marked'}"] = immature
-            is_eval, segment = clock.split_and_segment(np.asarray(clicks["timestamp"]))
+        with timed("sort"):
+            ids, (users,) = id_codes(flat(clicks["click_id"])), codes(flat(clicks["user_id"]))
+            # In the order of the files, as splits and their segments are ranges of time.
+            clicks = clicks.take(pa.array(np.lexsort((ids, users, clicks["timestamp"].to_numpy()))))
+            is_eval, segment = clock.split_and_segment(clicks["timestamp"].to_numpy())
+        first_eval = int(np.searchsorted(is_eval, True))
+        by_split = {"train": clicks.slice(0, first_eval), "eval": clicks.slice(first_eval)}
         for split, segments in clock.segments().items():
-            in_split = is_eval if split == "eval" else ~is_eval
-            for index in range(segments):
-                rows = clicks.filter(pa.array(in_split & (segment == index)))
-                yield TaggedOutput("files", self._write(rows, split, index, segments, number, timed, plan))
-            counts += count_labels(clicks.filter(pa.array(in_split)), split, self._plan.mechanisms)
+            rows, in_split = by_split[split], segment[is_eval == (split == "eval")]
+            bounds = np.searchsorted(in_split, np.arange(segments + 1))
+            for index, (begin, end) in enumerate(itertools.pairwise(bounds.tolist())):
+                part = plan.in_file_units(rows.slice(begin, end - begin))
+                yield TaggedOutput("files", self._write(part, split, index, segments, number, timed))
+            counts += count_labels(rows, split, self._plan.mechanisms)
         with timed("vocabulary"):
-            rows = clicks if self._config.vocabulary_of == "all" else clicks.filter(pa.array(~is_eval))
+            rows = clicks if self._config.vocabulary_of == "all" else by_split["train"]
             for feature in self._plan.spec.with_vocabulary:
                 counted = vocabulary.count(feature, flat(rows[feature.name]))
                 yield TaggedOutput("vocabulary", (feature.name, to_ipc(counted).to_pybytes()))
@@ -209,13 +217,8 @@ class Label(beam.DoFn):
         segments: int,
         number: int,
         timed: _Stopwatch,
-        plan: LabelPlan,
     ) -> dict[str, Any]:
         out = tfrecord.GzippedTFRecords(self._level)
-        with timed("encode"):
-            ids, (users,) = id_codes(flat(rows["click_id"])), codes(flat(rows["user_id"]))
-            rows = rows.take(pa.array(np.lexsort((ids, users, rows["timestamp"].to_numpy()))))
-            rows = plan.in_file_units(rows)
         batch_rows = max(min(_ROWS_ENCODED, _BYTES_ENCODED * rows.num_rows // max(rows.nbytes, 1)), 1)
         for batch in rows.combine_chunks().to_batches(batch_rows):
             with timed("encode"):
