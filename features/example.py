@@ -79,13 +79,17 @@ def encode(batch: pa.RecordBatch) -> list[bytes]:
         lengths = np.where(present, np.diff(bounds), -1)
         header = _Header(name, kind, whole)
         if lengths.min() == lengths.max():
-            run.append(_block(header(int(lengths[0])), data[bounds[0] : bounds[-1]], len(column)))
+            head = np.frombuffer(header(int(lengths[0])), np.uint8)
+            run += [
+                np.broadcast_to(head, (len(column), head.size)),
+                data[bounds[0] : bounds[-1]].reshape(len(column), -1),
+            ]
             continue
         parts += [*_joined(run), _by_length(lengths, header), _binary(bounds, data)]
         run = []
-    features = pc.binary_join_element_wise(*parts, *_joined(run), b"")
-    lengths = np.diff(_offsets(features))
-    examples = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), features, b"")
+    parts += _joined(run)
+    lengths = np.sum([np.diff(_offsets(part)) for part in parts], axis=0)
+    examples = pc.binary_join_element_wise(_by_length(lengths, lambda n: b"\x0a" + _varint(n)), *parts, b"")
     return examples.to_numpy(zero_copy_only=False).tolist()
 
 
@@ -120,7 +124,8 @@ _BYTES, _FLOATS, _INTEGERS = b"\x0a", b"\x12", b"\x1a"
 
 def _values(column: pa.ListArray) -> tuple[bytes, np.ndarray, np.ndarray, bool]:
     """Encoded lists: tag, int64 bounds [rows + 1] in the bytes, uint8 bytes, and whether a list is one field of them."""
-    values, lists = column.values, column.offsets.to_numpy().astype(np.int64)
+    lists = column.offsets.to_numpy().astype(np.int64)
+    values, lists = column.values.slice(lists[0], lists[-1] - lists[0]), lists - lists[0]  # Only those of the batch.
     if pa.types.is_floating(values.type):
         return _FLOATS, lists * 4, values.to_numpy(zero_copy_only=False).astype("<f4").view(np.uint8), True
     if pa.types.is_integer(values.type):
@@ -133,17 +138,11 @@ def _values(column: pa.ListArray) -> tuple[bytes, np.ndarray, np.ndarray, bool]:
     return _BYTES, _offsets(tagged)[lists], _bytes(tagged), False
 
 
-def _block(header: bytes, data: np.ndarray, rows: int) -> np.ndarray:
-    """Entries that have the same length in every row: uint8 [rows, length]."""
-    values = data.reshape(rows, -1)
-    block = np.empty((rows, len(header) + values.shape[1]), np.uint8)
-    block[:, : len(header)] = np.frombuffer(header, np.uint8)
-    block[:, len(header) :] = values
-    return block
-
-
 def _joined(run: list[np.ndarray]) -> list[pa.Array]:
-    """A run of blocks as one binary array. Joining many short strings would take most of the encoding's time."""
+    """A run of headers and values that have one length in all rows, each uint8 [rows, length], as one binary array.
+
+    Joining many short strings would take most of the encoding's time.
+    """
     if not run:
         return []
     block = np.concatenate(run, axis=1)
@@ -179,7 +178,11 @@ def _by_length(lengths: np.ndarray, encode_length: Callable[[int], bytes]) -> pa
 
 
 def _varint(number: int) -> bytes:
-    return _varints(np.array([number], np.int64))[1].tobytes()
+    groups = []
+    while number > 127:
+        groups.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*groups, number])
 
 
 def _varints(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
