@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import logs, measure, tables
+from benchmarks import against, logs, measure, tables
 from benchmarks.measure import Measured
 from benchmarks.tables import Table
 from features.errors import MalTfError
@@ -241,17 +241,17 @@ class Benchmark:
         todo = sorted((clicks, key) for key, sizes in self.sizes.items() for clicks in sizes)
         task = self.progress.add_task("", total=len(todo) * self.repeats)
         for clicks, key in todo:
-            logs_folder = self._generate(clicks)
+            logs_folder = self.generate(clicks)
             for _ in range(self.repeats):
                 self._run(key, clicks, logs_folder, task)
 
-    def _generate(self, clicks: int) -> pathlib.Path:
-        options = logs.Logs(clicks, **self.options)
+    def generate(self, clicks: int) -> pathlib.Path:
+        """Generate the logs of some clicks, unless they are there, and return their directory."""
         name = f"{clicks}-" + "-".join(str(value) for value in self.options.values())
         folder = self.folder / f"logs-{name}"
         if not (folder / "config.yaml").exists():  # The config is written last.
             task = self.progress.add_task(f"generating {clicks:,} clicks", total=clicks)
-            logs.generate(options, folder, lambda done: self.progress.advance(task, done))
+            logs.generate(logs.Logs(clicks, **self.options), folder, lambda done: self.progress.advance(task, done))
             self.progress.remove_task(task)
             events = sum(pq.read_metadata(path).num_rows for path in folder.glob("conversions-*.parquet"))
             self.progress.console.print(f"generated {clicks:,} clicks, {events:,} conversions")
@@ -313,6 +313,7 @@ def main(
         typer.Option(help="Directory that keeps the logs. By default a temporary one."),
     ] = None,
     markdown: Annotated[pathlib.Path | None, typer.Option(help="Also write the tables to this file.")] = None,
+    revision: Annotated[str, typer.Option("--against", help="Compare with this commit's label job instead.")] = "",
 ) -> None:
     """Compare the label job with its alternatives."""
     unknown = sorted(set(only) - set(CONTENDERS))
@@ -335,8 +336,12 @@ def main(
         place.mkdir(parents=True, exist_ok=True)
         with Progress(*parts, console=console, transient=True) as progress:
             benchmark = Benchmark(options, place, sizes, repeats, busy, progress)
-            benchmark.run()
-            shown = benchmark.tables()
+            if revision:
+                made = {size: benchmark.generate(size) for size in clicks}
+                shown = [against.compare(revision, made, place, progress.console.print)]
+            else:
+                benchmark.run()
+                shown = benchmark.tables()
     options_text = ", ".join(f"{name} {value}" for name, value in options.items())
     tables.report(console, f"{where} Logs: {options_text}.", shown, markdown)
 
