@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import tempfile
@@ -45,7 +46,13 @@ def use_options(options: Any) -> None:
 
     if os.environ.get("STORAGE_EMULATOR_HOST"):  # It has no accounts, for which Beam would search half a minute.
         options.view_as(GoogleCloudOptions).no_auth = True
+    logging.getLogger().addFilter(_not_of_s3io)
     FileSystems.set_options(options)
+
+
+def _not_of_s3io(record: logging.LogRecord) -> bool:
+    """Whether a record of the root logger is not of Beam's S3 client, which logs the traceback of what it raises."""
+    return record.module != "s3io"
 
 
 def refuse(path: str, what: str, remedy: str) -> None:
