@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from features.keras2 import tf
+from features.lookup import lookup_model
 from mal_tf.serving.requests import signature_requests
 from mal_tf.training.dataset import serialized
 from pipelines.clicks import labelled
@@ -70,7 +71,7 @@ def test_a_day_fits_the_map_in_one_span_and_trains_in_the_next(market):
         network = stages.restore(run, data, "base", f"{directory}/train/base")  # Weights as trained, not calibrated.
         examples = next(iter(serialized(data.splits["eval"], 500)))
         raw = signature_requests(examples, run.feature_spec)["predict_raw"]
-        logits = network.model(stages.lookup_model(run.feature_spec, data.vocabularies)(raw))["last"].numpy()
+        logits = network.model(lookup_model(run.feature_spec, data.vocabularies)(raw))["last"].numpy()
         expected = calibration.read(f"{directory}/calibrate/base")(logits, raw["industry"])
         served = tf.saved_model.load(version.path).signatures["serving_default"](examples=examples)["cvr"].numpy()
         assert served == pytest.approx(expected, abs=1e-5)

@@ -62,7 +62,7 @@ def test_each_day_trains_at_its_end_and_when_final_and_users_left_out_judge(sche
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(run, "judged", killed)
+        patched.setattr(run, "judge_candidate", killed)
         retrain(config, of_all, day(13))
     weights = pathlib.Path(spans[13], "train", "base", "model.weights.h5")
     before = weights.read_bytes()
@@ -80,7 +80,7 @@ def test_each_day_trains_at_its_end_and_when_final_and_users_left_out_judge(sche
     for number in (10, 11, 12, 13):
         final, fresh = rows(spans[number], "train", 0), rows(spans[number], "eval", 1) if number > 10 else 0
         assert final > 1000 and trained[number]["examples"] == final + fresh
-    measured = [feedback.curve_of(path) for path in spans.values()]
+    measured = [feedback.read_curve(path) for path in spans.values()]
     credit = [sum(curve.final["last"]) if curve else None for curve in measured]
     assert credit[:2] == [None, None] and 0 < credit[2] < credit[3] < credit[4]
     assert sum(measured[-1].known["last"]) < credit[-1]
