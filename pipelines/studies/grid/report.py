@@ -35,7 +35,7 @@ def _table(result: Mapping[str, Any], place: int, primary: str) -> Table:
     against, compared = named["against"], list(named["rows"][0]["deviation"])
     titles = [metric.title for name, metric in additive_metrics().items() if name in compared]
     columns = ["market", "train positives", "growth", "journeys of 2+", "model"]
-    columns += [f"Δ {title} to {against}" for title in titles] + ["Δ AUC of cause", "PCOC"]
+    columns += [f"Δ {title} to {against}" for title in titles] + ["PCOC", "Δ AUC of cause"]
     lines = []
     for market in result["markets"]:
         facts = market["labels"]
@@ -49,7 +49,9 @@ def _table(result: Mapping[str, Any], place: int, primary: str) -> Table:
             overall = row["differences"][ALL][ALL]
             differences = [difference(overall[name]) for name in additive_metrics() if name in compared]
             cause = difference(row["differences"][CAUSED][CAUSED][Auc.name])
-            lines.append([*named_by, row["row"], *differences, cause, number(row["metrics"].get("pcoc"), 2)])
+            lines.append([*named_by, row["row"], *differences, number(row["metrics"].get("pcoc"), 2), cause])
+    if all(line[-1] == "–" for line in lines):  # Clicks caused nothing in these markets.
+        columns, lines = columns[:-1], [line[:-1] for line in lines]
     seeds = len(result["seeds"])
     means = "One seed" if seeds == 1 else f"Means over {seeds} seeds"
     return Table(
@@ -86,11 +88,12 @@ def figure(result: Mapping[str, Any], directory: str) -> str:
                 by_group = points.setdefault(row["row"], {group: [] for group in groups})
                 by_group[market["group"]].append((market["labels"]["growth"], cell))
     with styled("grid"):
-        drawn = Figure(figsize=(2.4 * len(groups) + 0.8, 3), layout="constrained")
+        drawn = Figure(figsize=(max(2.4 * len(groups) + 0.8, 7), 3.2), layout="constrained")
         axes = drawn.subplots(1, len(groups), sharey=True, squeeze=False)[0]
         for axis, group in zip(axes, groups, strict=True):
             axis.axhline(0, color="black", linewidth=0.5)
             axis.set_title(group)
+            axis.set_xlabel("growth of the positives")
             for place, (name, by_group) in enumerate(points.items()):
                 cells = by_group[group]
                 shift = 1 + 0.012 * (place - len(points) / 2)  # So that intervals don't cover each other.
@@ -104,6 +107,5 @@ def figure(result: Mapping[str, Any], directory: str) -> str:
                     growth, middle, ends, fmt=_MARKS[place % len(_MARKS)], markersize=3, linewidth=0.8, label=name
                 )
         axes[0].set_ylabel(f"AUC, difference to {named['against']}")
-        drawn.supxlabel("growth: positives of the wider mechanism / of the primary")
-        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(points), 4) or 1)
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         return save(drawn, f"{directory}/{GROWTH}")

@@ -44,6 +44,13 @@ def test_each_row_has_its_market_and_its_differences(result):
     assert table.rows[3][4:6] == ["moae", "–"]
     assert table.rows[4][:4] == ["many, none", "1,300", "–", "–"]
     assert "Means over 2 seeds" in text_table.markdown(table)
+    assert table.columns[-1] == "Δ AUC of cause"
+    nothing = {"auc": {"value": None, "difference": None, "low": None, "high": None}}
+    for one in result["markets"]:
+        for compared in one["comparisons"][0]["rows"]:
+            compared["differences"]["caused"] = {"caused": nothing}
+    (table,) = report.tables(result)
+    assert table.columns[-1] == "PCOC" and table.rows[0][-1] == "0.98"
 
 
 def test_the_figure_is_the_same_for_the_same_numbers(result, tmp_path):
