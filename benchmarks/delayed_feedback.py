@@ -88,6 +88,7 @@ class Days:
         self.final_days, self._mechanisms, self._first = count - self.window, config.attribution.names, first
         whole = self._job(config, f"{folder}/final", 0, self.final_days - 1, count)
         advance()
+        self._clicks_in = whole.clicks_in
         self.vocabularies, self._final = whole.vocabularies, Split.joined(whole.splits["train"], whole.splits["eval"])
         self._known = []
         for day in range(self.final_days):
@@ -111,7 +112,8 @@ class Days:
     def curve(self, day: int) -> DelayCurve:
         """Return the delay known at the end of a day, measured on the days whose labels are final then."""
         newest = day - self.window
-        newest_curve = measure(self.known(newest), self.final(newest), self._mechanisms)
+        early, final = map(self._clicks_in, (self.known(newest), self.final(newest)))
+        newest_curve = measure(early, final, self._mechanisms)
         return newest_curve if not newest else newest_curve.merged(self.curve(day - 1))
 
     def _job(self, config: RunConfig, output: str, begin: int, judged: int, end: int) -> labelled.Labelled:

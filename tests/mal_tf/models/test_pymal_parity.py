@@ -204,7 +204,8 @@ def _metric_cases():
 def test_auc_and_gauc(case):
     user = np.unique(case["users"], return_inverse=True)[1]
     label, score = np.array(case["labels"], np.float64), np.array(case["scores"], np.float32).astype(np.float64)
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         area = per_user(np.zeros(len(label), np.int64), label, score).auc[0]
         users = per_user(user, label, score)
     assert area == pytest.approx(case["auc"], abs=1e-12)
