@@ -160,7 +160,15 @@ def compile_to(config: RetrainConfig, run: RunConfig, first: bool, pipeline_root
         pipeline_root: directory or URI of the artifacts, such as `gs://<bucket>/…`.
         image: container image with mal-tf and TFX.
         output: JSON file to write.
+
+    Raises:
+        MalTfError: TFX was installed without Kubeflow Pipelines, as on Python 3.12 and later.
     """
+    if not hasattr(tfx.orchestration.experimental, "KubeflowV2DagRunner"):
+        raise MalTfError(
+            "expected TFX with Kubeflow Pipelines (tfx[kfp]), found it without: the versions of kfp that TFX takes need Python "
+            "3.10 or 3.11; compile there"
+        )
     span = tfx.dsl.experimental.RuntimeParameter(name="span", ptype=str)
     path = pathlib.Path(output).absolute()
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(

@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+import sys
 
 import pytest
 import yaml
@@ -47,7 +48,12 @@ def schedules(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compiled(schedules, tmp_path_factory):
     path = tmp_path_factory.mktemp("compiled") / "pipeline.json"
-    tfx_pipeline.compile_to(*schedules("/gcs/bucket/daily"), False, "gs://bucket/tfx", "mal-tf:1", str(path))
+    arguments = (*schedules("/gcs/bucket/daily"), False, "gs://bucket/tfx", "mal-tf:1", str(path))
+    if sys.version_info >= (3, 12):
+        with pytest.raises(MalTfError, match="compile there"):
+            tfx_pipeline.compile_to(*arguments)
+        pytest.skip("the kfp that TFX takes needs Python 3.10 or 3.11")
+    tfx_pipeline.compile_to(*arguments)
     return json.loads(path.read_text())
 
 
