@@ -44,12 +44,13 @@ def grid(
     workers: Annotated[int, typer.Option(min=1, help="Number of trainings that run in parallel.")] = 1,
 ):
     """Compare models on many simulated markets: the gain against the growth of the positives. Finished parts are not repeated."""
-    from pipelines.core import files, text_table
+    from pipelines.core import files, stores, text_table
     from pipelines.core.layout import RESULTS, TABLES
     from pipelines.studies.grid import report
     from pipelines.studies.grid.config import GridConfig
     from pipelines.studies.grid.run import run
 
+    stores.refuse(output, "--output", _COPY)
     loaded = GridConfig.load(config, set_)
     directory = output or default_output(loaded)
     result = run(loaded, directory, workers)

@@ -282,9 +282,8 @@ def _types(columns: Iterable[label_columns.Column]) -> dict[str, str]:
 def _split(directory: str, contents: Mapping[str, Any], name: str) -> Split:
     """Returns the files of a split as listed in the manifest."""
     entries = [entry for entry in contents["files"] if entry["split"] == name]
-    listed = (
-        None if files.is_local(directory) else files.listing(directory)
-    )  # One request instead of two for each file.
+    # One request instead of two for each file.
+    listed = None if files.is_local(directory) else files.listing(directory)
     for entry in entries:
         path = files.join(directory, entry["path"])
         found = listed.get(entry["path"]) if listed is not None else files.size(path) if files.exists(path) else None

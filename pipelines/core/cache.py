@@ -71,9 +71,8 @@ def directory(path: str) -> str:
         return path
     listed = manifest.content(path) or {}
     if manifest.MADE_FROM in listed:
-        target = place(
-            manifest.place(path, listed)
-        )  # Another generation gets a copy of its own, as this one may be in use.
+        # Another generation gets a copy of its own, as this one may be in use.
+        target = place(manifest.place(path, listed))
         stage(path, listed, target)
         return target
     target = place(path)

@@ -42,21 +42,11 @@ class Mirror:
 
     def receive_files(self, names: Sequence[str]) -> None:
         """Copies files of no stage from the store; deletes those that it does not have."""
-        for name in names:
-            here, there = f"{self.local}/{name}", f"{self.remote}/{name}"
-            if files.exists(there):
-                files.write_bytes(here, files.read_bytes(there))
-            else:
-                files.delete(here)
+        _copy(names, self.remote, self.local)
 
     def publish_files(self, names: Sequence[str]) -> None:
         """Copies files of no stage to the store; deletes those that are not here."""
-        for name in names:
-            here, there = f"{self.local}/{name}", f"{self.remote}/{name}"
-            if files.exists(here):
-                files.write_bytes(there, files.read_bytes(here))
-            else:
-                files.delete(there)
+        _copy(names, self.local, self.remote)
 
     def receive(self, stage: str, made_from: str | None = None, names: Collection[str] | None = None) -> bool:
         """Brings a finished stage here, with what it wrote elsewhere.
@@ -114,3 +104,11 @@ class Mirror:
             model, name, number, *rest = posixpath.normpath(posixpath.join(stage, entry["path"])).split("/")
             versions.setdefault(f"{model}/{name}/{number}", []).append("/".join(rest))
         return versions
+
+
+def _copy(names: Sequence[str], source: str, target: str) -> None:
+    for name in names:
+        if files.exists(f"{source}/{name}"):
+            files.write_bytes(f"{target}/{name}", files.read_bytes(f"{source}/{name}"))
+        else:
+            files.delete(f"{target}/{name}")

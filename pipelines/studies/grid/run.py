@@ -42,8 +42,6 @@ def run(
     Raises:
         MalTfError: a market, its run or a comparison can't be made of these keys; nothing is trained then.
     """
-    if not files.is_local(directory):
-        raise MalTfError(f"{directory}: expected a local directory for the grid")
     simulated = config.simulated()
     markets = {f"{directory}/{group}/{name}": market for (group, name), market in simulated.items()}
     with locks.lock(directory):

@@ -13,6 +13,7 @@ from tests.support.project import Project
     "arguments",
     [
         ["benchmark", "none.yaml", "--output", "gs://bucket/x"],
+        ["grid", "none.yaml", "--output", "gs://bucket/x"],
         ["tune", "none.yaml", "--output", "gs://bucket/x"],
         ["replay", "none.yaml", "--output", "s3://bucket/x"],
         ["train", "none.yaml", "--output", "gs://bucket/x", "--strategy", "multi_worker"],

@@ -111,5 +111,3 @@ def test_what_does_not_fit_is_refused_before_any_training(tmp_path):
     assert not (tmp_path / "out/many/short/benchmark").exists()
     with pytest.raises(MalTfError, match=r"markets.many.\.\./up"):
         write(tmp_path, markets={"many": {"../up": []}})
-    with pytest.raises(MalTfError, match="expected a local directory"):
-        run(write(tmp_path), "gs://bucket/grid", make=here)
