@@ -2,8 +2,8 @@
 # pyarrow 10.0.1 on Python 3.10: every read_csv asks the garbage collector for referrers, a walk over all objects it tracks.
 #
 # For a reference cycle that Python 3.10 makes with signals, pyarrow searches the calling frames by gc.get_referrers whenever it
-# reads a CSV, well-formed or not. The cost grows with the process, not with the file: a read of two lines took eight times as long
-# beside a million further objects. Objects that gc.freeze has set aside are not walked.
+# reads a CSV, well-formed or not. The cost grows with the process, not with the file: a read of two lines took seven to eight times as
+# long beside a million further objects. Objects that gc.freeze has set aside are not walked.
 # Readers of one large block don't notice; readers of many small blocks do.
 #
 # Needs Python 3.10 (PYTHON310=PATH for another place) and 0.2 GB in a temporary folder.

@@ -7,17 +7,10 @@ import pytest
 
 from features.errors import MalTfError
 from pipelines.core import cache, files, manifest
-from tests.pipelines.core.memory import MemoryFileSystem
 
 HOME = "mem://bucket/models"
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    MemoryFileSystem.reset()
-    monkeypatch.setenv("MAL_TF_CACHE", str(tmp_path / "cache"))
-    yield MemoryFileSystem
-    MemoryFileSystem.reset()
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_what_is_local_is_no_copy(tmp_path):

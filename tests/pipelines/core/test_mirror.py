@@ -8,18 +8,11 @@ from features.errors import MalTfError
 from pipelines.core import files, manifest
 from pipelines.core.mirror import Mirror
 from pipelines.core.stage_runner import StageRunner
-from tests.pipelines.core.memory import MemoryFileSystem
 
 HOME = "mem://bucket/runs/shop"
 CONFIG = "name: shop\n"
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    MemoryFileSystem.reset()
-    monkeypatch.setenv("MAL_TF_CACHE", str(tmp_path / "cache"))
-    yield MemoryFileSystem
-    MemoryFileSystem.reset()
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture

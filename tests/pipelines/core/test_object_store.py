@@ -10,16 +10,8 @@ from features.errors import MalTfError
 from pipelines.config.run import load
 from pipelines.core import files, manifest
 from pipelines.labels import run
-from tests.pipelines.core.memory import MemoryFileSystem
 from tests.support.labels import tree
 from tests.support.object_store import HOME, upload
-
-
-@pytest.fixture
-def store():
-    MemoryFileSystem.reset()
-    yield MemoryFileSystem
-    MemoryFileSystem.reset()
 
 
 def labels(config, output, **options):

@@ -7,16 +7,8 @@ from apache_beam.options.pipeline_options import S3Options
 from features.errors import BadInput, MalTfError
 from pipelines.core import beam_runner, files, stores
 from pipelines.labels.sources import reader
-from tests.pipelines.core.memory import MemoryFileSystem
 
 PLACE = "mem://bucket/folder/file.csv"
-
-
-@pytest.fixture
-def store():
-    MemoryFileSystem.reset()
-    yield MemoryFileSystem
-    MemoryFileSystem.reset()
 
 
 @pytest.fixture
