@@ -72,8 +72,9 @@ def _write(
                         daily = config.daily_logs and name in LABELLED
                         for stem, part in _by_day(config, name, table) if daily else [(name, table)]:
                             if stem not in writers:
-                                path = folder / f"{stem}-{number:05d}.parquet"
-                                writers[stem] = stack.enter_context(pq.ParquetWriter(path, table.schema))
+                                # Opened here, as pyarrow may take a path of its own for a URI.
+                                file = stack.enter_context((folder / f"{stem}-{number:05d}.parquet").open("wb"))
+                                writers[stem] = stack.enter_context(pq.ParquetWriter(file, table.schema))
                             writers[stem].write_table(part)
                             in_file[stem] += part.num_rows
                     advance(dict(rows))

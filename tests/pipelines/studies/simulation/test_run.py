@@ -72,6 +72,12 @@ def test_same_seed_same_bytes(tmp_path, small_blocks):
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
 
 
+def test_a_relative_output_may_have_spaces_and_colons(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run.run(load(MARKET, SMALL), "300 positives/growth: 1.3/logs")
+    assert read(tmp_path / "300 positives/growth: 1.3/logs", "clicks").num_rows > 0
+
+
 def test_rows_do_not_depend_on_how_blocks_are_put_into_files(tmp_path, small_blocks, monkeypatch):
     seen = []
     for name, blocks_per_file in (("one", 1), ("many", 5)):
@@ -182,7 +188,7 @@ def test_bad_configs_are_refused(override, message):
 
 def test_daily_logs_hold_the_same_rows(tmp_path):
     daily = run.run(load(str(MARKET), [*SMALL, "daily_logs=true"]), str(tmp_path / "daily"))
-    whole = run.run(load(str(MARKET), SMALL), str(tmp_path / "whole"))
+    whole = run.run(load(MARKET, SMALL), str(tmp_path / "whole"))
     assert daily["rows"] == whole["rows"]
     for name, key in (("clicks", "click_id"), ("conversions", "conversion_id")):
         files = sorted((tmp_path / "daily").glob(f"{name}-*-00000.parquet"))
