@@ -199,7 +199,7 @@ def report(
 
 def predict(
     model: Annotated[str, typer.Argument(help="A SavedModel's directory, or the directory of its versions.")],
-    file: Annotated[str, typer.Argument(help="Clicks: .csv, .parquet, .jsonl, or tf.Examples in TFRecords.")],
+    file: Annotated[str, typer.Argument(help="Clicks: a table such as .csv or .parquet, or tf.Examples in TFRecords.")],
     output: Annotated[str, typer.Option(help="Where to write: .csv or .parquet.")] = "predictions.csv",
     id_column: Annotated[
         str, typer.Option("--id", help="Column to copy to the output. By default click_id, if there is one.")

@@ -1,4 +1,4 @@
-"""Scoring clicks in CSV, Parquet, JSON Lines or TFRecord files with a SavedModel, for `mal-tf predict`."""
+"""Scoring clicks in tables or TFRecord files with a SavedModel, for `mal-tf predict`."""
 
 import contextlib
 import logging
@@ -26,11 +26,12 @@ from pipelines.clicks import tfrecords
 from pipelines.clicks.labelled import click_id_type
 from pipelines.clicks.scoring import check_finite
 from pipelines.core import cache, files, manifest
-from pipelines.labels.sources.reader import Cells, column_names, read_file
+from pipelines.labels.sources import tables
+from pipelines.labels.sources.formats import Cells
+from pipelines.labels.sources.reader import column_names, read_file
 
 #: Clicks that are scored at a time, and those that are written at a time.
 _BATCH, _WRITTEN = 4096, 65_536
-_TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".json")
 _SAVED_MODEL = "saved_model.pb"
 _TFRECORD = (".tfrecord", ".tfrecord.gz", ".gz")
 
@@ -48,7 +49,7 @@ def predict(
     Args:
         model_directory: directory of a SavedModel, or of its versions, of which the newest is used. This and the files may be
             on any filesystem that Beam supports.
-        path: `.csv[.gz]`, `.parquet`, `.jsonl[.gz]`, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
+        path: a table in a format of the label job's sources, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
         output: `.csv` or `.parquet` file to write, with the id column if the input has it, and `cvr`.
         id_column: id column to copy from a table; by default `click_id`, if the table has it.
         null_values: words for null in a table, as in `null_values` of the config's click table; by default those of CSV files.
@@ -73,12 +74,12 @@ def predict(
         raise MalTfError(f"{output}: expected a new file, found one of a finished stage; choose another output")
     saved_model = find_saved_model(model_directory)
     files.check_apart(output, [saved_model])
-    is_table = path.removesuffix(".gz").endswith(_TABLES)
+    is_table = tables.is_table(path)
     signatures = load(cache.directory(saved_model), signature="predict_raw" if is_table else "serving_default")
     listed = manifest.rows_of(path) if files.is_local(path) else None
     if (id_column not in ("", "click_id") or null_values) and not is_table:
         raise MalTfError(
-            f"{path}: expected a .csv, .parquet or .jsonl file with --id or --null-value; the id of tf.Examples is click_id"
+            f"{path}: expected a table such as .csv or .parquet with --id or --null-value; the id of tf.Examples is click_id"
         )
     scored = (
         _from_table(signatures, path, id_column, null_values) if is_table else _from_tfrecord(signatures, path, listed)
@@ -168,7 +169,7 @@ def parse_models(flags: Sequence[str]) -> dict[str, str]:
 
 def _from_tfrecord(signatures: Mapping[str, Callable], path: str, listed: int | None) -> Iterator[pa.Table]:
     if not path.endswith(_TFRECORD):
-        raise MalTfError(f"{path}: expected .csv, .parquet, .jsonl, .tfrecord or .gz")
+        raise MalTfError(f"{path}: expected a table ({', '.join(tables.EXTENSIONS)}) or TFRecords (.tfrecord, .gz)")
     parsing, rows = {}, 0
     for examples in tfrecords.read(path, _BATCH, listed):
         if not rows:

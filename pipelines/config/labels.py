@@ -1,5 +1,6 @@
 """The `labels` and `tfrecords` blocks of a run's config."""
 
+import operator
 from typing import Literal
 
 import pydantic
@@ -79,6 +80,9 @@ class TFRecordsConfig(Frozen):
             of level 2 and take a third less time to read (`docs/benchmarks.md`). Levels 1 and 2 are written by ISA-L (the
             package isal), five times as fast as by zlib, which writes the others, and these too where isal is not installed.
             The bytes are the same on every processor; the manifest's `encoder` says which library wrote a file.
+        also: `parquet` writes the same clicks and columns as Parquet, too, in `labels/table`, for analysts and other training
+            frameworks ([attribution.md](attribution.md#label-files)).
     """
 
     compression_level: int = pydantic.Field(2, ge=0, le=9)
+    also: Literal["parquet"] | None = pydantic.Field(None, exclude_if=operator.not_)

@@ -52,7 +52,8 @@ class Finish:
 
         Args:
             counts: counts of the whole job.
-            written: manifest entries of the label files, with the type of their ids as `click_id`.
+            written: manifest entries of the label files, with the type of their ids as `click_id`, and as `table` that of the
+                training table's file, if it is written.
             _others: results of all other steps that write files, so that these run first.
 
         Raises:
@@ -68,11 +69,13 @@ class Finish:
         if self.exchange is not None:
             shutil.rmtree(self.exchange, ignore_errors=True)
         others = [path for path in sorted(files.listing(self.output)) if path == REPORT or path.startswith(_FOLDERS)]
-        file_entries = [{key: value for key, value in file.items() if key != "click_id"} for file in written]
+        own = ("click_id", "table")
+        file_entries = [{key: value for key, value in file.items() if key not in own} for file in written]
+        tables = sorted((file["table"] for file in written if "table" in file), key=lambda entry: entry["path"])
         results = {
             "columns": [label_columns.click_id(id_type(written)), *self.entries["columns"]],
             "files": sorted(file_entries, key=lambda file: (file["split"] != "train", file["path"])),
-            "other_files": manifest.describe(self.output, others),
+            "other_files": [*manifest.describe(self.output, others), *tables],
             "rows": {table: report[table] for table in dict.fromkeys((*reports.TABLES, *self.tables))},
             "seconds": {key[1]: n / 1e6 for key, n in sorted(counts.items()) if key[0] == "microseconds"},
         }

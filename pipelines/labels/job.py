@@ -16,7 +16,7 @@ from features.spec import FeatureSpec
 from features.time_units import since_epoch
 from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.labelling import LabelPlan
-from pipelines.config.labels import LabelsConfig
+from pipelines.config.labels import LabelsConfig, TFRecordsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters, fits, label_columns, steps
@@ -39,7 +39,7 @@ class LabelJob(beam.PTransform):
         spec: features.
         attribution: mechanisms and eligibility.
         labels: splits, maturity.
-        level: of compression.
+        tfrecords: how the label files are written.
         shards: how many parts the users are split into.
         output: directory.
         paths: every event file, in the order of the log; dead letters and rows refer to it by position.
@@ -54,7 +54,7 @@ class LabelJob(beam.PTransform):
     spec: FeatureSpec
     attribution: AttributionConfig
     labels: LabelsConfig
-    level: int
+    tfrecords: TFRecordsConfig
     shards: int
     output: str
     paths: Sequence[str]
@@ -90,7 +90,7 @@ class LabelJob(beam.PTransform):
         )
         types, fitted, fit_counts = self._fits(pipeline, plan, prepared, clock)
         labelled = prepared.shards | "Label" >> beam.ParDo(
-            steps.Label(plan, self.labels, self.level, self.shards, self.output),
+            steps.Label(plan, self.labels, self.tfrecords, self.shards, self.output),
             clock,
             AsSingleton(types),
             AsDict(fitted),

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
+from features.feature import ARROW_TYPE
 from features.spec import RESERVED, RESERVED_PREFIXES, FeatureSpec
 
 STRING, INT64, FLOAT32 = "string", "int64", "float32"
@@ -47,6 +50,15 @@ def others(
         kind = f"list of {dtype}" if feature.sequence else dtype
         columns.append((feature.name, kind, f"{feature.type} feature"))
     return [dict(zip(("name", "type", "meaning"), column, strict=True)) for column in columns]
+
+
+def schema(columns: Sequence[Column]) -> pa.Schema:
+    """Returns the Arrow schema of columns."""
+    fields = []
+    for column in columns:
+        dtype = ARROW_TYPE[column["type"].removeprefix("list of ")]
+        fields.append((column["name"], pa.list_(dtype) if column["type"].startswith("list of ") else dtype))
+    return pa.schema(fields)
 
 
 def may_be_missing(name: str) -> bool:

@@ -21,7 +21,8 @@ from mal_tf.attribution.shard import SOURCE_COLUMNS
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters
 from pipelines.labels.sources import unconvertible
-from pipelines.labels.sources.reader import Cells, Piece, RawBatch, column_names, has_rows, read
+from pipelines.labels.sources.formats import Cells, Piece, RawBatch
+from pipelines.labels.sources.reader import column_names, has_rows, read
 from pipelines.labels.sources.refiner import Refiner
 from pipelines.labels.sources.tables import TableSource
 from pipelines.labels.time_range import Seen

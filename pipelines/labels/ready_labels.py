@@ -1,13 +1,13 @@
 """The label job for data sets released with labels, which converts their files to TFRecords in the same order."""
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -23,13 +23,16 @@ from features.roles import ClickColumns
 from features.spec import CategoricalFeature, FeatureSpec, HistoryFeature
 from mal_tf.attribution.label_counts import total
 from mal_tf.attribution.labels import cat_label
+from pipelines.config.labels import TFRecordsConfig
 from pipelines.core import files
-from pipelines.labels import label_columns
+from pipelines.labels import label_columns, training_table
 from pipelines.labels.finish import Finish
 from pipelines.labels.job import add_counts, vocabulary_kinds
+from pipelines.labels.sources.formats import RawBatch
 from pipelines.labels.sources.mac import Day, MacSource
-from pipelines.labels.sources.reader import RawBatch, pieces, read
+from pipelines.labels.sources.reader import pieces, read
 from pipelines.labels.steps import count_labels, mature_labels
+from pipelines.labels.training_table import Hashed
 
 #: Rows have no time, so their timestamp is the number of the day times this constant, plus the number of the row.
 TIMESTAMPS_PER_DAY = 10**9
@@ -96,24 +99,26 @@ class Writer:
         spec: features.
         mechanisms: names of the columns of credits, in the order of the bits of the CAT label.
         output: output directory.
-        level: gzip level.
+        tfrecords: how the files are written.
     """
 
     source: MacSource
     spec: FeatureSpec
     mechanisms: Sequence[str]
     output: str
-    level: int
+    tfrecords: TFRecordsConfig
 
     def write(self, day: Day, segments: dict[str, int]) -> tuple[dict[str, Any], Counter]:
         """Writes the TFRecord file of a day and returns its entry in the manifest, and counts."""
         name = f"Split-{day.split}/data_tfrecord-{day.segment:05d}-of-{segments[day.split]:05d}.gz"
         counts, labels, began = Counter({("clicks", "read"): 0}), [], time.monotonic()
-        with files.created(FileSystems.join(self.output, name)) as file:
-            out = _Hashed(file)
-            with tfrecord.gzipped(out, self.level) as records:
+        with files.created(FileSystems.join(self.output, name)) as file, self._table(day) as also:
+            out = Hashed(file)
+            with tfrecord.gzipped(out, self.tfrecords.compression_level) as records:
                 for raw in self._batches(day.path):
                     clicks = self._labelled(raw, day)
+                    if also is not None:
+                        also.write(clicks)
                     for start in range(0, clicks.num_rows, _ROWS_ENCODED):
                         part = example.to_lists(clicks.slice(start, _ROWS_ENCODED))
                         records.write(tfrecord.frame(example.encode(part)))
@@ -131,8 +136,15 @@ class Writer:
             "click_id": label_columns.STRING,
         }
         entry |= {"labels": label_counts.to_json()} if (label_counts := total(labels)) else {}
-        entry |= {"encoder": tfrecord.encoder(self.level)}
+        entry |= {"encoder": tfrecord.encoder(self.tfrecords.compression_level)}
+        entry |= {} if also is None else {"table": also.entry}
         return entry | {"bytes": out.bytes, "sha256": out.sha256.hexdigest()}, counts
+
+    def _table(self, day: Day) -> contextlib.AbstractContextManager[training_table.Table | None]:
+        if not self.tfrecords.also:
+            return contextlib.nullcontext()
+        columns = [label_columns.click_id(label_columns.STRING), *label_columns.others(self.spec, self.mechanisms)]
+        return training_table.created(self.output, day.split, day.segment, 0, label_columns.schema(columns))
 
     def _batches(self, path: str) -> Iterator[RawBatch]:
         columns = ["user_id", *self.spec.columns(), *(f.name for f in self.spec.histories), *self.mechanisms]
@@ -215,21 +227,6 @@ class _Clicks:
             raise MalTfError(f"{self.path}: column '{feature.name}': expected lists of strings, found {kind}")
         tokens, padding = pc.fill_null(lists.values, ""), self.writer.source.padding
         return pa.ListArray.from_arrays(lists.offsets, pc.if_else(pc.equal(tokens, padding), "", tokens))
-
-
-class _Hashed:
-    """A writable file that tracks its size and SHA-256 hash."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.bytes += len(data)
-        self.sha256.update(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 def _stem(path: str) -> str:

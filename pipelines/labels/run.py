@@ -121,7 +121,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         spec=config.feature_spec,
         attribution=config.attribution,
         labels=config.labels,
-        level=config.tfrecords.compression_level,
+        tfrecords=config.tfrecords,
         shards=shards,
         output=output,
         paths=sorted(found, key=log_order),
@@ -137,8 +137,8 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
 
 
 def _ready_labels(config: RunConfig, output: str) -> ReadyLabels:
-    level = config.tfrecords.compression_level
-    writer = Writer(cast(MacSource, config.sources), config.feature_spec, config.attribution.names, output, level)
+    source, names = cast(MacSource, config.sources), config.attribution.names
+    writer = Writer(source, config.feature_spec, names, output, config.tfrecords)
     return ReadyLabels(writer, made_from(config))
 
 

@@ -24,10 +24,10 @@ from mal_tf.attribution.label_counts import LabelCounts, credit_units
 from mal_tf.attribution.labelling import LabelPlan
 from mal_tf.attribution.mechanism import DataDrivenMechanism, mechanism_errors
 from mal_tf.attribution.shard import SOURCE_COLUMNS, USER, Shard
-from pipelines.config.labels import LabelsConfig
+from pipelines.config.labels import LabelsConfig, TFRecordsConfig
 from pipelines.core import files
 from pipelines.core.exchange import Exchange, from_ipc, to_ipc
-from pipelines.labels import dead_letters, fits
+from pipelines.labels import dead_letters, fits, training_table
 from pipelines.labels.clock import Clock
 
 #: Number of clicks encoded at a time.
@@ -163,8 +163,9 @@ class Label(beam.DoFn):
     Outputs are `files`, manifest entries of the files; `vocabulary`, counts of tokens by feature; and `counts`.
     """
 
-    def __init__(self, plan: LabelPlan, config: LabelsConfig, level: int, shards: int, output: str):
-        self._plan, self._config, self._level, self._shards, self._output = plan, config, level, shards, output
+    def __init__(self, plan: LabelPlan, config: LabelsConfig, tfrecords: TFRecordsConfig, shards: int, output: str):
+        self._plan, self._config, self._shards, self._output = plan, config, shards, output
+        self._level, self._also = tfrecords.compression_level, tfrecords.also
 
     def process(self, element, clock: Clock, types: Sequence[str], fitted: Mapping[str, dict]) -> Iterator[Any]:
         """Labels a shard."""
@@ -233,7 +234,15 @@ class Label(beam.DoFn):
         entry = {"path": name, "split": split, "segment": segment, "rows": rows.num_rows, "bytes": len(data)}
         labels = mature_labels(rows, self._plan.mechanisms).to_json()
         entry |= {"click_id": str(rows.schema.field("click_id").type), "encoder": tfrecord.encoder(self._level)}
-        return entry | {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
+        entry |= {"sha256": hashlib.sha256(data).hexdigest(), "labels": labels}
+        if self._also:
+            with (
+                timed("write table"),
+                training_table.created(self._output, split, segment, number, rows.schema) as table,
+            ):
+                table.write(rows)
+            entry["table"] = table.entry
+        return entry
 
 
 def user_counts(prepared: Shard) -> Counter:

@@ -5,7 +5,9 @@ import decimal
 import json
 
 import duckdb
+import fastavro
 import pyarrow as pa
+import pyarrow.orc as po
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
@@ -54,7 +56,7 @@ def tables(draw):
 
 
 def write(rows, folder):
-    """Writes the table as Parquet, CSV by pandas, JSON Lines by Python, and each of these by DuckDB; returns the paths."""
+    """Writes the table as Parquet, CSV by pandas, JSON Lines by Python, these by DuckDB, Avro and ORC; returns the paths."""
     pq.write_table(rows, folder / "log.parquet")
     frame = rows.to_pandas(integer_object_nulls=True)
     joined = [
@@ -71,4 +73,46 @@ def write(rows, folder):
     database.execute(f"COPY log TO '{folder}/duckdb.parquet'")
     database.execute(f"COPY (SELECT * REPLACE ({joined} AS near) FROM log) TO '{folder}/duckdb.csv'")
     database.execute(f"COPY log TO '{folder}/duckdb.jsonl' (FORMAT json)")
-    return [folder / f"{by}.{ending}" for by in ("log", "duckdb") for ending in ("parquet", "csv", "jsonl")]
+    write_avro(rows, folder / "log.avro")
+    write_orc(rows, folder / "log.orc")
+    both = [folder / f"{by}.{ending}" for by in ("log", "duckdb") for ending in ("parquet", "csv", "jsonl")]
+    return [*both, folder / "log.avro", folder / "log.orc"]
+
+
+def avro_type(kind, name="r"):
+    """The Avro type, with null, of an Arrow type."""
+    if pa.types.is_list(kind):
+        of = {"type": "array", "items": avro_type(kind.value_type, f"{name}_")}
+    elif pa.types.is_struct(kind):
+        fields = [{"name": f.name, "type": avro_type(f.type, f"{name}_{f.name}")} for f in kind]
+        of = {"type": "record", "name": name, "fields": fields}
+    elif pa.types.is_timestamp(kind):
+        of = {"type": "long", "logicalType": f"{'' if kind.tz else 'local-'}timestamp-micros"}
+    elif pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
+        precision, scale = (kind.precision, kind.scale) if pa.types.is_decimal(kind) else (20, 0)
+        of = {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
+    else:
+        of = {"bool": "boolean", "int64": "long", "int32": "int", "binary": "bytes"}.get(str(kind), str(kind))
+    return ["null", of]
+
+
+def write_avro(rows, path, codec="deflate", block=16_000):
+    """Writes a table as Avro."""
+    if any(pa.types.is_timestamp(kind) for kind in rows.schema.types):  # fastavro takes no integers for times.
+        moments = [pa.types.is_timestamp(field.type) for field in rows.schema]
+        columns = [
+            c.cast(pa.timestamp("us", c.type.tz)) if m else c for c, m in zip(rows.columns, moments, strict=True)
+        ]
+        rows = pa.table(columns, rows.column_names)
+    fields = [{"name": field.name, "type": avro_type(field.type, f"r_{field.name}")} for field in rows.schema]
+    unsigned = [field.name for field in rows.schema if pa.types.is_uint64(field.type)]
+    lines = [row | {name: row[name] and decimal.Decimal(row[name]) for name in unsigned} for row in rows.to_pylist()]
+    with open(path, "wb") as file:
+        schema = {"type": "record", "name": "log", "fields": fields}
+        fastavro.writer(file, schema, lines, codec, sync_interval=block)
+
+
+def write_orc(rows, path):
+    """Writes a table as ORC, which has no unsigned integers."""
+    columns = [c.cast(pa.decimal128(20, 0)) if pa.types.is_uint64(c.type) else c for c in rows.columns]
+    po.write_table(pa.table(columns, rows.column_names), path)

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from features.arrays import flat
 from features.errors import BadInput
 from features.raw_columns import as_identity
-from pipelines.labels.sources.reader import Cells, RawBatch, column_names, read_file
+from pipelines.labels.sources.formats import Cells, RawBatch
+from pipelines.labels.sources.reader import column_names, read_file
 from pipelines.labels.sources.tables import Join, TableSource
 
 

@@ -1,4 +1,4 @@
-"""Base classes of sources, and the generic adapter `tables` for Parquet, CSV or JSON Lines files."""
+"""Base classes of sources, and the generic adapter `tables` for files of any format."""
 
 import abc
 import operator
@@ -14,8 +14,14 @@ from features.roles import ClickColumns, ContextColumns, ConversionColumns
 from features.time_units import UNITS_PER_SECOND
 from mal_tf.attribution.touches import CLICK
 from pipelines.core import files
+from pipelines.labels.sources.avro import Avro
+from pipelines.labels.sources.columnar import Orc, Parquet
+from pipelines.labels.sources.formats import Format
+from pipelines.labels.sources.text_files import Csv, JsonLines
 
-_EXTENSIONS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
+_FORMATS: tuple[Format, ...] = (Parquet(), Csv(), JsonLines(), Avro(), Orc())
+#: Formats by the endings of their files' names.
+EXTENSIONS = {extension: kind for kind in _FORMATS for extension in kind.extensions}
 
 
 class Join(Frozen):
@@ -37,21 +43,21 @@ class TableSource(Frozen, Generic[Columns]):
     r"""A table of events.
 
     Attributes:
-        files: globs, relative to the config, of `.parquet`, `.csv`, `.tsv` or `.jsonl` files, all but the first also with `.gz`.
+        files: globs, relative to the config, of `.parquet`, `.avro`, `.orc`, `.csv`, `.tsv` or `.jsonl` files (text: or `.gz`).
             `**` stands for any number of folders, none included, and follows no links. As in Spark and Hive, wildcards match
             no name that begins with `.` or `_`, such as `_SUCCESS`, unless the glob spells that character; folders such as
             `_day=1` are matched. A folder such as `country=de` is a column of the files in it that have no such column.
         delimiter: character between the columns of CSV files; by default `,`, and a tab in `.tsv` files. Joined tables have the
             default.
-        columns: columns by role. In Parquet and JSON Lines, as for any name of a column, `geo.country` is the field `country`
+        columns: columns by role. In all formats but CSV, as for any name of a column, `geo.country` is the field `country`
             of the struct `geo`, unless a column has that name.
         where: filter that keeps rows whose column has one of the values, compared as text.
         join: small tables whose columns are added.
-        explode: column of Parquet or JSON Lines with lists. Each element becomes a row, with the other columns of its row. Its
+        explode: column of lists, in any format but CSV. Each element becomes a row, with the other columns of its row. Its
             fields are columns, `items.price` or `price`, in place of those of the row that have the same name; if elements
             have no fields, the list's own name is the column. Rows without an element are counted (`empty_lists`).
-        null_values: words that stand for null, beside the empty text. By default none in Parquet and JSON Lines, which have a
-            null of their own, and in CSV `\N`, `NULL`, `null`, `None`, `NaN`, `nan`, `NaT`, `N/A`, `n/a`, `<NA>`, `<null>`,
+        null_values: words that stand for null, beside the empty text. By default none in formats that have a null of their
+            own, and in CSV `\N`, `NULL`, `null`, `None`, `NaN`, `nan`, `NaT`, `N/A`, `n/a`, `<NA>`, `<null>`,
             `(null)` and `(not set)`.
     """
 
@@ -196,17 +202,27 @@ class TablesSource(SourceTables, Source):
         return self
 
 
-def file_format(path: str) -> str:
-    """Returns the format of a file by its extension: `parquet`, `csv` or `jsonl`.
+def file_format(path: str) -> Format:
+    """Returns the format of a file by its extension.
 
     Raises:
         MalTfError: the extension is unknown.
     """
+    found = _by_extension(path)
+    if found is None:
+        raise MalTfError(f"{path}: expected a file ending in {', '.join(EXTENSIONS)} (text files also with .gz)")
+    return found
+
+
+def is_table(path: str) -> bool:
+    """Whether a file is of a format of tables, by its extension."""
+    return _by_extension(path) is not None
+
+
+def _by_extension(path: str) -> Format | None:
     name = path.removesuffix(".gz")
-    for extension, kind in _EXTENSIONS.items():
-        if name.endswith(extension):
-            return kind
-    raise MalTfError(f"{path}: expected a file ending in {', '.join(_EXTENSIONS)} (text files also with .gz)")
+    kinds = (kind for extension, kind in EXTENSIONS.items() if name.endswith(extension))
+    return next((kind for kind in kinds if name == path or kind.text), None)
 
 
 def log_order(path: str) -> tuple:
@@ -215,7 +231,7 @@ def log_order(path: str) -> tuple:
     Folders and names are compared one after the other, names without their extension.
     """
     whole = path.removesuffix(".gz")
-    stem = next((whole.removesuffix(extension) for extension in _EXTENSIONS if whole.endswith(extension)), whole)
+    stem = next((whole.removesuffix(extension) for extension in EXTENSIONS if whole.endswith(extension)), whole)
     parts = [re.split(r"([0-9]+)", part) for part in stem.split("/")]
     return [[int(text) if place % 2 else text for place, text in enumerate(part)] for part in parts], path
 
@@ -224,13 +240,14 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
     """Lists all files of a table, including joined tables, as pairs (path, bytes).
 
     Raises:
-        BadInput: a Parquet or joined file has 0 bytes; a CSV or JSON Lines file of events may, and has no rows then.
+        BadInput: a joined file has 0 bytes, or one that is not text; a CSV or JSON Lines file of events may, and has no rows
+            then.
         MalTfError: a glob matches nothing, or a file has an unknown extension.
     """
     events, joined = files.match(source.files), files.match(tuple(join.files for join in source.join))
     for path, size in events + joined:
         kind = file_format(path)
-        if size == 0 and (kind == "parquet" or (path, size) in joined):
+        if size == 0 and (not kind.text or (path, size) in joined):
             raise BadInput(
                 f"{path}: expected a table, found an empty file (0 bytes). Replace it, or remove it from `sources`."
             )

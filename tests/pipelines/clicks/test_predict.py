@@ -179,7 +179,7 @@ def test_words_for_null_are_as_in_the_configs_table(tmp_path, model, sizes):
     predict.predict("", str(tmp_path / "b.csv"), str(tmp_path / "out.parquet"), "id", ("-",))
     assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == [None, "NULL"]
     (tmp_path / "a.gz").write_bytes(b"")
-    with pytest.raises(MalTfError, match="expected a .csv, .parquet or .jsonl file with --id or --null-value"):
+    with pytest.raises(MalTfError, match="expected a table such as .csv or .parquet with --id or --null-value"):
         predict.predict("", str(tmp_path / "a.gz"), "out.csv", "", ("-",))
 
 

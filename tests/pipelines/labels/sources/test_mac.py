@@ -17,6 +17,7 @@ from features.lookup import lookup_model
 from features.parsing import parse_features
 from pipelines.cli import app
 from pipelines.clicks import labelled
+from pipelines.config.labels import TFRecordsConfig
 from pipelines.config.run import RunConfig, dump, load
 from pipelines.core import manifest
 from pipelines.labels import run
@@ -240,3 +241,14 @@ def test_a_hashed_feature_needs_no_vocabulary(tmp_path):
     run.run(config, str(tmp_path / "labels"))
     vocabularies = labelled.load(str(tmp_path / "labels"), config.feature_spec).vocabularies
     assert sorted(vocabularies) == sorted(set(mac.SCALARS) - {"ad_feat0"})
+
+
+def test_the_training_table(finished):
+    folder, tables, config, _ = finished
+    config = config.model_copy(update={"tfrecords": TFRecordsConfig(also="parquet")})
+    run.run(config, str(folder / "also"))
+    found = pq.read_table(folder / "also" / "table").to_pandas()
+    assert found["segment"].value_counts().to_dict() == {0: 300, 1: 150, 2: 150}
+    last = found[found["split"] == "eval"].sort_values("timestamp")
+    assert last["credit_linear"].tolist() == tables[-1]["linear"].to_pylist()
+    assert len([e for e in manifest.read(str(folder / "also"))["other_files"] if e["path"].startswith("table/")]) == 4
