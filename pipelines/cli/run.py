@@ -57,7 +57,9 @@ def run(
 
 
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
-    """Turn click and conversion logs into labelled TFRecords. Beam's flags, such as --runner=…, go after the config.
+    """Turn click and conversion logs into labelled TFRecords, and say whether multi-attribution learning is likely to pay.
+
+    Beam's flags, such as --runner=…, go after the config.
 
     With --runner=DataflowRunner --dry_run=true the job is described but not submitted.
     """
@@ -331,10 +333,13 @@ def _show_labels(opened) -> None:
     import json
 
     from pipelines.cli.summary import show_labels
-    from pipelines.core import files
+    from pipelines.core import files, text_table
+    from pipelines.labels.expected_gain import expected_gain, table
     from pipelines.labels.run import REPORT
 
-    show_labels(console, json.loads(files.read_text(opened.path("labels", REPORT))))
+    report = json.loads(files.read_text(opened.path("labels", REPORT)))
+    show_labels(console, report)
+    text_table.show(console, table(expected_gain(report, opened.config.model.primary, opened.config.evaluation.growth)))
 
 
 def _show_auxiliaries(opened) -> None:

@@ -79,19 +79,23 @@ def _override(data: dict, override: str) -> None:
     *parents, last = path.split(".")
     node: Any = data
     try:
-        for key in parents:
+        for depth, key in enumerate(parents):
             if isinstance(node, list):
-                node = node[_place(key)]
+                node = node[_place(key, node, parents[:depth])]
             else:
                 node[key] = node = {} if (inner := node.get(key)) is None else inner
-        node[_place(last) if isinstance(node, list) else last] = value
-    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        node[_place(last, node, parents) if isinstance(node, list) else last] = value
+    except (ValueError, AttributeError, TypeError) as error:
         raise MalTfError(f"--set {override}: the config has no such key ({error})") from error
 
 
-def _place(key: str) -> int:
+def _place(key: str, items: list, parents: Sequence[str]) -> int:
+    """Returns the place that a key names in the list under `parents`."""
     if not key.isdecimal():
         raise ValueError(f"expected the place of an item in a list, from 0, found '{key}'")
+    if int(key) >= len(items):
+        places = f"0 to {len(items) - 1}" if items else "none"
+        raise ValueError(f"'{'.'.join(parents)}' is a list of {len(items):,}, whose places are {places}; found {key}")
     return int(key)
 
 

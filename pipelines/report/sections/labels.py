@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.config.evaluation import GrowthConfig
 from pipelines.core.text_table import Table
+from pipelines.labels import expected_gain
 from pipelines.labels.report import same_labels
 from pipelines.report import plots, text
 from pipelines.report.parts import Numbers, Part, Picture, Text, missing
@@ -40,7 +42,7 @@ def parts(run: RunFiles) -> list[Part]:
         return [missing("The label job did not finish.")]
     alike = [Text(f"{pair}.", SOURCE) for pair in same_labels(report)]
     alike += [Text(warning[0].upper() + warning[1:], SOURCE) for warning in report.get("warnings", [])]
-    built = [_positives(report), *alike, _rows(report)]
+    built = [_positives(report), *alike, _expected_gain(run, report), _rows(report)]
     if report.get("touches"):
         built.append(_touches(report))
     if report.get("path_lengths"):
@@ -82,6 +84,14 @@ def _positives(report: Mapping[str, Any]) -> Part:
         f"Clicks: {clicks}."
     )
     return Numbers(Table("Labels by mechanism (the paper's Table 1)", columns, rows, note), SOURCE)
+
+
+def _expected_gain(run: RunFiles, report: Mapping[str, Any]) -> Part:
+    model, evaluation = (run.config.get(block) or {} for block in ("model", "evaluation"))
+    mechanisms = {key: value for key, value in (evaluation.get("growth") or {}).items() if key in ("wider", "narrower")}
+    growth = GrowthConfig(**mechanisms)  # Other keys may be of another version.
+    gain = expected_gain.expected_gain(report, model.get("primary", growth.narrower), growth)
+    return Numbers(expected_gain.table(gain), SOURCE)
 
 
 def _rows(report: Mapping[str, Any]) -> Part:

@@ -82,6 +82,10 @@ from pipelines.config.run import RunConfig, dump, load
         ("labels=&l {shards: *l}", "--set labels: not valid YAML: an anchor contains an alias of itself"),
         ("seed=[", "--set seed: not valid YAML"),
         ("features.-1.name=x", "--set features.-1.name=x: the config has no such key"),
+        (
+            "attribution.mechanisms.9.type=x",
+            "'attribution.mechanisms' is a list of 4, whose places are 0 to 3; found 9",
+        ),
     ],
 )
 def test_says_what_is_wrong_and_where(project, override, message):

@@ -52,6 +52,8 @@ def test_context_touches_are_counted_and_drawn_beside_clicks():
     assert tables["Rows in, rows out"].columns == ["rows", "clicks", "conversions", "context_view"]
     assert ["of these, with context touches alone", "–", "4", "–"] in tables["Rows in, rows out"].rows
     assert tables["Conversions by length of the journey"].columns[0] == "touches"
+    (facts,) = (table for title, table in tables.items() if title.startswith("Does multi-attribution learning pay?"))
+    assert facts.rows[2][0] == "growth of the positives, linear to last"
     assert tables["Touches and their credit"].rows[1] == ["view", "48", *["30.0"] * len(runs.MECHANISMS)]
 
     chosen = runs.journeys()
@@ -66,6 +68,8 @@ def test_context_touches_are_counted_and_drawn_beside_clicks():
 
 class _Stage:
     """Files of a run, all of the same content."""
+
+    config: dict = {}
 
     def __init__(self, content):
         self._content = content
