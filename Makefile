@@ -10,7 +10,7 @@ LONG := runs/long_journeys/logs/manifest.json
 
 AGAINST ?= HEAD~1
 
-.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean test-lines test-stores
+.PHONY: demo demo-market test test-slow golden airflow-check tfx-demo test-tfx lint lock clean test-lines test-stores cluster-demo
 
 demo: $(READY)  ## Train and export a model from the raw logs of KuaiRand.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
@@ -20,6 +20,10 @@ demo-market: $(READY) $(LONG)  ## Compare models on a simulated market of long j
 
 $(LONG): examples/simulation/long_journeys.yaml | $(READY)
 	$(BIN)/mal-tf simulate $< --output $(@D) --overwrite
+
+cluster-demo: $(READY)  ## Label the raw logs of KuaiRand on a job server and three worker pools (docs/engines.md); all is stopped at the end.
+	$(BIN)/python -W ignore deploy/engines/cluster.py --pools 3 --logs runs/cluster.log -- \
+	  $(BIN)/mal-tf labels examples/kuairand/config.yaml --output runs/cluster --overwrite --shared_disk
 
 test: $(READY) lint  ## Run lint and all tests except the slow ones.
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -24,7 +24,7 @@ class LabelsConfig(Frozen):
             exact whatever the resolution of the times.
         immature: `drop` immature clicks, or `mark` them with `mature = 0`; training and evaluation use only mature clicks.
         shards: number of parts that the users are split into, which is also the number of files per segment. A worker holds
-            one part in memory. By default one per 16 MiB of input files.
+            one part in memory. By default one per 16 MiB of input files, and fewer from 100 GiB on (docs/engines.md).
         segment_hours: length of the period whose clicks share a file, so that training can read files in time order.
         max_bad_share: the job fails when a larger share of a table's rows is bad, or of a column's cells can't be used.
         grow_from: output directory of an earlier label job, relative to the config, whose vocabularies are extended: existing

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from features.errors import BadInput, MalTfError
-from pipelines.core import files, manifest, stores
+from pipelines.core import engines, files, manifest, stores
 
 #: The runner used in place of DirectRunner, which may switch to Prism and would have to download it.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -43,6 +43,13 @@ def pipeline_options(flags: Sequence[str] = (), command_flags: Sequence[str] = (
         options._add_argparse_args(parser)  # type: ignore[arg-type]  # Beam's own subclass only checks names
     try:
         _, unknown = parser.parse_known_args(list(flags))
+        if unknown:
+            valued, switches = engines.server_flags(PipelineOptions(list(flags)))
+            for name in valued:
+                parser.add_argument(f"--{name}")
+            for name in switches:
+                parser.add_argument(f"--{name}", action="store_true")
+            _, unknown = parser.parse_known_args(list(flags))
     except argparse.ArgumentError as error:
         raise MalTfError(f"Beam flag: {error}") from error
     if unknown:
@@ -71,20 +78,21 @@ def is_dry_run(options: PipelineOptions) -> bool:
     return options.view_as(TestOptions).dry_run
 
 
-def check_remote_paths(paths: Iterable[tuple[str, str]]) -> None:
+def check_remote_paths(options: PipelineOptions, paths: Iterable[tuple[str, str]]) -> None:
     """Checks that remote workers can access the paths that a job reads and writes.
 
     Args:
+        options: the job's, whose flag --shared_disk says that the workers have this machine's disk, too.
         paths: pairs of a description, such as `input`, and a path.
 
     Raises:
         MalTfError: a path is on this machine's disk.
     """
     for description, path in paths:
-        if files.is_local(path):
+        if files.is_local(path) and not options.view_as(engines.EngineOptions).shared_disk:
             raise MalTfError(
                 f"{description} {path} is on this machine's disk, which the workers of a remote runner cannot access; "
-                "move it to gs://…, or leave out --runner to run locally"
+                "move it to gs://…, or leave out --runner to run locally, or give --shared_disk if it is the workers', too"
             )
 
 
@@ -116,22 +124,29 @@ def _check_dry_run(options: PipelineOptions) -> None:
         raise MalTfError(f"Beam flags: {errors[0][0]} Give --temp_location=gs://BUCKET/FOLDER.")
 
 
-def run_into(output: str, job: beam.Pipeline, overwrite: bool = False, backup: str = "") -> bool:
+def run_into(
+    output: str, job: beam.Pipeline, overwrite: bool = False, backup: str = "", needs: Iterable[str] = ()
+) -> bool:
     """Runs a pipeline whose last step finishes an output directory.
 
     Args:
-        output: the directory, which is emptied first.
+        output: the directory, which is emptied first, when all that a cluster needs is known to be there.
         job: the pipeline. It is built before the directory is emptied, since building it may read what it replaces.
         overwrite: whether a finished `output` may be replaced.
         backup: path that holds the previous finished output during the run and from which it is restored on failure; see
             `manifest.replaced`. If empty, the previous output is deleted.
+        needs: files that the workers read; those of a portable runner are asked whether they see them.
 
     Returns:
         Whether the job has run to completion; see `run`.
 
     Raises:
-        MalTfError: see `run` and `manifest.begin`.
+        MalTfError: see `run`, `manifest.begin` and `engines.check`.
     """
+    if not is_local(job.options):
+        engines.check(job.options)
+        if engines.is_portable(job.options):
+            _finish(engines.probe(job.options, [*needs], output))
     with manifest.replaced(output, backup) if backup else contextlib.nullcontext():
         manifest.begin(output, overwrite)
         try:
@@ -149,20 +164,26 @@ def run(pipeline: beam.Pipeline) -> bool:
 
     Raises:
         BadInput: a worker raised it.
-        MalTfError: a worker raised it, or the job ended in a state other than `DONE`.
+        MalTfError: a worker raised it, a cluster could not run the job, or it ended in a state other than `DONE`.
     """
     options = pipeline.options
-    harness = logging.getLogger("apache_beam")
-    level = harness.level
+    wait = not (
+        options.view_as(GoogleCloudOptions).template_location or options.view_as(StandardOptions).no_wait_until_finish
+    )
+    _finish(pipeline, wait)
+    return wait
+
+
+def _finish(pipeline: beam.Pipeline, wait: bool = True) -> None:
+    harness, root = logging.getLogger("apache_beam"), logging.getLogger()
+    level, local, runner = harness.level, is_local(pipeline.options), engines.runner_of(pipeline.options)
     # Beam would log a worker's error with its traceback at every step that it propagates through.
     harness.setLevel(logging.CRITICAL)
+    root.addFilter(engines.not_of_portable_runner)
     try:
         result = pipeline.run()
-        if (
-            options.view_as(GoogleCloudOptions).template_location
-            or options.view_as(StandardOptions).no_wait_until_finish
-        ):
-            return False
+        if not wait:
+            return
         state = result.wait_until_finish()
     except MalTfError as error:
         raise type(error)(_without_step(str(error))) from error
@@ -171,12 +192,14 @@ def run(pipeline: beam.Pipeline) -> bool:
         if message:
             kind = BadInput if message.group(1) == BadInput.__name__ else MalTfError
             raise kind(message.group(2).strip()) from error
+        if not local:
+            raise MalTfError(engines.in_one_line(runner, error)) from error
         raise
     finally:
+        root.removeFilter(engines.not_of_portable_runner)
         harness.setLevel(level)
     if state != "DONE":
         raise MalTfError(f"the Beam job ended in state {state}; see the runner's log")
-    return True
 
 
 def _without_step(message: str) -> str:

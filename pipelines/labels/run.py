@@ -13,15 +13,15 @@ from features.errors import MalTfError
 from pipelines.config.run import RunConfig
 from pipelines.core import beam_runner, files, manifest
 from pipelines.core.exchange import Exchange
-from pipelines.labels import fits
+from pipelines.labels import fits, sample
 from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
 from pipelines.labels.ready_labels import ReadyLabels, Writer
 from pipelines.labels.sources.mac import MacSource
 from pipelines.labels.sources.tables import input_files, log_order
 
-#: Input bytes per shard if `labels.shards` is not set.
-_SHARD_BYTES = 16 << 20
+#: Input bytes per shard if `labels.shards` is not set, and the number of shards from which on shards grow, too.
+_SHARD_BYTES, _MANY_SHARDS = 16 << 20, 6400
 
 
 def made_from(config: RunConfig) -> str:
@@ -58,7 +58,7 @@ def run(
     """
     place = manifest.new_place(output)
     job = pipeline(config, place, flags)  # Built first, as it may read the labels that it replaces.
-    completed = beam_runner.run_into(place, job, overwrite, backup)
+    completed = beam_runner.run_into(place, job, overwrite, backup, [path for path, _ in inputs(config)])
     if not completed:
         return None
     return json.loads(files.read_text(FileSystems.join(place, REPORT)))
@@ -75,7 +75,7 @@ def pipeline(config: RunConfig, output: str, flags: Sequence[str] = ()) -> beam.
     options = beam_runner.pipeline_options(flags)
     local = beam_runner.is_local(options)
     if not local:
-        beam_runner.check_remote_paths([("output", output), *(("input", path) for path in _patterns(config))])
+        beam_runner.check_remote_paths(options, [("output", output), *(("input", path) for path in _patterns(config))])
     files.check_apart(output, [path for path, _ in inputs(config)])
     exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
@@ -115,7 +115,7 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
             "labels is missing from the config; set at least labels.eval_from, where the evaluation split begins"
         )
     found = {path for t in tables.by_table.values() for path, _ in files.match(t.files)}
-    shards = config.labels.shards or max(-(-sum(size for _, size in inputs(config)) // _SHARD_BYTES), 1)
+    shards = config.labels.shards or default_shards(sum(size for _, size in inputs(config)))
     job = LabelJob(
         sources=tables,
         spec=config.feature_spec,
@@ -132,8 +132,20 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         previous=_previous_vocabularies(config),
     )
     for name, source in tables.by_table.items():
-        job.reader(name).check_headers([path for path, _ in files.match(source.files)])
+        read, sized = job.reader(name), files.match(source.files)
+        read.check_headers([path for path, _ in sized])
+        sample.check(read, name, sized, config.labels.max_bad_share)
     return job
+
+
+def default_shards(size: int) -> int:
+    """Number of shards for input files of this many bytes.
+
+    The shuffle moves some kilobytes for each shard of each piece of a log, whatever is in them. So the shards of logs of more
+    than 100 GiB grow with the square root of the log, as their number does.
+    """
+    shards = max(-(-size // _SHARD_BYTES), 1)
+    return shards if shards <= _MANY_SHARDS else round((shards * _MANY_SHARDS) ** 0.5)
 
 
 def _ready_labels(config: RunConfig, output: str) -> ReadyLabels:

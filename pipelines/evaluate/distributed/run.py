@@ -93,7 +93,9 @@ def run(
     """
     place = manifest.new_place(output)
     job = pipeline(evaluation, place, flags)
-    ended = beam_runner.run_into(place, job, overwrite, backup)
+    models = [f"{version}/saved_model.pb" for version in evaluation.versions.values()]
+    needs = [files.join(evaluation.labels, manifest.MANIFEST), *models]
+    ended = beam_runner.run_into(place, job, overwrite, backup, needs)
     return json.loads(files.read_text(FileSystems.join(place, METRICS))) if ended else None
 
 
@@ -113,7 +115,9 @@ def pipeline(evaluation: Evaluation, output: str, flags: Sequence[str] = ()) -> 
             "labels": evaluation.labels,
             "labels of training": evaluation.trained or evaluation.labels,
         }
-        beam_runner.check_remote_paths([*places.items(), *(("model", path) for path in evaluation.versions.values())])
+        beam_runner.check_remote_paths(
+            options, [*places.items(), *(("model", path) for path in evaluation.versions.values())]
+        )
     exchange = Exchange(FileSystems.join(output, beam_runner.EXCHANGE) if local and files.is_local(output) else None)
     job = beam_runner.pipeline(options)
     _ = job | "Evaluation" >> _job(evaluation, output, exchange)

@@ -24,6 +24,14 @@ def test_bundles_blocks_and_encoded_batches_change_no_byte(project, monkeypatch)
     assert without_manifest(project.folder / "once") == without_manifest(project.folder / "again")
 
 
+@pytest.mark.parametrize(
+    ("size", "shards"),
+    [(0, 1), (1, 1), (16 << 20, 1), (17 << 20, 2), (100 << 30, 6400), (1 << 40, 20480), (10 * 10**12, 61763)],
+)
+def test_shards_grow_slower_than_the_largest_logs(size, shards):
+    assert run.default_shards(size) == shards
+
+
 def test_events_delivered_twice_change_no_byte(project):
     project.write()
     project.labels("once")

@@ -80,7 +80,7 @@ def test_what_workers_elsewhere_would_not_find_is_refused(given, capsys):
 
 
 def test_the_clicks_are_shuffled_once_by_user_and_once_by_prediction(project, given, monkeypatch):
-    monkeypatch.setattr(beam_runner, "check_remote_paths", lambda _: None)
+    monkeypatch.setattr(beam_runner, "check_remote_paths", lambda *_: None)
     config = load(f"{project.folder}/config.yaml", QUICK.split(";"))
     models = {"base": f"{project.folder}/models/base"}
     job = run.Evaluation(config, f"{project.folder}/labels", models)
