@@ -35,7 +35,8 @@ test-lines:  ## Run the tests on Debian 13 with TensorFlow 2.21, in a folder, as
 	tests/other_line.sh $(or $(TARGET),test)
 
 test-stores: $(READY) $(STORES)/.ready  ## Run whole runs on emulated servers of GCS and S3, in a separate environment.
-	MAL_TF_STORES=$(CURDIR)/$(STORES) PYTHONPATH=$(CURDIR)/$(STORES)/client $(BIN)/python -m pytest tests/end_to_end/test_stores.py
+	MAL_TF_STORES=$(CURDIR)/$(STORES) PYTHONPATH=$(CURDIR)/$(STORES)/client $(BIN)/python -m pytest tests/end_to_end/test_stores.py \
+	  tests/end_to_end/test_cluster.py::test_labels_on_a_store_are_those_of_a_local_run
 
 $(STORES)/.ready: | $(READY)
 	$(BIN)/python -m venv $(STORES)

@@ -11,11 +11,11 @@ import time
 import pytest
 
 from pipelines.core import files, manifest
-from tests.end_to_end.test_stores import SERVERS, serving
 from tests.pipelines.evaluate.distributed.small import labelled, write_model
 from tests.support.labels import tree
 from tests.support.object_store import upload
 from tests.support.source_tree import ROOT
+from tests.support.store_servers import SERVERS, serving
 
 pytestmark = pytest.mark.slow
 

@@ -1,48 +1,18 @@
 """A run with its logs, config and output on GCS and S3, by real servers. `make test-stores` installs and starts them."""
 
-import contextlib
 import os
 import pathlib
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from pipelines.core import files, manifest
 from tests.support.labels import tree
 from tests.support.object_store import upload
-
-#: Folder of a virtual environment with the servers, and of S3's client in `client`.
-SERVERS = os.environ.get("MAL_TF_STORES", "")
+from tests.support.store_servers import SERVERS, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SERVERS, reason="needs the servers of `make test-stores`")]
-
-COMMANDS = {
-    "gs": ["gcp-storage-emulator", "start", "--host=127.0.0.1", "--in-memory", "--default-bucket=bucket", "--port={}"],
-    "s3": ["moto_server", "-H", "127.0.0.1", "-p", "{}"],
-}
-
-
-@contextlib.contextmanager
-def serving(kind):
-    """Runs a server; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program, *flags = COMMANDS[kind]
-    command = [f"{SERVERS}/bin/{program}", *(flag.format(port) for flag in flags)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.fixture(params=["gs", "s3"])
