@@ -221,11 +221,11 @@ def main() -> int:
         _Job.workers = given.pools
         local_job_service.LocalJobServicer(beam_job_type=_Job).start_grpc_server(given.serve)
         threading.Event().wait()
-    with running(given.pools, given.server, given.namespaces, given.logs) as cluster:
-        try:
+    try:
+        with running(given.pools, given.server, given.namespaces, given.logs) as cluster:
             return subprocess.run([*given.command, *cluster.flags], check=False).returncode
-        except KeyboardInterrupt:
-            return 130
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

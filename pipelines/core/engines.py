@@ -134,7 +134,11 @@ def _check_jar(name: str, options: PipelineOptions) -> None:
     from apache_beam.runners.portability.spark_runner import SparkJarJobServer
 
     java = options.view_as(JobServerOptions).job_server_java_launcher
-    if shutil.which(java) is None:
+    uber = (
+        options.view_as(FlinkRunnerOptions).flink_submit_uber_jar
+        or options.view_as(SparkRunnerOptions).spark_submit_uber_jar
+    )
+    if not uber and shutil.which(java) is None:
         raise MalTfError(
             f"--runner: the job server of {name} is a Java program, but there is no {java}; install Java 11 or 17, or give "
             "--job_endpoint of a job server that runs elsewhere"
@@ -153,6 +157,12 @@ def _check_jar(name: str, options: PipelineOptions) -> None:
         ) from error
 
 
+def _has_package(options: PipelineOptions) -> bool:
+    """Whether Beam is told to install something on the workers that may be mal-tf."""
+    setup = options.view_as(SetupOptions)
+    return bool(setup.setup_file or setup.requirements_file or setup.extra_packages)
+
+
 def _default_environment(options: PipelineOptions) -> str:
     """Where the workers run without --environment_type: runners that begin their own cluster run them in this process."""
     begun_here = {
@@ -166,8 +176,7 @@ def _default_environment(options: PipelineOptions) -> str:
 def _check_environment(options: PipelineOptions) -> None:
     portable, image = options.view_as(PortableOptions), options.view_as(WorkerOptions).sdk_container_image
     kind, config = portable.environment_type, portable.environment_config or ""
-    packaged = image or config or options.view_as(SetupOptions).setup_file
-    if (kind or _default_environment(options)) == "DOCKER" and not packaged:
+    if (kind or _default_environment(options)) == "DOCKER" and not (image or config or _has_package(options)):
         raise MalTfError(
             "the workers would run Beam's own image, without mal-tf: give --sdk_container_image=IMAGE "
             "(deploy/dataflow/README.md), --environment_type=EXTERNAL with --environment_config=HOST:PORT of a worker "
@@ -191,7 +200,7 @@ def _check_environment(options: PipelineOptions) -> None:
 
 def _check_dataflow(options: PipelineOptions) -> None:
     setup, image = options.view_as(SetupOptions).setup_file, options.view_as(WorkerOptions).sdk_container_image
-    if setup is None and not image:
+    if not image and not _has_package(options):
         raise MalTfError(
             "Dataflow's workers would run Beam's own image, without mal-tf: give --sdk_container_image=IMAGE "
             "(deploy/dataflow/README.md) or --setup_file=./setup.py"

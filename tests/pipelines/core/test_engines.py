@@ -123,7 +123,9 @@ def test_no_workers_are_said(endpoint, nowhere, flags, message):
         check("--runner=PortableRunner", f"--job_endpoint={endpoint}", *flags)
 
 
-@pytest.mark.parametrize("flags", [("--environment_type=LOOPBACK",), ("--sdk_container_image=image",)])
+@pytest.mark.parametrize(
+    "flags", [("--environment_type=LOOPBACK",), ("--sdk_container_image=image",), ("--extra_package=mal_tf.whl",)]
+)
 def test_nothing_is_missing(endpoint, flags):
     check("--runner=PortableRunner", f"--job_endpoint={endpoint}", *flags)
 
