@@ -89,18 +89,23 @@ class Comparison(Frozen):
 
 
 class TuningConfig(Frozen):
-    """Tuning of each model's learning rate. The model, without a variant, is trained once with every rate on all but the
-    last segments of the training split. The rate with the best AUC on those segments is used in all rows of the model.
+    """Tuning of each model's learning rate. The model, without a variant, is trained with every rate on all but the last segments
+    of the training split. The rate with the best AUC on those segments, the mean over seeds, is used in all rows of the model.
 
     Attributes:
         learning_rates: rates of the dense parts to try; the tables' rate keeps its ratio to it in the run's config.
         primary: target whose AUC decides.
         validation_segments: number of segments (days, if `labels.segment_hours` is 24) that are held out.
+        variants: whether each variant of a model has a rate of its own, tuned likewise. A variant with `auxiliaries: auto` is
+            tuned with all auxiliaries.
+        seeds: number of the comparison's seeds, from the first, to train with.
     """
 
     learning_rates: Annotated[tuple[pydantic.PositiveFloat, ...], NOT_EMPTY]
     primary: str
     validation_segments: int = pydantic.Field(1, ge=1)
+    variants: bool = False
+    seeds: int = pydantic.Field(1, ge=1)
 
 
 class TruthConfig(Frozen):
@@ -152,6 +157,23 @@ class Comparisons(ConfigFile):
     def _names_differ(cls, comparisons):
         _check_distinct(tuple(comparison.name for comparison in comparisons))
         return comparisons
+
+    @pydantic.model_validator(mode="after")
+    def _check_tuning(self):
+        if self.tuning is None:
+            return self
+        if self.tuning.seeds > len(self.seeds):
+            raise ValueError(
+                f"tuning.seeds: expected at most the {len(self.seeds)} of seeds, found {self.tuning.seeds}"
+            )
+        if self.tuning.variants:
+            rows = [row for comparison in self.comparisons for row in comparison.rows.items()]
+            for name, variant in rows:
+                if variant != dict(rows)[name]:
+                    raise ValueError(
+                        f"tuning.variants: '{name}' is not the same in two comparisons; rename one of them"
+                    )
+        return self
 
 
 class BenchmarkConfig(Comparisons):

@@ -1,7 +1,8 @@
 """The trials of a comparison, each a training with its config and the clicks that it is evaluated on."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pydantic
 
@@ -95,27 +96,45 @@ def configured(
         raise MalTfError(f"benchmark, model '{model}', primary target '{primary}': {reason}") from error
 
 
-def tuning_trials(config: BenchmarkConfig, run: RunConfig) -> dict[tuple[str, float], Trial]:
-    """Returns a trial for each model and learning rate; none without `tuning`."""
+def tuning_trials(config: BenchmarkConfig, run: RunConfig) -> dict[tuple[str, float], list[Trial]]:
+    """Returns the trials, one per seed, for the name of each model or row that is tuned and each learning rate; none without
+    `tuning`.
+    """
     tuning = config.tuning
     if tuning is None:
         return {}
-    models = dict.fromkeys(model for comparison in config.comparisons for model, _ in comparison.rows.values())
+    rows = {name: row for comparison in config.comparisons for name, row in comparison.rows.items()}
+    if tuning.variants:
+        tuned = {name: (model, _without_auto(variant, run)) for name, (model, variant) in rows.items()}
+    else:
+        tuned = {model: (model, Variant(auxiliaries=None)) for model, _ in rows.values()}
     return {
-        (model, rate): Trial(
-            configured(run, model, tuning.primary, Variant(auxiliaries=None), config.seeds[0], rate),
-            tuning.validation_segments,
-        )
-        for model in models
+        (name, rate): [
+            Trial(configured(run, model, tuning.primary, variant, seed, rate), tuning.validation_segments)
+            for seed in config.seeds[: tuning.seeds]
+        ]
+        for name, (model, variant) in tuned.items()
         for rate in tuning.learning_rates
     }
 
 
+def _without_auto(variant: Variant, run: RunConfig) -> Variant:
+    is_set = "auxiliaries" in variant.model_fields_set
+    auxiliaries = variant.auxiliaries if is_set else run.model.auxiliaries
+    return variant.model_copy(update={"auxiliaries": None}) if auxiliaries == AUTO else variant
+
+
+def mean_auc(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """Returns the mean of `auc` of the results of trials, None if one of them has none."""
+    aucs = [result["auc"] for result in results]
+    return None if None in aucs else sum(aucs) / len(aucs)
+
+
 def best_rates(aucs: Mapping[tuple[str, float], float | None]) -> dict[str, float]:
-    """Returns the learning rate with the best AUC of each model, the smaller one if two are equal.
+    """Returns the learning rate with the best AUC of each model or row, the smaller one if two are equal.
 
     Args:
-        aucs: AUC by model and rate; None if the training diverged or the held-out clicks have one class only.
+        aucs: AUC by name and rate; None if the training diverged or the held-out clicks have one class only.
 
     Raises:
         MalTfError: a model has no AUC at any rate.
@@ -137,10 +156,14 @@ def best_rates(aucs: Mapping[tuple[str, float], float | None]) -> dict[str, floa
 def row_trials(
     config: BenchmarkConfig, run: RunConfig, comparison: Comparison, rates: Mapping[str, float]
 ) -> dict[tuple[str, str], list[Trial]]:
-    """Returns the trials of a table by primary target and row, one per seed."""
+    """Returns the trials of a table by primary target and row, one per seed. `rates` are those of the models, or of the rows if
+    variants are tuned.
+    """
+    by_row = config.tuning is not None and config.tuning.variants
     return {
         (primary, row): [
-            Trial(configured(run, model, primary, variant, seed, rates.get(model))) for seed in config.seeds
+            Trial(configured(run, model, primary, variant, seed, rates.get(row if by_row else model)))
+            for seed in config.seeds
         ]
         for primary in comparison.primaries
         for row, (model, variant) in comparison.rows.items()

@@ -63,11 +63,13 @@ def _tuning(tuning: dict[str, dict]) -> Table:
         [model, *(number(tuned["auc"][r], 4) for r in rates), f"{tuned['learning_rate']:g}"]
         for model, tuned in tuning.items()
     ]
+    trainings = next(iter(tuning.values()))["trainings"]
+    means = "one training each" if trainings == 1 else f"means over {trainings} trainings"
     return Table(
         "Learning rate of each model",
         ["model", *(f"AUC at {float(rate):g}" for rate in rates), "taken"],
         rows,
-        "AUC on the segments held out of the training split; one training each. " + _at_an_edge(tuning, rates),
+        f"AUC on the segments held out of the training split; {means}. {_at_an_edge(tuning, rates)}",
     )
 
 

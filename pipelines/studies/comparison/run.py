@@ -144,14 +144,15 @@ class _Work:
         frame.to_parquet(self.clicks, index=False)
 
     def tuned(self, pool: Executor) -> dict[str, dict]:
-        """Tunes learning rates and returns `learning_rate`, and `auc` by rate, of each model."""
+        """Tunes learning rates and returns `learning_rate`, and `auc` by rate, of each model, or of each row."""
         trials = plan.tuning_trials(self.config, self.run_config)
-        self.prepare(pool, trials.values())
-        done = self._each(pool, {key: [self._training(one)] for key, one in trials.items()})
-        aucs = {key: result["auc"] for key, (result,) in done.items()}
+        self.prepare(pool, [one for ones in trials.values() for one in ones])
+        done = self._each(pool, {key: list(map(self._training, ones)) for key, ones in trials.items()})
+        aucs = {key: plan.mean_auc(results) for key, results in done.items()}
         return {
             model: {
                 "learning_rate": rate,
+                "trainings": len(trials[model, rate]),
                 "auc": {str(tried): auc for (name, tried), auc in aucs.items() if name == model},
             }
             for model, rate in plan.best_rates(aucs).items()

@@ -34,7 +34,7 @@ def _table(result: Mapping[str, Any], place: int, primary: str) -> Table:
     named = result["markets"][0]["comparisons"][place]
     against, compared = named["against"], list(named["rows"][0]["deviation"])
     titles = [metric.title for name, metric in additive_metrics().items() if name in compared]
-    columns = ["market", "train positives", "growth", "journeys of 2+", "model"]
+    columns = ["market", "train positives", "growth", "journeys of 2+", "model", "rate"]
     columns += [f"Δ {title} to {against}" for title in titles] + ["PCOC", "Δ AUC of cause"]
     lines = []
     for market in result["markets"]:
@@ -49,7 +49,8 @@ def _table(result: Mapping[str, Any], place: int, primary: str) -> Table:
             overall = row["differences"][ALL][ALL]
             differences = [difference(overall[name]) for name in additive_metrics() if name in compared]
             cause = difference(row["differences"][CAUSED][CAUSED][Auc.name])
-            lines.append([*named_by, row["row"], *differences, number(row["metrics"].get("pcoc"), 2), cause])
+            model = row["row"], f"{row['learning_rate']:g}"
+            lines.append([*named_by, *model, *differences, number(row["metrics"].get("pcoc"), 2), cause])
     if all(line[-1] == "–" for line in lines):  # Clicks caused nothing in these markets.
         columns, lines = columns[:-1], [line[:-1] for line in lines]
     seeds = len(result["seeds"])

@@ -42,6 +42,15 @@ def table(**changes):
         ({"comparisons": table() + table()}, "given twice: t"),
         ({"seeds": [1, 2, 1]}, "given twice: 1"),
         ({"growth": {"bounds": [4, 2]}}, "expected ascending bounds, found 4, 2"),
+        ({"tuning": {"learning_rates": [0.1], "primary": "last", "seeds": 4}}, "at most the 3 of seeds, found 4"),
+        (
+            {
+                "comparisons": table(variants={"a": {"cat": False}})
+                + table(name="u", variants={"a": {"single_attribution": True}}),
+                "tuning": {"learning_rates": [0.1], "primary": "last", "variants": True},
+            },
+            "tuning.variants: 'mal \\(a\\)' is not the same in two comparisons",
+        ),
         ({"sedes": [1]}, "did you mean 'seeds'"),
         ({"overrides": ["training.batch_sise=3"]}, "did you mean 'batch_size'"),
     ],
@@ -113,10 +122,28 @@ def test_naming_all_others_is_the_same_trial_as_naming_none(project):
 def test_tuning_does_without_auto(project):
     project.config["model"]["auxiliaries"] = "auto"
     config, run = load(written(project, tuning={"learning_rates": [0.1], "primary": "last"}))
-    assert {trial.config.targets for trial in plan.tuning_trials(config, run).values()} == {
+    assert {trial.config.targets for (trial,) in plan.tuning_trials(config, run).values()} == {
         ("last",),
         ("first", "last", "linear", "mta"),
     }
+
+
+def test_each_variant_is_tuned_with_some_of_the_seeds_and_has_its_own_rate(project):
+    variants = {"": {}, "auto": {"auxiliaries": "auto"}, "single": {"single_attribution": True}}
+    tuning = {"learning_rates": [0.1, 0.2], "primary": "last", "variants": True, "seeds": 2}
+    config, run = load(written(project, tuning=tuning, seeds=[5, 6, 7], comparisons=table(variants=variants)))
+    trials = plan.tuning_trials(config, run)
+    assert list(trials) == [(row, rate) for row in ("base", "mal", "mal (auto)", "mal (single)") for rate in (0.1, 0.2)]
+    assert {tuple(one.config.seed for one in ones) for ones in trials.values()} == {(5, 6)}
+    assert trials["mal (single)", 0.1][0].config.model.single_attribution
+    assert trials["mal (auto)", 0.1] == trials["mal", 0.1]
+    rows = plan.row_trials(config, run, config.comparisons[0], {"mal": 0.1, "mal (single)": 0.2})
+    assert [rows["last", row][0].config.training.learning_rate for row in ("mal", "mal (single)")] == [0.1, 0.2]
+
+
+def test_a_rate_without_an_auc_at_some_seed_has_none():
+    assert plan.mean_auc([{"auc": 0.5}, {"auc": 0.75}]) == 0.625
+    assert plan.mean_auc([{"auc": 0.5}, {"auc": None}]) is None
 
 
 def test_a_trial_reaches_a_worker_process_as_it_is(project):

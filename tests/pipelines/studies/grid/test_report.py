@@ -15,6 +15,7 @@ def row(name, gain):
     return {
         "primary": "last",
         "row": name,
+        "learning_rate": 0.002,
         "metrics": {"pcoc": 0.98},
         "deviation": dict.fromkeys(cells),
         "differences": {"all": {"all": cells}, "caused": {"caused": cells}},
@@ -39,9 +40,9 @@ def result():
 
 def test_each_row_has_its_market_and_its_differences(result):
     (table,) = report.tables(result)
-    assert table.columns[:5] == ["market", "train positives", "growth", "journeys of 2+", "model"]
-    assert table.rows[0][:6] == ["few, short", "1,300", "1.30", "25%", "mal", "-0.0042 (-0.0142 … +0.0058)"]
-    assert table.rows[3][4:6] == ["moae", "–"]
+    assert table.columns[:6] == ["market", "train positives", "growth", "journeys of 2+", "model", "rate"]
+    assert table.rows[0][:7] == ["few, short", "1,300", "1.30", "25%", "mal", "0.002", "-0.0042 (-0.0142 … +0.0058)"]
+    assert table.rows[3][4:7] == ["moae", "0.002", "–"]
     assert table.rows[4][:4] == ["many, none", "1,300", "–", "–"]
     assert "Means over 2 seeds" in text_table.markdown(table)
     assert table.columns[-1] == "Δ AUC of cause"
