@@ -109,6 +109,8 @@ class MarketConfig(ConfigFile):
         daily_logs: whether the two logs have separate files for each day, `clicks-<date>-*.parquet`.
         window_hours: W, the label window of the truth and of `config.yaml`; clicks of the last W hours are immature.
         eval_days: length of the evaluation split, the last mature clicks.
+        gap_days: days before the evaluation split whose clicks are in no split. With a window of them, no training label tells of
+            a conversion on evaluated days.
         present_at_start: share of the users who are there from the start; the others arrive evenly over time.
         industries: industries, at least one.
         channels: channels, at least one of them without `retargets`.
@@ -146,6 +148,7 @@ class MarketConfig(ConfigFile):
     daily_logs: bool = False
     window_hours: Hours = 168
     eval_days: float = pydantic.Field(1, gt=0)
+    gap_days: int = pydantic.Field(0, ge=0)
     present_at_start: float = pydantic.Field(0.6, ge=0, le=1)
     industries: Annotated[tuple[Industry, ...], NOT_EMPTY, NAMES_DIFFER]
     channels: Annotated[tuple[Channel, ...], NOT_EMPTY, NAMES_DIFFER]
@@ -183,10 +186,16 @@ class MarketConfig(ConfigFile):
             )
         if not (sum(self.hours) > 0 and sum(self.weekdays) > 0):
             raise ValueError("hours and weekdays: expected at least one value of each above 0")
-        if self.eval_from_day <= 0:
+        if self.eval_from_day <= self.gap_days:
+            gap = f"a gap of {self.gap_days} days, " if self.gap_days else ""
             raise ValueError(
-                f"days: {self.days} days leave no training clicks before {self.eval_days:g} days of evaluation and a "
+                f"days: {self.days} days leave no training clicks before {gap}{self.eval_days:g} days of evaluation and a "
                 f"window of {self.window_hours:g} hours"
+            )
+        if self.gap_days and self.eval_from_day % 1:
+            raise ValueError(
+                f"gap_days: expected an evaluation split that begins at midnight, found one from day {self.eval_from_day:g}; "
+                "change eval_days or window_hours"
             )
         return self
 
@@ -199,6 +208,12 @@ class MarketConfig(ConfigFile):
     def eval_from_day(self) -> float:
         """Days from the start of the logs to that of the evaluation split."""
         return self.days - self.window_hours / 24 - self.eval_days
+
+    @property
+    def gap(self) -> list[datetime.date]:
+        """The days of the gap before the evaluation split."""
+        first = self.start + datetime.timedelta(self.eval_from_day - self.gap_days)
+        return [first + datetime.timedelta(day) for day in range(self.gap_days)]
 
 
 def _expand(entry: Any) -> Iterator[Any]:

@@ -157,6 +157,7 @@ def run_config(config: MarketConfig) -> dict:
         "labels": {
             "observed_from": _moment(config, 0),
             "eval_from": _moment(config, config.eval_from_day),
+            **({"without_days": [day.isoformat() for day in config.gap]} if config.gap else {}),
             "observed_until": _moment(config, config.days),
         },
         "model": {"name": "mal", "compare_with": ["base"], "primary": "last"},

@@ -175,6 +175,7 @@ def test_a_market_is_complete_or_absent(tmp_path, small_blocks):
     [
         ("click=3", "did you mean 'clicks'"),
         ("days=7", "days: 7 days leave no training clicks"),
+        ("gap_days=20", "leave no training clicks before a gap of 20 days, 1 days of evaluation"),
         ("industries.1.name=food", "names must differ"),
         ("bots.share_of_users=0", "expected both 0"),
         ("hours=[1, 2]", "hours"),
@@ -184,6 +185,18 @@ def test_a_market_is_complete_or_absent(tmp_path, small_blocks):
 def test_bad_configs_are_refused(override, message):
     with pytest.raises(MalTfError, match=message):
         load(MARKET, [override])
+
+
+def test_the_days_of_a_gap_are_in_no_split(tmp_path):
+    changes = [*SMALL, "days=12", "window_hours=72", "gap_days=3"]
+    run.run(load(MARKET, changes), str(tmp_path))
+    settings = load_run(str(tmp_path / "config.yaml")).labels
+    assert settings.eval_from.isoformat() == "2024-01-09T00:00:00+00:00"
+    assert [day.isoformat() for day in settings.without_days] == ["2024-01-06", "2024-01-07", "2024-01-08"]
+    with pytest.raises(
+        MalTfError, match="expected an evaluation split that begins at midnight, found one from day 7.5"
+    ):
+        load(MARKET, [*changes, "eval_days=1.5"])
 
 
 def test_daily_logs_hold_the_same_rows(tmp_path):
