@@ -28,6 +28,7 @@ setuptools.setup(
     install_requires=[
         "apache-beam[gcp]>=2.53,<3",
         "dill>=0.3.1",  # tfx-bsl imports it and does not declare it
+        "fastavro>=1.4,<2",  # Avro logs
         "google-crc32c>=1.1,<2",
         "isal>=1.7.1,<2",  # compression of TFRecords; without it, zlib
         "jinja2>=3.1,<4",  # the report
@@ -55,9 +56,11 @@ setuptools.setup(
     ],
     extras_require={
         "test": [
+            "deltalake>=1.6,<2",
             "duckdb>=1.1,<2",  # benchmarks/duckdb_labels.py
             "hypothesis>=6.100",
             "mypy>=2",
+            "pyiceberg>=0.11,<1",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
@@ -70,6 +73,9 @@ setuptools.setup(
         "tfx": ["tfx[kfp]>=1.16,<1.22"],
         # s3:// (docs/stores.md), which is not locked.
         "s3": ["boto3>=1.28,<2"],
+        # Delta and Iceberg tables (docs/lakes.md). Neither needs pyarrow itself, so that both go with either line.
+        "delta": ["deltalake>=1.6,<2"],
+        "iceberg": ["pyiceberg>=0.11,<1", "fsspec"],
         # Other runtimes for models (docs/serving.md), which are not locked.
         "onnx": ["onnx<=1.18", "onnxruntime", "tf2onnx>=1.17,<2"],
         "openvino": ["openvino"],

@@ -26,7 +26,7 @@ from pipelines.clicks import tfrecords
 from pipelines.clicks.labelled import click_id_type
 from pipelines.clicks.scoring import check_finite
 from pipelines.core import cache, files, manifest
-from pipelines.labels.sources import tables
+from pipelines.labels.sources import lake, tables
 from pipelines.labels.sources.formats import Cells
 from pipelines.labels.sources.reader import column_names, read_file
 
@@ -49,7 +49,8 @@ def predict(
     Args:
         model_directory: directory of a SavedModel, or of its versions, of which the newest is used. This and the files may be
             on any filesystem that Beam supports.
-        path: a table in a format of the label job's sources, or TFRecords of tf.Examples (`.tfrecord`, `.gz`).
+        path: a file of a format of the label job's sources, the folder of a Delta or Iceberg table, or TFRecords of tf.Examples
+            (`.tfrecord`, `.gz`).
         output: `.csv` or `.parquet` file to write, with the id column if the input has it, and `cvr`.
         id_column: id column to copy from a table; by default `click_id`, if the table has it.
         null_values: words for null in a table, as in `null_values` of the config's click table; by default those of CSV files.
@@ -65,7 +66,9 @@ def predict(
         raise MalTfError(f"{output}: expected an output ending in .csv or .parquet")
     if files.is_local(output) and not pathlib.Path(output).absolute().parent.is_dir():
         raise MalTfError(f"{output}: its directory does not exist")
-    if not files.exists(path):
+    is_table = tables.is_table(path)
+    is_lake = not is_table and lake.newest(path) is not None
+    if not is_lake and not files.exists(path):
         raise MalTfError(f"{path}: no such file")
     files.check_apart(output, [path])
     if os.path.isdir(output):
@@ -74,7 +77,7 @@ def predict(
         raise MalTfError(f"{output}: expected a new file, found one of a finished stage; choose another output")
     saved_model = find_saved_model(model_directory)
     files.check_apart(output, [saved_model])
-    is_table = tables.is_table(path)
+    is_table = is_table or is_lake
     signatures = load(cache.directory(saved_model), signature="predict_raw" if is_table else "serving_default")
     listed = manifest.rows_of(path) if files.is_local(path) else None
     if (id_column not in ("", "click_id") or null_values) and not is_table:

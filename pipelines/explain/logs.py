@@ -11,10 +11,10 @@ from apache_beam.pvalue import TaggedOutput
 from features import table
 from mal_tf.attribution import shard
 from mal_tf.attribution.shard import Shard
-from pipelines.core import files
 from pipelines.labels.clock import Clock
 from pipelines.labels.job import LabelJob
 from pipelines.labels.sources.reader import pieces
+from pipelines.labels.sources.tables import data_files
 
 #: Called with the number of rows read since the last call.
 Advance = Callable[[int], None]
@@ -89,8 +89,9 @@ def look_up(job: LabelJob, click_id: str, advance: Advance = silent) -> InLog:
 def _read(job: LabelJob, name: str, advance: Advance) -> Iterator[pa.Table | TaggedOutput]:
     reader = job.reader(name)
     reader.setup()
-    for path, _ in files.match(job.sources.by_table[name].files):
-        for piece in pieces(path):
+    source = job.sources.by_table[name]
+    for file in data_files(source):
+        for piece in pieces(file, source):
             for part in reader.refined(piece):
                 if not isinstance(part, pa.Table) and part.tag == "counts":
                     advance(part.value[name, "read"])

@@ -17,13 +17,12 @@ from features.time_units import since_epoch
 from mal_tf.attribution.config import AttributionConfig
 from mal_tf.attribution.labelling import LabelPlan
 from pipelines.config.labels import LabelsConfig, TFRecordsConfig
-from pipelines.core import files
 from pipelines.core.exchange import Exchange
 from pipelines.labels import dead_letters, fits, label_columns, steps
 from pipelines.labels.finish import Finish
 from pipelines.labels.read_logs import Read, Times
 from pipelines.labels.sources.reader import pieces
-from pipelines.labels.sources.tables import SourceTables, TableSource
+from pipelines.labels.sources.tables import SourceTables, TableSource, data_files
 from pipelines.labels.time_range import TimeRange
 
 
@@ -139,11 +138,11 @@ class LabelJob(beam.PTransform):
         return _with_place(table.schema(source.columns, self._columns(source)))
 
     def _read(self, pipeline: beam.Pipeline, name: str):
-        matched = [path for path, _ in files.match(self.sources.by_table[name].files)]
+        source = self.sources.by_table[name]
         return (
             pipeline
-            | f"Files:{name}" >> beam.Create(matched)
-            | f"Pieces:{name}" >> beam.FlatMap(pieces)
+            | f"Files:{name}" >> beam.Create(data_files(source))
+            | f"Pieces:{name}" >> beam.FlatMap(pieces, source)
             | f"Spread:{name}" >> beam.Reshuffle()
             | f"Read:{name}" >> beam.ParDo(self.reader(name)).with_outputs("seen", "dead", "counts", main="parcels")
         )
@@ -183,6 +182,11 @@ class LabelJob(beam.PTransform):
             "mechanisms": names,
             "source_files": self.paths,
         }
+        if snapshots := self.sources.snapshots:
+            entries["source_tables"] = {
+                name: {"format": one.format, "path": one.path, "version": one.version}
+                for name, one in snapshots.items()
+            }
         entries["vocabularies"] = vocabulary_kinds(self.spec)
         valued, context = self.sources.conversions.columns.value is not None, self.sources.context_names
         entries["columns"] = label_columns.others(self.spec, names, valued, context)

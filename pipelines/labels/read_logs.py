@@ -94,7 +94,7 @@ class Read(beam.DoFn):
         headers = [column_names(path, self._source), *map(column_names, joined)]
         columns = dict.fromkeys(column for header in headers for column in header)
         missing = [column for column in self._needed if column not in columns]
-        if not (all(headers) and missing and has_rows(path)):
+        if not (all(headers) and missing and has_rows(path, self._source)):
             return
         for other in reversed(paths[1:]):  # The newest is likely to have a newer column.
             if not (found := column_names(other, self._source)):

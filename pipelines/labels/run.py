@@ -18,7 +18,7 @@ from pipelines.labels.finish import REPORT
 from pipelines.labels.job import LabelJob, vocabulary_kinds
 from pipelines.labels.ready_labels import ReadyLabels, Writer
 from pipelines.labels.sources.mac import MacSource
-from pipelines.labels.sources.tables import input_files, log_order
+from pipelines.labels.sources.tables import SourceTables, data_files, input_files, log_order
 
 #: Input bytes per shard if `labels.shards` is not set, and the number of shards from which on shards grow, too.
 _SHARD_BYTES, _MANY_SHARDS = 16 << 20, 6400
@@ -30,11 +30,20 @@ def made_from(config: RunConfig) -> str:
     Raises:
         MalTfError: an input file is missing or empty, or an earlier label job lacks fits or vocabularies to reuse.
     """
-    read = inputs(config)
+    tables = None if config.ready_made else config.sources.tables().resolved()
+    return _made_from(config, tables)
+
+
+def _made_from(config: RunConfig, tables: SourceTables | None) -> str:
+    read = inputs(config, tables)
     included = {"sources", "features", "vocabulary", "attribution", "labels", "tfrecords"}
     parts = config.model_dump(mode="json", include=included)
     earlier = [_earlier_fits(config), _previous_vocabularies(config)]
-    return manifest.fingerprint("labels", 3, read, [files.modified(path) for path, _ in read], parts, earlier)
+    snapshots = {} if tables is None else tables.snapshots
+    of_tables = {file.path for one in snapshots.values() for file in one.files}  # These never change.
+    modified = [files.modified(path) for path, _ in read if path not in of_tables]
+    stamps = [[name, *one.stamp] for name, one in snapshots.items()]
+    return manifest.fingerprint("labels", 3, read, modified, parts, earlier, *stamps)
 
 
 def run(
@@ -109,13 +118,13 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
     Raises:
         MalTfError: an input is invalid.
     """
-    tables = config.sources.tables()
+    tables = config.sources.tables().resolved()
     if config.labels is None:
         raise MalTfError(
             "labels is missing from the config; set at least labels.eval_from, where the evaluation split begins"
         )
-    found = {path for t in tables.by_table.values() for path, _ in files.match(t.files)}
-    shards = config.labels.shards or default_shards(sum(size for _, size in inputs(config)))
+    found = {file.path for t in tables.by_table.values() for file in data_files(t)}
+    shards = config.labels.shards or default_shards(sum(size for _, size in inputs(config, tables)))
     job = LabelJob(
         sources=tables,
         spec=config.feature_spec,
@@ -127,14 +136,14 @@ def label_job(config: RunConfig, output: str, exchange: Exchange) -> LabelJob:
         paths=sorted(found, key=log_order),
         now=time.time_ns(),
         exchange=exchange,
-        made_from=made_from(config),
+        made_from=_made_from(config, tables),
         earlier=_earlier_fits(config),
         previous=_previous_vocabularies(config),
     )
     for name, source in tables.by_table.items():
-        read, sized = job.reader(name), files.match(source.files)
-        read.check_headers([path for path, _ in sized])
-        sample.check(read, name, sized, config.labels.max_bad_share)
+        read, found_files = job.reader(name), data_files(source)
+        read.check_headers([file.path for file in found_files])
+        sample.check(read, source, found_files, config.labels.max_bad_share)
     return job
 
 
@@ -161,11 +170,11 @@ def _patterns(config: RunConfig) -> list[str]:
     return [path for t in tables.by_table.values() for path in (*t.files, *(j.files for j in t.join))]
 
 
-def inputs(config: RunConfig) -> list[tuple[str, int]]:
-    """Returns all files that the label job reads, with their sizes in bytes."""
+def inputs(config: RunConfig, tables: SourceTables | None = None) -> list[tuple[str, int]]:
+    """Returns all files that the label job reads, with their sizes in bytes; the tables are those of the config by default."""
     if isinstance(config.sources, MacSource):
         return sorted(config.sources.inputs([f.source_column for f in config.feature_spec.with_vocabulary]))
-    tables = config.sources.tables()
+    tables = tables or config.sources.tables().resolved()
     return sorted({file for source in tables.by_table.values() for file in input_files(source)})
 
 

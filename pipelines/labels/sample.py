@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from features.errors import BadInput
 from pipelines.labels.read_logs import Read
+from pipelines.labels.sources.formats import DataFile
 from pipelines.labels.sources.reader import pieces
+from pipelines.labels.sources.tables import TableSource
 
 #: Bytes of a table from which on the look is worth its time.
 _WORTH = 64 << 20
@@ -19,38 +21,38 @@ _NEARLY_ALL, _ENOUGH = 0.9, 1000
 _HALF = 0.5
 
 
-def check(read: Read, table: str, sized: Sequence[tuple[str, int]], max_bad_share: float) -> None:
+def check(read: Read, source: TableSource, found: Sequence[DataFile], max_bad_share: float) -> None:
     """Checks that the first rows of the first, the middle or the last file of a table are not nearly all bad.
 
     Args:
         read: the step that reads the table.
-        table: its name.
-        sized: its files with their sizes in bytes.
+        source: the table.
+        found: its files.
         max_bad_share: see `pipelines.config.labels.LabelsConfig`.
 
     Raises:
         BadInput: they are, in each of these files.
     """
-    if max_bad_share >= _HALF or sum(size for _, size in sized) < _WORTH:
+    if max_bad_share >= _HALF or sum(file.size for file in found) < _WORTH:
         return
     read.setup()
     said = ""
-    for path in dict.fromkeys(sized[number][0] for number in (0, len(sized) // 2, -1)):
-        rows, reasons = _first_rows(read, table, path)
+    for file in dict.fromkeys(found[number] for number in (0, len(found) // 2, -1)):
+        rows, reasons = _first_rows(read, source, file)
         bad = sum(reasons.values())
         if bad < _NEARLY_ALL * max(rows, _ENOUGH):
             return
-        said = said or f"{bad:,} of the first {rows:,} rows of {path} are bad: {reasons.most_common(1)[0][0]}"
+        said = said or f"{bad:,} of the first {rows:,} rows of {file.path} are bad: {reasons.most_common(1)[0][0]}"
     raise BadInput(
-        f"{table}: {said}. So are those of the middle and the last file, if there are more. Correct `sources`, such as its "
+        f"{source.table}: {said}. So are those of the middle and the last file, if there are more. Correct `sources`, such as its "
         f"time_unit, or set labels.max_bad_share to {_HALF:g} or more to label the others"
     )
 
 
-def _first_rows(read: Read, table: str, path: str) -> tuple[int, Counter]:
+def _first_rows(read: Read, source: TableSource, file: DataFile) -> tuple[int, Counter]:
     """Number of rows in the first batch of a file and, of the bad ones, by reason."""
-    rows, reasons = 0, Counter[str]()
-    for piece in pieces(path)[:1]:
+    table, rows, reasons = source.table, 0, Counter[str]()
+    for piece in pieces(file, source)[:1]:
         for output in read.refined(piece):
             if isinstance(output, pa.Table):
                 break

@@ -21,6 +21,7 @@ from pipelines.core import beam_runner, cache, files, manifest
 from pipelines.core.mirror import Mirror
 from pipelines.core.stage_runner import StageRunner
 from pipelines.labels import run as labels
+from pipelines.labels.sources.tables import data_files
 
 if TYPE_CHECKING:
     from mal_tf.training.cluster import Cluster
@@ -287,7 +288,9 @@ class Run:
         if self.config.ready_made:
             return None
         tables = self.config.sources.tables()
-        log_bytes = sum(size for table in tables.by_table.values() for _, size in files.match(table.files))
+        log_bytes = sum(
+            size for table in tables.by_table.values() for size in (file.size for file in data_files(table))
+        )
         if log_bytes > _MAX_LOG_BYTES:
             log.info(
                 "journeys: skipped, as the logs have %s bytes; `mal-tf explain` shows the journey of a single click",

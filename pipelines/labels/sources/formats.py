@@ -3,12 +3,53 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import IO, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.core import files
 from pipelines.labels.sources import nested
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DataFile:
+    """A file of a log.
+
+    Attributes:
+        path: its path.
+        size: in bytes.
+        schema: of a Delta or Iceberg table, the columns of the table, of which a file may lack some; with the `id` of Iceberg.
+        constants: columns that have one value in all rows of the file, and may be missing in it.
+        deleted: int64, positions of the rows that the table has no more.
+    """
+
+    path: str
+    size: int
+    schema: pa.Schema | None = None
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    deleted: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A version of a Delta or Iceberg table.
+
+    Attributes:
+        format: `delta` or `iceberg`.
+        path: the table.
+        version: number of the version, or id of the snapshot.
+        stamp: what tells it from all other versions of all tables.
+        schema: columns of the table.
+        files: its data files.
+    """
+
+    format: str
+    path: str
+    version: int
+    stamp: tuple
+    schema: pa.Schema
+    files: tuple[DataFile, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +59,12 @@ class Piece:
     Attributes:
         path: path of the file.
         part: which part, one of `Format.parts`.
+        of: the file as its table describes it.
     """
 
     path: str
     part: int | None = None
+    of: DataFile | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +87,12 @@ class RawBatch:
     seen: frozenset[str] = frozenset()
     empty: int = 0
     unusable: Mapping[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def filter(self, keep: np.ndarray) -> "RawBatch":
+        """The rows that a mask keeps."""
+        unusable = {cell: mask[keep] for cell, mask in self.unusable.items()}
+        rows = self.rows.filter(pa.array(keep))
+        return dataclasses.replace(self, rows=rows, numbers=self.numbers[keep], unusable=unusable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +154,10 @@ class Format(abc.ABC):
     null_words: ClassVar[tuple[str, ...] | None] = None
     #: What reading a damaged file may raise beside the errors of pyarrow, files, gzip and text.
     errors: ClassVar[tuple[type[Exception], ...]] = ()
+
+    def files(self, patterns: tuple[str, ...]) -> list[DataFile]:
+        """The files that `files` of a table in the config names, by default as globs."""
+        return [DataFile(path, size) for path, size in files.match(patterns)]
 
     def parts(self, file: IO[bytes]) -> Iterable[int | None]:
         """The parts of a file that can be read in parallel; None for a whole file."""

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from features.errors import BadInput
 from features.raw_columns import plain, without_offset
 from pipelines.core import files
-from pipelines.labels.sources import nested
-from pipelines.labels.sources.formats import ANY_CELLS, Cells, Piece, RawBatch, Request
+from pipelines.labels.sources import lake, nested
+from pipelines.labels.sources.formats import ANY_CELLS, Cells, DataFile, Piece, RawBatch, Request
 from pipelines.labels.sources.tables import TableSource, file_format
 
 _BATCH_ROWS = 65_536
@@ -37,13 +37,19 @@ _UNREADABLE = (
 )
 
 
-def pieces(path: str) -> list[Piece]:
-    """Lists the parts of a file that can be read in parallel."""
-    kind = file_format(path)
+def pieces(file: str | DataFile, source: TableSource | None = None) -> list[Piece]:
+    """Lists the parts of a file that can be read in parallel.
+
+    Args:
+        file: path of the file, or the file.
+        source: the table that it is of.
+    """
+    path, of = (file, None) if isinstance(file, str) else (file.path, file)
+    kind = file_format(path, source)
     if kind.text:
-        return [Piece(path)]
-    with _readable(path), _opened(path) as file:
-        return [Piece(path, part) for part in kind.parts(file)]
+        return [Piece(path, None, of)]
+    with _readable(path, source), _opened(path) as opened:
+        return [Piece(path, part, of) for part in kind.parts(opened)]
 
 
 def read(
@@ -69,17 +75,20 @@ def read(
     Raises:
         BadInput: the file is damaged, or not of the format its name says.
     """
-    path, kind = piece.path, file_format(piece.path)
+    path, kind = piece.path, file_format(piece.path, source)
     rows, block = (
         (min(_FEW_ROWS, _BATCH_ROWS), min(_SMALL_BLOCK, _BLOCK_BYTES)) if small else (_BATCH_ROWS, _BLOCK_BYTES)
     )
     words = kind.null_words or () if null_values is None else ("", *null_values)
     explode = source.explode if source else None
     request = Request(columns, cells, explode, _delimiter(path, source), words, rows, block, small)
-    with _readable(path), _opened(path) as file:
+    with _readable(path, source), _opened(path) as file:
         batches = kind.read(file, piece, request)
         if null_values and kind.null_words is None:
             batches = _without(batches, pa.array(null_values))
+        if piece.of is not None and piece.of.schema is not None:
+            yield from (_of_table(batch, piece.of, columns) for batch in batches)
+            return
         of_path = {name: value for name, value in path_columns(path).items() if name in columns}
         yield from (_with_path(batch, of_path, kind.sparse) for batch in batches) if of_path else batches
 
@@ -93,7 +102,7 @@ def read_file(
     """Reads all pieces of a file in small batches; without rows, one of the columns of its header, or of all if it has none.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a Delta or Iceberg table, whose newest version is read.
         columns: see `read`.
         cells: see `read`.
         null_values: see `read`.
@@ -101,13 +110,13 @@ def read_file(
     Raises:
         BadInput: see `read`.
     """
-    empty = True
-    for piece in pieces(path):
+    empty, table = True, lake.newest(path)
+    for piece in (piece for file in (table.files if table else [path]) for piece in pieces(file)):
         for batch in read(piece, columns, None, cells, null_values, small=True):
             empty = False
             yield batch
     if empty:
-        header = _schema(path, None)
+        header = table.schema if table else _schema(path, None)
         layout = nested.Layout(header, None, path)
         known = {name: layout.kind(places[0]) for name in columns if (places := layout.places(name))}
         fields = known if header.names else dict.fromkeys(columns, pa.string())
@@ -124,9 +133,11 @@ def column_names(path: str, source: TableSource | None = None) -> list[str]:
     Raises:
         BadInput: the file is damaged, or has no list of the name to explode.
     """
-    schema = _schema(path, source)
+    of_table = lake.newest(path) if source is None else source.snapshot
+    schema = _schema(path, source) if of_table is None else of_table.schema
     names = nested.Layout(schema, source.explode if source and schema.names else None, path).names()
-    return list(dict.fromkeys([*names, *path_columns(path)])) if names else []
+    more = path_columns(path) if of_table is None else {}
+    return list(dict.fromkeys([*names, *more])) if names else []
 
 
 def path_columns(path: str) -> dict[str, str | None]:
@@ -135,10 +146,10 @@ def path_columns(path: str) -> dict[str, str | None]:
     return {name: None if value in _NO_VALUE else urllib.parse.unquote(value) for name, _, value in parts}
 
 
-def has_rows(path: str) -> bool:
+def has_rows(path: str, source: TableSource | None = None) -> bool:
     """Whether a file has anything after its header."""
-    with _readable(path), _opened(path) as file:
-        return file_format(path).has_rows(file)
+    with _readable(path, source), _opened(path) as file:
+        return file_format(path, source).has_rows(file)
 
 
 @contextlib.contextmanager
@@ -165,23 +176,46 @@ def _with_path(batch: RawBatch, of_path: dict[str, str | None], sparse: bool) ->
     return dataclasses.replace(batch, rows=rows, seen=batch.seen | set(of_path))
 
 
+def _of_table(raw: RawBatch, of: DataFile, wanted: Sequence[str]) -> RawBatch:
+    """The rows that a Delta or Iceberg table has, with all of its columns that are wanted."""
+    columns, layout = (
+        dict(zip(raw.rows.schema.names, raw.rows.columns, strict=True)),
+        nested.Layout(of.schema, None, of.path),
+    )
+    for name in wanted:
+        if not (places := layout.places(name)):
+            continue
+        kind = layout.kind(places[0])
+        if name in of.constants:
+            columns[name] = pa.array([of.constants[name]], kind).take(pa.array(np.zeros(len(raw.numbers), np.int64)))
+        elif name not in columns:
+            columns[name] = pa.nulls(len(raw.numbers), kind)
+        elif pa.types.is_timestamp(kind) and pa.types.is_timestamp(columns[name].type):  # INT96 has no zone.
+            columns[name] = columns[name].cast(pa.timestamp(columns[name].type.unit, kind.tz))
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    whole = dataclasses.replace(raw, rows=rows, seen=raw.seen | set(columns))
+    return whole if of.deleted is None else whole.filter(~np.isin(raw.numbers - 1, of.deleted))
+
+
 def _schema(path: str, source: TableSource | None) -> pa.Schema:
     """Columns of a file, of CSV as text; none of JSON Lines."""
-    with _readable(path), _opened(path) as file:
-        return file_format(path).schema(file, _delimiter(path, source))
+    with _readable(path, source), _opened(path) as file:
+        return file_format(path, source).schema(file, _delimiter(path, source))
 
 
 class _readable:
     """Converts exceptions that a damaged file raises to `BadInput` with the path."""
 
-    def __init__(self, path: str):
-        self.path = path
+    def __init__(self, path: str, source: TableSource | None = None):
+        self.path, self.source = path, source
 
     def __enter__(self):
         return self
 
     def __exit__(self, _, error, trace):
-        if error is not None and isinstance(error, (*_UNREADABLE, *(kind := file_format(self.path)).errors)):
+        if error is not None and isinstance(
+            error, (*_UNREADABLE, *(kind := file_format(self.path, self.source)).errors)
+        ):
             if beyond := kind.beyond(self.path, error):
                 raise BadInput(beyond) from error
             raise BadInput(

@@ -41,9 +41,7 @@ class Refiner:
             keep &= np.asarray(pc.is_in(text, value_set=_identity(wanted, column, "`where`")))
         if keep.all():
             return raw
-        unusable = {cell: mask[keep] for cell, mask in raw.unusable.items()}
-        rows = raw.rows.filter(pa.array(keep))
-        return dataclasses.replace(raw, rows=rows, numbers=raw.numbers[keep], unusable=unusable)
+        return raw.filter(keep)
 
     def join(self, raw: RawBatch, path: str) -> RawBatch:
         """Returns the rows with the columns of the joined tables added, in place of fields that no line of JSON Lines has."""

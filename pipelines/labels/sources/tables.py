@@ -1,6 +1,7 @@
 """Base classes of sources, and the generic adapter `tables` for files of any format."""
 
 import abc
+import functools
 import operator
 import re
 import zoneinfo
@@ -9,17 +10,22 @@ from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 import pydantic
 
 from features.errors import BadInput, MalTfError
-from features.frozen import AS_TUPLE, NAMES_DIFFER, NOT_EMPTY, Frozen, Path
+from features.frozen import AS_TUPLE, NAMES_DIFFER, NOT_EMPTY, Frozen, Moment, Path
+from features.registry import find
 from features.roles import ClickColumns, ContextColumns, ConversionColumns
 from features.time_units import UNITS_PER_SECOND
 from mal_tf.attribution.touches import CLICK
 from pipelines.core import files
+from pipelines.labels.sources import lake
 from pipelines.labels.sources.avro import Avro
 from pipelines.labels.sources.columnar import Orc, Parquet
-from pipelines.labels.sources.formats import Format
+from pipelines.labels.sources.formats import DataFile, Format, Snapshot
 from pipelines.labels.sources.text_files import Csv, JsonLines
 
 _FORMATS: tuple[Format, ...] = (Parquet(), Csv(), JsonLines(), Avro(), Orc())
+#: Formats of tables that consist of files and a log.
+LAKES = ("delta", "iceberg")
+
 #: Formats by the endings of their files' names.
 EXTENSIONS = {extension: kind for kind in _FORMATS for extension in kind.extensions}
 
@@ -59,6 +65,11 @@ class TableSource(Frozen, Generic[Columns]):
         null_values: words that stand for null, beside the empty text. By default none in formats that have a null of their
             own, and in CSV `\N`, `NULL`, `null`, `None`, `NaN`, `nan`, `NaT`, `N/A`, `n/a`, `<NA>`, `<null>`,
             `(null)` and `(not set)`.
+        format: `delta` or `iceberg` for a table of that kind, whose folder `files` names (docs/lakes.md); `parquet`, `avro`,
+            `orc`, `csv` or `jsonl` for files whose names don't tell; or one of your own, by import path. By default the ending's.
+        version: with `format: delta`, the number of the version that is read; with `iceberg`, the id of a snapshot, a branch or a
+            tag. By default the newest. The label manifest states what was read (`source_tables`).
+        as_of: time whose version is read, in place of `version`.
     """
 
     files: Annotated[tuple[Path, ...], AS_TUPLE, NOT_EMPTY]
@@ -68,6 +79,36 @@ class TableSource(Frozen, Generic[Columns]):
     join: tuple[Join, ...] = ()
     explode: str | None = None
     null_values: tuple[str, ...] | None = None
+    format: str | None = pydantic.Field(None, exclude_if=operator.not_)
+    version: int | str | None = pydantic.Field(None, exclude_if=lambda version: version is None)
+    as_of: Moment | None = pydantic.Field(None, exclude_if=operator.not_)
+
+    @pydantic.model_validator(mode="after")
+    def _known_format(self):
+        if self.format in LAKES:
+            if len(self.files) != 1:
+                raise ValueError(f"files: expected one table with format: {self.format}, found {len(self.files)}")
+            if self.version is not None and self.as_of is not None:
+                raise ValueError("expected version or as_of, found both; leave one out")
+            if self.as_of is not None and self.as_of.tzinfo is None:
+                raise ValueError(f"as_of: needs a time zone, such as {self.as_of.isoformat()}+00:00")
+        elif self.version is not None or self.as_of is not None:
+            raise ValueError(f"version and as_of need format: {' or '.join(LAKES)}")
+        elif self.format is not None:
+            _named(self.format)
+        return self
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The version that is read of a Delta or Iceberg table; None for files."""
+        if self.format not in LAKES:
+            return None
+        return lake.snapshot(self.format, self.files[0], self.version, self.as_of)
+
+    def resolved(self):
+        """The table with the `version` that it has now, if it is one of Delta or Iceberg."""
+        found = self.snapshot
+        return self if found is None else self.model_copy(update={"version": found.version, "as_of": None})
 
     @property
     def table(self) -> str:
@@ -150,6 +191,17 @@ class SourceTables(Frozen):
         sources: list[TableSource] = [self.clicks, self.conversions, *self.context]
         return {source.table: source for source in sources}
 
+    def resolved(self) -> "SourceTables":
+        """The tables, with the versions that Delta and Iceberg tables have now."""
+        context = tuple(source.resolved() for source in self.context)
+        tables = {"clicks": self.clicks.resolved(), "conversions": self.conversions.resolved(), "context": context}
+        return self.model_copy(update=tables)
+
+    @property
+    def snapshots(self) -> dict[str, Snapshot]:
+        """The version that is read of each Delta or Iceberg table."""
+        return {name: found for name, source in self.by_table.items() if (found := source.snapshot)}
+
     @property
     def context_names(self) -> tuple[str, ...]:
         """Names of the kinds of context touch, in configured order."""
@@ -202,15 +254,43 @@ class TablesSource(SourceTables, Source):
         return self
 
 
-def file_format(path: str) -> Format:
-    """Returns the format of a file by its extension.
+def file_format(path: str, source: "TableSource | None" = None) -> Format:
+    """Returns the format of a file, which its table names, or else by its extension.
 
     Raises:
         MalTfError: the extension is unknown.
     """
+    if source is not None and source.format is not None and source.format not in LAKES:
+        return _named(source.format)
     found = _by_extension(path)
     if found is None:
         raise MalTfError(f"{path}: expected a file ending in {', '.join(EXTENSIONS)} (text files also with .gz)")
+    return found
+
+
+@functools.lru_cache(maxsize=32)
+def _named(name: str) -> Format:
+    """A format by its name or import path. Raises ValueError if there is none."""
+    by_name = {kind.name: type(kind) for kind in _FORMATS}
+    try:
+        return find(name, by_name, Format, "format")()
+    except MalTfError as error:
+        raise ValueError(str(error)) from error
+
+
+def data_files(source: TableSource) -> list[DataFile]:
+    """Lists the files of events of a table, sorted by path.
+
+    Raises:
+        MalTfError: a glob matches nothing, or a Delta or Iceberg table can't be read.
+        BadInput: a glob matches files of a Delta or Iceberg table.
+    """
+    if source.snapshot is not None:
+        return list(source.snapshot.files)
+    own = source.format is not None
+    found = (_named(source.format) if source.format else _FORMATS[0]).files(source.files)
+    if not own or source.format == "parquet":
+        lake.refuse([file.path for file in found if own or file.path.endswith(_FORMATS[0].extensions)])
     return found
 
 
@@ -244,11 +324,12 @@ def input_files(source: TableSource) -> list[tuple[str, int]]:
             then.
         MalTfError: a glob matches nothing, or a file has an unknown extension.
     """
-    events, joined = files.match(source.files), files.match(tuple(join.files for join in source.join))
-    for path, size in events + joined:
-        kind = file_format(path)
+    events, joined = data_files(source), files.match(tuple(join.files for join in source.join))
+    found = [(file.path, file.size) for file in events]
+    for path, size in found + joined:
+        kind = file_format(path, None if (path, size) in joined else source)
         if size == 0 and (not kind.text or (path, size) in joined):
             raise BadInput(
                 f"{path}: expected a table, found an empty file (0 bytes). Replace it, or remove it from `sources`."
             )
-    return events + joined
+    return found + joined
