@@ -99,7 +99,7 @@ def kind_of(folder: str) -> str:
 
 def newest(path: str) -> Snapshot | None:
     """The newest version of a table, if a path is the folder of one."""
-    if os.path.splitext(path)[1]:  # So that no store is asked for files.
+    if not os.path.isdir(path) if files.is_local(path) else os.path.splitext(path)[1]:  # A store is asked for no files.
         return None
     kind = kind_of(path)
     return snapshot(kind, path) if kind else None
@@ -111,7 +111,8 @@ def refuse(paths: Sequence[str]) -> None:
     Raises:
         BadInput: they do.
     """
-    folders = dict.fromkeys(re.sub(r"(/[^/=]+=[^/]*)+$", "", files.folder(path)) for path in paths)
+    places = (path if os.path.isdir(path) else files.folder(path) for path in paths)
+    folders = dict.fromkeys(re.sub(r"(/[^/=]+=[^/]*)+$", "", place) for place in places)
     inner = {
         name: folder.partition(f"/{name}")[0] for folder in folders for name in ("_delta_log",) if f"/{name}" in folder
     }
@@ -121,7 +122,7 @@ def refuse(paths: Sequence[str]) -> None:
     for root in dict.fromkeys(at for folder in roots for at in (folder, os.path.dirname(folder))):
         if root and (kind := kind_of(root)):
             raise BadInput(
-                f"{paths[0]}: is a file of the {kind.capitalize()} table {root}, whose log says which files and rows count. "
+                f"{paths[0]}: is of the {kind.capitalize()} table {root}, whose log says which files and rows count. "
                 f"Read the table by `format: {kind}` and `files: {root}` in `sources`, an earlier state by `version` or `as_of`."
             )
 

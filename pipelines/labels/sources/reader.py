@@ -187,7 +187,9 @@ def _of_table(raw: RawBatch, of: DataFile, wanted: Sequence[str]) -> RawBatch:
             continue
         kind = layout.kind(places[0])
         if name in of.constants:
-            columns[name] = pa.array([of.constants[name]], kind).take(pa.array(np.zeros(len(raw.numbers), np.int64)))
+            value = of.constants[name]
+            value = str(value) if value is not None and pa.types.is_string(kind) else value  # UUIDs.
+            columns[name] = pa.array([value], kind).take(pa.array(np.zeros(len(raw.numbers), np.int64)))
         elif name not in columns:
             columns[name] = pa.nulls(len(raw.numbers), kind)
         elif pa.types.is_timestamp(kind) and pa.types.is_timestamp(columns[name].type):  # INT96 has no zone.

@@ -3,6 +3,7 @@
 import abc
 import functools
 import operator
+import os
 import re
 import zoneinfo
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar
@@ -290,8 +291,12 @@ def data_files(source: TableSource) -> list[DataFile]:
     own = source.format is not None
     found = (_named(source.format) if source.format else _FORMATS[0]).files(source.files)
     if not own or source.format == "parquet":
-        lake.refuse([file.path for file in found if own or file.path.endswith(_FORMATS[0].extensions)])
+        lake.refuse([file.path for file in found if own or _may_be_of_lake(file.path)])
     return found
+
+
+def _may_be_of_lake(path: str) -> bool:
+    return path.endswith(_FORMATS[0].extensions) or os.path.isdir(path)
 
 
 def is_table(path: str) -> bool:
