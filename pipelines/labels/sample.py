@@ -44,8 +44,8 @@ def check(read: Read, source: TableSource, found: Sequence[DataFile], max_bad_sh
             return
         said = said or f"{bad:,} of the first {rows:,} rows of {file.path} are bad: {reasons.most_common(1)[0][0]}"
     raise BadInput(
-        f"{source.table}: {said}. So are those of the middle and the last file, if there are more. Correct `sources`, such as its "
-        f"time_unit, or set labels.max_bad_share to {_HALF:g} or more to label the others"
+        f"{source.table}: {said}. So are those of the middle and the last file, if there are more. Correct `sources`, such as "
+        f"its time_unit, or set labels.max_bad_share to {_HALF:g} or more to label the others"
     )
 
 
