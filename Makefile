@@ -15,7 +15,7 @@ AGAINST ?= HEAD~1
 demo: $(READY)  ## Train and export a model from the raw logs of KuaiRand.
 	$(BIN)/mal-tf run examples/kuairand/config.yaml
 
-demo-market: $(READY) $(LONG)  ## Compare models on a simulated market of long journeys, where multi-attribution helps.
+demo-market: $(READY) $(LONG)  ## Compare models on a simulated market of long journeys.
 	$(BIN)/mal-tf benchmark examples/benchmark/long_journeys.yaml
 
 $(LONG): examples/simulation/long_journeys.yaml | $(READY)

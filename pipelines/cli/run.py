@@ -57,7 +57,7 @@ def run(
 
 
 def labels(context: typer.Context, config: Config, set_: Set = [], output: Output = "", overwrite: Overwrite = False):  # noqa: B006
-    """Turn click and conversion logs into labelled TFRecords, and say whether multi-attribution learning is likely to pay.
+    """Turn click and conversion logs into labelled TFRecords, and say whether multi-attribution learning may pay.
 
     Beam's flags, such as --runner=…, go after the config.
 

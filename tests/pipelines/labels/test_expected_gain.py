@@ -1,4 +1,4 @@
-"""Whether multi-attribution learning is likely to pay, from the label report."""
+"""Whether multi-attribution learning may pay, from the label report."""
 
 import re
 
@@ -17,8 +17,8 @@ def gain(positives, primary="last", growth=None, lengths=None):
 @pytest.mark.parametrize(
     ("last", "linear", "verdict"),
     [
-        (620, 2844, "likely"),  # The logs of docs/results.md: long journeys, Criteo, KuaiRand, the simulated market.
-        (679, 679 * 9, "likely"),
+        (620, 2844, "possible"),  # The logs of docs/results.md: long journeys, Criteo, KuaiRand, the simulated market.
+        (679, 679 * 9, "possible"),
         (1072, 1407, "unlikely"),
         (58846, 102981, "unlikely"),
         (600, 1800, "open"),
@@ -29,12 +29,12 @@ def test_the_verdict_is_what_was_measured_on_such_logs(last, linear, verdict):
     found = gain({"first": last, "last": last, "linear": linear})
     assert (found.verdict, found.positives, found.growth) == (verdict, last, linear / last)
     assert f"{linear / last:.2f} times" in found.finding and "docs/when.md" in found.finding
-    assert ("mal-tf benchmark" in found.finding) == (verdict == "open")
+    assert ("mal-tf benchmark" in found.finding) == (verdict != "unlikely")
 
 
 def test_bounds_belong_to_the_verdict():
     assert gain({"last": 100, "linear": 100 * NO_GAIN_UP_TO_GROWTH}).verdict == "unlikely"
-    assert gain({"last": 100, "linear": 100 * GAIN_FROM_GROWTH}).verdict == "likely"
+    assert gain({"last": 100, "linear": 100 * GAIN_FROM_GROWTH}).verdict == "possible"
 
 
 def test_growth_is_that_of_the_primary_target():
@@ -43,7 +43,7 @@ def test_growth_is_that_of_the_primary_target():
     own = gain(positives, "linear")
     assert (own.growth, own.verdict) == (1.0, "unlikely") and "linear is the primary target itself" in own.finding
     other = gain(positives | {"shapley": 480}, growth=GrowthConfig(wider="shapley"))
-    assert (other.growth, other.wider, other.verdict) == (4.8, "shapley", "likely")
+    assert (other.growth, other.wider, other.verdict) == (4.8, "shapley", "possible")
 
 
 @pytest.mark.parametrize(
