@@ -1,6 +1,8 @@
 """Clusters that run Beam jobs (Flink, Spark, Prism, Dataflow): their flags, and what has to be there before a submission."""
 
+import contextlib
 import copy
+import json
 import logging
 import os
 import pathlib
@@ -25,6 +27,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.portability.api import beam_job_api_pb2 as job_api
 from apache_beam.runners.portability import job_server
+from apache_beam.transforms.environments import looks_like_json
 
 from features.errors import MalTfError
 from pipelines.core import files
@@ -126,7 +129,8 @@ def check(options: PipelineOptions) -> None:
         binary = options.view_as(PrismRunnerOptions).prism_location
         if binary and "://" not in binary and not os.path.exists(binary):
             raise MalTfError(f"--prism_location: {binary} does not exist")
-    _check_environment(options)
+    if is_portable(options):
+        _check_environment(options)
 
 
 def _check_jar(name: str, options: PipelineOptions) -> None:
@@ -176,6 +180,7 @@ def _default_environment(options: PipelineOptions) -> str:
 def _check_environment(options: PipelineOptions) -> None:
     portable, image = options.view_as(PortableOptions), options.view_as(WorkerOptions).sdk_container_image
     kind, config = portable.environment_type, portable.environment_config or ""
+    image = image or portable.lookup_environment_option("docker_container_image")
     if (kind or _default_environment(options)) == "DOCKER" and not (image or config or _has_package(options)):
         raise MalTfError(
             "the workers would run Beam's own image, without mal-tf: give --sdk_container_image=IMAGE "
@@ -183,6 +188,10 @@ def _check_environment(options: PipelineOptions) -> None:
             "pool, or --environment_type=LOOPBACK to run the workers in this process"
         )
     if kind == "EXTERNAL":
+        config = config or portable.lookup_environment_option("external_service_address") or ""
+        if looks_like_json(config):
+            with contextlib.suppress(ValueError):
+                config = json.loads(config).get("url", "")
         host, colon, port = config.removeprefix("http://").rpartition(":")
         if not colon or not port.isdigit():
             raise MalTfError(f"--environment_config: expected HOST:PORT of a worker pool, found '{config}'")

@@ -67,7 +67,8 @@ def run(
     """
     place = manifest.new_place(output)
     job = pipeline(config, place, flags)  # Built first, as it may read the labels that it replaces.
-    completed = beam_runner.run_into(place, job, overwrite, backup, [path for path, _ in inputs(config)])
+    needs = [] if beam_runner.is_local(job.options) else [path for path, _ in inputs(config)]
+    completed = beam_runner.run_into(place, job, overwrite, backup, needs)
     if not completed:
         return None
     return json.loads(files.read_text(FileSystems.join(place, REPORT)))

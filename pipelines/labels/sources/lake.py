@@ -3,6 +3,7 @@
 The packages deltalake and pyiceberg read the tables' logs only. Data files are read as other Parquet is, a row group at a time.
 """
 
+import contextlib
 import datetime
 import functools
 import importlib
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.errors import BadInput
+from features.errors import BadInput, MalTfError
 from pipelines.core import files
 from pipelines.labels.sources.formats import DataFile, Snapshot
 
@@ -44,6 +46,9 @@ _TYPES = {
 
 #: The keys of the list's elements in a schema: those of Delta, and those of Iceberg.
 _ELEMENTS = {"array": "elementType", "list": "element"}
+
+#: Columns of files of positional deletes.
+_DELETES = pa.schema([("file_path", pa.string()), ("pos", pa.int64())])
 
 _ICEBERG_FILES = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
 
@@ -120,7 +125,12 @@ def refuse(paths: Sequence[str]) -> None:
     if roots and not files.is_local(roots[0]):
         roots = [roots[0], roots[-1]]  # Each is a request or more.
     for root in dict.fromkeys(at for folder in roots for at in (folder, os.path.dirname(folder))):
-        if root and (kind := kind_of(root)):
+        kind = ""
+        with contextlib.suppress(
+            MalTfError
+        ):  # Whoever may read files of a store need not be allowed to list folders above them.
+            kind = kind_of(root) if root else ""
+        if kind:
             raise BadInput(
                 f"{paths[0]}: is of the {kind.capitalize()} table {root}, whose log says which files and rows count. "
                 f"Read the table by `format: {kind}` and `files: {root}` in `sources`, an earlier state by `version` or `as_of`."
@@ -261,11 +271,19 @@ def _iceberg_deleted(path: str, deletes: Sequence[str]) -> np.ndarray | None:
             vectors: Mapping[str, Any] = PuffinFile(files.read_bytes(at)).to_vector()
             parts += [np.asarray(vectors[path].to_pylist(), np.int64)] if path in vectors else []
             continue
-        with files.open_binary(at) as file:
-            rows = pq.read_table(file, columns=["file_path", "pos"])
-        parts.append(rows["pos"].to_numpy()[np.asarray(rows["file_path"]) == path])
+        rows = _positions(at)
+        parts.append(rows["pos"].filter(pc.equal(rows["file_path"], path)).to_numpy())
     return np.unique(np.concatenate(parts)) if parts else None
 
 
+@functools.lru_cache(maxsize=64)
+def _positions(path: str) -> pa.Table:
+    """Rows of a file of positional deletes, which may be of many data files and never changes."""
+    with files.open_binary(path) as file:
+        return pq.read_table(file, columns=["file_path", "pos"]).cast(_DELETES)
+
+
 def _local(path: str) -> str:
+    if path.startswith(("s3a://", "s3n://")):  # As Hadoop's clients name what Beam calls s3://.
+        return f"s3{path[3:]}"
     return path.removeprefix("file://") if path.startswith("file:///") else path.removeprefix("file:")

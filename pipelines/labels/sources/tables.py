@@ -284,10 +284,15 @@ def data_files(source: TableSource) -> list[DataFile]:
 
     Raises:
         MalTfError: a glob matches nothing, or a Delta or Iceberg table can't be read.
-        BadInput: a glob matches files of a Delta or Iceberg table.
+        BadInput: a glob matches files of a Delta or Iceberg table, or such a table has none.
     """
-    if source.snapshot is not None:
-        return list(source.snapshot.files)
+    if (snapshot := source.snapshot) is not None:
+        if not snapshot.files:
+            raise BadInput(
+                f"{snapshot.path}: expected a table with rows, found version {snapshot.version} without data files. Read another "
+                "one by `version` or `as_of` in `sources`."
+            )
+        return list(snapshot.files)
     own = source.format is not None
     found = (_named(source.format) if source.format else _FORMATS[0]).files(source.files)
     if not own or source.format == "parquet":

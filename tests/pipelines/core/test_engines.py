@@ -124,10 +124,23 @@ def test_no_workers_are_said(endpoint, nowhere, flags, message):
 
 
 @pytest.mark.parametrize(
-    "flags", [("--environment_type=LOOPBACK",), ("--sdk_container_image=image",), ("--extra_package=mal_tf.whl",)]
+    "flags",
+    [
+        ("--environment_type=LOOPBACK",),
+        ("--sdk_container_image=image",),
+        ("--extra_package=mal_tf.whl",),
+        ("--environment_option=docker_container_image=image",),
+        ("--environment_type=EXTERNAL", "--environment_option=external_service_address={}"),
+        ("--environment_type=EXTERNAL", '--environment_config={{"url": "{}"}}'),
+    ],
 )
 def test_nothing_is_missing(endpoint, flags):
+    flags = [flag.format(endpoint) for flag in flags]
     check("--runner=PortableRunner", f"--job_endpoint={endpoint}", *flags)
+
+
+def test_runners_in_this_process_need_nothing():
+    check("--runner=FnApiRunner")
 
 
 def test_local_paths_are_for_local_runners_or_shared_disks():

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pydantic
 import pytest
 
-from features.errors import BadInput
+from features.errors import BadInput, MalTfError
 from features.roles import ClickColumns
 from pipelines.clicks import predict
 from pipelines.config.run import load
@@ -299,6 +299,31 @@ def test_positional_deletes_of_iceberg(tmp_path):
     file = DataFile(str(tmp_path / "a.parquet"), 0, pa.schema([("id", pa.int64())]), {}, np.array([1, 3]))
     (batch,) = reader.read(Piece(file.path, 0, file), ["id"])
     assert (batch.rows["id"].to_pylist(), batch.numbers.tolist()) == ([1, 3], [1, 3])
+
+
+def test_data_files_are_found_by_the_names_of_hadoop():
+    assert [
+        lake._local(path) for path in ("s3a://b/a", "s3n://b/a", "s3://b/a", "file:///a", "file:/a", "gs://b/a")
+    ] == [
+        *["s3://b/a"] * 3,
+        *["/a"] * 2,
+        "gs://b/a",
+    ]
+
+
+def test_a_version_without_files_says_so(delta):
+    table = DeltaTable(delta.parent / "empty", SCHEMA)
+    table.commit()
+    with pytest.raises(BadInput, match="empty: expected a table with rows, found version 0 without data files"):
+        data_files(source(delta.parent / "empty"))
+
+
+def test_files_of_a_store_that_lists_no_folders_above_are_read(monkeypatch):
+    def forbidden(folder):
+        raise MalTfError("403")
+
+    monkeypatch.setattr(lake, "kind_of", forbidden)
+    lake.refuse(["gs://bucket/team/logs/clicks.parquet"])
 
 
 def test_a_renamed_field_of_a_struct_is_refused(tmp_path):
