@@ -280,7 +280,7 @@ def _iceberg_deleted(path: str, deletes: Sequence[str]) -> np.ndarray | None:
 def _positions(path: str) -> pa.Table:
     """Rows of a file of positional deletes, which may be of many data files and never changes."""
     with files.open_binary(path) as file:
-        return pq.read_table(file, columns=["file_path", "pos"]).cast(_DELETES)
+        return pq.read_table(file, columns=_DELETES.names).select(_DELETES.names).cast(_DELETES)
 
 
 def _local(path: str) -> str:

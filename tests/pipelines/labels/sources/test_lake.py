@@ -291,7 +291,7 @@ def test_no_table_of_iceberg(tmp_path):
 
 
 def test_positional_deletes_of_iceberg(tmp_path):
-    paths = {"file_path": ["file:///a", "file:///b", "file:///a"], "pos": [3, 0, 1]}
+    paths = {"pos": [3, 0, 1], "file_path": ["file:///a", "file:///b", "file:///a"]}
     pq.write_table(pa.table(paths), tmp_path / "d.parquet")
     assert lake._iceberg_deleted("file:///a", [str(tmp_path / "d.parquet")]).tolist() == [1, 3]
     assert lake._iceberg_deleted("file:///a", []) is None
