@@ -97,9 +97,12 @@ _fixed = functools.lru_cache(maxsize=32)(_read)
 
 def kind_of(folder: str) -> str:
     """`delta` or `iceberg` if a folder is the root of such a table, else empty."""
-    if files.matches(files.join(folder, "_delta_log", "*.json")):
-        return "delta"
-    return "iceberg" if files.matches(files.join(folder, "metadata", "*.metadata.json")) else ""
+    for kind, inner, names in (("delta", "_delta_log", "*.json"), ("iceberg", "metadata", "*.metadata.json")):
+        log = files.join(folder, inner)
+        # A glob takes a millisecond, and a log may have a folder for each hour.
+        if (os.path.isdir(log) or not files.is_local(log)) and files.matches(files.join(log, names)):
+            return kind
+    return ""
 
 
 def newest(path: str) -> Snapshot | None:

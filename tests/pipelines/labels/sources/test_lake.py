@@ -326,6 +326,11 @@ def test_files_of_a_store_that_lists_no_folders_above_are_read(monkeypatch):
     lake.refuse(["gs://bucket/team/logs/clicks.parquet"])
 
 
+def test_folders_without_a_log_are_not_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr(lake.files, "matches", lambda pattern: pytest.fail(pattern))
+    lake.refuse([str(tmp_path / hour / "clicks.parquet") for hour in ("00", "01")])
+
+
 def test_a_renamed_field_of_a_struct_is_refused(tmp_path):
     inner = pa.struct([pa.field("y", pa.int64(), metadata={"PARQUET:field_id": "2"})])
     kind = pa.schema([pa.field("s", inner, metadata={"PARQUET:field_id": "1"})])
