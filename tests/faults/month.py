@@ -83,7 +83,7 @@ def schema_change(month: Month) -> None:
     day = datetime.date.fromisoformat(span)
     month.run(span, "clicks without the column 'channel'", 3, "column 'channel' of the clicks table is missing")
     month.market.arrive(day, clicks=market.price_as_text)
-    month.run(span, "clicks whose 'price' is text", 3, "feature column 'price' is not a number")
+    month.run(span, "clicks whose 'price' is text", 3, "column 'price' of the clicks table can't be used")
     month.market.arrive(day)
     month.run(month.arrive(), f"{span} is delivered again, right")
 
