@@ -106,7 +106,9 @@ def write_avro(rows, path, codec="deflate", block=16_000):
         rows = pa.table(columns, rows.column_names)
     fields = [{"name": field.name, "type": avro_type(field.type, f"r_{field.name}")} for field in rows.schema]
     unsigned = [field.name for field in rows.schema if pa.types.is_uint64(field.type)]
-    lines = [row | {name: row[name] and decimal.Decimal(row[name]) for name in unsigned} for row in rows.to_pylist()]
+    lines = rows.to_pylist()
+    for row in lines:
+        row |= {name: decimal.Decimal(row[name]) for name in unsigned if row[name] is not None}
     with open(path, "wb") as file:
         schema = {"type": "record", "name": "log", "fields": fields}
         fastavro.writer(file, schema, lines, codec, sync_interval=block)
