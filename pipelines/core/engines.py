@@ -238,9 +238,8 @@ def probe(options: PipelineOptions, read: Sequence[str], output: str) -> beam.Pi
     written, local = pathlib.Path(output), files.is_local(output)
     while local and not written.exists():
         written = written.parent
-    pipeline = beam.Pipeline(
-        options=copy.deepcopy(options)
-    )  # Beam clears the runner in those of a job that it submits.
+    # A copy, as Beam clears the runner in the options of a job that it submits.
+    pipeline = beam.Pipeline(options=copy.deepcopy(options))
     one_of_each = {path.rpartition("/")[0]: path for path in read}.values()
     paths = [
         *((path, True) for path in one_of_each),

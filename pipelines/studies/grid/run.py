@@ -11,6 +11,7 @@ from features.errors import MalTfError
 from pipelines.config.evaluation import GrowthConfig
 from pipelines.core import files, locks, manifest
 from pipelines.core.layout import BENCHMARK, GRID, RESULTS
+from pipelines.labels.expected_gain import expected_gain
 from pipelines.studies.comparison import run as comparison
 from pipelines.studies.comparison import tasks
 from pipelines.studies.comparison.config import run_config
@@ -96,12 +97,5 @@ def label_facts(report: Mapping[str, Any], growth: GrowthConfig) -> dict[str, An
         >>> label_facts({"splits": splits, "path_lengths": {"1": 30, "2": 50, "3": 20}}, GrowthConfig())
         {'clicks': 5000, 'positives': 100, 'growth': 4.5, 'longer_journeys': 0.7}
     """
-    train, lengths = report["splits"]["train"], report["path_lengths"]
-    wider, narrower = (train["mechanisms"][name]["positives"] for name in (growth.wider, growth.narrower))
-    conversions = sum(lengths.values())
-    return {
-        "clicks": train["clicks"],
-        "positives": narrower,
-        "growth": wider / narrower if narrower else None,
-        "longer_journeys": 1 - lengths.get("1", 0) / conversions if conversions else None,
-    }
+    found = expected_gain(report, growth.narrower, growth)
+    return {name: getattr(found, name) for name in ("clicks", "positives", "growth", "longer_journeys")}
