@@ -167,6 +167,25 @@ def created(path: str) -> Iterator[IO[bytes]]:
             partial.unlink()
 
 
+class Hashed:
+    """A writable file that tracks its size and SHA-256 hash."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Writes bytes."""
+        self.bytes += len(data)
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Flushes the file."""
+        self._file.flush()
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Writes a whole file; see `created`."""
     with created(path) as file:

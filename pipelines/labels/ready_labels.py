@@ -32,7 +32,6 @@ from pipelines.labels.sources.formats import RawBatch
 from pipelines.labels.sources.mac import Day, MacSource
 from pipelines.labels.sources.reader import pieces, read
 from pipelines.labels.steps import count_labels, mature_labels
-from pipelines.labels.training_table import Hashed
 
 #: Rows have no time, so their timestamp is the number of the day times this constant, plus the number of the row.
 TIMESTAMPS_PER_DAY = 10**9
@@ -113,7 +112,7 @@ class Writer:
         name = f"Split-{day.split}/data_tfrecord-{day.segment:05d}-of-{segments[day.split]:05d}.gz"
         counts, labels, began = Counter({("clicks", "read"): 0}), [], time.monotonic()
         with files.created(FileSystems.join(self.output, name)) as file, self._table(day) as also:
-            out = Hashed(file)
+            out = files.Hashed(file)
             with tfrecord.gzipped(out, self.tfrecords.compression_level) as records:
                 for raw in self._batches(day.path):
                     clicks = self._labelled(raw, day)

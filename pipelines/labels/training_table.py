@@ -4,9 +4,8 @@ The files are partitioned as in Hive: `table/split=train/segment=00000/part-0000
 """
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,25 +21,6 @@ FOLDER = "table"
 _ROWS = 65_536
 
 
-class Hashed:
-    """A writable file that tracks its size and SHA-256 hash."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]):
-        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        """Writes bytes."""
-        self.bytes += len(data)
-        self.sha256.update(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """Flushes the file."""
-        self._file.flush()
-
-
 class Table:
     """One file, which `created` opens.
 
@@ -48,7 +28,7 @@ class Table:
         entry: its entry in the manifest, complete when the file is closed.
     """
 
-    def __init__(self, file: Hashed, schema: pa.Schema, entry: dict[str, Any]):
+    def __init__(self, file: files.Hashed, schema: pa.Schema, entry: dict[str, Any]):
         self._writer, self.entry = pq.ParquetWriter(file, schema), entry
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
@@ -79,7 +59,7 @@ def created(output: str, split: str, segment: int, part: int, schema: pa.Schema)
     """
     path = f"{FOLDER}/split={split}/segment={segment:05d}/part-{part:05d}.parquet"
     with files.created(FileSystems.join(output, path)) as file:
-        out = Hashed(file)
+        out = files.Hashed(file)
         table = Table(out, schema, {"path": path, "split": split, "segment": segment, "rows": 0})
         yield table
         table.close()
